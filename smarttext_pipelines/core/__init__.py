@@ -1,0 +1,1 @@
+"""What the numbers mean, as pure functions: no I/O, no clock, no SQL, no dagster."""

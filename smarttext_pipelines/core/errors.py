@@ -1,0 +1,38 @@
+"""The one error tree. Each message is one line that says what to do next.
+
+SmartTextError
+├── SettingsError          a setting is missing or wrong
+├── InputError             a date, a name or an option that cannot be used
+├── DatabaseError          unreachable, not migrated, wrong role, wrong pooler
+│   └── SchemaError        tables or columns are not what this version expects
+├── EmbeddedServerError    the embedded PostgreSQL could not be started or is not ours
+└── AgreementError         a result does not agree with its sources; it was rolled back
+"""
+
+
+class SmartTextError(Exception):
+    """Base of all errors a person can act on; the CLI prints it as one line and exits with 2."""
+
+
+class SettingsError(SmartTextError):
+    """A setting is missing or has a value that cannot be used."""
+
+
+class InputError(SmartTextError):
+    """An argument cannot be used: unknown business, date in the future, end before start."""
+
+
+class DatabaseError(SmartTextError):
+    """The database cannot be reached or used as it is configured."""
+
+
+class SchemaError(DatabaseError):
+    """Tables or columns differ from what this version expects."""
+
+
+class EmbeddedServerError(SmartTextError):
+    """The embedded PostgreSQL could not be started, or the server found is not ours."""
+
+
+class AgreementError(SmartTextError):
+    """A computed result contradicts its sources; nothing was written."""

@@ -1,0 +1,31 @@
+"""Failure rate, coverage and the Wilson lower bound, from counts, in percent with two decimals.
+
+The Ibis expressions in ``metrics.failure_rates`` use the same integer and IEEE arithmetic; a test holds them together.
+"""
+
+import math
+from decimal import Decimal
+
+WILSON_Z = 1.959964
+"""Two-sided 95 % quantile of the normal distribution."""
+
+
+def percent(part: int, whole: int) -> Decimal | None:
+    """Return ``100 * part / whole`` rounded half up to two decimals, or None when there is no whole."""
+    if whole == 0:
+        return None
+    return Decimal((20000 * part + whole) // (2 * whole)) / 100
+
+
+def wilson_lower_percent(failed: int, successful: int) -> Decimal | None:
+    """Return the lower bound of the 95 % Wilson score interval of the failure rate, or None when nothing is decided.
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+    """
+    n = float(failed + successful)
+    if n == 0:
+        return None
+    p, z2 = failed / n, WILSON_Z * WILSON_Z
+    margin = WILSON_Z * math.sqrt((p * (1 - p) + z2 / (4 * n)) / n)
+    lower = (p + z2 / (2 * n) - margin) / (1 + z2 / n)
+    return Decimal(max(0, math.floor(lower * 10000 + 0.5))) / 100

@@ -1,0 +1,18 @@
+"""The schema as SQLAlchemy Core tables: the truth that the migrations lead to.
+
+The comment of a column is its entry in the data dictionary (meaning, unit, caveat); it feeds ``COMMENT ON``, the
+column schemas in Dagster and ``docs/data-dictionary.md``.
+"""
+
+from smarttext_pipelines.storage.schema import internal, sources, stats
+from smarttext_pipelines.storage.schema.base import MONITORING, PUBLIC, metadata
+
+SOURCE_TABLES = (
+    sources.businesses,
+    sources.sms_events,
+    sources.call_events,
+    sources.api_usage,
+    sources.owner_alerts,
+)
+
+__all__ = ["MONITORING", "PUBLIC", "SOURCE_TABLES", "internal", "metadata", "sources", "stats"]

@@ -31,18 +31,16 @@ def random_id() -> Column[Any]:
     return column("id", Uuid, "Random key of the row.", primary_key=True, server_default=text("gen_random_uuid()"))
 
 
-def derived_id() -> Column[Any]:
+def derived_id(**options: Any) -> Column[Any]:
     """Return the primary key of a rolled-up row."""
-    return column(
-        "id", Uuid, "Derived from the row's dimensions, so that a rerun writes the same row.", primary_key=True
-    )
+    comment = "Derived from the row's dimensions, so that a rerun writes the same row."
+    return column("id", Uuid, comment, primary_key=True, **options)
 
 
-def updated_at() -> Column[Any]:
+def updated_at(*, nullable: bool = False) -> Column[Any]:
     """Return the time of the last write that changed anything."""
-    return column(
-        "updated_at", Instant, "When a value of the row last changed.", nullable=False, server_default=text("now()")
-    )
+    comment = "When a value of the row last changed."
+    return column("updated_at", Instant, comment, nullable=nullable, server_default=text("now()"))
 
 
 def dimension(name: str, comment: str) -> Column[Any]:

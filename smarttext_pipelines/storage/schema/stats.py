@@ -135,7 +135,7 @@ def _total(name: str, comment: str, type_: type[Integer] = Integer) -> Column[An
 daily_stats = Table(
     "daily_stats",
     metadata,
-    derived_id(),
+    derived_id(server_default=text("gen_random_uuid()")),
     column("business_id", Uuid, "Business; NULL for what could not be attributed.", foreign_key="public.businesses.id"),
     column("date", Date, "Reporting day.", nullable=False),
     _total("calls_total", "Distinct calls without tests."),
@@ -153,7 +153,7 @@ daily_stats = Table(
         server_default=text("0"),
     ),
     _total("owner_alerts_sent", "Owner alerts handed to Twilio under a real sid."),
-    updated_at(),
+    updated_at(nullable=True),
     _total("sms_delivered_count", "Messages delivered or read."),
     _total("sms_in_flight_count", "Messages whose outcome is not known yet."),
     _total("sms_suppressed_count", "Messages rate limited, skipped or canceled."),

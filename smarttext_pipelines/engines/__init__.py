@@ -1,0 +1,7 @@
+"""Where a metric runs: one interface, an engine per place. Engines compute and stage; they never merge or commit."""
+
+from smarttext_pipelines.engines.archive import ArchiveEngine
+from smarttext_pipelines.engines.base import Engine, Parameters
+from smarttext_pipelines.engines.postgres import PostgresEngine
+
+__all__ = ["ArchiveEngine", "Engine", "Parameters", "PostgresEngine"]

@@ -1,0 +1,124 @@
+"""What every engine offers, and the small tables a statement is given beside the events."""
+
+import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+from importlib.resources import files
+from typing import Any, Protocol
+
+import ibis.expr.types as ir
+import pyarrow as pa
+import sqlglot as sg
+import sqlglot.expressions as sge
+
+from smarttext_pipelines.core.days import day_end, day_start, is_final
+from smarttext_pipelines.metrics.base import Window
+
+OPEN_END = date(9999, 12, 31)
+
+
+class Engine(Protocol):
+    """Runs expressions over the tables it offers."""
+
+    name: str
+    tables: Mapping[str, ir.Table]
+
+    def stage(self, expression: ir.Table, into: str) -> str:
+        """Put the result into a new temporary table of the caller's PostgreSQL transaction; return the statement."""
+
+    def fetch(self, expression: ir.Table) -> list[dict[str, Any]]:
+        """Return the result as rows; for totals and counts, which are small."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What a statement knows beside the events, as tables, so that no number of a person stands in its text.
+
+    Attributes:
+        window: The days that are computed.
+        shared_senders: Numbers that send for several businesses.
+    """
+
+    window: Window
+    shared_senders: Sequence[str] = ()
+
+    @cached_property
+    def tables(self) -> dict[str, pa.Table]:
+        """``window_days``, ``search_days``, ``shared_senders`` and ``openai_prices``."""
+        return {
+            "window_days": self._days(),
+            "search_days": self._search_days(),
+            "shared_senders": self._senders(),
+            "openai_prices": _prices(),
+        }
+
+    def _days(self) -> pa.Table:
+        w = self.window
+        through = [min(day_end(day, w.zone), w.as_of) for day in w.days]
+        final = [is_final(day, w.zone, w.settle_days, w.as_of) for day in w.days]
+        return pa.table(
+            {"day": _dates(w.days), "data_through": _instants(through), "is_final": pa.array(final, pa.bool_())}
+        )
+
+    def _search_days(self) -> pa.Table:
+        w = self.window
+        days = list(w.days.widen(w.settle_days))
+        starts, ends = [day_start(day, w.zone) for day in days], [day_end(day, w.zone) for day in days]
+        return pa.table({"day": _dates(days), "start_at": _instants(starts), "end_at": _instants(ends)})
+
+    def _senders(self) -> pa.Table:
+        return pa.table({"number": pa.array(sorted(set(self.shared_senders)), pa.string())})
+
+
+def _dates(days: Iterable[date]) -> pa.Array:
+    return pa.array(list(days), pa.date32())
+
+
+def _instants(instants: Iterable[datetime]) -> pa.Array:
+    return pa.array(list(instants), pa.timestamp("us", tz="UTC"))
+
+
+def _prices() -> pa.Table:
+    """Read the dated price table: the dearest price of a token of a model, in nano-USD, from a day on."""
+    text = files("smarttext_pipelines.metrics").joinpath("openai_prices.csv").read_text()
+    rows = sorted(csv.DictReader(text.splitlines()), key=lambda row: (row["model"], row["valid_from"]))
+    starts = [date.fromisoformat(row["valid_from"]) for row in rows]
+    following = [*zip(rows[1:], starts[1:], strict=True), ({"model": ""}, OPEN_END)]
+    ends = [
+        start if nxt["model"] == row["model"] else OPEN_END for row, (nxt, start) in zip(rows, following, strict=True)
+    ]
+    return pa.table(
+        {
+            "price_model": pa.array([row["model"] for row in rows], pa.string()),
+            "valid_from": pa.array(starts, pa.date32()),
+            "valid_until": pa.array(ends, pa.date32()),
+            "upper_nano_usd_per_token": pa.array([int(row["upper_nano_usd_per_token"]) for row in rows], pa.int64()),
+        }
+    )
+
+
+def compile_sql(
+    compiler: Any, expression: ir.Table, spell: Mapping[str, Callable[..., sge.Expression]], dialect: Any
+) -> str:
+    """Compile an expression and write the functions of ``metrics.base`` in the words of one engine.
+
+    Args:
+        compiler: Ibis' compiler of the engine.
+        expression: What to compile.
+        spell: For each such function, what to write instead of a call with these arguments.
+        dialect: Dialect to write.
+    """
+
+    def rewrite(node: sge.Expression) -> sge.Expression:
+        spelled = spell.get(node.name.lower()) if isinstance(node, sge.Anonymous) else None
+        return spelled(*node.expressions) if spelled else node
+
+    statement: sge.Expression = compiler.to_sqlglot(expression.unbind())
+    return str(statement.transform(rewrite).sql(dialect=dialect, pretty=True))
+
+
+def quoted(name: str) -> str:
+    """Return a name as a quoted SQL identifier."""
+    return str(sg.to_identifier(name, quoted=True).sql(dialect="postgres"))

@@ -1,0 +1,60 @@
+"""The default engine: compiles to SQL and runs inside the caller's transaction; only the result moves."""
+
+from typing import Any
+
+import ibis.expr.types as ir
+import sqlglot.expressions as sge
+from ibis.backends.sql.compilers import PostgresCompiler
+from sqlalchemy import Connection
+
+from smarttext_pipelines.engines.base import Parameters, compile_sql, quoted
+from smarttext_pipelines.engines.staging import copy_into_temporary_table
+from smarttext_pipelines.engines.unbound import unbound_parameter, unbound_table
+from smarttext_pipelines.storage.schema import metadata
+
+_COMPILER = PostgresCompiler()
+
+
+def _day(at: sge.Expression, zone: sge.Expression) -> sge.Expression:
+    return sge.Cast(this=sge.func("timezone", zone, at), to=sge.DataType.build("date"))
+
+
+def _bytes(text: sge.Expression) -> sge.Expression:
+    return sge.Collate(this=sge.paren(text), expression=sge.to_identifier("C", quoted=True))
+
+
+class PostgresEngine:
+    """Runs metrics where the rows are.
+
+    The session needs time zone UTC only for the text of instants in errors; every day is computed with its zone.
+    """
+
+    name = "postgres"
+
+    def __init__(self, connection: Connection, parameters: Parameters) -> None:
+        """Put the parameters into temporary tables of the current transaction."""
+        self._connection = connection
+        self.tables: dict[str, ir.Table] = {t.name: unbound_table(t) for t in metadata.tables.values()}
+        for name, rows in parameters.tables.items():
+            copy_into_temporary_table(connection, name, rows)
+            self.tables[name] = unbound_parameter(name, rows)
+
+    def stage(self, expression: ir.Table, into: str) -> str:
+        """Create the temporary table ``into`` from the result; CREATE TABLE AS may run in parallel, INSERT may not."""
+        sql = self.sql(expression)
+        self._run(f"CREATE TEMPORARY TABLE {quoted(into)} ON COMMIT DROP AS {sql}")
+        return sql
+
+    def fetch(self, expression: ir.Table) -> list[dict[str, Any]]:
+        """Return the result as rows."""
+        return [dict(row) for row in self._run(self.sql(expression)).mappings()]
+
+    @staticmethod
+    def sql(expression: ir.Table) -> str:
+        """Return the statement, with line breaks."""
+        spelling = {"reporting_day": _day, "byte_order": _bytes}
+        return compile_sql(_COMPILER, expression, spelling, _COMPILER.dialect)
+
+    def _run(self, sql: str) -> Any:
+        # Without parameters the driver leaves percent signs alone.
+        return self._connection.exec_driver_sql(sql, execution_options={"no_parameters": True})

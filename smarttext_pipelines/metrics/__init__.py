@@ -1,0 +1,19 @@
+"""What each number is, once, as Ibis expressions over unbound tables and a window of days; nothing runs here."""
+
+from smarttext_pipelines.metrics import calls, failure_rates, owner_alerts, sms_outcomes, spend, stats
+from smarttext_pipelines.metrics.base import Metric, Window
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        sms_outcomes.METRIC,
+        spend.METRIC,
+        calls.METRIC,
+        owner_alerts.METRIC,
+        failure_rates.METRIC,
+        stats.METRIC,
+    )
+}
+"""Every metric by the name of its asset and table, in the order in which they can be computed."""
+
+__all__ = ["METRICS", "Metric", "Window"]

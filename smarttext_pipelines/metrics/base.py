@@ -1,0 +1,112 @@
+"""The shape of a metric, the window it is computed over, and the few functions every engine must provide."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+import ibis
+import ibis.expr.datatypes as dt
+import ibis.expr.types as ir
+from smarttext_pipelines.core.days import DayRange, day_end, day_start
+
+Tables = Mapping[str, ir.Table]
+
+
+@ibis.udf.scalar.builtin
+def reporting_day(at: dt.Timestamp(timezone="UTC"), zone: str) -> dt.date:  # type: ignore[valid-type]
+    """Return the calendar day of an instant in a zone; each engine writes it in its own words."""
+
+
+@ibis.udf.scalar.builtin
+def byte_order(text: str) -> str:  # type: ignore[empty-body]
+    """Mark a text that is compared by bytes, whatever the collation of the database."""
+
+
+def scaled(value: ir.IntegerValue, unit: str, kind: str) -> ir.DecimalValue:
+    """Return an integer count of ``unit`` (such as ``0.01``) as an exact decimal of type ``kind``."""
+    wide = "decimal(38, 6)"
+    return (value.cast(wide) * ibis.literal(Decimal(unit), type=wide)).cast(kind)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The days a statement computes and what it may look at.
+
+    Attributes:
+        days: Reporting days to compute.
+        zone: Zone of the days.
+        settle_days: Calendar days around a day in which rows of its messages and calls are looked for.
+        as_of: Time of reading; days that end later are partial.
+    """
+
+    days: DayRange
+    zone: ZoneInfo
+    settle_days: int
+    as_of: datetime
+
+    @cached_property
+    def start_at(self) -> datetime:
+        """First instant of the days."""
+        return day_start(self.days.first, self.zone)
+
+    @cached_property
+    def end_at(self) -> datetime:
+        """First instant after the days."""
+        return day_end(self.days.last, self.zone)
+
+    @cached_property
+    def search_start_at(self) -> datetime:
+        """First instant at which rows of the days' messages are looked for."""
+        return day_start(self.days.widen(self.settle_days).first, self.zone)
+
+    @cached_property
+    def search_end_at(self) -> datetime:
+        """First instant after the search."""
+        return day_end(self.days.widen(self.settle_days).last, self.zone)
+
+    @property
+    def is_one_day(self) -> bool:
+        """Whether the day of a row follows from the bounds alone, so that no time zone is converted per row."""
+        return len(self.days) == 1
+
+    def between(self, at: ir.Column, start: datetime, end: datetime) -> ir.BooleanValue:
+        """Return the condition ``start <= at < end``."""
+        return (at >= ibis.literal(start)) & (at < ibis.literal(end))
+
+    def day(self, at: ir.Column) -> ir.DateValue:
+        """Return the reporting day of an instant that lies within the days."""
+        return self.literal_day() if self.is_one_day else reporting_day(at, str(self.zone))
+
+    def literal_day(self) -> ir.DateValue:
+        """Return the first day as a literal."""
+        return ibis.literal(self.days.first, type="date")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One table of numbers.
+
+    Attributes:
+        name: Name of the asset and of the table.
+        inputs: Tables that ``rows`` and ``source_totals`` read.
+        source: The event table whose days the metric accounts for; None for a metric derived from facts.
+        reads_neighbours: Whether rows of other days within the settle window change a day.
+        dimensions: Columns that identify a row.
+        day: The dimension that is the reporting day.
+        rows: Builds the result: the dimensions and the measures.
+        totals: Measures, or sums of measures, that must agree with ``source_totals`` day by day.
+        source_totals: Builds ``day`` and those totals straight from the inputs, without what ``rows`` joins.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    source: str | None
+    reads_neighbours: bool
+    dimensions: tuple[str, ...]
+    rows: Callable[[Tables, Window], ir.Table]
+    totals: Mapping[str, tuple[str, ...]]
+    source_totals: Callable[[Tables, Window], ir.Table]
+    day: str = "day"

@@ -1,0 +1,91 @@
+"""Fact ``spend``: requests, tokens and recorded cost by day, business, service, model and endpoint.
+
+Cost is summed as recorded. The upper estimate of unpriced tokens stands beside it and is never added.
+"""
+
+import ibis
+import ibis.expr.types as ir
+
+from smarttext_pipelines.core.statuses import RESET_ENDPOINT, TEXT_LIMIT
+from smarttext_pipelines.metrics.base import Metric, Tables, Window, scaled
+
+_DIMENSIONS = ("day", "business_id", "service", "model", "endpoint")
+_LARGEST_COST = 10**13
+"""Above every value the column can hold; NaN compares greater than all numbers in PostgreSQL and so drops out."""
+
+
+def _usage(tables: Tables, window: Window) -> ir.Table:
+    t = tables["api_usage"]
+    first, last = (ibis.literal(day, type="date") for day in (window.days.first, window.days.last))
+    dated = (t.reset_date >= first) & (t.reset_date <= last)
+    undated = t.reset_date.isnull() & window.between(t.created_at, window.start_at, window.end_at)
+    t = t.filter(dated | undated)
+    t = t.mutate(
+        day=window.literal_day() if window.is_one_day else ibis.coalesce(t.reset_date, window.day(t.created_at)),
+        tokens=t.tokens_used.fill_null(0).cast("int64"),
+        cost=ibis.cases((t.cost_estimate < _LARGEST_COST, t.cost_estimate), else_=0).fill_null(0),
+        is_request=t.endpoint != RESET_ENDPOINT,
+    )
+    return t.filter(t.is_request | (t.tokens != 0) | (t.cost != 0))
+
+
+def rows(tables: Tables, window: Window) -> ir.Table:
+    """Return the fact; a marker row is no request, but what it recorded is summed."""
+    t = _usage(tables, window)
+    is_unpriced = t.is_request & (t.tokens > 0) & (t.cost == 0)
+    found = t.group_by(
+        "day",
+        "business_id",
+        service=t.service.left(TEXT_LIMIT),
+        model=t.model.left(TEXT_LIMIT),
+        endpoint=t.endpoint.left(TEXT_LIMIT),
+    ).agg(
+        request_count=t.count(where=t.is_request),
+        tokens_used=t.tokens.sum().cast("int64"),
+        cost_usd=t.cost.sum().cast("decimal(38, 6)"),
+        unpriced_requests=t.count(where=is_unpriced),
+        unpriced_tokens=t.tokens.sum(where=is_unpriced).fill_null(0).cast("int64"),
+    )
+    return _with_upper_estimate(found, tables["openai_prices"])
+
+
+def _with_upper_estimate(found: ir.Table, prices: ir.Table) -> ir.Table:
+    """Add what the unpriced tokens cost at most, in USD, at the model's dearest price on that day."""
+    model = found.model.re_replace(r"-\d{4}-\d{2}-\d{2}$", "")
+    joined = found.mutate(priced_model=model)
+    joined = joined.left_join(
+        prices,
+        [
+            joined.service == "openai",
+            joined.priced_model == prices.price_model,
+            joined.day >= prices.valid_from,
+            joined.day < prices.valid_until,
+        ],
+    )
+    # Prices are whole nano-USD a token; rounding up to micro-USD keeps the estimate an upper one and exact everywhere.
+    micro_usd = (joined.unpriced_tokens * joined.upper_nano_usd_per_token + 999) // 1000
+    upper = scaled(micro_usd, "0.000001", "decimal(38, 6)")
+    return joined.select(
+        *found.columns,
+        unpriced_cost_upper_usd=ibis.ifelse(joined.unpriced_tokens == 0, 0, upper).cast("decimal(38, 6)"),
+    )
+
+
+def source_totals(tables: Tables, window: Window) -> ir.Table:
+    """Return requests, tokens and cost of each day."""
+    t = _usage(tables, window)
+    return t.group_by("day").agg(
+        request_count=t.count(where=t.is_request), tokens_used=t.tokens.sum().cast("int64"), cost_usd=t.cost.sum()
+    )
+
+
+METRIC = Metric(
+    name="spend",
+    inputs=("api_usage", "openai_prices"),
+    source="api_usage",
+    reads_neighbours=False,
+    dimensions=_DIMENSIONS,
+    rows=rows,
+    totals={name: (name,) for name in ("request_count", "tokens_used", "cost_usd")},
+    source_totals=source_totals,
+)

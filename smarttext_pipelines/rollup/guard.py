@@ -1,0 +1,116 @@
+"""Reads what protects history: rows that are there, rows that once were, counts that are stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table, and_, func, select
+
+from smarttext_pipelines.core.history import DayRecord, days_to_keep
+from smarttext_pipelines.engines import Engine
+from smarttext_pipelines.metrics import METRICS, Metric, Window
+from smarttext_pipelines.metrics.sources import source_days
+from smarttext_pipelines.storage.schema.internal import rollup_days
+from smarttext_pipelines.storage.schema.tables import table_named
+
+_COLUMNS_BY_FACT: Mapping[str, tuple[str, ...]] = {
+    "sms_outcomes": ("messages_sent",),
+    "spend": ("openai_tokens_used", "openai_cost_estimate", "openai_requests"),
+    "call_volume": ("calls_total", "messages_received"),
+    "owner_alert_delivery": ("owner_alerts_sent", "owner_alerts_failed"),
+}
+"""Columns of ``daily_stats`` that each fact accounts for."""
+
+
+@dataclass(frozen=True)
+class SourceDay:
+    """Rows of a source on one day that can be read, and the newest time among them."""
+
+    rows: int = 0
+    newest_event_at: datetime | None = None
+
+
+def read_source_days(engine: Engine, source: str) -> dict[date, SourceDay]:
+    """Return what can be read of a source, by day, for the window and its neighbours."""
+    rows = engine.fetch(source_days(source, engine.tables))
+    return {row["day"]: SourceDay(row["rows"], row["newest_event_at"]) for row in rows}
+
+
+def days_kept(
+    connection: Connection, engine: Engine, metric: Metric, window: Window, events: Mapping[date, SourceDay]
+) -> set[date]:
+    """Return the days of the window that keep their numbers because their events are no longer all there.
+
+    Args:
+        connection: The rollup's transaction.
+        engine: The rollup's engine.
+        metric: What is rolled up.
+        window: The days.
+        events: Rows of the metric's source by day, neighbours included; empty for stats.
+    """
+    if metric.source:
+        return _days_kept_of_fact(connection, metric, window, events)
+    return _days_kept_of_stats(connection, engine, window) if metric.name == "daily_stats" else set()
+
+
+def _days_kept_of_fact(
+    connection: Connection, metric: Metric, window: Window, events: Mapping[date, SourceDay]
+) -> set[date]:
+    source = str(metric.source)
+    target = table_named(metric.name)
+    return days_to_keep(
+        window.days,
+        live={day: found.rows for day, found in events.items()},
+        recorded=_recorded(connection, source, window),
+        stored=_days_with_rows(connection, target, window),
+        neighbour_days=window.settle_days if metric.reads_neighbours else 0,
+    )
+
+
+def _days_kept_of_stats(connection: Connection, engine: Engine, window: Window) -> set[date]:
+    """Return the days whose stored counts come from events that no fact accounts for."""
+    kept: set[date] = set()
+    for fact, columns in _COLUMNS_BY_FACT.items():
+        source = str(METRICS[fact].source)
+        unaccounted = _days_with_counts(connection, columns, window) - _days_with_rows(
+            connection, table_named(fact), window
+        )
+        if unaccounted:
+            live = {day: found.rows for day, found in read_source_days(engine, source).items()}
+            kept |= days_to_keep(
+                unaccounted,
+                live=live,
+                recorded=_recorded(connection, source, window),
+                stored=unaccounted,
+                neighbour_days=0,
+            )
+    return kept
+
+
+def _recorded(connection: Connection, source: str, window: Window) -> dict[date, DayRecord]:
+    near = window.days.widen(window.settle_days)
+    t = rollup_days.c
+    found = connection.execute(
+        select(t.row_day, t.rows, t.newest_event_at.is_not(None)).where(
+            t.table_name == source, t.row_day.between(near.first, near.last)
+        )
+    )
+    return {day: DayRecord(rows, was_read) for day, rows, was_read in found}
+
+
+def _within(column: Any, window: Window) -> Any:
+    return column.between(window.days.first, window.days.last)
+
+
+def _days_with_rows(connection: Connection, fact: Table, window: Window) -> set[date]:
+    return set(connection.scalars(select(fact.c.day).distinct().where(_within(fact.c.day, window))))
+
+
+def _days_with_counts(connection: Connection, columns: tuple[str, ...], window: Window) -> set[date]:
+    stats = table_named("daily_stats").c
+    counted = func.sum(
+        sum((func.coalesce(stats[name], 0) for name in columns[1:]), func.coalesce(stats[columns[0]], 0))
+    )
+    days = select(stats.date).where(and_(_within(stats.date, window))).group_by(stats.date).having(counted > 0)
+    return set(connection.scalars(days))

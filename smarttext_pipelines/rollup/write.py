@@ -1,0 +1,190 @@
+"""Roll up one metric for a range of days: one snapshot, one statement, one transaction, or nothing."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.errors import AgreementError
+from smarttext_pipelines.engines import Engine as MetricEngine
+from smarttext_pipelines.engines import Parameters, PostgresEngine
+from smarttext_pipelines.metrics import Metric, Window
+from smarttext_pipelines.rollup.guard import SourceDay, days_kept, read_source_days
+from smarttext_pipelines.rollup.locks import locked
+from smarttext_pipelines.rollup.merge import (
+    COMPUTED,
+    DayTotals,
+    largest_change,
+    merge,
+    stage_rows,
+    totals_by_day,
+)
+from smarttext_pipelines.storage.schema.internal import rollup_days
+from smarttext_pipelines.storage.schema.tables import table_named
+
+_PLANNER = ("SET LOCAL work_mem = '128MB'", "SET LOCAL jit = off")
+
+
+@dataclass(frozen=True)
+class DayResult:
+    """What a rollup did to one day.
+
+    Attributes:
+        rows: Rows of the table now.
+        events_read: Rows of the source on the day; for stats, rows read from the facts are not counted (None).
+        newest_event_at: Newest time among those events.
+        rows_changed: Rows inserted, updated or deleted.
+        largest_change: The measure that moved most, as ``name 120 → 150``.
+        totals: Sum of every measure.
+        is_kept: Whether the day kept its numbers because its events are no longer all there.
+    """
+
+    rows: int
+    events_read: int | None
+    newest_event_at: datetime | None
+    rows_changed: int
+    largest_change: str | None
+    totals: Mapping[str, Decimal] = field(default_factory=dict)
+    is_kept: bool = False
+
+
+@dataclass(frozen=True)
+class RolledUp:
+    """Result of one rollup of one metric.
+
+    Attributes:
+        metric: Name of the metric.
+        days: What was done, by day.
+        sql: The statement that computed it.
+        as_of: Start of the reading transaction, by the database's clock.
+        engine: Name of the engine that ran it.
+    """
+
+    metric: str
+    days: Mapping[date, DayResult]
+    sql: str
+    as_of: datetime
+    engine: str
+
+    @property
+    def kept(self) -> list[date]:
+        """Days that kept their numbers."""
+        return [day for day, result in self.days.items() if result.is_kept]
+
+
+def roll_up(
+    database: Engine,
+    metric: Metric,
+    days: DayRange,
+    *,
+    zone: ZoneInfo,
+    settle_days: int,
+    shared_senders: Sequence[str] = (),
+    allow_empty: bool = False,
+    as_of: datetime | None = None,
+) -> RolledUp:
+    """Compute a metric for a range of days and merge it into its table.
+
+    Args:
+        database: Result of ``open_engine``.
+        metric: What to compute.
+        days: Which days; none of them is later than today.
+        zone: Reporting zone.
+        settle_days: Days around a day in which rows of its messages and calls are looked for.
+        shared_senders: Numbers that identify no business.
+        allow_empty: Write what is there even where events have gone since the last rollup.
+        as_of: Time of reading; default is the start of the transaction by the database's clock.
+
+    Raises:
+        AgreementError: The result contradicts its sources; nothing was written.
+        DatabaseError: The database cannot be used; nothing was written.
+    """
+    with locked(database, metric.name, days) as connection, connection.begin():
+        for statement in _PLANNER:
+            connection.exec_driver_sql(statement)
+        as_of = as_of or connection.scalar(select(func.now()))
+        window = Window(days=days, zone=zone, settle_days=settle_days, as_of=as_of)
+        engine = PostgresEngine(connection, Parameters(window, shared_senders))
+        return _write(connection, engine, metric, window, allow_empty=allow_empty)
+
+
+def _write(
+    connection: Connection, engine: MetricEngine, metric: Metric, window: Window, *, allow_empty: bool
+) -> RolledUp:
+    target = table_named(metric.name)
+    events = read_source_days(engine, metric.source) if metric.source else {}
+    kept = set() if allow_empty else days_kept(connection, engine, metric, window, events)
+    written = [day for day in window.days if day not in kept]
+    sql = engine.stage(metric.rows(engine.tables, window), COMPUTED)
+    stage = stage_rows(connection, metric, target, kept)
+    after = totals_by_day(connection, stage, metric.day, written)
+    _require_agreement(metric, after, _source_totals(engine, metric, window), written)
+    before = totals_by_day(connection, target, metric.day, list(window.days))
+    changed = merge(connection, metric, target, stage, written)
+    _record(connection, metric, window, kept, events, after)
+    results = {}
+    for day in window.days:
+        old, new = before.get(day, {}), before.get(day, {}) if day in kept else after.get(day, {})
+        results[day] = DayResult(
+            rows=int(new.get("rows", 0)),
+            events_read=events.get(day, SourceDay()).rows if metric.source else None,
+            newest_event_at=events.get(day, SourceDay()).newest_event_at,
+            rows_changed=changed[day],
+            largest_change=largest_change(old, new),
+            totals=new,
+            is_kept=day in kept,
+        )
+    return RolledUp(metric.name, results, sql, window.as_of, engine.name)
+
+
+def _source_totals(engine: MetricEngine, metric: Metric, window: Window) -> DayTotals:
+    rows = engine.fetch(metric.source_totals(engine.tables, window))
+    return {row[metric.day]: {name: Decimal(row[name] or 0) for name in metric.totals} for row in rows}
+
+
+def _require_agreement(metric: Metric, result: DayTotals, source: DayTotals, days: Collection[date]) -> None:
+    for day in days:
+        for name, measures in metric.totals.items():
+            told = source.get(day, {}).get(name, Decimal(0))
+            summed = sum((result.get(day, {}).get(measure, Decimal(0)) for measure in measures), Decimal(0))
+            if told != summed:
+                message = f"{metric.name} of {day}: {name} is {told} in the sources and {summed} in the result"
+                raise AgreementError(f"{message}; nothing was written")
+
+
+def _record(
+    connection: Connection,
+    metric: Metric,
+    window: Window,
+    kept: Collection[date],
+    events: Mapping[date, SourceDay],
+    after: DayTotals,
+) -> None:
+    """Record what was read: rows of the source for a fact, rows written for stats; kept days keep their count."""
+
+    def counted(day: date) -> SourceDay:
+        return events.get(day, SourceDay()) if metric.source else SourceDay(int(after.get(day, {}).get("rows", 0)))
+
+    rows = [
+        {
+            "table_name": metric.source or metric.name,
+            "row_day": day,
+            "rows": 0 if day in kept else counted(day).rows,
+            "newest_event_at": None if day in kept else counted(day).newest_event_at,
+            "rolled_up_at": window.as_of,
+        }
+        for day in window.days
+    ]
+    new = insert(rollup_days)
+    for part, renewed in (
+        ([row for row in rows if row["row_day"] in kept], ("rolled_up_at",)),
+        ([row for row in rows if row["row_day"] not in kept], ("rows", "newest_event_at", "rolled_up_at")),
+    ):
+        if part:
+            update = {name: new.excluded[name] for name in renewed}
+            connection.execute(new.on_conflict_do_update(index_elements=["table_name", "row_day"], set_=update), part)

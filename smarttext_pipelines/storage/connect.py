@@ -1,0 +1,100 @@
+"""The one way to a database: URLs, session settings, and errors as one line without row data.
+
+Every session runs in UTC with ``row_security = off``, so a role that would see a filtered table gets an error, not zeros.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool
+
+from smarttext_pipelines.core.errors import DatabaseError, SchemaError, SettingsError
+
+_SESSION = (
+    "SET timezone = 'UTC'",
+    "SET row_security = off",
+    "SET lock_timeout = '60s'",
+    "SET statement_timeout = '60min'",
+    "SET idle_in_transaction_session_timeout = '10min'",
+)
+_MISSING = {"42P01": "table", "42703": "column", "3F000": "schema", "42883": "function"}
+_FILTERED = "42501"
+
+
+def parse_url(text: str) -> URL:
+    """Return a URL for psycopg 3, whatever driver the text names; raise SettingsError for anything but PostgreSQL."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        url = None
+    if url is None or url.get_backend_name() not in ("postgresql", "postgres"):
+        message = "the database URL cannot be read; write it as postgresql://user:password@host:5432/name"
+        raise SettingsError(message)
+    return url.set(drivername="postgresql+psycopg")
+
+
+def describe(url: URL) -> str:
+    """Return host, port and database of a URL, without user and password."""
+    return f"{url.host or 'localhost'}:{url.port or 5432}/{url.database or ''}"
+
+
+def open_engine(text: str) -> Engine:
+    """Return an engine without a pool: processes are short or idle, and connections are few."""
+    engine = create_engine(parse_url(text), poolclass=NullPool, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: psycopg.Connection[Any], _record: object) -> None:
+        connection.autocommit = True
+        for statement in _SESSION:
+            connection.execute(statement)
+        connection.autocommit = False
+
+    return engine
+
+
+@contextmanager
+def connected(engine: Engine, *, isolation: str | None = None) -> Iterator[Connection]:
+    """Give a connection; turn what the driver raises into one line that says what to do.
+
+    Args:
+        engine: Result of ``open_engine``.
+        isolation: ``AUTOCOMMIT`` or ``REPEATABLE READ``; default is READ COMMITTED.
+
+    Raises:
+        DatabaseError: The server cannot be reached, or a statement failed.
+        SchemaError: A table, column, schema or function does not exist.
+    """
+    try:
+        with engine.connect() as connection:
+            yield connection.execution_options(isolation_level=isolation) if isolation else connection
+    except DBAPIError as error:
+        raise explain(error, engine.url) from None
+
+
+def explain(error: DBAPIError, url: URL) -> DatabaseError:
+    """Return the error in one line; DETAIL is left out, because it quotes rows."""
+    state = getattr(error.orig, "sqlstate", None)
+    diagnosis = getattr(error.orig, "diag", None)
+    first = (getattr(diagnosis, "message_primary", None) or "").splitlines()[:1]
+    said = first[0] if first else ""
+    place = describe(url)
+    if not said and (error.connection_invalidated or state is None):
+        reason = (
+            str(error.orig).strip().splitlines()[0].split("failed: ")[-1] if str(error.orig).strip() else "no answer"
+        )
+        return DatabaseError(
+            f"PostgreSQL at {place} cannot be used: {reason}; check SMARTTEXT_DATABASE_URL and the server"
+        )
+    if state in _MISSING:
+        return SchemaError(f"{place} has no such {_MISSING[state]}: {said}; run `smarttext migrate --check`")
+    if state == _FILTERED and "row-level security" in said:
+        return DatabaseError(
+            f"{said}; the role '{url.username}' would see a filtered table: use the owner or a role with BYPASSRLS"
+        )
+    if state == _FILTERED:
+        return DatabaseError(f"{said} at {place}; connect as the owner of the tables or grant the role what it lacks")
+    return DatabaseError(f"PostgreSQL at {place} refused ({state}): {said}")

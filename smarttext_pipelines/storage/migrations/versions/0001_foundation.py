@@ -1,0 +1,208 @@
+"""Create or adopt the contract's tables; create the schema ``monitoring``.
+
+Every statement can meet a database that already holds the tables: columns are added where missing, nothing that exists
+is rewritten but ``daily_stats``, and no row is lost.
+"""
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+_BUSINESS = "business_id uuid REFERENCES public.businesses (id)"
+_EMPTY = "'{}'::jsonb"
+_SOURCES = {
+    "businesses": (
+        "name text NOT NULL",
+        "business_type text DEFAULT 'other'",
+        "public_phone text",
+        "twilio_phone text",
+        "forwarding_number text",
+        "address text",
+        "subscription_tier text DEFAULT 'basic'",
+        "trial_ends_at timestamptz",
+        "created_at timestamptz DEFAULT now()",
+        "updated_at timestamptz DEFAULT now()",
+        f"custom_settings jsonb DEFAULT {_EMPTY}",
+        f"hours_json jsonb DEFAULT {_EMPTY}",
+        "faqs_json jsonb DEFAULT '[]'::jsonb",
+    ),
+    "call_events": (
+        "call_sid text",
+        "from_number text",
+        "to_number text",
+        _BUSINESS,
+        "event_type text NOT NULL",
+        "call_status text",
+        "owner_notified boolean DEFAULT false",
+        "ts timestamptz DEFAULT now()",
+        f"payload jsonb DEFAULT {_EMPTY}",
+    ),
+    "sms_events": (
+        "message_sid text",
+        "from_number text NOT NULL",
+        "to_number text NOT NULL",
+        _BUSINESS,
+        "status text NOT NULL",
+        "error_code text",
+        "error_message text",
+        "request_id text",
+        "body_length integer",
+        "created_at timestamptz DEFAULT now()",
+        f"payload jsonb DEFAULT {_EMPTY}",
+    ),
+    "api_usage": (
+        "service text NOT NULL",
+        "endpoint text NOT NULL",
+        _BUSINESS,
+        "tokens_used integer DEFAULT 0",
+        "cost_estimate numeric(18, 6) DEFAULT 0",
+        "model text",
+        "created_at timestamptz DEFAULT now()",
+        "reset_date date",
+        "request_id text",
+        f"metadata jsonb DEFAULT {_EMPTY}",
+    ),
+    "owner_alerts": (
+        f"{_BUSINESS} NOT NULL",
+        "owner_phone text NOT NULL",
+        "customer_phone text NOT NULL",
+        "alert_type text NOT NULL",
+        "message_content text NOT NULL",
+        "detection_source text",
+        "message_sid text",
+        "delivered boolean DEFAULT false",
+        "error_message text",
+        "created_at timestamptz DEFAULT now()",
+    ),
+    "daily_stats": (
+        _BUSINESS,
+        "date date NOT NULL",
+        "calls_total integer DEFAULT 0",
+        "calls_missed integer DEFAULT 0",
+        "calls_answered integer DEFAULT 0",
+        "messages_received integer DEFAULT 0",
+        "messages_sent integer DEFAULT 0",
+        "sms_success_count integer DEFAULT 0",
+        "sms_failure_count integer DEFAULT 0",
+        "openai_tokens_used bigint DEFAULT 0",
+        "openai_cost_estimate numeric(38, 6) DEFAULT 0",
+        "owner_alerts_sent integer DEFAULT 0",
+        "updated_at timestamptz DEFAULT now()",
+        "sms_delivered_count integer DEFAULT 0",
+        "sms_in_flight_count integer DEFAULT 0",
+        "sms_suppressed_count integer DEFAULT 0",
+        "sms_unknown_count integer DEFAULT 0",
+        "openai_requests integer DEFAULT 0",
+        "openai_unpriced_requests integer DEFAULT 0",
+        "owner_alerts_failed integer DEFAULT 0",
+        "data_through timestamptz",
+        "is_final boolean",
+    ),
+}
+
+_MONITORING = """
+CREATE TABLE monitoring.installation (
+    is_only_row boolean PRIMARY KEY DEFAULT true CONSTRAINT installation_is_only_row_check CHECK (is_only_row),
+    reporting_timezone text NOT NULL,
+    installed_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE monitoring.rollup_days (
+    table_name text NOT NULL, row_day date NOT NULL, rows bigint NOT NULL, newest_event_at timestamptz,
+    rolled_up_at timestamptz, PRIMARY KEY (table_name, row_day)
+);
+CREATE TABLE monitoring.rollup_requests (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, row_day date NOT NULL, business_id uuid, reason text NOT NULL,
+    requested_at timestamptz NOT NULL DEFAULT clock_timestamp(), claimed_at timestamptz
+);
+CREATE INDEX rollup_requests_row_day_idx ON monitoring.rollup_requests (row_day);
+CREATE TABLE monitoring.daily_stats_adopted (
+    id uuid PRIMARY KEY, business_id uuid, date date NOT NULL, "row" jsonb NOT NULL,
+    adopted_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE monitoring.sms_outcomes (
+    id uuid PRIMARY KEY, day date NOT NULL, business_id uuid, audience text NOT NULL, sender text,
+    status text NOT NULL, status_class text NOT NULL, error_code text, message_count bigint NOT NULL,
+    late_report_count bigint NOT NULL, inbound_count bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX sms_outcomes_day_idx ON monitoring.sms_outcomes (day);
+CREATE TABLE monitoring.spend (
+    id uuid PRIMARY KEY, day date NOT NULL, business_id uuid, service text NOT NULL, model text,
+    endpoint text NOT NULL, request_count bigint NOT NULL, tokens_used bigint NOT NULL, cost_usd numeric(38, 6) NOT NULL,
+    unpriced_requests bigint NOT NULL, unpriced_tokens bigint NOT NULL, unpriced_cost_upper_usd numeric(38, 6),
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX spend_day_idx ON monitoring.spend (day);
+CREATE TABLE monitoring.call_volume (
+    id uuid PRIMARY KEY, day date NOT NULL, business_id uuid, calls_total bigint NOT NULL, calls_missed bigint NOT NULL,
+    messages_received bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX call_volume_day_idx ON monitoring.call_volume (day);
+CREATE TABLE monitoring.owner_alert_delivery (
+    id uuid PRIMARY KEY, day date NOT NULL, business_id uuid, alert_type text NOT NULL, sent_count bigint NOT NULL,
+    failed_count bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX owner_alert_delivery_day_idx ON monitoring.owner_alert_delivery (day);
+CREATE TABLE monitoring.sms_failure_rates (
+    id uuid PRIMARY KEY, business_id uuid, date date NOT NULL, total_attempts bigint NOT NULL, successful bigint NOT NULL,
+    failed bigint NOT NULL, failure_rate_percent numeric(5, 2), in_flight bigint NOT NULL, suppressed bigint NOT NULL,
+    unknown bigint NOT NULL, coverage_percent numeric(5, 2), failure_rate_lower_percent numeric(5, 2),
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX sms_failure_rates_date_idx ON monitoring.sms_failure_rates (date);
+"""
+
+_WIDEN = """
+DROP VIEW IF EXISTS public.sms_failure_rates;
+DROP VIEW IF EXISTS public.openai_daily_usage;
+DO $$
+BEGIN
+    -- numeric(10,6) to numeric(18,6) changes the catalog only; anything else that was chosen here stays.
+    IF (SELECT format_type(atttypid, atttypmod) FROM pg_attribute
+        WHERE attrelid = 'public.api_usage'::regclass AND attname = 'cost_estimate') = 'numeric(10,6)' THEN
+        ALTER TABLE public.api_usage ALTER COLUMN cost_estimate TYPE numeric(18, 6);
+    END IF;
+END $$;
+ALTER TABLE public.daily_stats
+    ALTER COLUMN openai_tokens_used TYPE bigint,
+    ALTER COLUMN openai_cost_estimate TYPE numeric(38, 6);
+"""
+
+_ADOPT = """
+INSERT INTO monitoring.daily_stats_adopted (id, business_id, date, "row")
+SELECT id, business_id, date, to_jsonb(s) FROM public.daily_stats AS s;
+DELETE FROM public.daily_stats AS s
+USING (
+    SELECT id, row_number() OVER (PARTITION BY business_id, date ORDER BY updated_at DESC NULLS LAST, id) AS place
+    FROM public.daily_stats
+) AS repeated
+WHERE repeated.id = s.id AND repeated.place > 1;
+DO $$
+DECLARE old record;
+BEGIN
+    -- Several rows without business could exist for one date, because the old key told NULLs apart.
+    FOR old IN
+        SELECT i.indexrelid::regclass AS name, c.conname
+        FROM pg_index AS i LEFT JOIN pg_constraint AS c ON c.conindid = i.indexrelid AND c.contype = 'u'
+        WHERE i.indrelid = 'public.daily_stats'::regclass AND i.indisunique AND NOT i.indisprimary
+    LOOP
+        IF old.conname IS NOT NULL THEN
+            EXECUTE format('ALTER TABLE public.daily_stats DROP CONSTRAINT %I', old.conname);
+        ELSE
+            EXECUTE format('DROP INDEX %s', old.name);
+        END IF;
+    END LOOP;
+END $$;
+CREATE UNIQUE INDEX daily_stats_business_id_date_key ON public.daily_stats (business_id, date) NULLS NOT DISTINCT;
+"""
+
+
+def upgrade() -> None:
+    """Create what is missing, widen what is too narrow, set the rows aside that the new key cannot hold."""
+    op.execute("SET LOCAL lock_timeout = '10s'")
+    for table, columns in _SOURCES.items():
+        op.execute(f"CREATE TABLE IF NOT EXISTS public.{table} (id uuid PRIMARY KEY DEFAULT gen_random_uuid())")
+        added = ", ".join(f"ADD COLUMN IF NOT EXISTS {column}" for column in columns)
+        op.execute(f"ALTER TABLE public.{table} {added}")
+    for script in (_MONITORING, _WIDEN, _ADOPT):
+        op.execute(script)

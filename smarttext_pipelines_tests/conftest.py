@@ -1,0 +1,115 @@
+"""Fixtures: a real PostgreSQL for the whole run, and a database per test cloned from a migrated template."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from sqlalchemy import Engine
+
+from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.storage.connect import open_engine, parse_url
+from smarttext_pipelines.storage.embedded import embedded_server
+from smarttext_pipelines.storage.migrate import migrate
+
+_CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
+settings.register_profile("test", derandomize=True, deadline=None, suppress_health_check=_CHECKS)
+settings.register_profile("soak", max_examples=2000, deadline=None, suppress_health_check=_CHECKS)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
+
+
+@dataclass(frozen=True)
+class Server:
+    """The PostgreSQL server of the run; ``url(name)`` addresses a database."""
+
+    base: str
+
+    def url(self, name: str) -> str:
+        return parse_url(self.base).set(database=name).render_as_string(hide_password=False)
+
+    def connect(self, name: str = "postgres") -> psycopg.Connection[Any]:
+        url = parse_url(self.url(name)).set(drivername="postgresql").render_as_string(hide_password=False)
+        return psycopg.connect(url, autocommit=True)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of one test."""
+
+    url: str
+    engine: Engine
+    server: Server
+    name: str
+
+    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        with self.server.connect(self.name) as connection:
+            cursor = connection.execute(query, values)
+            return [dict(zip([c.name for c in cursor.description or []], row, strict=True)) for row in cursor]
+
+    def run(self, statement: str, *values: Any) -> None:
+        with self.server.connect(self.name) as connection:
+            connection.execute(statement, values or None)
+
+    def settings(self, **values: Any) -> Settings:
+        return Settings(database_url=self.url, _env_file=None, **values)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.startswith("SMARTTEXT_") and name != "SMARTTEXT_TEST_DATABASE_URL":
+            monkeypatch.delenv(name)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    given = os.environ.get("SMARTTEXT_TEST_DATABASE_URL")
+    if given:
+        yield Server(given)
+        return
+    with embedded_server(tmp_path_factory.mktemp("server")) as embedded:
+        yield Server(embedded.url("postgres"))
+
+
+@contextmanager
+def fresh_database(server: Server, template: str = "template1") -> Iterator[Database]:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with server.connect() as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    engine = open_engine(server.url(name))
+    try:
+        yield Database(server.url(name), engine, server, name)
+    finally:
+        engine.dispose()
+        with server.connect() as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def template(server: Server) -> Iterator[str]:
+    with fresh_database(server) as database:
+        migrate(database.engine, ZoneInfo("UTC"))
+        yield database.name
+
+
+@pytest.fixture
+def empty_database(server: Server) -> Iterator[Database]:
+    """A database in which nothing was ever created."""
+    with fresh_database(server) as database:
+        yield database
+
+
+@pytest.fixture
+def database(server: Server, template: str) -> Iterator[Database]:
+    """A migrated database without rows; reports in UTC."""
+    with fresh_database(server, template) as database:
+        yield database

@@ -65,4 +65,5 @@ def load_settings() -> Settings:
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         name = "SMARTTEXT_" + str(fault["loc"][0]).upper() if fault["loc"] else "settings"
-        raise SettingsError(f"{name}: {fault['msg']}") from None
+        msg = f"{name}: {fault['msg']}"
+        raise SettingsError(msg) from None

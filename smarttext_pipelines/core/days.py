@@ -50,7 +50,8 @@ class DayRange:
     def __post_init__(self) -> None:
         """Refuse a range that ends before it starts."""
         if self.last < self.first:
-            raise InputError(f"the range ends on {self.last}, before it starts on {self.first}; swap the two dates")
+            msg = f"the range ends on {self.last}, before it starts on {self.first}; swap the two dates"
+            raise InputError(msg)
 
     def __iter__(self) -> Iterator[date]:
         """Yield the days in order."""

@@ -11,7 +11,7 @@ import sqlglot.expressions as sge
 from ibis.backends.sql.compilers import DuckDBCompiler
 from sqlalchemy import Connection
 
-from smarttext_pipelines.engines.base import Parameters, compile_sql, quoted
+from smarttext_pipelines.engines.base import Parameters, Spelling, compile_sql, quoted
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
 from smarttext_pipelines.engines.unbound import unbound_parameter, unbound_table
 from smarttext_pipelines.storage.schema import metadata
@@ -21,6 +21,10 @@ _COMPILER = DuckDBCompiler()
 
 def _day(at: sge.Expression, zone: sge.Expression) -> sge.Expression:
     return sge.Cast(this=sge.func("timezone", zone, at), to=sge.DataType.build("date"))
+
+
+def _bytes(text: sge.Expression) -> sge.Expression:
+    return text
 
 
 class ArchiveEngine:
@@ -70,10 +74,11 @@ class ArchiveEngine:
         """Return the result as an Arrow table of the expression's own types (DuckDB sums integers to 128 bits)."""
         kinds = expression.schema().to_pyarrow()
         kinds = pa.schema([(f.name, pa.string() if f.type == pa.uuid() else f.type) for f in kinds])
-        return self._duckdb.sql(self.sql(expression)).to_arrow_table().cast(kinds)
+        found: pa.Table = self._duckdb.sql(self.sql(expression)).to_arrow_table()
+        return found.cast(kinds)
 
     @staticmethod
     def sql(expression: ir.Table) -> str:
         """Return the statement, with line breaks; DuckDB compares text by bytes already."""
-        spelling = {"reporting_day": _day, "byte_order": lambda text: text}
+        spelling: Spelling = {"reporting_day": _day, "byte_order": _bytes}
         return compile_sql(_COMPILER, expression, spelling, _COMPILER.dialect)

@@ -16,6 +16,9 @@ import sqlglot.expressions as sge
 from smarttext_pipelines.core.days import day_end, day_start, is_final
 from smarttext_pipelines.metrics.base import Window
 
+Spelling = Mapping[str, Callable[..., Any]]
+"""For each function of ``metrics.base``, what an engine writes instead of a call of it."""
+
 OPEN_END = date(9999, 12, 31)
 
 
@@ -23,7 +26,7 @@ class Engine(Protocol):
     """Runs expressions over the tables it offers."""
 
     name: str
-    tables: Mapping[str, ir.Table]
+    tables: dict[str, ir.Table]
 
     def stage(self, expression: ir.Table, into: str) -> str:
         """Put the result into a new temporary table of the caller's PostgreSQL transaction; return the statement."""
@@ -72,11 +75,11 @@ class Parameters:
         return pa.table({"number": pa.array(sorted(set(self.shared_senders)), pa.string())})
 
 
-def _dates(days: Iterable[date]) -> pa.Array:
+def _dates(days: Iterable[date]) -> "pa.Array[Any]":
     return pa.array(list(days), pa.date32())
 
 
-def _instants(instants: Iterable[datetime]) -> pa.Array:
+def _instants(instants: Iterable[datetime]) -> "pa.Array[Any]":
     return pa.array(list(instants), pa.timestamp("us", tz="UTC"))
 
 
@@ -99,20 +102,18 @@ def _prices() -> pa.Table:
     )
 
 
-def compile_sql(
-    compiler: Any, expression: ir.Table, spell: Mapping[str, Callable[..., sge.Expression]], dialect: Any
-) -> str:
+def compile_sql(compiler: Any, expression: ir.Table, spelling: Spelling, dialect: Any) -> str:
     """Compile an expression and write the functions of ``metrics.base`` in the words of one engine.
 
     Args:
         compiler: Ibis' compiler of the engine.
         expression: What to compile.
-        spell: For each such function, what to write instead of a call with these arguments.
+        spelling: What to write for the functions of ``metrics.base``.
         dialect: Dialect to write.
     """
 
     def rewrite(node: sge.Expression) -> sge.Expression:
-        spelled = spell.get(node.name.lower()) if isinstance(node, sge.Anonymous) else None
+        spelled = spelling.get(node.name.lower()) if isinstance(node, sge.Anonymous) else None
         return spelled(*node.expressions) if spelled else node
 
     statement: sge.Expression = compiler.to_sqlglot(expression.unbind())

@@ -7,7 +7,7 @@ import sqlglot.expressions as sge
 from ibis.backends.sql.compilers import PostgresCompiler
 from sqlalchemy import Connection
 
-from smarttext_pipelines.engines.base import Parameters, compile_sql, quoted
+from smarttext_pipelines.engines.base import Parameters, Spelling, compile_sql, quoted
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
 from smarttext_pipelines.engines.unbound import unbound_parameter, unbound_table
 from smarttext_pipelines.storage.schema import metadata
@@ -52,7 +52,7 @@ class PostgresEngine:
     @staticmethod
     def sql(expression: ir.Table) -> str:
         """Return the statement, with line breaks."""
-        spelling = {"reporting_day": _day, "byte_order": _bytes}
+        spelling: Spelling = {"reporting_day": _day, "byte_order": _bytes}
         return compile_sql(_COMPILER, expression, spelling, _COMPILER.dialect)
 
     def _run(self, sql: str) -> Any:

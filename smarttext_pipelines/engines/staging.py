@@ -1,6 +1,7 @@
 """Arrow into a temporary table of an open PostgreSQL transaction, through binary-safe COPY."""
 
 import io
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -26,6 +27,6 @@ def copy_into_temporary_table(connection: Connection, name: str, rows: pa.Table)
         return
     buffer = io.BytesIO()
     pacsv.write_csv(rows, buffer, pacsv.WriteOptions(include_header=False))
-    driver = connection.connection.driver_connection
+    driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy(f"COPY {quoted(name)} FROM STDIN (FORMAT csv)") as copy:
         copy.write(buffer.getvalue())

@@ -1,5 +1,7 @@
 """The tables of the schema as unbound Ibis tables, which a metric builds its expression over."""
 
+from typing import Any
+
 import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
@@ -7,7 +9,7 @@ import pyarrow as pa
 from sqlalchemy import BigInteger, Boolean, Date, DateTime, Integer, Numeric, Table, Text, Uuid
 from sqlalchemy.types import TypeEngine
 
-_TYPES: tuple[tuple[type[TypeEngine[object]], dt.DataType], ...] = (
+_TYPES: tuple[tuple[type[Any], dt.DataType], ...] = (
     (Uuid, dt.uuid),
     (Text, dt.string),
     (DateTime, dt.Timestamp(timezone="UTC")),

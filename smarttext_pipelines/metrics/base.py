@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
+
 from smarttext_pipelines.core.days import DayRange, day_end, day_start
 
 Tables = Mapping[str, ir.Table]

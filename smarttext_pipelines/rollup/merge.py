@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import (
     Column,
     Connection,
+    Integer,
     MetaData,
     Numeric,
-    Integer,
     Table,
     Text,
     Uuid,
@@ -52,7 +52,8 @@ def stage_rows(connection: Connection, metric: Metric, target: Table, kept: Coll
     computed = table(COMPUTED, *(column(c.name) for c in columns))
     repeated = _repeated(connection, [computed.c[name] for name in metric.dimensions])
     if repeated:
-        raise AgreementError(f"{target.name}: {repeated} rows repeat the dimensions of another; nothing was written")
+        msg = f"{target.name}: {repeated} rows repeat the dimensions of another; nothing was written"
+        raise AgreementError(msg)
     stage.create(connection)
     key = func.jsonb_build_array(cast(literal(target.name), Text), *(computed.c[name] for name in metric.dimensions))
     identity = cast(func.md5(cast(key, Text)), Uuid)
@@ -81,9 +82,10 @@ def totals_by_day(connection: Connection, source: Table, day: str, days: Collect
     """Return the sum of every measure of a table (a target or its stage), and its ``rows``, by day."""
     sums = [func.sum(c).label(c.name) for c in source.columns if _is_measure(c)]
     per_day = select(source.c[day], func.count().label("rows"), *sums).where(source.c[day].in_(days))
+    names = ["rows", *(c.name for c in source.columns if _is_measure(c))]
     return {
-        row[0]: {name: Decimal(value or 0) for name, value in list(row._mapping.items())[1:]}
-        for row in connection.execute(per_day.group_by(source.c[day]))
+        found: {name: Decimal(value or 0) for name, value in zip(names, values, strict=True)}
+        for found, *values in connection.execute(per_day.group_by(source.c[day]))
     }
 
 
@@ -104,5 +106,11 @@ def _is_measure(c: Column[Any]) -> bool:
 
 
 def _repeated(connection: Connection, dimensions: list[Any]) -> int:
-    groups = select(func.count().label("n")).select_from(dimensions[0].table).group_by(*dimensions).having(func.count() > 1).subquery()
+    groups = (
+        select(func.count().label("n"))
+        .select_from(dimensions[0].table)
+        .group_by(*dimensions)
+        .having(func.count() > 1)
+        .subquery()
+    )
     return connection.scalar(select(func.coalesce(func.sum(groups.c.n - 1), 0))) or 0

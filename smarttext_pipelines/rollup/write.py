@@ -107,8 +107,8 @@ def roll_up(
     with locked(database, metric.name, days) as connection, connection.begin():
         for statement in _PLANNER:
             connection.exec_driver_sql(statement)
-        as_of = as_of or connection.scalar(select(func.now()))
-        window = Window(days=days, zone=zone, settle_days=settle_days, as_of=as_of)
+        read_at = as_of or connection.execute(select(func.now())).scalar_one()
+        window = Window(days=days, zone=zone, settle_days=settle_days, as_of=read_at)
         engine = PostgresEngine(connection, Parameters(window, shared_senders))
         return _write(connection, engine, metric, window, allow_empty=allow_empty)
 
@@ -154,7 +154,8 @@ def _require_agreement(metric: Metric, result: DayTotals, source: DayTotals, day
             summed = sum((result.get(day, {}).get(measure, Decimal(0)) for measure in measures), Decimal(0))
             if told != summed:
                 message = f"{metric.name} of {day}: {name} is {told} in the sources and {summed} in the result"
-                raise AgreementError(f"{message}; nothing was written")
+                msg = f"{message}; nothing was written"
+                raise AgreementError(msg)
 
 
 def _record(

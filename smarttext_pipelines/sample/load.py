@@ -56,6 +56,8 @@ def transaction(url: str) -> Iterator[Cursor]:
                 yield cursor
             driver.commit()
         except psycopg.Error as error:
+            if driver.closed:
+                connection.invalidate()
             raise _explain(error) from None
 
 

@@ -52,7 +52,7 @@ def draw_messages(spec: SampleSpec, day: date, talks: Conversations) -> Messages
     rows, owners = len(texts), len(talks.alerts)
     to_owner = np.arange(rows) >= rows - owners
     outcome = draw_outcomes(spec, rng, texts)
-    # The spec of Arrow's choose: one value per index, so the order is HANDED_OVER, REFUSED, LIMITED, SKIPPED.
+    # In the order of HANDED_OVER, REFUSED, LIMITED, SKIPPED.
     sid = pc.choose(pa.array(outcome.kind), columns.tokens(rng, rows, "SM"), "", PLACEHOLDER_SIDS[0], "")
     request = columns.tokens(rng, rows, "req_", 8)
     owner_number = businesses_of(spec).owner_phone.take(pa.array(texts.business[to_owner]))

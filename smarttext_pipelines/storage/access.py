@@ -6,7 +6,7 @@ They hold no rows, and roles may appear after the first migration, so they have 
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import SetColumnComment, SetTableComment
+from sqlalchemy.schema import ExecutableDDLElement, SetColumnComment, SetTableComment
 
 from smarttext_pipelines.storage.schema import metadata
 
@@ -88,21 +88,23 @@ END $$;
 
 
 def access_statements(zone: ZoneInfo) -> list[str]:
-    """Return the statements that give views, functions, rights, defaults and comments their present state.
+    """Return the statements that give views, functions, rights, defaults and comments their present state."""
+    return [_VIEWS, _FUNCTIONS, _ACCESS, reset_date_default(zone), *_comments()]
 
-    Args:
-        zone: Reporting zone; usage without a ``reset_date`` counts for the reporting day of its insertion.
+
+def reset_date_default(zone: ZoneInfo) -> str:
+    """Return the statement that makes usage count for the reporting day of its insertion.
+
+    The zone is a literal: a function in ``monitoring`` would make the insert of a role without rights there fail.
     """
-    reset_date = (
-        f"ALTER TABLE public.api_usage ALTER COLUMN reset_date SET DEFAULT (now() AT TIME ZONE '{zone.key}')::date"
-    )
-    return [_VIEWS, _FUNCTIONS, _ACCESS, reset_date, *_comments()]
+    return f"ALTER TABLE public.api_usage ALTER COLUMN reset_date SET DEFAULT (now() AT TIME ZONE '{zone.key}')::date"
 
 
 def _comments() -> list[str]:
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     tables = metadata.sorted_tables
-    statements = [SetTableComment(table) for table in tables]
-    columns = [SetColumnComment(column) for table in tables for column in table.columns]
+    on_tables = [SetTableComment(table) for table in tables]
+    on_columns = [SetColumnComment(column) for table in tables for column in table.columns]
+    comments: list[ExecutableDDLElement] = [*on_tables, *on_columns]
     # The compiler doubles percent signs for drivers that take parameters; these statements take none.
-    return [str(ddl.compile(dialect=dialect)).replace("%%", "%") for ddl in (*statements, *columns)]
+    return [str(ddl.compile(dialect=dialect)).replace("%%", "%") for ddl in comments]

@@ -1,6 +1,6 @@
 """The one way to a database: URLs, session settings, and errors as one line without row data.
 
-Every session runs in UTC with ``row_security = off``, so a role that would see a filtered table gets an error, not zeros.
+Every session runs in UTC with ``row_security = off``: a role that would see a filtered table gets an error, not zeros.
 """
 
 from collections.abc import Iterator

@@ -49,7 +49,8 @@ def require_installation(engine: Engine, zone: ZoneInfo) -> None:
         found = revision(connection)
         if found != HEAD:
             state = "was never migrated" if found is None else f"is at revision {found}, this version needs {HEAD}"
-            raise SchemaError(f"{describe(engine.url)} {state}; run `smarttext migrate`")
+            msg = f"{describe(engine.url)} {state}; run `smarttext migrate`"
+            raise SchemaError(msg)
         require_zone(connection, zone)
 
 

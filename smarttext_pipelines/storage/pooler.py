@@ -1,5 +1,7 @@
 """Recognise a transaction pooler: session locks, temporary tables and session settings do not survive one."""
 
+from typing import Any
+
 from sqlalchemy import Engine, text
 
 from smarttext_pipelines.core.errors import DatabaseError
@@ -16,7 +18,8 @@ def refuse_transaction_pooler(engine: Engine) -> None:
     """
     with connected(engine, isolation="AUTOCOMMIT") as first:
         mine = first.execute(_BACKEND).scalar_one()
-        if first.connection.driver_connection.info.backend_pid == mine:
+        driver: Any = first.connection.driver_connection
+        if driver.info.backend_pid == mine:
             return
         with connected(engine, isolation="AUTOCOMMIT") as second:
             pids = {mine, *(c.execute(_BACKEND).scalar_one() for c in (second, first, second, first))}

@@ -62,6 +62,19 @@ def test_a_load_that_fails_leaves_nothing(database: Any) -> None:
     assert not any(stored_ids(database.url).values())
 
 
+def test_a_load_whose_connection_is_lost_leaves_nothing(database: Any) -> None:
+    def disconnect(day: date, rows: int) -> None:
+        engine = create_engine(database.url)
+        with engine.connect() as connection:
+            others = "pid <> pg_backend_pid() and datname = current_database() and backend_type = 'client backend'"
+            connection.execute(text(f"select pg_terminate_backend(pid) from pg_stat_activity where {others}"))  # noqa: S608
+        engine.dispose()
+
+    with pytest.raises(DatabaseError, match="not written"):
+        load_sample(database.url, SPEC, disconnect)
+    assert not any(stored_ids(database.url).values())
+
+
 def test_an_unreachable_database_is_named_as_such() -> None:
     with pytest.raises(DatabaseError, match="SMARTTEXT_DATABASE_URL"):
         load_sample("postgresql+psycopg://nobody@127.0.0.1:1/nothing", SPEC, None)

@@ -11,4 +11,5 @@ def table_named(name: str) -> Table:
     for table in metadata.tables.values():
         if table.name == name:
             return table
-    raise InputError(f"there is no table '{name}'")
+    msg = f"there is no table '{name}'"
+    raise InputError(msg)

@@ -128,7 +128,8 @@ CREATE TABLE monitoring.sms_outcomes (
 CREATE INDEX sms_outcomes_day_idx ON monitoring.sms_outcomes (day);
 CREATE TABLE monitoring.spend (
     id uuid PRIMARY KEY, day date NOT NULL, business_id uuid, service text NOT NULL, model text,
-    endpoint text NOT NULL, request_count bigint NOT NULL, tokens_used bigint NOT NULL, cost_usd numeric(38, 6) NOT NULL,
+    endpoint text NOT NULL, request_count bigint NOT NULL, tokens_used bigint NOT NULL,
+    cost_usd numeric(38, 6) NOT NULL,
     unpriced_requests bigint NOT NULL, unpriced_tokens bigint NOT NULL, unpriced_cost_upper_usd numeric(38, 6),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
@@ -144,8 +145,8 @@ CREATE TABLE monitoring.owner_alert_delivery (
 );
 CREATE INDEX owner_alert_delivery_day_idx ON monitoring.owner_alert_delivery (day);
 CREATE TABLE monitoring.sms_failure_rates (
-    id uuid PRIMARY KEY, business_id uuid, date date NOT NULL, total_attempts bigint NOT NULL, successful bigint NOT NULL,
-    failed bigint NOT NULL, failure_rate_percent numeric(5, 2), in_flight bigint NOT NULL, suppressed bigint NOT NULL,
+    id uuid PRIMARY KEY, business_id uuid, date date NOT NULL, total_attempts bigint NOT NULL,
+    successful bigint NOT NULL, failed bigint NOT NULL, failure_rate_percent numeric(5, 2), in_flight bigint NOT NULL, suppressed bigint NOT NULL,
     unknown bigint NOT NULL, coverage_percent numeric(5, 2), failure_rate_lower_percent numeric(5, 2),
     updated_at timestamptz NOT NULL DEFAULT now()
 );

@@ -1,0 +1,31 @@
+"""The Typer app: which commands there are. What they do is in a module each, imported when one is called."""
+
+import typer
+from rich.console import Console
+
+from smarttext_pipelines.cli import database, rollup, simulate, stats
+from smarttext_pipelines.core.errors import SmartTextError
+
+app = typer.Typer(
+    help="Daily statistics, failure rates and spend of SmartText.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("up")(database.up)
+app.command("migrate")(database.migrate)
+app.command("change-zone")(database.change_zone)
+app.command("rollup")(rollup.rollup)
+app.command("stats")(stats.stats)
+app.command("simulate")(simulate.simulate)
+app.command("update-daily-stats", hidden=True)(rollup.update_daily_stats)
+
+
+def run() -> int:
+    """Run the command of this process and return its exit code."""
+    try:
+        app(standalone_mode=True)
+    except SmartTextError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[red]error:[/red] {error}".replace("\n", " "))
+        return 2
+    return 0

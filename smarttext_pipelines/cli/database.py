@@ -1,0 +1,80 @@
+"""``smarttext up``, ``migrate`` and ``change-zone``: what concerns a whole database."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from smarttext_pipelines.cli.up import up
+from smarttext_pipelines.core.errors import DatabaseError, InputError
+from smarttext_pipelines.launch.databases import databases
+from smarttext_pipelines.settings import Settings, load_settings
+from smarttext_pipelines.storage.connect import connected, describe, open_engine
+
+__all__ = ["change_zone", "migrate", "up"]
+
+_console = Console(highlight=False, soft_wrap=True)
+
+
+def migrate(
+    *,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead of running them.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare the database with the schema; change nothing.")
+    ] = False,
+) -> None:
+    """Bring the database to the newest schema; adopts a database that already holds the tables."""
+    from smarttext_pipelines.storage import migrate as migration
+
+    settings = load_settings()
+    if sql:
+        typer.echo(migration.migration_sql(settings.zone))
+        return
+    with databases(settings) as ready:
+        engine = open_engine(_url(ready))
+        if check:
+            drift = migration.find_drift(engine)
+            if drift:
+                msg = f"{describe(engine.url)}: {'; '.join(drift)}"
+                raise DatabaseError(msg)
+            _console.print(f"{describe(engine.url)} is as this version expects it")
+            return
+        migration.migrate(engine, ready.zone)
+        _console.print(f"{describe(engine.url)} is migrated; reporting days are those of {ready.reporting_timezone}")
+        _tell_what_to_run(ready)
+
+
+def change_zone(
+    zone: Annotated[str, typer.Argument(help="IANA zone, such as America/New_York.")],
+) -> None:
+    """Report in another time zone from now on, and say which days to recompute."""
+    from smarttext_pipelines.core.days import load_zone
+    from smarttext_pipelines.rollup.zone import change_reporting_zone
+
+    new = load_zone(zone)
+    with databases(load_settings()) as ready:
+        change_reporting_zone(open_engine(_url(ready)), new)
+        _console.print(f"reporting days are now those of {zone}; set SMARTTEXT_REPORTING_TIMEZONE={zone} everywhere")
+        _tell_what_to_run(ready.model_copy(update={"reporting_timezone": zone}))
+
+
+def _tell_what_to_run(settings: Settings) -> None:
+    from smarttext_pipelines.storage.installation import event_span
+
+    with connected(open_engine(_url(settings))) as connection:
+        span = event_span(connection, settings.zone)
+    if span is None:
+        _console.print("there are no events yet")
+        return
+    _console.print(f"events from {span.first} to {span.last}; roll them up with")
+    first = max(span.first, settings.start_date)
+    _console.print(f"  smarttext rollup --from {first} --to {span.last}")
+    if span.first < settings.start_date:
+        _console.print(f"  (days before {settings.start_date} need SMARTTEXT_START_DATE={span.first})")
+
+
+def _url(settings: Settings) -> str:
+    if settings.database_url is None:
+        msg = "SMARTTEXT_DATABASE_URL is not set"
+        raise InputError(msg)
+    return settings.database_url.get_secret_value()

@@ -1,0 +1,51 @@
+"""Options that several commands share, and how their texts become values."""
+
+from datetime import UTC, date, datetime
+from typing import Annotated
+
+import typer
+
+from smarttext_pipelines.core.days import DayRange, day_of
+from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.settings import Settings
+
+DateOption = Annotated[str | None, typer.Option("--date", metavar="YYYY-MM-DD", help="One reporting day.")]
+FromOption = Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First day of a range.")]
+ToOption = Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="Last day of a range.")]
+
+
+def parse_day(text: str) -> date:
+    """Return a date; raise InputError for anything that is none."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        msg = f"'{text}' is no date; write it as 2026-01-31"
+        raise InputError(msg) from None
+
+
+def today(settings: Settings) -> date:
+    """Return the reporting day that it is now."""
+    return day_of(datetime.now(UTC), settings.zone)
+
+
+def parse_days(settings: Settings, day: str | None, first: str | None, last: str | None, *, default: date) -> DayRange:
+    """Return the days that the options name.
+
+    Raises:
+        InputError: Both forms are used, a date is none, lies in the future or before the first partition.
+    """
+    if day and (first or last):
+        msg = "use either --date or --from and --to"
+        raise InputError(msg)
+    if bool(first) != bool(last):
+        msg = "--from and --to go together"
+        raise InputError(msg)
+    start = parse_day(day or first or default.isoformat())
+    days = DayRange(start, parse_day(last) if last else start)
+    if days.last > today(settings):
+        msg = f"{days.last} is in the future; today is {today(settings)} in {settings.reporting_timezone}"
+        raise InputError(msg)
+    if days.first < settings.start_date:
+        msg = f"{days.first} is before the first partition {settings.start_date}; set SMARTTEXT_START_DATE"
+        raise InputError(msg)
+    return days

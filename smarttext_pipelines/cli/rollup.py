@@ -1,0 +1,32 @@
+"""``smarttext rollup``: the assets that the UI shows, run here and recorded there."""
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from smarttext_pipelines.cli.options import DateOption, FromOption, ToOption, parse_days, today
+from smarttext_pipelines.settings import load_settings
+
+
+def rollup(
+    *,
+    day: DateOption = None,
+    first: FromOption = None,
+    last: ToOption = None,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Write what is there even where events have gone.")
+    ] = False,
+) -> None:
+    """Roll up a day or a range of days; default is yesterday."""
+    settings = load_settings()
+    days = parse_days(settings, day, first, last, default=today(settings) - timedelta(days=1))
+    # Dagster takes seconds to import; a wrong date should not wait for it.
+    from smarttext_pipelines.launch.rollup import run_rollup
+
+    run_rollup(settings, days, allow_empty=allow_empty)
+
+
+def update_daily_stats(*, day: DateOption = None) -> None:
+    """Roll up a day, under the name of the old cron script; default is yesterday."""
+    rollup(day=day)

@@ -1,0 +1,73 @@
+"""``smarttext simulate``: sample events, as production writes them, into a database that is ours."""
+
+import threading
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from sqlalchemy import func, select
+
+from smarttext_pipelines.cli.options import parse_day
+from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.launch.databases import databases
+from smarttext_pipelines.settings import Settings, load_settings
+from smarttext_pipelines.storage.connect import connected, describe, open_engine
+from smarttext_pipelines.storage.embedded import is_embedded
+from smarttext_pipelines.storage.installation import require_installation
+from smarttext_pipelines.storage.schema.sources import sms_events
+
+_console = Console(highlight=False)
+
+
+def simulate(
+    *,
+    days: Annotated[int, typer.Option("--days", min=1, help="Days of events.")] = 30,
+    businesses: Annotated[int, typer.Option("--businesses", min=1)] = 40,
+    events_per_day: Annotated[int, typer.Option("--events-per-day", min=1, help="Rows a day over all tables.")] = 3000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same rows.")] = 7,
+    end: Annotated[
+        str | None, typer.Option("--end", metavar="YYYY-MM-DD", help="Last day; default today (UTC).")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Load nothing; go on as time goes by.")] = False,
+    into_this_database: Annotated[
+        bool, typer.Option("--into-this-database", help="Write into a database that is not the embedded one.")
+    ] = False,
+) -> None:
+    """Write sample events."""
+    settings = load_settings()
+    now = datetime.now(UTC)
+    with databases(settings) as ready:
+        url = _require_ours(ready, allowed=into_this_database)
+        from smarttext_pipelines.sample import SampleSpec, load_sample
+        from smarttext_pipelines.sample import follow as follow_sample
+
+        last = parse_day(end) if end else now.date()
+        until = _newest_event(url) or now if follow else now
+        spec = SampleSpec(days, businesses, events_per_day, seed, last, until)
+        if follow:
+            follow_sample(url, spec, lambda: datetime.now(UTC), threading.Event().wait)
+            return
+        columns = (TextColumn("sample events"), BarColumn(), MofNCompleteColumn(), TextColumn("days"))
+        with Progress(*columns, console=_console) as progress:
+            task = progress.add_task("load", total=days)
+            rows = load_sample(url, spec, lambda _day, _rows: progress.advance(task))
+        _console.print(", ".join(f"{count:,} {name}" for name, count in rows.items()))
+
+
+def _require_ours(settings: Settings, *, allowed: bool) -> str:
+    url = settings.database_url.get_secret_value()  # type: ignore[union-attr]
+    engine = open_engine(url)
+    require_installation(engine, settings.zone)
+    with connected(engine) as connection:
+        ours = is_embedded(connection, settings.data_dir)
+    if not ours and not allowed:
+        msg = f"{describe(engine.url)} is not the embedded database; to write sample events there say --into-this-database"
+        raise InputError(msg)
+    return url
+
+
+def _newest_event(url: str) -> datetime | None:
+    with connected(open_engine(url)) as connection:
+        return connection.execute(select(func.max(sms_events.c.created_at))).scalar()

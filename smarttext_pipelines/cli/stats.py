@@ -1,0 +1,135 @@
+"""``smarttext stats``: what ``daily_stats`` says, as a table, CSV or JSON."""
+
+import csv
+import json
+import sys
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Connection, Text, cast, func, or_, select
+
+from smarttext_pipelines.cli.options import DateOption, FromOption, ToOption, parse_days, today
+from smarttext_pipelines.core.days import DayRange, day_end
+from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.core.rates import percent
+from smarttext_pipelines.launch.databases import databases
+from smarttext_pipelines.settings import load_settings
+from smarttext_pipelines.storage.connect import connected, open_engine
+from smarttext_pipelines.storage.installation import require_installation
+from smarttext_pipelines.storage.schema.sources import businesses
+from smarttext_pipelines.storage.schema.stats import daily_stats
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+_SHOWN = ("calls_missed", "messages_sent", "sms_success_count", "sms_failure_count", "openai_tokens_used")
+
+
+def stats(
+    *,
+    day: DateOption = None,
+    first: FromOption = None,
+    last: ToOption = None,
+    business: Annotated[str | None, typer.Option("--business", help="Id, name or part of a name.")] = None,
+    format_: Annotated[Format, typer.Option("--format")] = Format.table,
+) -> None:
+    """Show daily_stats of a day or a range of days; default is yesterday."""
+    settings = load_settings()
+    days = parse_days(settings, day, first, last, default=today(settings) - timedelta(days=1))
+    with databases(settings) as ready:
+        engine = open_engine(ready.database_url.get_secret_value())  # type: ignore[union-attr]
+        require_installation(engine, ready.zone)
+        with connected(engine) as connection:
+            chosen = _find_business(connection, business) if business else None
+            rows = _read(connection, days, chosen)
+    if format_ is Format.table:
+        _print_table(rows, days, settings.zone)
+    elif format_ is Format.json:
+        typer.echo(json.dumps(rows, default=str, indent=2))
+    elif rows:
+        writer = csv.DictWriter(sys.stdout, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _find_business(connection: Connection, text: str) -> UUID:
+    id_, name = businesses.c.id, businesses.c.name
+    escaped = text.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
+    found = connection.execute(
+        select(id_, name)
+        .where(or_(cast(id_, Text) == text.lower(), name.ilike(f"%{escaped}%")))
+        .order_by(name)
+        .limit(6)
+    ).all()
+    exact = [row for row in found if text.lower() in (row.name.lower(), str(row.id))]
+    if len(exact) == 1 or len(found) == 1:
+        return UUID(str((exact or found)[0].id))
+    if not found:
+        msg = f"no business is called '{text}' or has that id"
+        raise InputError(msg)
+    msg = f"'{text}' fits several businesses: {', '.join(row.name for row in found[:5])}; give more of the name"
+    raise InputError(msg)
+
+
+def _read(connection: Connection, days: DayRange, business: UUID | None) -> list[dict[str, Any]]:
+    columns = [c for c in daily_stats.columns if c.name not in ("id", "business_id", "updated_at", "date")]
+    rows = (
+        select(
+            daily_stats.c.date,
+            func.coalesce(businesses.c.name, "(no business)").label("business"),
+            daily_stats.c.business_id,
+            *columns,
+        )
+        .outerjoin(businesses, businesses.c.id == daily_stats.c.business_id)
+        .where(daily_stats.c.date.between(days.first, days.last))
+        .order_by(daily_stats.c.date, businesses.c.name.nulls_last())
+    )
+    if business is not None:
+        rows = rows.where(daily_stats.c.business_id == business)
+    return [dict(row) for row in connection.execute(rows).mappings()]
+
+
+def _print_table(rows: list[dict[str, Any]], days: DayRange, zone: ZoneInfo) -> None:
+    console = Console(highlight=False)
+    if not rows:
+        console.print(f"no row of daily_stats for {days}; roll it up with `smarttext rollup`")
+        return
+    table = Table(title=f"daily_stats {days}")
+    table.add_column("day", no_wrap=True)
+    table.add_column("business")
+    for name in ("missed", "sent", "ok", "failed", "failed %", "tokens", "USD"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        decided = row["sms_success_count"] + row["sms_failure_count"]
+        rate = percent(row["sms_failure_count"], decided)
+        counts = [f"{row[name] or 0:,}" for name in _SHOWN]
+        shown_day = f"{row['date']}{'' if _is_whole(row, zone) else ' …'}"
+        table.add_row(
+            shown_day,
+            row["business"],
+            *counts[:4],
+            "–" if rate is None else f"{rate}",
+            counts[4],
+            f"{row['openai_cost_estimate']:.4f}",
+        )
+    console.print(table)
+    if not all(_is_whole(row, zone) for row in rows):
+        console.print("… the day is not over: compare it with nothing")
+
+
+def _is_whole(row: dict[str, Any], zone: ZoneInfo) -> bool:
+    """Tell whether the row was read after its day had ended; rows of the old cron script do not say."""
+    through: datetime | None = row["data_through"]
+    return through is None or through >= day_end(row["date"], zone)

@@ -1,0 +1,42 @@
+"""Table of contents of the graph: everything that Dagster knows is listed here."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from smarttext_pipelines.defs.assets import build_assets
+from smarttext_pipelines.defs.jobs import build_jobs
+from smarttext_pipelines.defs.partitions import build_daily_partitions
+from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.defs.schedules import build_schedules
+from smarttext_pipelines.defs.sensors import build_sensors
+from smarttext_pipelines.defs.sources import SOURCE_ASSETS
+from smarttext_pipelines.settings import Settings, load_settings
+
+
+def build_definitions(
+    settings: Settings | None = None, resource_overrides: Mapping[str, object] | None = None
+) -> dg.Definitions:
+    """Assemble the graph.
+
+    Args:
+        settings: Default is what the environment says now.
+        resource_overrides: Resources to use instead of the real ones.
+    """
+    settings = settings or load_settings()
+    partitions = build_daily_partitions(settings)
+    return dg.Definitions(
+        assets=[*SOURCE_ASSETS, *build_assets(partitions)],
+        jobs=build_jobs(partitions),
+        schedules=build_schedules(settings),
+        sensors=build_sensors(settings),
+        resources={"warehouse": Warehouse(settings), **(resource_overrides or {})},
+        # Statements run in the database; a process per asset would cost more than they do.
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Return the graph of this process; called when Dagster loads it, not when this module is imported."""
+    return build_definitions()

@@ -1,0 +1,1 @@
+"""The Dagster graph. Together with ``definitions`` the only place that imports dagster."""

@@ -1,0 +1,87 @@
+"""Facts and stats: one asset per metric. An asset rolls its days up, then tells what it saw."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.errors import AgreementError, SmartTextError
+from smarttext_pipelines.defs.checks import agreement_failed, check_results, check_specs
+from smarttext_pipelines.defs.metadata import column_schema, day_metadata, observation, plot_metadata
+from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.storage.schema.tables import table_named
+
+FACTS: dict[str, tuple[str, ...]] = {
+    "sms_outcomes": ("sms_events", "owner_alerts", "businesses"),
+    "spend": ("api_usage",),
+    "call_volume": ("call_events", "businesses"),
+    "owner_alert_delivery": ("owner_alerts",),
+}
+"""Facts and the tables they are computed from."""
+
+STATS: dict[str, tuple[str, ...]] = {
+    "sms_failure_rates": ("sms_outcomes",),
+    "daily_stats": ("sms_outcomes", "spend", "call_volume", "owner_alert_delivery"),
+}
+"""What people read, and the facts it is derived from."""
+
+
+class RollupConfig(dg.Config):
+    """What a person may change when he launches a rollup.
+
+    Attributes:
+        allow_empty: Write what is there even where events have gone since the last rollup.
+    """
+
+    allow_empty: bool = False
+
+
+def build_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Return the assets of both stages."""
+    stages = (("facts", FACTS), ("stats", STATS))
+    return [_build(name, deps, group, partitions) for group, stage in stages for name, deps in stage.items()]
+
+
+def _build(
+    name: str, deps: tuple[str, ...], group: str, partitions: dg.DailyPartitionsDefinition
+) -> dg.AssetsDefinition:
+    table = table_named(name)
+
+    @dg.asset(
+        name=name,
+        deps=deps,
+        group_name=group,
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=check_specs(name),
+        description=table.comment,
+        kinds={"postgres", "ibis"},
+        owners=["team:data"],
+        retry_policy=dg.RetryPolicy(max_retries=2, delay=5),
+        metadata={
+            "dagster/column_schema": column_schema(table),
+            "dagster/table_name": f"{table.schema}.{table.name}",
+        },
+    )
+    def asset(
+        context: dg.AssetExecutionContext, config: RollupConfig, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+        keys = context.partition_key_range
+        days = DayRange(date.fromisoformat(keys.start), date.fromisoformat(keys.end))
+        try:
+            result = warehouse.roll_up(name, days, allow_empty=config.allow_empty)
+        except SmartTextError as error:
+            if isinstance(error, AgreementError):
+                yield agreement_failed(name, error)
+            raise dg.Failure(str(error), allow_retries=not isinstance(error, AgreementError)) from None
+        report = warehouse.report(result)
+        for day in days:
+            context.add_asset_metadata(day_metadata(result, day, report.preview), partition_key=day.isoformat())
+        context.add_asset_metadata({"plot": plot_metadata(name, report.history)}, partition_key=keys.end)
+        for observed in report.sources:
+            context.log_event(observation(observed))
+        yield from check_results(name, result, report)
+        yield dg.MaterializeResult()
+
+    return asset

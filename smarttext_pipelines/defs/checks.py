@@ -1,0 +1,78 @@
+"""Asset checks: what a rollup asserted, and the shares that tell whether its numbers can be trusted.
+
+A check looks at all days of its run, so it means the same for one day and for a range.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from smarttext_pipelines.core.errors import AgreementError
+
+if TYPE_CHECKING:
+    from smarttext_pipelines.rollup import RolledUp
+    from smarttext_pipelines.rollup.report import Report
+
+AGREES, KEYS, HISTORY, UNDATED = "agrees_with_sources", "one_row_per_key", "history_kept", "undated_rows"
+
+_DESCRIPTIONS = {
+    AGREES: "Messages, calls, tokens and cost equal the sources by day, to the last digit; else nothing is written.",
+    KEYS: "One row per business and day, and per dimension of a fact; else nothing is written.",
+    HISTORY: "No day had to keep older numbers because its events are no longer all there.",
+    UNDATED: "Every row of the source has a time; a row without one belongs to no day.",
+}
+
+SHARES: dict[str, tuple[str, ...]] = {
+    "sms_outcomes": ("statuses_known", "late_reports"),
+    "sms_failure_rates": ("coverage",),
+    "daily_stats": ("unattributed_share",),
+}
+"""Names of the share checks of each asset; ``rollup.quality`` says what they are."""
+
+_WITH_SOURCE = ("sms_outcomes", "spend", "call_volume", "owner_alert_delivery")
+
+
+def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
+    """Return the checks that an asset evaluates itself."""
+    names = [AGREES, KEYS, *([HISTORY] if asset != "sms_failure_rates" else []), *SHARES.get(asset, ())]
+    names += [UNDATED] if asset in _WITH_SOURCE else []
+    return [dg.AssetCheckSpec(name, asset=asset, description=_DESCRIPTIONS.get(name)) for name in names]
+
+
+def agreement_failed(asset: str, error: AgreementError) -> dg.AssetCheckResult:
+    """Return the failed check of a rollup that was rolled back."""
+    name = KEYS if "repeat" in str(error) else AGREES
+    return dg.AssetCheckResult(
+        passed=False, asset_key=asset, check_name=name, description=str(error), severity=dg.AssetCheckSeverity.ERROR
+    )
+
+
+def check_results(asset: str, result: "RolledUp", report: "Report") -> Iterator[dg.AssetCheckResult]:
+    """Return the results of a rollup that was written."""
+    yield _result(asset, AGREES, passed=True, metadata={"days": len(result.days), "days_kept": len(result.kept)})
+    yield _result(asset, KEYS, passed=True, metadata={"rows": sum(d.rows for d in result.days.values())})
+    if asset != "sms_failure_rates":
+        kept = ", ".join(str(day) for day in result.kept[:50])
+        yield _result(asset, HISTORY, passed=not kept, metadata={"days_that_kept_their_numbers": kept or "none"})
+    for check, shares in report.shares.items():
+        above = {day: share for day, share in shares.items() if share.percent > check.limit_percent}
+        told = {f"{day}": f"{share.part} of {share.whole}" for day, share in sorted(above.items())[:50]}
+        worst = max((share.percent for share in shares.values()), default=0.0)
+        metadata = {"limit_percent": check.limit_percent, "worst_percent": round(worst, 2), "days": len(shares), **told}
+        yield _result(asset, check.name, passed=not above, metadata=metadata, description=check.description)
+    if report.undated_rows is not None:
+        yield _result(asset, UNDATED, passed=report.undated_rows == 0, metadata={"rows": report.undated_rows})
+
+
+def _result(
+    asset: str, name: str, *, passed: bool, metadata: dict[str, Any], description: str | None = None
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=passed,
+        asset_key=asset,
+        check_name=name,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=description or _DESCRIPTIONS.get(name),
+        metadata=metadata,
+    )

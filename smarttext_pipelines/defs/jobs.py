@@ -1,0 +1,42 @@
+"""Jobs: what schedules, sensors and people launch."""
+
+from typing import Any
+
+import dagster as dg
+
+from smarttext_pipelines.defs.history import delete_old_runs
+
+STAGES = dg.AssetSelection.groups("facts", "stats")
+
+PRIORITY_TAG = "dagster/priority"
+KIND_TAG = "smarttext/kind"
+
+
+@dg.job(
+    description="Deletes old runs from Dagster's own storage; the last materialization of a partition stays.",
+    tags={PRIORITY_TAG: "1", KIND_TAG: "history"},
+)
+def dagster_history_job() -> None:
+    """Delete old runs."""
+    delete_old_runs()
+
+
+def build_jobs(partitions: dg.DailyPartitionsDefinition) -> list[Any]:
+    """Return every job; what is scheduled goes before what a person backfills."""
+    return [
+        dg.define_asset_job(
+            "rollup_job",
+            STAGES,
+            partitions_def=partitions,
+            description="Rolls up a range of days: facts, then stats, in one run.",
+            tags={PRIORITY_TAG: "10", KIND_TAG: "rollup"},
+        ),
+        dg.define_asset_job(
+            "intraday_rollup_job",
+            STAGES,
+            partitions_def=partitions,
+            description="Refreshes today.",
+            tags={PRIORITY_TAG: "5", KIND_TAG: "intraday"},
+        ),
+        dagster_history_job,
+    ]

@@ -1,0 +1,95 @@
+"""What a run tells people in the UI: numbers, the statement, a preview, a plot. No telephone numbers, no texts."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from sqlalchemy import Table
+
+if TYPE_CHECKING:
+    from smarttext_pipelines.rollup import RolledUp
+    from smarttext_pipelines.rollup.preview import History, Preview
+    from smarttext_pipelines.rollup.report import ObservedSource
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """Return the columns of a table with the meaning that the data dictionary gives them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                c.name,
+                str(c.type.compile()) if hasattr(c.type, "compile") else str(c.type),
+                description=c.comment,
+                constraints=dg.TableColumnConstraints(nullable=bool(c.nullable)),
+            )
+            for c in table.columns
+        ]
+    )
+
+
+def day_metadata(result: "RolledUp", day: date, preview: "Preview") -> dict[str, Any]:
+    """Return the metadata of one partition."""
+    done = result.days[day]
+    optional = {
+        "events_read": done.events_read,
+        "newest_event_at": done.newest_event_at and dg.MetadataValue.timestamp(done.newest_event_at),
+        "largest_change": done.largest_change,
+        "coverage_percent": preview.coverage.get(day),
+    }
+    return {
+        "dagster/partition_row_count": done.rows,
+        "businesses": preview.businesses.get(day, 0),
+        "rows_changed": done.rows_changed,
+        "kept_its_numbers": done.is_kept,
+        **{name: value for name, value in optional.items() if value is not None},
+        **{f"total_{name}": float(value) for name, value in done.totals.items() if name != "rows"},
+        "engine": result.engine,
+        "preview": dg.MetadataValue.md(_markdown_table(preview.rows.get(day, []))),
+        "sql": dg.MetadataValue.md(f"```sql\n{result.sql}\n```"),
+    }
+
+
+def _markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return "no rows"
+    head = " | ".join(rows[0])
+    lines = [" | ".join("" if v is None else str(v).replace("|", "¦") for v in row.values()) for row in rows]
+    return "\n".join([f"| {head} |", f"|{' --- |' * len(rows[0])}", *(f"| {line} |" for line in lines)])
+
+
+def observation(source: "ObservedSource") -> dg.AssetObservation:
+    """Return what a rollup saw of a source, for the source's own page."""
+    metadata: dict[str, Any] = {"dagster/row_count": source.rows_estimated}
+    if source.rows_in_days is not None:
+        metadata["rows_in_days_read"] = source.rows_in_days
+    if source.newest_event_at is not None:
+        metadata["newest_event_at"] = dg.MetadataValue.timestamp(source.newest_event_at)
+    return dg.AssetObservation(source.name, metadata=metadata)
+
+
+def plot_metadata(title: str, history: "History") -> dg.MetadataValue:
+    """Return a plot of the last 30 days as an image in markdown."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 2.4), layout="constrained")
+    axes = figure.add_subplot()
+    for name, values in history.measures.items():
+        axes.plot(
+            np.array(history.days),
+            np.array(values, dtype=float),
+            label=name.replace("_", " "),
+            marker=".",
+            linewidth=1.2,
+        )
+    axes.set_title(title, fontsize=9)
+    axes.tick_params(labelsize=7)
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=7, frameon=False)
+    figure.autofmt_xdate()
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=80)
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(image.getvalue()).decode()})")

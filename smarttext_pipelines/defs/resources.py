@@ -1,0 +1,85 @@
+"""The one resource: the event database with the settings of this process.
+
+A plain object, not a configurable resource: whatever stands in a resource's configuration is shown by the
+unauthenticated GraphQL API.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine
+
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.errors import SettingsError
+from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.storage.connect import connected, open_engine
+from smarttext_pipelines.storage.installation import require_installation
+
+if TYPE_CHECKING:
+    from smarttext_pipelines.rollup import RolledUp
+    from smarttext_pipelines.rollup.drift import ChangedDay
+    from smarttext_pipelines.rollup.report import Report
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """Access to the event database."""
+
+    settings: Settings
+
+    def engine(self) -> Engine:
+        """Return an engine on a database that this version can work with.
+
+        Raises:
+            SettingsError: ``SMARTTEXT_DATABASE_URL`` is not set, or the database reports in another zone.
+            SchemaError: The database is not migrated.
+        """
+        engine = self.unchecked_engine()
+        require_installation(engine, self.settings.zone)
+        return engine
+
+    def unchecked_engine(self) -> Engine:
+        """Return an engine without looking at what the database is; for what runs every minute."""
+        if self.settings.database_url is None:
+            message = "SMARTTEXT_DATABASE_URL is not set; set it, or start with `smarttext up`, which sets it"
+            raise SettingsError(message)
+        return open_engine(self.settings.database_url.get_secret_value())
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Give a connection whose transaction commits at the end."""
+        with connected(self.unchecked_engine()) as connection, connection.begin():
+            yield connection
+
+    def roll_up(self, metric: str, days: DayRange, *, allow_empty: bool = False) -> "RolledUp":
+        """Roll one metric up; see ``rollup.roll_up``."""
+        # Ibis is imported by the process that computes, not by every one that looks at the graph.
+        from smarttext_pipelines.metrics import METRICS
+        from smarttext_pipelines.rollup import roll_up
+
+        s = self.settings
+        return roll_up(
+            self.engine(),
+            METRICS[metric],
+            days,
+            zone=s.zone,
+            settle_days=s.settle_days,
+            shared_senders=[number.get_secret_value() for number in s.shared_senders],
+            allow_empty=allow_empty,
+        )
+
+    def report(self, result: "RolledUp") -> "Report":
+        """Read what is to be told of a rollup; see ``rollup.report``."""
+        from smarttext_pipelines.rollup.report import read_report
+
+        with connected(self.unchecked_engine()) as connection:
+            return read_report(connection, result, zone=self.settings.zone, settle_days=self.settings.settle_days)
+
+    def changed_days(self, days: DayRange) -> "list[ChangedDay]":
+        """Return where rows were added since the last rollup; see ``rollup.drift``."""
+        from smarttext_pipelines.rollup.drift import changed_days
+
+        with self.transaction() as connection:
+            return changed_days(connection, days, self.settings.zone)

@@ -1,0 +1,83 @@
+"""Schedules in the reporting zone. Each computes what is due from what was done, so an outage catches up by itself."""
+
+from datetime import date, datetime
+
+import dagster as dg
+
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.planning import MOST_DAYS_BACK, nightly_days
+from smarttext_pipelines.defs.partitions import range_tags
+from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.storage.progress import complete_days
+
+_RUNNING = dg.DefaultScheduleStatus.RUNNING
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
+    """Return every schedule."""
+    zone = settings.reporting_timezone
+
+    def today(context: dg.ScheduleEvaluationContext) -> date:
+        at: datetime = context.scheduled_execution_time
+        return at.astimezone(settings.zone).date()
+
+    @dg.schedule(
+        job_name="rollup_job",
+        cron_schedule="5 0 * * *",
+        execution_timezone=zone,
+        default_status=_RUNNING,
+        description="Rolls up everything that is not complete or not settled, up to yesterday, in one run.",
+    )
+    def rollup_schedule(
+        context: dg.ScheduleEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.RunRequest | dg.SkipReason:
+        day = today(context)
+        with warehouse.transaction() as connection:
+            recent = DayRange(day, day).widen(MOST_DAYS_BACK)
+            complete = complete_days(connection, recent, settings.zone)
+        days = nightly_days(
+            day, settle_days=settings.settle_days, complete=complete, first_partition=settings.start_date
+        )
+        return dg.RunRequest(tags=range_tags(days)) if days else dg.SkipReason("the first partition is not over")
+
+    @dg.schedule(
+        job_name="intraday_rollup_job",
+        cron_schedule="*/10 * * * *",
+        execution_timezone=zone,
+        default_status=_RUNNING,
+        description="Refreshes today when a source has new rows.",
+    )
+    def intraday_rollup_schedule(
+        context: dg.ScheduleEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.RunRequest | dg.SkipReason:
+        day = today(context)
+        if day < settings.start_date:
+            return dg.SkipReason(f"the first partition is {settings.start_date}")
+        unfinished = dg.RunsFilter(job_name="intraday_rollup_job", statuses=_UNFINISHED)
+        if context.instance.get_runs_count(unfinished):
+            return dg.SkipReason("the last refresh is not finished")
+        changed = warehouse.changed_days(DayRange(day, day))
+        if not changed:
+            return dg.SkipReason(f"no source has new rows of {day}")
+        return dg.RunRequest(
+            partition_key=day.isoformat(), tags={"smarttext/changed": ", ".join(c.source for c in changed)}
+        )
+
+    @dg.schedule(
+        job_name="dagster_history_job",
+        cron_schedule="30 3 * * *",
+        execution_timezone=zone,
+        default_status=_RUNNING,
+        description="Keeps Dagster's own storage small.",
+    )
+    def dagster_history_schedule(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        return dg.RunRequest()
+
+    return [rollup_schedule, intraday_rollup_schedule, dagster_history_schedule]

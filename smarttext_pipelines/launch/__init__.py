@@ -1,0 +1,1 @@
+"""Starting things: the databases a command works with, and the processes of ``smarttext up``."""

@@ -1,0 +1,70 @@
+"""The databases a command works with: those of the settings, and for those not set the embedded server."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from smarttext_pipelines.core.errors import SettingsError
+from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.storage.connect import parse_url
+from smarttext_pipelines.storage.embedded import embedded_server, ensure_database
+
+EVENTS_DATABASE, DAGSTER_DATABASE = "smarttext", "dagster"
+
+
+@contextmanager
+def databases(settings: Settings, *, dagster: bool = False) -> Iterator[Settings]:
+    """Give settings with every database URL set; the embedded server runs as long as one of them needs it.
+
+    Args:
+        settings: What the environment says.
+        dagster: Whether Dagster's storage is needed too.
+
+    Raises:
+        EmbeddedServerError: The embedded server cannot be started.
+    """
+    wanted = {"database_url": EVENTS_DATABASE} | ({"dagster_database_url": DAGSTER_DATABASE} if dagster else {})
+    missing = {field: name for field, name in wanted.items() if getattr(settings, field) is None}
+    if not missing:
+        yield settings
+        return
+    with embedded_server(settings.data_dir) as server:
+        for name in missing.values():
+            ensure_database(server, name)
+        urls = {field: SecretStr(server.url(name)) for field, name in missing.items()}
+        yield settings.model_copy(update=urls)
+
+
+def prepare_dagster_home(settings: Settings) -> Path:
+    """Make DAGSTER_HOME with the project's ``dagster.yaml`` in it and return it; an existing file there stays."""
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.data_dir.resolve() / "dagster_home")
+    home.mkdir(parents=True, exist_ok=True)
+    shipped = Path(__file__).parents[2] / "dagster.yaml"
+    if "DAGSTER_HOME" not in os.environ or not (home / "dagster.yaml").exists():
+        if not shipped.exists():
+            msg = f"{shipped} is missing; run from a checkout, or set DAGSTER_HOME to a folder that has one"
+            raise SettingsError(msg)
+        shutil.copyfile(shipped, home / "dagster.yaml")
+    return home
+
+
+def child_environment(settings: Settings, home: Path) -> dict[str, str]:
+    """Return the environment of processes that load the graph; ``settings`` come from ``databases``.
+
+    Dagster's storage speaks psycopg 2 and its URL must say so.
+    """
+    if settings.database_url is None or settings.dagster_database_url is None:
+        msg = "no database to work with"
+        raise SettingsError(msg)
+    storage = parse_url(settings.dagster_database_url.get_secret_value()).set(drivername="postgresql+psycopg2")
+    return {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "SMARTTEXT_DATABASE_URL": settings.database_url.get_secret_value(),
+        "SMARTTEXT_DAGSTER_STORAGE_URL": storage.render_as_string(hide_password=False),
+        "SMARTTEXT_DATA_DIR": str(settings.data_dir.resolve()),
+    }

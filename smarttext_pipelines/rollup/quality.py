@@ -1,0 +1,115 @@
+"""Shares that tell whether numbers can be trusted, by day: how many of what, and the limit beyond which it is told."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, func, or_, select, text
+
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.statuses import FINAL_STATUSES
+from smarttext_pipelines.storage.schema.stats import daily_stats, sms_outcomes
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of a whole on one day."""
+
+    part: int
+    whole: int
+
+    @property
+    def percent(self) -> float:
+        """The share in percent; 0 of nothing is 0."""
+        return 100 * self.part / self.whole if self.whole else 0.0
+
+
+@dataclass(frozen=True)
+class ShareCheck:
+    """A share that must not exceed a limit on any day.
+
+    Attributes:
+        asset: Asset that carries the check.
+        name: Name of the check.
+        description: What the share is and what to do when it is high.
+        limit_percent: Largest share that passes.
+        read: Reads the shares of a range of days.
+        settled_only: Whether days whose settle window is not over are left out.
+    """
+
+    asset: str
+    name: str
+    description: str
+    limit_percent: float
+    read: Callable[[Connection, DayRange], Mapping[date, Share]]
+    settled_only: bool = False
+
+
+def _outcomes(part: ColumnElement[bool] | None, whole: ColumnElement[bool]) -> Any:
+    t = sms_outcomes.c
+
+    def read(connection: Connection, days: DayRange) -> dict[date, Share]:
+        counted = func.coalesce(func.sum(t.message_count).filter(whole), 0)
+        some = func.sum(t.late_report_count) if part is None else func.sum(t.message_count).filter(part)
+        per_day = select(t.day, func.coalesce(some, 0), counted).where(t.day.between(days.first, days.last))
+        return {day: Share(int(p), int(w)) for day, p, w in connection.execute(per_day.group_by(t.day))}
+
+    return read
+
+
+def _unattributed(connection: Connection, days: DayRange) -> dict[date, Share]:
+    t = daily_stats.c
+    events = t.messages_sent + t.calls_total + t.messages_received + t.openai_requests
+    unnamed = func.coalesce(func.sum(events).filter(t.business_id.is_(None)), 0)
+    per_day = select(t.date, unnamed, func.sum(events)).where(t.date.between(days.first, days.last)).group_by(t.date)
+    return {day: Share(int(p), int(w)) for day, p, w in connection.execute(per_day)}
+
+
+_NOT_SUPPRESSED = sms_outcomes.c.status_class != "suppressed"
+
+SHARE_CHECKS = (
+    ShareCheck(
+        "sms_outcomes",
+        "statuses_known",
+        "At most 1 % of a day's messages have a status of no class; if Twilio has it, add it to core/statuses.py.",
+        1.0,
+        _outcomes(sms_outcomes.c.status_class == "unknown", or_(sms_outcomes.c.status_class.is_not(None))),
+    ),
+    ShareCheck(
+        "sms_outcomes",
+        "late_reports",
+        "At most 1 % of a day's messages are reports on messages older than the settle window; else raise "
+        "SMARTTEXT_SETTLE_DAYS.",
+        1.0,
+        _outcomes(None, or_(sms_outcomes.c.status_class.is_not(None))),
+    ),
+    ShareCheck(
+        "sms_failure_rates",
+        "coverage",
+        "At most 30 % of a settled day's messages have no final outcome; below that a failure rate means little.",
+        30.0,
+        _outcomes(_NOT_SUPPRESSED & sms_outcomes.c.status.not_in(FINAL_STATUSES), _NOT_SUPPRESSED),
+        settled_only=True,
+    ),
+    ShareCheck(
+        "daily_stats",
+        "unattributed_share",
+        "At most 10 % of a day's events have no business; else look at SMARTTEXT_SHARED_SENDERS and at the writers.",
+        10.0,
+        _unattributed,
+    ),
+)
+
+_UNDATED = {
+    "sms_events": "SELECT count(*) FROM public.sms_events WHERE created_at IS NULL OR NOT isfinite(created_at)",
+    "call_events": "SELECT count(*) FROM public.call_events WHERE ts IS NULL OR NOT isfinite(ts)",
+    "api_usage": "SELECT count(*) FROM public.api_usage WHERE reset_date = ANY ('{infinity,-infinity}'::date[])"
+    " OR (reset_date IS NULL AND (created_at IS NULL OR NOT isfinite(created_at)))",
+    "owner_alerts": "SELECT count(*) FROM public.owner_alerts WHERE created_at IS NULL OR NOT isfinite(created_at)",
+}
+
+
+def undated_rows(connection: Connection, source: str) -> int:
+    """Return how many rows of a source, of all days, have no time and so belong to no day."""
+    return int(connection.scalar(text(_UNDATED[source])) or 0)

@@ -1,0 +1,84 @@
+"""What is read after a rollup was committed, to be told: previews, history, shares, what the source holds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, text
+
+from smarttext_pipelines.core.days import DayRange, is_final
+from smarttext_pipelines.metrics import METRICS
+from smarttext_pipelines.rollup.preview import History, Preview, read_history, read_preview
+from smarttext_pipelines.rollup.quality import SHARE_CHECKS, Share, ShareCheck, undated_rows
+from smarttext_pipelines.rollup.write import RolledUp
+
+_ESTIMATE = text("SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass('public.' || :name)")
+
+
+@dataclass(frozen=True)
+class ObservedSource:
+    """What a rollup saw of a source table.
+
+    Attributes:
+        name: Table.
+        rows_estimated: Rows of the whole table by the planner's estimate.
+        rows_in_days: Rows of the days that were rolled up; None for a table that has no days.
+        newest_event_at: Newest time among those; None when there are none.
+    """
+
+    name: str
+    rows_estimated: int
+    rows_in_days: int | None = None
+    newest_event_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What people are shown of a rollup."""
+
+    preview: Preview
+    history: History
+    shares: Mapping[ShareCheck, Mapping[date, Share]]
+    undated_rows: int | None
+    sources: Sequence[ObservedSource]
+
+
+def read_report(connection: Connection, result: RolledUp, *, zone: ZoneInfo, settle_days: int) -> Report:
+    """Read what is to be told of a rollup."""
+    metric = METRICS[result.metric]
+    days = DayRange(min(result.days), max(result.days))
+    return Report(
+        preview=read_preview(connection, metric, days),
+        history=read_history(connection, metric, days.last),
+        shares={
+            check: _settled(check.read(connection, days), check, zone, settle_days, result.as_of)
+            for check in SHARE_CHECKS
+            if check.asset == metric.name
+        },
+        undated_rows=undated_rows(connection, metric.source) if metric.source else None,
+        sources=_observe(connection, result, metric.source, metric.inputs),
+    )
+
+
+def _settled(
+    shares: Mapping[date, Share], check: ShareCheck, zone: ZoneInfo, settle_days: int, as_of: datetime
+) -> Mapping[date, Share]:
+    if not check.settled_only:
+        return shares
+    return {day: share for day, share in shares.items() if is_final(day, zone, settle_days, as_of)}
+
+
+def _observe(
+    connection: Connection, result: RolledUp, source: str | None, inputs: Sequence[str]
+) -> list[ObservedSource]:
+    def estimated(name: str) -> int:
+        return int(connection.execute(_ESTIMATE, {"name": name}).scalar() or 0)
+
+    observed = [ObservedSource("businesses", estimated("businesses"))] if "businesses" in inputs else []
+    if source:
+        newest: list[Any] = [d.newest_event_at for d in result.days.values() if d.newest_event_at]
+        rows = sum(d.events_read or 0 for d in result.days.values())
+        observed.append(ObservedSource(source, estimated(source), rows, max(newest, default=None)))
+    return observed

@@ -1,0 +1,57 @@
+"""What has been rolled up, and what somebody asked for."""
+
+from collections.abc import Mapping
+from datetime import date
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, text
+
+from smarttext_pipelines.core.days import DayRange, day_end
+
+RECORDED_TABLES = ("sms_events", "call_events", "api_usage", "owner_alerts", "daily_stats", "sms_failure_rates")
+"""Names under which a complete rollup leaves a row in ``rollup_days``."""
+
+_ROLLED_UP = text(
+    """
+    SELECT row_day, min(rolled_up_at) AS rolled_up_at
+    FROM monitoring.rollup_days
+    WHERE row_day BETWEEN :first AND :last AND table_name = ANY (:names) AND rolled_up_at IS NOT NULL
+    GROUP BY row_day HAVING count(*) = cardinality(CAST(:names AS text[]))
+    """
+)
+
+_REQUEST = text("INSERT INTO monitoring.rollup_requests (row_day, reason) VALUES (:day, :reason)")
+_SERVE = text(
+    """
+    DELETE FROM monitoring.rollup_requests AS q
+    WHERE q.claimed_at IS NOT NULL AND (
+        SELECT count(*) FROM monitoring.rollup_days AS r
+        WHERE r.row_day = q.row_day AND r.table_name = ANY (:names) AND r.rolled_up_at > q.claimed_at
+    ) = cardinality(CAST(:names AS text[]))
+    """
+)
+_CLAIM = text("UPDATE monitoring.rollup_requests SET claimed_at = clock_timestamp() WHERE claimed_at IS NULL")
+_PENDING = text("SELECT row_day, max(id) AS newest FROM monitoring.rollup_requests GROUP BY row_day ORDER BY row_day")
+
+
+def complete_days(connection: Connection, days: DayRange, zone: ZoneInfo) -> set[date]:
+    """Return the days whose every table was rolled up after the day had ended."""
+    found = connection.execute(_ROLLED_UP, {"first": days.first, "last": days.last, "names": list(RECORDED_TABLES)})
+    return {day for day, rolled_up_at in found if rolled_up_at >= day_end(day, zone)}
+
+
+def request_rollups(connection: Connection, reasons: Mapping[date, str]) -> None:
+    """Ask for a rollup of each day, with the reason."""
+    if reasons:
+        connection.execute(_REQUEST, [{"day": day, "reason": reason} for day, reason in sorted(reasons.items())])
+
+
+def pending_requests(connection: Connection) -> dict[date, int]:
+    """Return the days that are asked for and not yet served, each with its newest request; forget the served ones.
+
+    A request is claimed when it is first seen, so whatever its writer committed with it is visible to every rollup
+    that starts later. It is served when every table of its day was rolled up by such a run; until then it stays.
+    """
+    connection.execute(_SERVE, {"names": list(RECORDED_TABLES)})
+    connection.execute(_CLAIM)
+    return {day: newest for day, newest in connection.execute(_PENDING)}

@@ -4,14 +4,14 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from sqlalchemy import Engine
 
 from smarttext_pipelines.settings import Settings
@@ -20,7 +20,9 @@ from smarttext_pipelines.storage.embedded import embedded_server
 from smarttext_pipelines.storage.migrate import migrate
 
 _CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
-settings.register_profile("test", derandomize=True, deadline=None, suppress_health_check=_CHECKS)
+# Shrinking a failure takes many databases' worth of time: `make soak` does that.
+_PHASES = [Phase.explicit, Phase.generate]
+settings.register_profile("test", derandomize=True, deadline=None, phases=_PHASES, suppress_health_check=_CHECKS)
 settings.register_profile("soak", max_examples=2000, deadline=None, suppress_health_check=_CHECKS)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
 
@@ -29,7 +31,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
 class Server:
     """The PostgreSQL server of the run; ``url(name)`` addresses a database."""
 
-    base: str
+    base: str = field(repr=False)
 
     def url(self, name: str) -> str:
         return parse_url(self.base).set(database=name).render_as_string(hide_password=False)
@@ -43,8 +45,8 @@ class Server:
 class Database:
     """A database of one test."""
 
-    url: str
-    engine: Engine
+    url: str = field(repr=False)
+    engine: Engine = field(repr=False)
     server: Server
     name: str
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Engine, insert, text
 
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.metrics import METRICS
+from smarttext_pipelines.metrics import METRICS, Metric
 from smarttext_pipelines.rollup import RolledUp, roll_up
 from smarttext_pipelines.storage.schema import SOURCE_TABLES
 from smarttext_pipelines.storage.schema.tables import table_named
@@ -43,10 +43,12 @@ def insert_events(connection: Any, events: Events) -> None:
             connection.execute(insert(table), rows)
 
 
-def roll_up_all(engine: Engine, days: DayRange, *, zone: str = "UTC", **options: Any) -> dict[str, RolledUp]:
-    """Roll every metric up, facts first."""
+def roll_up_all(
+    engine: Engine, days: DayRange, *, zone: str = "UTC", metrics: Mapping[str, Metric] = METRICS, **options: Any
+) -> dict[str, RolledUp]:
+    """Roll metrics up, facts first."""
     options = {"zone": ZoneInfo(zone), "settle_days": 4, **options}
-    return {name: roll_up(engine, metric, days, **options) for name, metric in METRICS.items()}
+    return {name: roll_up(engine, metric, days, **options) for name, metric in metrics.items()}
 
 
 def cells(engine: Engine, name: str, day: date | None = None) -> list[dict[str, Any]]:

@@ -21,20 +21,18 @@ def dagster_history_job() -> None:
     delete_old_runs()
 
 
-def build_jobs(partitions: dg.DailyPartitionsDefinition) -> list[Any]:
+def build_jobs() -> list[Any]:
     """Return every job; what is scheduled goes before what a person backfills."""
     return [
         dg.define_asset_job(
             "rollup_job",
             STAGES,
-            partitions_def=partitions,
             description="Rolls up a range of days: facts, then stats, in one run.",
             tags={PRIORITY_TAG: "10", KIND_TAG: "rollup"},
         ),
         dg.define_asset_job(
             "intraday_rollup_job",
             STAGES,
-            partitions_def=partitions,
             description="Refreshes today.",
             tags={PRIORITY_TAG: "5", KIND_TAG: "intraday"},
         ),

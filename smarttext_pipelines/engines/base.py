@@ -102,7 +102,13 @@ def _prices() -> pa.Table:
     )
 
 
-def compile_sql(compiler: Any, expression: ir.Table, spelling: Spelling, dialect: Any) -> str:
+def compile_sql(
+    compiler: Any,
+    expression: ir.Table,
+    spelling: Spelling,
+    dialect: Any,
+    finish: Callable[[sge.Expression], sge.Expression] = lambda statement: statement,
+) -> str:
     """Compile an expression and write the functions of ``metrics.base`` in the words of one engine.
 
     Args:
@@ -110,6 +116,7 @@ def compile_sql(compiler: Any, expression: ir.Table, spelling: Spelling, dialect
         expression: What to compile.
         spelling: What to write for the functions of ``metrics.base``.
         dialect: Dialect to write.
+        finish: Last change to the whole statement.
     """
 
     def rewrite(node: sge.Expression) -> sge.Expression:
@@ -117,7 +124,7 @@ def compile_sql(compiler: Any, expression: ir.Table, spelling: Spelling, dialect
         return spelled(*node.expressions) if spelled else node
 
     statement: sge.Expression = compiler.to_sqlglot(expression.unbind())
-    return str(statement.transform(rewrite).sql(dialect=dialect, pretty=True))
+    return str(finish(statement.transform(rewrite)).sql(dialect=dialect, pretty=True))
 
 
 def quoted(name: str) -> str:

@@ -23,6 +23,14 @@ def _bytes(text: sge.Expression) -> sge.Expression:
     return sge.Collate(this=sge.paren(text), expression=sge.to_identifier("C", quoted=True))
 
 
+def _read_twice(statement: sge.Expression) -> sge.Expression:
+    """Keep PostgreSQL from storing a whole table because a statement names a projection of it twice."""
+    for cte in statement.find_all(sge.CTE):
+        if not cte.this.find(sge.Join, sge.Group, sge.Distinct, sge.Union, sge.AggFunc):
+            cte.set("materialized", False)
+    return statement
+
+
 class PostgresEngine:
     """Runs metrics where the rows are.
 
@@ -53,7 +61,7 @@ class PostgresEngine:
     def sql(expression: ir.Table) -> str:
         """Return the statement, with line breaks."""
         spelling: Spelling = {"reporting_day": _day, "byte_order": _bytes}
-        return compile_sql(_COMPILER, expression, spelling, _COMPILER.dialect)
+        return compile_sql(_COMPILER, expression, spelling, _COMPILER.dialect, finish=_read_twice)
 
     def _run(self, sql: str) -> Any:
         # Without parameters the driver leaves percent signs alone.

@@ -1,6 +1,7 @@
 """How many rows of a source a day has, and how new they are: what a rollup records and later compares."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import ibis.expr.types as ir
 
@@ -13,6 +14,9 @@ SOURCE_TIMES: Mapping[str, str] = {
     "owner_alerts": "created_at",
 }
 """Event tables and the column that says when a row happened."""
+
+
+_EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 
 def source_days(source: str, tables: Tables) -> ir.Table:
@@ -30,7 +34,11 @@ def source_days(source: str, tables: Tables) -> ir.Table:
         found = dated.select("day", "at").union(_of_days(undated, days))
     else:
         found = _of_days(events.select(at=at), days)
-    return found.group_by("day").agg(rows=found.count(), newest_event_at=found["at"].max())
+    at = found["at"]
+    # PostgreSQL holds times that Python cannot; beside a reset_date any of them may stand.
+    return found.group_by("day").agg(
+        rows=found.count(), newest_event_at=at.max(where=(at >= _EARLIEST) & (at < _LATEST))
+    )
 
 
 def _of_days(events: ir.Table, days: ir.Table) -> ir.Table:

@@ -36,9 +36,11 @@ class Server:
     def url(self, name: str) -> str:
         return parse_url(self.base).set(database=name).render_as_string(hide_password=False)
 
+    def plain_url(self, name: str) -> str:
+        return parse_url(self.url(name)).set(drivername="postgresql").render_as_string(hide_password=False)
+
     def connect(self, name: str = "postgres") -> psycopg.Connection[Any]:
-        url = parse_url(self.url(name)).set(drivername="postgresql").render_as_string(hide_password=False)
-        return psycopg.connect(url, autocommit=True)
+        return psycopg.connect(self.plain_url(name), autocommit=True)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,10 @@ class Database:
     def run(self, statement: str, *values: Any) -> None:
         with self.server.connect(self.name) as connection:
             connection.execute(statement, values or None)
+
+    @property
+    def plain_url(self) -> str:
+        return self.server.plain_url(self.name)
 
     def settings(self, **values: Any) -> Settings:
         return Settings(database_url=self.url, _env_file=None, **values)

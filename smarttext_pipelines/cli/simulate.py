@@ -63,7 +63,7 @@ def _require_ours(settings: Settings, *, allowed: bool) -> str:
     with connected(engine) as connection:
         ours = is_embedded(connection, settings.data_dir)
     if not ours and not allowed:
-        msg = f"{describe(engine.url)} is not the embedded database; to write sample events there say --into-this-database"
+        msg = f"{describe(engine.url)} is not the embedded database; to write there say --into-this-database"
         raise InputError(msg)
     return url
 

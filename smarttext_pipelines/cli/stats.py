@@ -34,9 +34,6 @@ class Format(StrEnum):
     json = "json"
 
 
-_SHOWN = ("calls_missed", "messages_sent", "sms_success_count", "sms_failure_count", "openai_tokens_used")
-
-
 def stats(
     *,
     day: DateOption = None,
@@ -109,24 +106,23 @@ def _print_table(rows: list[dict[str, Any]], days: DayRange, zone: ZoneInfo) -> 
     table = Table(title=f"daily_stats {days}")
     table.add_column("day", no_wrap=True)
     table.add_column("business")
-    for name in ("missed", "sent", "ok", "failed", "failed %", "tokens", "USD"):
-        table.add_column(name, justify="right")
+    for name in ("missed", "texts", "ok", "failed", "failed %", "known %", "tokens", "OpenAI USD"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        decided = row["sms_success_count"] + row["sms_failure_count"]
-        rate = percent(row["sms_failure_count"], decided)
-        counts = [f"{row[name] or 0:,}" for name in _SHOWN]
-        shown_day = f"{row['date']}{'' if _is_whole(row, zone) else ' …'}"
-        table.add_row(
-            shown_day,
-            row["business"],
-            *counts[:4],
-            "–" if rate is None else f"{rate}",
-            counts[4],
-            f"{row['openai_cost_estimate']:.4f}",
-        )
+        table.add_row(f"{row['date']}{'' if _is_whole(row, zone) else ' …'}", row["business"], *_shown(row))
     console.print(table)
     if not all(_is_whole(row, zone) for row in rows):
         console.print("… the day is not over: compare it with nothing")
+
+
+def _shown(row: dict[str, Any]) -> list[str]:
+    """Return the cells of a row; a rate of nothing is a dash, and beside a rate stands how much of it is known."""
+    ok, failed = row["sms_success_count"], row["sms_failure_count"]
+    suppressed, delivered = row["sms_suppressed_count"], row["sms_delivered_count"]
+    known = None if delivered is None else percent(delivered + failed, row["messages_sent"] - suppressed)
+    rates = ["–" if rate is None else f"{rate:.2f}" for rate in (percent(failed, ok + failed), known)]
+    counts = [f"{row[name]:,}" for name in ("calls_missed", "messages_sent", "sms_success_count", "sms_failure_count")]
+    return [*counts, *rates, f"{row['openai_tokens_used']:,}", f"{row['openai_cost_estimate']:.4f}"]
 
 
 def _is_whole(row: dict[str, Any], zone: ZoneInfo) -> bool:

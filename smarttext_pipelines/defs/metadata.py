@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql
 
 if TYPE_CHECKING:
     from smarttext_pipelines.rollup import RolledUp
     from smarttext_pipelines.rollup.preview import History, Preview
     from smarttext_pipelines.rollup.report import ObservedSource
+
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def column_schema(table: Table) -> dg.TableSchema:
@@ -21,7 +25,7 @@ def column_schema(table: Table) -> dg.TableSchema:
         columns=[
             dg.TableColumn(
                 c.name,
-                str(c.type.compile()) if hasattr(c.type, "compile") else str(c.type),
+                c.type.compile(_DIALECT).lower(),
                 description=c.comment,
                 constraints=dg.TableColumnConstraints(nullable=bool(c.nullable)),
             )

@@ -31,13 +31,12 @@ def run_rollup(settings: Settings, days: DayRange, *, allow_empty: bool) -> None
     Raises:
         RollupError: A step failed; its days are as they were.
     """
-    warnings.simplefilter("ignore")
-    with databases(settings, dagster=True) as ready:
-        os.environ.update(child_environment(ready, prepare_dagster_home(ready)))
-        definitions = build_definitions(ready)
+    with databases(settings, dagster=True) as ready, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         # Whatever can be said about the database is said before a run is recorded.
         Warehouse(ready).engine()
-        job = definitions.resolve_job_def("rollup_job")
+        os.environ.update(child_environment(ready, prepare_dagster_home(ready)))
+        job = build_definitions(ready).resolve_job_def("rollup_job")
         config = {"ops": {name: {"config": {"allow_empty": allow_empty}} for name in (*FACTS, *STATS)}}
         with dg.DagsterInstance.get() as instance, _console.status(f"rolling up {days}"):
             logging.getLogger("dagster").setLevel(logging.CRITICAL)

@@ -91,10 +91,13 @@ def totals_by_day(connection: Connection, source: Table, day: str, days: Collect
 
 def largest_change(before: dict[str, Decimal], after: dict[str, Decimal]) -> str | None:
     """Return the measure that moved most between two versions of a day, as ``name 120 → 150``; None if none did."""
-    names = sorted(set(before) | set(after))
-    moves = {name: (before.get(name, Decimal(0)), after.get(name, Decimal(0))) for name in names}
-    name, (old, new) = max(moves.items(), key=lambda item: abs(item[1][1] - item[1][0]), default=("", (0, 0)))
-    return f"{name} {old} → {new}" if old != new else None
+
+    def moved(name: str) -> Decimal:
+        old, new = before.get(name, Decimal(0)), after.get(name, Decimal(0))
+        return abs(new - old) / max(abs(old), Decimal(1))
+
+    name = max(sorted(set(before) | set(after)), key=moved, default="")
+    return f"{name} {before.get(name, 0)} → {after.get(name, 0)}" if name and moved(name) else None
 
 
 def _written_columns(target: Table) -> list[Column[Any]]:

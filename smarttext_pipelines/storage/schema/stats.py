@@ -132,6 +132,11 @@ def _total(name: str, comment: str, type_: type[Integer] = Integer) -> Column[An
     return column(name, type_, comment, server_default=text("0"))
 
 
+def _added(name: str, comment: str) -> Column[Any]:
+    # No default: on rows that the application once wrote these are not zero but unknown.
+    return column(name, Integer, comment)
+
+
 daily_stats = Table(
     "daily_stats",
     metadata,
@@ -154,13 +159,13 @@ daily_stats = Table(
     ),
     _total("owner_alerts_sent", "Owner alerts handed to Twilio under a real sid."),
     updated_at(nullable=True),
-    _total("sms_delivered_count", "Messages delivered or read."),
-    _total("sms_in_flight_count", "Messages whose outcome is not known yet."),
-    _total("sms_suppressed_count", "Messages rate limited, skipped or canceled."),
-    _total("sms_unknown_count", "Messages of any other status."),
-    _total("openai_requests", "OpenAI requests; daily_reset markers are none."),
-    _total("openai_unpriced_requests", "OpenAI requests with tokens whose recorded cost is NULL or 0."),
-    _total("owner_alerts_failed", "Owner alerts that were not sent."),
+    _added("sms_delivered_count", "Messages delivered or read."),
+    _added("sms_in_flight_count", "Messages whose outcome is not known yet."),
+    _added("sms_suppressed_count", "Messages rate limited, skipped or canceled."),
+    _added("sms_unknown_count", "Messages of any other status."),
+    _added("openai_requests", "OpenAI requests; daily_reset markers are none."),
+    _added("openai_unpriced_requests", "OpenAI requests with tokens whose recorded cost is NULL or 0."),
+    _added("owner_alerts_failed", "Owner alerts that were not sent."),
     column("data_through", Instant, "End of the day; for a day that was read before its end, the time of reading."),
     column("is_final", Boolean, "Whether the settle window of the day is over; NULL on rows of the old cron script."),
     Index("daily_stats_business_id_date_key", "business_id", "date", unique=True, postgresql_nulls_not_distinct=True),

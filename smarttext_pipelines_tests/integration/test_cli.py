@@ -1,0 +1,175 @@
+"""The command line: what it prints, and that a mistake is one line and exit code 2."""
+
+import csv
+import io
+import json
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from smarttext_pipelines.cli.app import run
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines_tests import strategies
+from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
+from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all
+
+DAY = date(2026, 3, 15)
+
+
+@pytest.fixture
+def smarttext(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database: Database):  # noqa: ANN201
+    """Run a command against the test's database; give its exit code, output and errors."""
+    monkeypatch.setenv("SMARTTEXT_DATABASE_URL", database.url)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["smarttext", *arguments])
+        try:
+            code = run()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def _refused(result: tuple[int, str, str], *words: str) -> None:
+    code, _, errors = result
+    assert code == 2
+    assert "Traceback" not in errors
+    assert len(errors.strip().splitlines()) == 1, errors
+    for word in words:
+        assert word in errors
+
+
+def test_dates_that_cannot_be_used_are_refused(smarttext) -> None:  # noqa: ANN001
+    _refused(smarttext("rollup", "--date", "tomorrow"), "no date")
+    _refused(smarttext("rollup", "--date", "2999-01-01"), "in the future")
+    _refused(smarttext("rollup", "--from", "2026-03-02", "--to", "2026-03-01"), "before it starts")
+    _refused(smarttext("rollup", "--from", "2026-03-02"), "go together")
+    _refused(smarttext("rollup", "--date", "2026-03-02", "--from", "2026-03-02"), "either")
+    _refused(smarttext("stats", "--date", "1999-01-01"), "SMARTTEXT_START_DATE")
+
+
+def test_settings_that_cannot_be_used_are_refused(smarttext, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
+    monkeypatch.setenv("SMARTTEXT_REPORTING_TIMEZONE", "Mars/Olympus")
+    _refused(smarttext("stats"), "Mars/Olympus")
+    monkeypatch.setenv("SMARTTEXT_REPORTING_TIMEZONE", "UTC")
+    monkeypatch.setenv("SMARTTEXT_SETTLE_DAYS", "2")
+    _refused(smarttext("stats"), "SMARTTEXT_SETTLE_DAYS")
+
+
+def test_a_zone_other_than_the_stored_one_is_refused(smarttext, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
+    monkeypatch.setenv("SMARTTEXT_REPORTING_TIMEZONE", "Asia/Kolkata")
+    _refused(smarttext("stats"), "reports in UTC", "Asia/Kolkata")
+    _refused(smarttext("migrate"), "reports in UTC")
+
+
+def test_a_database_that_cannot_be_reached_is_refused_without_its_password(
+    smarttext,  # noqa: ANN001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SMARTTEXT_DATABASE_URL", "postgresql://user:pass-phrase@127.0.0.1:1/none")
+    result = smarttext("stats")
+    _refused(result, "127.0.0.1:1/none", "SMARTTEXT_DATABASE_URL")
+    assert "pass-phrase" not in result[2]
+    monkeypatch.setenv("SMARTTEXT_DATABASE_URL", "mysql://user@127.0.0.1/none")
+    _refused(smarttext("stats"), "postgresql://")
+
+
+def test_a_database_that_was_never_migrated_is_refused(
+    smarttext,  # noqa: ANN001
+    monkeypatch: pytest.MonkeyPatch,
+    server: Server,
+) -> None:
+    with fresh_database(server) as empty:
+        monkeypatch.setenv("SMARTTEXT_DATABASE_URL", empty.url)
+        for command in (["stats"], ["simulate", "--into-this-database"], ["migrate", "--check"]):
+            _refused(smarttext(*command), "smarttext migrate")
+
+
+def test_sample_events_stay_out_of_a_database_that_is_not_ours(smarttext, database: Database) -> None:  # noqa: ANN001
+    _refused(smarttext("simulate", "--days", "1"), "--into-this-database")
+    assert database.rows("SELECT 1 FROM public.businesses") == []
+    code, out, _ = smarttext(
+        "simulate", "--days", "2", "--businesses", "3", "--events-per-day", "50", "--into-this-database"
+    )
+    assert code == 0
+    assert "sms_events" in out
+    assert len(database.rows("SELECT 1 FROM public.businesses")) == 3
+
+
+def test_stats_prints_the_rows_in_three_formats(smarttext, database: Database) -> None:  # noqa: ANN001
+    replace_events(database.engine, strategies.every_peculiarity(ZoneInfo("UTC"), DAY))
+    roll_up_all(database.engine, DayRange(DAY, DAY))
+    rows = cells(database.engine, "daily_stats")
+    code, table, _ = smarttext("stats", "--date", str(DAY))
+    assert (code, table.count(str(DAY))) == (0, len(rows) + 1)
+    _, out, _ = smarttext("stats", "--date", str(DAY), "--format", "json")
+    assert sum(row["messages_sent"] for row in json.loads(out)) == sum(row["messages_sent"] for row in rows)
+    _, out, _ = smarttext("stats", "--from", str(DAY), "--to", str(DAY), "--format", "csv")
+    assert len(list(csv.DictReader(io.StringIO(out)))) == len(rows)
+
+
+def test_stats_finds_a_business_by_part_of_its_name(smarttext, database: Database) -> None:  # noqa: ANN001
+    replace_events(database.engine, strategies.every_peculiarity(ZoneInfo("UTC"), DAY))
+    roll_up_all(database.engine, DayRange(DAY, DAY))
+    name = database.rows("SELECT name FROM public.businesses ORDER BY id LIMIT 1")[0]["name"]
+    code, out, _ = smarttext("stats", "--date", str(DAY), "--business", name, "--format", "json")
+    assert {row["business"] for row in json.loads(out)} <= {name}
+    assert code == 0
+    _refused(smarttext("stats", "--date", str(DAY), "--business", "nobody at all"), "no business")
+
+
+def test_a_day_that_is_not_over_is_marked(smarttext, database: Database) -> None:  # noqa: ANN001
+    now = datetime.now(UTC)
+    replace_events(database.engine, {"sms_events": [strategies.sms_event(1, now - timedelta(seconds=1))]})
+    roll_up_all(database.engine, DayRange(now.date(), now.date()))
+    _, out, _ = smarttext("stats", "--date", str(now.date()))
+    assert "the day is not over" in out
+
+
+def test_migrate_names_the_rollup_to_run_next(smarttext, database: Database) -> None:  # noqa: ANN001
+    replace_events(database.engine, strategies.every_peculiarity(ZoneInfo("UTC"), DAY))
+    code, out, _ = smarttext("migrate")
+    assert code == 0
+    assert "smarttext rollup --from 2026-03-" in out
+
+
+def test_rollup_runs_the_assets_and_records_the_run(
+    smarttext,  # noqa: ANN001
+    database: Database,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    replace_events(database.engine, strategies.every_peculiarity(ZoneInfo("UTC"), DAY))
+    with fresh_database(server) as storage:
+        monkeypatch.setenv("SMARTTEXT_DAGSTER_DATABASE_URL", storage.url)
+        monkeypatch.setenv("SMARTTEXT_DATA_DIR", str(tmp_path))
+        code, out, err = smarttext("rollup", "--from", str(DAY), "--to", str(DAY + timedelta(days=1)))
+        assert code == 0, err
+        assert "daily_stats" in out
+        assert storage.rows("SELECT status FROM runs") == [{"status": "SUCCESS"}]
+        assert (
+            len(
+                storage.rows("SELECT 1 FROM event_logs WHERE asset_key = '[\"daily_stats\"]' AND partition IS NOT NULL")
+            )
+            >= 2
+        )
+        code, _, err = smarttext("update-daily-stats", "--date", str(DAY))
+        assert code == 0, err
+    assert cells(database.engine, "daily_stats", DAY)
+
+
+def test_every_command_and_option_has_help(smarttext) -> None:  # noqa: ANN001
+    code, out, _ = smarttext("--help")
+    assert code == 0
+    assert "update-daily-stats" not in out
+    for command in ("up", "migrate", "change-zone", "rollup", "stats", "simulate"):
+        assert command in out
+        assert smarttext(command, "--help")[0] == 0

@@ -76,24 +76,17 @@ def observation(source: "ObservedSource") -> dg.AssetObservation:
 
 def plot_metadata(title: str, history: "History") -> dg.MetadataValue:
     """Return a plot of the last 30 days as an image in markdown."""
-    import numpy as np
+    import pandas as pd
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 2.4), layout="constrained")
     axes = figure.add_subplot()
-    for name, values in history.measures.items():
-        axes.plot(
-            np.array(history.days),
-            np.array(values, dtype=float),
-            label=name.replace("_", " "),
-            marker=".",
-            linewidth=1.2,
-        )
-    axes.set_title(title, fontsize=9)
-    axes.tick_params(labelsize=7)
+    frame = pd.DataFrame(history.measures, index=pd.to_datetime(list(history.days)), dtype=float)
+    frame.rename(columns=lambda name: str(name).replace("_", " ")).plot(
+        ax=axes, title=title, marker=".", linewidth=1.2, fontsize=7
+    )
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=7, frameon=False)
-    figure.autofmt_xdate()
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=80)
     return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(image.getvalue()).decode()})")

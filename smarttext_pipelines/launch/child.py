@@ -23,6 +23,7 @@ _NOISE = re.compile(
     r"BetaWarning|PreviewWarning|SupersessionWarning"
     r"|Priority sorting and checking tag concurrency|runs are currently in progress\. Maximum is"
     r"|Checking run [0-9a-f-]{36}|Collected \d+ runs for monitoring"
+    r"|Checking for new runs for sensor|Sensor \w+ skipped"
 )
 _POLL_SECONDS = 0.05
 

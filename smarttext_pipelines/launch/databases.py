@@ -15,6 +15,9 @@ from smarttext_pipelines.storage.embedded import embedded_server, ensure_databas
 
 EVENTS_DATABASE, DAGSTER_DATABASE = "smarttext", "dagster"
 
+EVENT_BATCH_SIZE = 1000
+"""Events that Dagster gathers before it writes them; see ``event_log``."""
+
 
 @contextmanager
 def databases(settings: Settings, *, dagster: bool = False) -> Iterator[Settings]:
@@ -64,6 +67,7 @@ def child_environment(settings: Settings, home: Path) -> dict[str, str]:
     return {
         **os.environ,
         "DAGSTER_HOME": str(home),
+        "DAGSTER_EVENT_BATCH_SIZE": str(EVENT_BATCH_SIZE),
         "SMARTTEXT_DATABASE_URL": settings.database_url.get_secret_value(),
         "SMARTTEXT_DAGSTER_STORAGE_URL": storage.render_as_string(hide_password=False),
         "SMARTTEXT_DATA_DIR": str(settings.data_dir.resolve()),

@@ -1,9 +1,8 @@
-"""The child processes of ``smarttext up``: started on a leash, watched, and stopped in reverse order.
+"""The child processes of ``smarttext up``: started on a leash, watched, and stopped.
 
 The leash is a pipe (see ``child``), so they end even when this process is killed.
 """
 
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,10 +30,14 @@ class Child:
     log_file: Path
     log_start: int
 
-    def stop(self) -> None:
-        """Let go of the leash and wait."""
+    def let_go(self) -> None:
+        """Tell it to end."""
         if self.process.stdin:
             self.process.stdin.close()
+
+    def stop(self) -> None:
+        """Tell it to end and wait until it has."""
+        self.let_go()
         self.process.wait()
 
     def said(self) -> str:
@@ -47,7 +50,7 @@ class Child:
 
 @dataclass
 class Children:
-    """Starts processes that live as long as this context."""
+    """Starts processes that live as long as this context; the first serves the others and ends after them."""
 
     environment: Mapping[str, str]
     log_dir: Path
@@ -58,8 +61,11 @@ class Children:
         return self
 
     def __exit__(self, _type: type[BaseException] | None, _value: object, _trace: TracebackType | None) -> None:
-        while self.running:
-            self.running.pop().stop()
+        served = self.running[1:]
+        for child in reversed(served):
+            child.let_go()
+        for child in (*served, *self.running[:1]):
+            child.stop()
 
     def start(self, name: str, command: Sequence[str], *, grace: float) -> Child:
         """Start a module of this Python; it gets ``grace`` seconds to end when it is told to."""
@@ -98,9 +104,3 @@ class Children:
             if code is not None:
                 msg = f"{child.name} ended with exit code {code}:\n{child.said()}"
                 raise ChildEndedError(msg)
-
-
-def with_this_python_first(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which the scripts of this Python are found: Dagster calls ``dagster`` by its name."""
-    scripts = str(Path(sys.executable).parent)
-    return {**environment, "PATH": os.pathsep.join([scripts, environment.get("PATH", os.defpath)])}

@@ -5,19 +5,15 @@ They hold no rows, and roles may appear after the first migration, so they have 
 
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import ExecutableDDLElement, SetColumnComment, SetTableComment
-
+from smarttext_pipelines.storage.migrations.lock import TAKE
 from smarttext_pipelines.storage.schema import metadata
 
-_VIEWS = """
-DROP VIEW IF EXISTS public.sms_failure_rates;
-DROP VIEW IF EXISTS public.openai_daily_usage;
-CREATE VIEW public.sms_failure_rates WITH (security_invoker = true) AS
-SELECT business_id, date, total_attempts, successful, failed, failure_rate_percent,
+_WANTED = """
+CREATE OR REPLACE TEMPORARY VIEW wanted_sms_failure_rates AS
+SELECT business_id, date, total_attempts, successful, failed, failure_rate_percent::numeric AS failure_rate_percent,
        in_flight, suppressed, unknown, coverage_percent, failure_rate_lower_percent
 FROM monitoring.sms_failure_rates;
-CREATE VIEW public.openai_daily_usage WITH (security_invoker = true) AS
+CREATE OR REPLACE TEMPORARY VIEW wanted_openai_daily_usage AS
 SELECT business_id, day AS date, sum(tokens_used)::bigint AS total_tokens, sum(cost_usd) AS total_cost,
        sum(request_count)::bigint AS requests, sum(unpriced_requests)::bigint AS unpriced_requests
 FROM monitoring.spend
@@ -25,71 +21,157 @@ WHERE service = 'openai'
 GROUP BY business_id, day;
 """
 
+# Only what differs is changed, and locked: a migrate with nothing to do disturbs nobody.
+_RELATIONS = """
+DO $do$
+DECLARE
+    name text;
+    definition text;
+    relations text;
+    has_service boolean := EXISTS (SELECT FROM pg_roles WHERE rolname = 'service_role');
+    stale_tables text[] := ARRAY(
+        SELECT c.relname FROM pg_class AS c
+        WHERE c.relnamespace = 'public'::regnamespace
+            AND c.relname IN ('businesses', 'call_events', 'sms_events', 'api_usage', 'owner_alerts', 'daily_stats')
+            AND (NOT c.relrowsecurity
+                 OR EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid AND polname = 'Service role can do all')
+                 OR has_service AND NOT EXISTS (
+                    SELECT FROM pg_policies WHERE schemaname = 'public' AND tablename = c.relname
+                        AND policyname = 'service_role_all' AND roles = ARRAY['service_role'::name]
+                        AND permissive = 'PERMISSIVE' AND cmd = 'ALL' AND qual = 'true' AND with_check = 'true')));
+    stale_views text[] := ARRAY(
+        SELECT v FROM unnest(ARRAY['sms_failure_rates', 'openai_daily_usage']) AS v
+        LEFT JOIN pg_class AS c ON c.oid = to_regclass('public.' || v)
+        WHERE pg_get_viewdef(c.oid) IS DISTINCT FROM pg_get_viewdef(('pg_temp.wanted_' || v)::regclass)
+            OR c.reloptions IS DISTINCT FROM ARRAY['security_invoker=true']);
+BEGIN
+    relations := (
+        SELECT string_agg(DISTINCT 'public.' || stale, ', ') FROM unnest(stale_tables || stale_views || 'api_usage') AS stale
+        WHERE to_regclass('public.' || stale) IS NOT NULL AND cardinality(stale_tables || stale_views) > 0);
+{take}
+    FOREACH name IN ARRAY stale_tables LOOP
+        EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', name);
+        EXECUTE format('DROP POLICY IF EXISTS "Service role can do all" ON public.%I', name);
+        EXECUTE format('DROP POLICY IF EXISTS service_role_all ON public.%I', name);
+        IF has_service THEN
+            EXECUTE format('CREATE POLICY service_role_all ON public.%I TO service_role USING (true) WITH CHECK (true)',
+                           name);
+        END IF;
+    END LOOP;
+    FOREACH name IN ARRAY stale_views LOOP
+        definition := format('CREATE OR REPLACE VIEW public.%I WITH (security_invoker = true) AS %s',
+                             name, pg_get_viewdef(('pg_temp.wanted_' || name)::regclass));
+        -- Replaced where possible, because what somebody has built on a view would forbid to drop it.
+        BEGIN
+            EXECUTE definition;
+        EXCEPTION WHEN invalid_table_definition THEN
+            EXECUTE format('DROP VIEW public.%I', name);
+            EXECUTE definition;
+        END;
+    END LOOP;
+    DROP VIEW pg_temp.wanted_sms_failure_rates, pg_temp.wanted_openai_daily_usage;
+END $do$;
+"""
+
 _FUNCTIONS = """
-DROP FUNCTION IF EXISTS public.update_daily_stats(uuid, date);
-CREATE FUNCTION public.update_daily_stats(p_business_id uuid, p_date date) RETURNS void
+DO $do$
+DECLARE
+    -- PostgREST calls a function by the names of its arguments: an adopted one keeps them.
+    arguments text := pg_get_function_arguments(to_regprocedure('public.update_daily_stats(uuid, date)'));
+BEGIN
+    DROP FUNCTION IF EXISTS public.update_daily_stats(uuid, date);
+    EXECUTE format($create$
+CREATE FUNCTION public.update_daily_stats(%s) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
     INSERT INTO monitoring.rollup_requests (row_day, business_id, reason)
-    VALUES (coalesce(p_date, (now() AT TIME ZONE (SELECT reporting_timezone FROM monitoring.installation))::date),
-            p_business_id, 'update_daily_stats()');
-$$;
+    VALUES (coalesce($2, (now() AT TIME ZONE (SELECT reporting_timezone FROM monitoring.installation))::date),
+            $1, 'update_daily_stats()');
+$$ $create$, coalesce(arguments, 'business_id_param uuid, date_param date'));
+END $do$;
 COMMENT ON FUNCTION public.update_daily_stats(uuid, date) IS 'Asks for a rollup of the day; a sensor serves it.';
 """
 
-_ACCESS = """
+_GRANTS = """
 DO $$
 DECLARE
     relation text;
-    role_name text;
-    old record;
-    relations text[] := ARRAY['businesses', 'call_events', 'sms_events', 'api_usage', 'owner_alerts', 'daily_stats'];
+    grantee text;
+    routine regprocedure;
+    tables text[] := ARRAY['businesses', 'call_events', 'sms_events', 'api_usage', 'owner_alerts', 'daily_stats'];
     views text[] := ARRAY['sms_failure_rates', 'openai_daily_usage'];
-    has_service boolean := EXISTS (SELECT FROM pg_roles WHERE rolname = 'service_role');
+    -- The second is the application's own, where there is one.
+    routines regprocedure[] := array_remove(ARRAY[to_regprocedure('public.update_daily_stats(uuid, date)'),
+                                                  to_regprocedure('public.reset_daily_openai_usage()')], NULL);
 BEGIN
-    REVOKE ALL ON SCHEMA monitoring FROM PUBLIC;
-    REVOKE ALL ON ALL TABLES IN SCHEMA monitoring FROM PUBLIC;
-    REVOKE ALL ON FUNCTION public.update_daily_stats(uuid, date) FROM PUBLIC;
-    FOREACH relation IN ARRAY relations LOOP
-        EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', relation);
-        FOR old IN SELECT polname FROM pg_policy WHERE polrelid = format('public.%I', relation)::regclass
-            AND polname IN ('Service role can do all', 'service_role_all') LOOP
-            EXECUTE format('DROP POLICY %I ON public.%I', old.polname, relation);
+    FOREACH grantee IN ARRAY ARRAY['public', 'anon', 'authenticated', 'service_role'] LOOP
+        CONTINUE WHEN grantee <> 'public' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = grantee);
+        FOREACH relation IN ARRAY tables || views LOOP
+            EXECUTE format('REVOKE ALL ON public.%I FROM %s', relation, grantee);
         END LOOP;
-        IF has_service THEN
-            EXECUTE format('CREATE POLICY service_role_all ON public.%I TO service_role USING (true) WITH CHECK (true)',
-                           relation);
+        FOREACH routine IN ARRAY routines LOOP
+            EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', routine, grantee);
+        END LOOP;
+        EXECUTE format('REVOKE ALL ON SCHEMA monitoring FROM %s', grantee);
+        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA monitoring FROM %s', grantee);
+    END LOOP;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'service_role') THEN
+        FOREACH relation IN ARRAY tables LOOP
             EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON public.%I TO service_role', relation);
-        END IF;
-    END LOOP;
-    FOREACH relation IN ARRAY relations || views LOOP
-        EXECUTE format('REVOKE ALL ON public.%I FROM PUBLIC', relation);
-    END LOOP;
-    FOREACH role_name IN ARRAY ARRAY['anon', 'authenticated'] LOOP
-        CONTINUE WHEN NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name);
-        FOREACH relation IN ARRAY relations || views LOOP
-            EXECUTE format('REVOKE ALL ON public.%I FROM %I', relation, role_name);
         END LOOP;
-        EXECUTE format('REVOKE ALL ON FUNCTION public.update_daily_stats(uuid, date) FROM %I', role_name);
-        EXECUTE format('REVOKE ALL ON SCHEMA monitoring FROM %I', role_name);
-        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA monitoring FROM %I', role_name);
-    END LOOP;
-    IF has_service THEN
         FOREACH relation IN ARRAY views LOOP
-            EXECUTE format('REVOKE ALL ON public.%I FROM service_role', relation);
             EXECUTE format('GRANT SELECT ON public.%I TO service_role', relation);
         END LOOP;
+        FOREACH routine IN ARRAY routines LOOP
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO service_role', routine);
+        END LOOP;
         GRANT USAGE ON SCHEMA monitoring TO service_role;
-        REVOKE ALL ON ALL TABLES IN SCHEMA monitoring FROM service_role;
         GRANT SELECT ON monitoring.sms_failure_rates, monitoring.spend TO service_role;
-        GRANT EXECUTE ON FUNCTION public.update_daily_stats(uuid, date) TO service_role;
     END IF;
 END $$;
+"""
+
+_RESET_DATE = """
+DO $$
+DECLARE
+    relations text := 'public.api_usage';
+BEGIN
+    IF strpos(coalesce((SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef AS d
+                        JOIN pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+                        WHERE a.attrelid = 'public.api_usage'::regclass AND a.attname = 'reset_date'), ''),
+              'AT TIME ZONE \'\'{zone}\'\'') = 0 THEN
+{take}
+        ALTER TABLE public.api_usage ALTER COLUMN reset_date SET DEFAULT (now() AT TIME ZONE '{zone}')::date;
+    END IF;
+END $$
+"""
+
+_COMMENTS = """
+DO $do$
+DECLARE
+    new record;
+BEGIN
+    FOR new IN SELECT v.* FROM (VALUES
+        {values}
+    ) AS v (relation, attribute, comment)
+    LEFT JOIN pg_attribute AS a ON a.attrelid = v.relation AND a.attname = v.attribute
+    LEFT JOIN pg_description AS d ON d.classoid = 'pg_class'::regclass AND d.objoid = v.relation
+        AND d.objsubid = coalesce(a.attnum, 0)
+    WHERE d.description IS DISTINCT FROM v.comment
+    LOOP
+        IF new.attribute IS NULL THEN
+            EXECUTE format('COMMENT ON TABLE %s IS %L', new.relation, new.comment);
+        ELSE
+            EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', new.relation, new.attribute, new.comment);
+        END IF;
+    END LOOP;
+END $do$
 """
 
 
 def access_statements(zone: ZoneInfo) -> list[str]:
     """Return the statements that give views, functions, rights, defaults and comments their present state."""
-    return [_VIEWS, _FUNCTIONS, _ACCESS, reset_date_default(zone), *_comments()]
+    relations = _RELATIONS.replace("{take}", TAKE)
+    return [_WANTED, relations, reset_date_default(zone), _FUNCTIONS, _GRANTS, _comments()]
 
 
 def reset_date_default(zone: ZoneInfo) -> str:
@@ -97,14 +179,19 @@ def reset_date_default(zone: ZoneInfo) -> str:
 
     The zone is a literal: a function in ``monitoring`` would make the insert of a role without rights there fail.
     """
-    return f"ALTER TABLE public.api_usage ALTER COLUMN reset_date SET DEFAULT (now() AT TIME ZONE '{zone.key}')::date"
+    return _RESET_DATE.replace("{zone}", zone.key).replace("{take}", TAKE)
 
 
-def _comments() -> list[str]:
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+def _comments() -> str:
     tables = metadata.sorted_tables
-    on_tables = [SetTableComment(table) for table in tables]
-    on_columns = [SetColumnComment(column) for table in tables for column in table.columns]
-    comments: list[ExecutableDDLElement] = [*on_tables, *on_columns]
-    # The compiler doubles percent signs for drivers that take parameters; these statements take none.
-    return [str(ddl.compile(dialect=dialect)).replace("%%", "%") for ddl in comments]
+    on_tables = [(table, None, table.comment) for table in tables]
+    on_columns = [(table, column.name, column.comment) for table in tables for column in table.columns]
+    values = (
+        f"('{table.schema}.{table.name}'::regclass, {_literal(name)}, {_literal(comment)})"
+        for table, name, comment in [*on_tables, *on_columns]
+    )
+    return _COMMENTS.replace("{values}", ",\n        ".join(values))
+
+
+def _literal(value: str | None) -> str:
+    return "NULL" if value is None else "'" + value.replace("'", "''") + "'"

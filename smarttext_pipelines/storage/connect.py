@@ -23,13 +23,18 @@ _SESSION = (
 )
 _MISSING = {"42P01": "table", "42703": "column", "3F000": "schema", "42883": "function"}
 _FILTERED = "42501"
+_REQUIRED = "23502"
+_ADVICE = {
+    "2BP01": "; drop what was built on it, and create that again afterwards",
+    "55P03": "; another session holds it: try again, or end that session",
+}
 
 
 def parse_url(text: str) -> URL:
     """Return a URL for psycopg 3, whatever driver the text names; raise SettingsError for anything but PostgreSQL."""
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter for a port that is no number, as after a "/" in the password
         url = None
     if url is None or url.get_backend_name() not in ("postgresql", "postgres"):
         message = "the database URL cannot be read; write it as postgresql://user:password@host:5432/name"
@@ -97,4 +102,6 @@ def explain(error: DBAPIError, url: URL) -> DatabaseError:
         )
     if state == _FILTERED:
         return DatabaseError(f"{said} at {place}; connect as the owner of the tables or grant the role what it lacks")
-    return DatabaseError(f"PostgreSQL at {place} refused ({state}): {said}")
+    if state == _REQUIRED and "contains null values" in said:
+        return SchemaError(f"{said}: {place} has rows without this required column; add and fill it, then migrate again")
+    return DatabaseError(f"PostgreSQL at {place} refused ({state}): {said}{_ADVICE.get(state or '', '')}")

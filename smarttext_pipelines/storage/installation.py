@@ -11,17 +11,22 @@ from smarttext_pipelines.storage.connect import connected, describe
 from smarttext_pipelines.storage.pooler import refuse_transaction_pooler
 from smarttext_pipelines.storage.schema.internal import installation
 
-HEAD = "0002"
+HEAD = "0003"
 """Newest revision; a test holds it to Alembic's own answer."""
 
 _REVISION = text("SELECT to_regclass('monitoring.alembic_version') IS NOT NULL")
+_INSTALLED = text("SELECT to_regclass('monitoring.installation') IS NOT NULL")
 _EVENT_DAYS = text(
     """
     SELECT min(at), max(at) FROM (
-        SELECT min(created_at), max(created_at) FROM public.sms_events WHERE isfinite(created_at)
-        UNION ALL SELECT min(ts), max(ts) FROM public.call_events WHERE isfinite(ts)
-        UNION ALL SELECT min(created_at), max(created_at) FROM public.api_usage WHERE isfinite(created_at)
-        UNION ALL SELECT min(created_at), max(created_at) FROM public.owner_alerts WHERE isfinite(created_at)
+        SELECT min(created_at), max(created_at) FROM public.sms_events
+        WHERE created_at BETWEEN '0002-01-01' AND '9990-01-01'
+        UNION ALL SELECT min(ts), max(ts) FROM public.call_events
+        WHERE ts BETWEEN '0002-01-01' AND '9990-01-01'
+        UNION ALL SELECT min(created_at), max(created_at) FROM public.api_usage
+        WHERE created_at BETWEEN '0002-01-01' AND '9990-01-01'
+        UNION ALL SELECT min(created_at), max(created_at) FROM public.owner_alerts
+        WHERE created_at BETWEEN '0002-01-01' AND '9990-01-01'
     ) AS spans (oldest, newest), LATERAL (VALUES (oldest), (newest)) AS ends (at)
     """
 )
@@ -54,9 +59,19 @@ def require_installation(engine: Engine, zone: ZoneInfo) -> None:
         require_zone(connection, zone)
 
 
+def stored_zone(connection: Connection) -> str | None:
+    """Return the zone the database reports in, or None before a first migration has come to its end."""
+    if not connection.execute(_INSTALLED).scalar():
+        return None
+    return connection.execute(select(installation.c.reporting_timezone)).scalar()
+
+
 def require_zone(connection: Connection, zone: ZoneInfo) -> None:
     """Raise SettingsError when the database reports in another zone than the setting says."""
-    stored = connection.execute(select(installation.c.reporting_timezone)).scalar()
+    stored = stored_zone(connection)
+    if stored is None:
+        msg = "the first migration of this database has not come to its end; run `smarttext migrate` again"
+        raise SchemaError(msg)
     if stored != zone.key:
         message = (
             f"this database reports in {stored}, SMARTTEXT_REPORTING_TIMEZONE says {zone.key}; set it to {stored}, "

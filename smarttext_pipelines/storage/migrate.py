@@ -2,6 +2,7 @@
 
 from importlib.resources import files
 from io import StringIO
+from time import monotonic, sleep
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,15 +12,19 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, text
 
+from smarttext_pipelines.core.errors import DatabaseError
 from smarttext_pipelines.storage.access import access_statements
 from smarttext_pipelines.storage.adoption import ADOPT_BOUNDARY_DAYS
-from smarttext_pipelines.storage.connect import connected
-from smarttext_pipelines.storage.installation import HEAD, require_zone, revision
+from smarttext_pipelines.storage.connect import connected, describe
+from smarttext_pipelines.storage.installation import HEAD, require_zone, revision, stored_zone
 from smarttext_pipelines.storage.pooler import refuse_transaction_pooler
 from smarttext_pipelines.storage.schema import MONITORING, metadata
 
-_LOCK = text("SELECT pg_advisory_lock(hashtextextended('smarttext:migrate', 0))")
-_UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended('smarttext:migrate', 0))")
+LOCK_TIMEOUT = "30s"
+"""How long tables that are in use are tried again; nobody waits meanwhile (``migrations.lock``)."""
+
+_PATIENCE_S = 600
+_TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('smarttext:migrate', 0))")
 _CREATE_SCHEMA = "CREATE SCHEMA IF NOT EXISTS monitoring"
 
 
@@ -37,53 +42,68 @@ def _install(zone: ZoneInfo) -> str:
     )
 
 
-def migrate(engine: Engine, zone: ZoneInfo) -> None:
+def migrate(engine: Engine, zone: ZoneInfo, *, lock_timeout: str = LOCK_TIMEOUT) -> None:
     """Bring the database to the newest revision; safe to repeat and to run twice at once.
 
     Args:
         engine: Result of ``open_engine``, connected as the owner of the tables.
         zone: Reporting zone; stored by the first migration, compared by all others.
+        lock_timeout: How long tables that are in use are tried again, as PostgreSQL writes it.
 
     Raises:
         SettingsError: The database was installed with another zone.
-        DatabaseError: A lock could not be had within ten seconds, or a right is missing.
+        DatabaseError: A table was in use all the time, or a right is missing.
     """
     refuse_transaction_pooler(engine)
     with connected(engine, isolation="AUTOCOMMIT") as guard:
-        guard.execute(_LOCK)
-        try:
-            _migrate(engine, zone)
-        finally:
-            guard.execute(_UNLOCK)
+        _wait_for_turn(guard)
+        _migrate(engine, zone, lock_timeout)
 
 
-def _migrate(engine: Engine, zone: ZoneInfo) -> None:
+def _wait_for_turn(guard: Connection) -> None:
+    # A session that waits inside pg_advisory_lock() holds a snapshot, and the other migration's index builds wait for
+    # every older snapshot: the two would wait for each other.
+    deadline = monotonic() + _PATIENCE_S
+    while not guard.execute(_TRY_LOCK).scalar_one():
+        if monotonic() > deadline:
+            msg = f"another `smarttext migrate` is still running on {describe(guard.engine.url)}; try again later"
+            raise DatabaseError(msg)
+        sleep(0.1)
+
+
+def _migrate(engine: Engine, zone: ZoneInfo, lock_timeout: str) -> None:
     with connected(engine) as connection:
-        is_new = revision(connection) is None
-        if not is_new:
+        is_adopted = stored_zone(connection) is not None
+        if is_adopted:
             require_zone(connection, zone)
         connection.exec_driver_sql(_CREATE_SCHEMA)
+        connection.exec_driver_sql(f"SET lock_timeout = '{lock_timeout}'")
         connection.commit()
         command.upgrade(_config(connection=connection), "head")
         connection.commit()
     with connected(engine) as connection:
-        connection.exec_driver_sql("SET LOCAL lock_timeout = '10s'")
-        connection.exec_driver_sql(_install(zone))
-        for statement in (*access_statements(zone), *([ADOPT_BOUNDARY_DAYS] if is_new else [])):
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{lock_timeout}'")
+        for statement in _closing(zone, adopts=not is_adopted):
             connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
         connection.commit()
+
+
+def _closing(zone: ZoneInfo, *, adopts: bool) -> list[str]:
+    return [_install(zone), *([ADOPT_BOUNDARY_DAYS] if adopts else []), *access_statements(zone)]
 
 
 def migration_sql(zone: ZoneInfo) -> str:
     """Return everything ``migrate`` would run on a database that was never migrated."""
     output = StringIO()
     command.upgrade(_config(output=output), "head", sql=True)
-    closing = ";\n".join([_install(zone), *access_statements(zone), ADOPT_BOUNDARY_DAYS])
-    return f"{_CREATE_SCHEMA};\n\n{output.getvalue()}\nBEGIN;\n\n{closing};\n\nCOMMIT;\n"
+    closing = ";\n".join(_closing(zone, adopts=True))
+    timeout = f"SET lock_timeout = '{LOCK_TIMEOUT}'"
+    return f"{_CREATE_SCHEMA};\n\n{timeout};\n\n{output.getvalue()}\n{timeout};\n\nBEGIN;\n\n{closing};\n\nCOMMIT;\n"
 
 
 def find_drift(engine: Engine) -> list[str]:
     """Return how the database differs from the schema, one line each; empty when it is as it should be."""
+    refuse_transaction_pooler(engine)
     with connected(engine) as connection:
         found = revision(connection)
         if found != HEAD:

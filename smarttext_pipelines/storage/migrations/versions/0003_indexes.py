@@ -3,8 +3,8 @@
 from alembic import context, op
 from sqlalchemy import text
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 _COLUMNS = {
     "call_events": ("business_id", "call_sid", "ts"),
@@ -25,7 +25,8 @@ _LEADING = text(
 def upgrade() -> None:
     """Build every index that no valid one stands in for; drop what an interrupted build left behind."""
     with op.get_context().autocommit_block():
-        op.execute("SET lock_timeout = '10s'")
+        # A concurrent build makes no writer wait, but waits itself for every transaction that was there before it.
+        op.execute("SET lock_timeout = '10min'")
         for table, columns in _COLUMNS.items():
             for column in columns:
                 _build(table, column)
@@ -34,8 +35,9 @@ def upgrade() -> None:
 def _build(table: str, column: str) -> None:
     if not context.is_offline_mode():
         found = op.get_bind().execute(_LEADING, {"relation": f"public.{table}", "column": column}).all()
+        for index in found:
+            if not index.is_valid:
+                op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")
         if any(index.is_valid for index in found):
             return
-        for index in found:
-            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")
     op.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {table}_{column}_idx ON public.{table} ({column})")

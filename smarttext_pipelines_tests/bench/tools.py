@@ -1,0 +1,71 @@
+"""What benchmarks share: a server, hand-written SQL, medians of alternating runs, lines of a table."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from smarttext_pipelines.engines import Parameters, PostgresEngine
+from smarttext_pipelines.metrics import METRICS
+from smarttext_pipelines.metrics.base import Metric, Window
+from smarttext_pipelines.rollup.write import _PLANNER
+from smarttext_pipelines_tests.conftest import Database
+
+RUNS = 3
+SHARED = "+18885550100"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of what a benchmark prints."""
+
+    what: str
+    measured: str
+    limit: str = ""
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Return how long something takes."""
+    begun = time.perf_counter()
+    action()
+    return time.perf_counter() - begun
+
+
+def alternate(*actions: Callable[[], float], runs: int = RUNS) -> list[float]:
+    """Return the median of what each action returns, run in turn so that a busy machine slows all of them."""
+    taken = [[action() for action in actions] for _ in range(runs)]
+    return [statistics.median(times) for times in zip(*taken, strict=True)]
+
+
+def read_sql(name: str, **values: object) -> str:
+    """Return a statement of this folder with ``$name`` replaced."""
+    return Template((Path(__file__).parent / name).read_text()).substitute(values)
+
+
+def run_sql(database: Database, statements: str) -> None:
+    """Run several statements in one transaction."""
+    with database.server.connect(database.name) as connection, connection.transaction():
+        connection.execute(statements)
+
+
+@contextmanager
+def reading(engine: Engine, window: Window) -> Iterator[tuple[Connection, PostgresEngine]]:
+    """Give a transaction with the settings of a rollup and the engine in it; nothing of it stays."""
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        transaction = connection.begin()
+        for statement in _PLANNER:
+            connection.exec_driver_sql(statement)
+        yield connection, PostgresEngine(connection, Parameters(window, [SHARED]))
+        transaction.rollback()
+
+
+def stage_seconds(engine: Engine, metric: Metric, window: Window) -> float:
+    """Return how long the statement of a metric takes, compiled and staged as a rollup does it."""
+    with reading(engine, window) as (_, metrics):
+        return seconds(lambda: metrics.stage(metric.rows(metrics.tables, window), "computed"))

@@ -6,7 +6,7 @@ from datetime import date
 import dagster as dg
 
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.errors import AgreementError, SmartTextError
+from smarttext_pipelines.core.errors import AgreementError, DatabaseError, SmartTextError
 from smarttext_pipelines.defs.checks import agreement_failed, check_results, check_specs
 from smarttext_pipelines.defs.metadata import column_schema, day_metadata, observation, plot_metadata
 from smarttext_pipelines.defs.resources import Warehouse
@@ -74,7 +74,8 @@ def _build(
         except SmartTextError as error:
             if isinstance(error, AgreementError):
                 yield agreement_failed(name, error)
-            raise dg.Failure(str(error), allow_retries=not isinstance(error, AgreementError)) from None
+            # A database may answer the next time; a missing column or a wrong setting will not mend itself.
+            raise dg.Failure(str(error), allow_retries=type(error) is DatabaseError) from None
         report = warehouse.report(result)
         for day in days:
             context.add_asset_metadata(day_metadata(result, day, report.preview), partition_key=day.isoformat())

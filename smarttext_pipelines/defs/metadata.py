@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
+MOST_COPIES = 31
+
+
 def column_schema(table: Table) -> dg.TableSchema:
     """Return the columns of a table with the meaning that the data dictionary gives them."""
     return dg.TableSchema(
@@ -52,8 +55,16 @@ def day_metadata(result: "RolledUp", day: date, preview: "Preview") -> dict[str,
         **{f"total_{name}": float(value) for name, value in done.totals.items() if name != "rows"},
         "engine": result.engine,
         "preview": dg.MetadataValue.md(_markdown_table(preview.rows.get(day, []))),
-        "sql": dg.MetadataValue.md(f"```sql\n{result.sql}\n```"),
+        "sql": _statement(result, day),
     }
+
+
+def _statement(result: "RolledUp", day: date) -> dg.MetadataValue[Any]:
+    """Return the statement; a long range has one, which is stored once and not with each of its days."""
+    last = max(result.days)
+    if len(result.days) > MOST_COPIES and day != last:
+        return dg.MetadataValue.text(f"one statement for the whole range; it stands at {last}")
+    return dg.MetadataValue.md(f"```sql\n{result.sql}\n```")
 
 
 def _markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -131,6 +131,17 @@ def test_a_database_that_was_never_migrated_fails_the_run_in_one_line(
     assert "\n" not in said
 
 
+def test_a_column_that_is_missing_fails_its_asset_in_one_line_and_writes_nothing(
+    loaded: Database, instance: dg.DagsterInstance
+) -> None:
+    loaded.run("ALTER TABLE public.sms_events DROP COLUMN request_id")
+    result = _run(loaded, instance, DAYS)
+    failures = {e.step_key: e.step_failure_data for e in result.all_events if e.is_step_failure}
+    assert "has no such column" in failures["sms_outcomes"].user_failure_data.description
+    assert cells(loaded.engine, "sms_outcomes") == []
+    assert cells(loaded.engine, "daily_stats") == []
+
+
 def test_the_night_rolls_up_what_is_not_complete(loaded: Database, instance: dg.DagsterInstance) -> None:
     at = datetime(2026, 3, 18, 0, 5, tzinfo=UTC)
     first = _tick(loaded, instance, "rollup_schedule", at).run_requests[0]

@@ -1,6 +1,7 @@
 """Fixtures: a real PostgreSQL for the whole run, and a database per test cloned from a migrated template."""
 
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,13 +80,16 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     given = os.environ.get("SMARTTEXT_TEST_DATABASE_URL")
     if given:
         yield Server(given)
         return
-    with embedded_server(tmp_path_factory.mktemp("server")) as embedded:
-        yield Server(embedded.url("postgres"))
+    with tempfile.TemporaryDirectory(prefix="smarttext-test-") as folder:
+        # The server's own user must be able to enter it when the tests run as root.
+        Path(folder).chmod(0o755)
+        with embedded_server(Path(folder)) as embedded:
+            yield Server(embedded.url("postgres"))
 
 
 @contextmanager

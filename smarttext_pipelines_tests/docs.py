@@ -15,8 +15,8 @@ def data_dictionary() -> str:
     lines = [
         "# Data dictionary",
         "",
-        "Generated from `smarttext_pipelines/storage/schema` by `make docs`. The same words stand in `COMMENT ON` in the",
-        "database and in the column schemas of the Dagster UI.",
+        "Generated from `smarttext_pipelines/storage/schema` by `make docs`. The same words stand in `COMMENT ON`",
+        "in the database and in the column schemas of the Dagster UI.",
     ]
     for table in sorted(metadata.tables.values(), key=lambda t: (t.schema != "public", t.name)):
         lines += ["", f"## {table.schema}.{table.name}", "", f"{table.comment}", "", "| column | type | meaning |"]

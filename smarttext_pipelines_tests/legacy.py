@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import Engine
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.storage.connect import open_engine, parse_url
-from smarttext_pipelines_tests.conftest import Database, Server
+from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 
 EVENT_TABLES = ("sms_events", "call_events", "api_usage", "owner_alerts")
 TABLES = ("businesses", *EVENT_TABLES, "daily_stats")
@@ -122,6 +123,16 @@ BEGIN
 END $$;
 """
 
+_POLICIES = "".join(
+    f"ALTER TABLE public.{table} ENABLE ROW LEVEL SECURITY;"
+    f"CREATE POLICY \"{POLICY}\" ON public.{table} USING (auth.role() = 'service_role');"
+    for table in TABLES
+)
+_KNOWN_STATS = (
+    "id, business_id, date, calls_total, calls_missed, calls_answered, messages_received, messages_sent, "
+    "sms_success_count, sms_failure_count, openai_tokens_used, openai_cost_estimate, owner_alerts_sent, updated_at"
+)
+
 _CREATE_ROLE = """
 DO $$
 BEGIN
@@ -132,7 +143,7 @@ END $$
 _SUPABASE = """
 CREATE SCHEMA auth;
 CREATE FUNCTION auth.role() RETURNS text LANGUAGE sql STABLE AS $$ SELECT current_setting('role', true) $$;
-GRANT USAGE ON SCHEMA auth, public TO anon, authenticated, service_role;
+GRANT USAGE ON SCHEMA auth, public TO PUBLIC;
 """
 _OLD_DEFAULT_PRIVILEGES = """
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated, service_role;
@@ -147,16 +158,18 @@ INSERT INTO public.businesses (id, name, twilio_phone)
 SELECT ('b000000' || n || '-0000-4000-8000-000000000000')::uuid, 'Business ' || n, '+1555000000' || n
 FROM generate_series(1, 2) AS n;
 CREATE TEMPORARY TABLE moments AS
-SELECT b.id AS business_id, b.twilio_phone, day::date AS day, day::date::timestamp AT TIME ZONE 'UTC' + n * interval '1 hour' AS at,
-       n, to_char(day, 'MMDD') || left(b.id::text, 8) || n AS key
+SELECT b.id AS business_id, b.twilio_phone, day::date AS day, n, day + n * interval '1 hour' AS at,
+       to_char(day, 'MMDD') || left(b.id::text, 8) || n AS key
 FROM public.businesses AS b, generate_series('2026-03-01'::date, '2026-03-10'::date, '1 day') AS day,
      generate_series(1, 22, 3) AS n;
 INSERT INTO public.sms_events (message_sid, from_number, to_number, business_id, status, error_code, request_id,
                                body_length, created_at)
 SELECT CASE WHEN n % 4 = 0 THEN '' ELSE 'SM' || key END, twilio_phone, '+1999' || n, owner, status,
        CASE WHEN n % 4 = 0 THEN '30003' END, 'req-' || key, 40 + n, at
-FROM moments, LATERAL (VALUES (NULL, CASE WHEN n % 4 = 0 THEN 'failed' ELSE 'queued' END),
-                              (business_id, CASE WHEN n % 4 = 0 THEN 'failed' ELSE 'delivered' END)) AS r (owner, status);
+FROM moments, LATERAL (
+    VALUES (NULL, CASE WHEN n % 4 = 0 THEN 'failed' ELSE 'queued' END),
+           (business_id, CASE WHEN n % 4 = 0 THEN 'failed' ELSE 'delivered' END)
+) AS r (owner, status);
 INSERT INTO public.call_events (call_sid, from_number, to_number, business_id, event_type, ts)
 SELECT 'CA' || key, '+1999' || n, twilio_phone, business_id, kind, at
 FROM moments, LATERAL (VALUES ('voice.inbound'), ('voice.missed'), ('voice.missed')) AS r (kind);
@@ -176,7 +189,8 @@ SELECT NULL, '2026-03-02', n, '2026-03-03'::timestamptz + n * interval '1 hour' 
 _CATALOG = """
 WITH ours AS (SELECT oid, nspname FROM pg_namespace WHERE nspname IN ('public', 'monitoring'))
 SELECT 'relation' AS kind, nspname AS place, relname AS name,
-       concat_ws(' ', relkind, relrowsecurity, reloptions, (SELECT array_agg(a ORDER BY a) FROM unnest(relacl::text[]) AS a)) AS state
+       concat_ws(' ', relkind, relrowsecurity, reloptions,
+                 (SELECT array_agg(a ORDER BY a) FROM unnest(relacl::text[]) AS a)) AS state
 FROM pg_class JOIN ours ON ours.oid = relnamespace WHERE relkind IN ('r', 'p', 'v', 'm', 'S')
 UNION ALL
 SELECT 'column', nspname, relname || '.' || attname,
@@ -231,7 +245,7 @@ def install_legacy(database: Database, *, on_supabase: bool = True) -> None:
         prepare_supabase(database)
     _run(database, _TABLES + _VIEWS_AND_FUNCTIONS)
     if on_supabase:
-        _run(database, "".join(_row_security(table) for table in TABLES))
+        _run(database, _POLICIES)
 
 
 def add_history(database: Database) -> None:
@@ -246,9 +260,28 @@ def clean_up(database: Database, before: str) -> None:
         database.run(f"DELETE FROM public.{table} WHERE {at} < %s", before)
 
 
-def hashes(database: Database, table: str, columns: str = "t.*") -> list[dict[str, Any]]:
-    """Return every row of a table as its id and a hash of its columns."""
-    return database.rows(f"SELECT id, md5(row({columns})::text) AS hash FROM public.{table} AS t ORDER BY id")
+def rows_of(database: Database, table: str) -> list[dict[str, Any]]:
+    """Return every row of a table, with the columns that the application knows."""
+    known = _KNOWN_STATS if table == "daily_stats" else "*"
+    return database.rows(f"SELECT {known} FROM public.{table} ORDER BY id")
+
+
+@contextmanager
+def owned_database(server: Server) -> Iterator[tuple[Database, Engine]]:
+    """Give a legacy database whose owner is an ordinary role, and an engine that acts as the owner."""
+    owner = f"owner_{uuid4().hex[:12]}"
+    with server.connect() as connection:
+        connection.execute(f"CREATE ROLE {owner} NOLOGIN")
+    try:
+        with fresh_database(server) as database:
+            database.run(f"ALTER DATABASE {database.name} OWNER TO {owner}")
+            prepare_supabase(database)
+            _run(database, f"SET ROLE {owner};{_TABLES}{_VIEWS_AND_FUNCTIONS}{_POLICIES}")
+            with acting_as(database, owner) as engine:
+                yield database, engine
+    finally:
+        with server.connect() as connection:
+            connection.execute(f"DROP ROLE {owner}")
 
 
 @contextmanager
@@ -265,10 +298,3 @@ def acting_as(database: Database, role: str) -> Iterator[Engine]:
 def _run(database: Database, script: str) -> None:
     with database.server.connect(database.name) as connection:
         connection.execute(script)
-
-
-def _row_security(table: str) -> str:
-    return (
-        f"ALTER TABLE public.{table} ENABLE ROW LEVEL SECURITY;"
-        f"CREATE POLICY \"{POLICY}\" ON public.{table} USING (auth.role() = 'service_role');"
-    )

@@ -114,7 +114,7 @@ def _serve(ready: "Settings", children: "Children", address: "WebAddress", *, fo
         services.start_code_server(children, code_server, services.DEFINITIONS)
     with step(_console, "UI and daemon started"):
         services.start_web_server(children, workspace, address)
-        services.start_daemon(children, workspace)
+        services.start_daemon(children, workspace, code_server)
         services.wait_for_web_server(children, address)
     if follow and follow_sample(children, ready):
         _console.print("[green]✓[/green] Sample events keep coming in; --no-follow leaves them out")

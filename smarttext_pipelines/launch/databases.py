@@ -30,6 +30,9 @@ def databases(settings: Settings, *, dagster: bool = False) -> Iterator[Settings
     Raises:
         EmbeddedServerError: The embedded server cannot be started.
     """
+    if dagster and settings.database_url is not None and settings.database_url == settings.dagster_database_url:
+        msg = "SMARTTEXT_DAGSTER_DATABASE_URL is the event database; Dagster's tables need a database of their own"
+        raise SettingsError(msg)
     wanted = {"database_url": EVENTS_DATABASE} | ({"dagster_database_url": DAGSTER_DATABASE} if dagster else {})
     missing = {field: name for field, name in wanted.items() if getattr(settings, field) is None}
     if not missing:

@@ -62,20 +62,20 @@ class WebAddress:
 
 
 def start_code_server(children: Children, address: Path, definitions: str) -> None:
-    """Start the process that serves the graph and launches runs, and wait until it has loaded the definitions.
-
-    Meanwhile the runs that died with an earlier one are ended, before any new run can be mistaken for one of them.
-    """
+    """Start the process that serves the graph and launches runs, and wait until it has loaded the definitions."""
     address.unlink(missing_ok=True)
     # `dagster code-server start` would hide the end of the process behind a proxy, for 70 MB and a second more.
     command = ["dagster", "api", "grpc", "-m", definitions, "-s", str(address), "--location-name", LOCATION]
     children.start("code-server", command, grace=5)
-    children.run("leftovers", ["smarttext_pipelines.launch.leftovers", str(address)])
     _wait(children, "the code server", lambda: _accepts(address))
 
 
-def start_daemon(children: Children, workspace: Path) -> None:
-    """Start what evaluates schedules and sensors and takes runs from the queue."""
+def start_daemon(children: Children, workspace: Path, code_server: Path) -> None:
+    """Start what evaluates schedules and sensors and takes runs from the queue.
+
+    First the runs that died with an earlier code server are ended, before a new one can be mistaken for one of them.
+    """
+    children.run("leftovers", ["smarttext_pipelines.launch.leftovers", str(code_server)])
     children.start("daemon", ["dagster._daemon", "run", "-w", str(workspace)], grace=5)
 
 

@@ -45,7 +45,6 @@ def prepare_embedded(console: Console, children: Children, settings: Settings, u
     if _is_empty(url):
         with step(console, f"{SAMPLE['days']} days of sample events loaded"):
             children.run("simulate", [CLI, "simulate", *_sample_options()])
-            _analyze(url)
         _mark(settings.data_dir).write_text(json.dumps(SAMPLE))
     first = _first_incomplete_day(url, settings, today)
     if first:
@@ -90,13 +89,6 @@ def _is_empty(url: str) -> bool:
     with connected(open_engine(url)) as connection:
         found = connection.execute(select(*(exists(select(1).select_from(table)) for table in SOURCE_TABLES))).one()
     return not any(found)
-
-
-def _analyze(url: str) -> None:
-    # Until autovacuum comes round a minute later, the rollup of the sample would take 10 minutes instead of 15 s.
-    with connected(open_engine(url)) as connection:
-        connection.exec_driver_sql("ANALYZE")
-        connection.commit()
 
 
 def _first_incomplete_day(url: str, settings: Settings, today: date) -> date | None:

@@ -17,11 +17,13 @@ MOST_DAY_LOCKS = 32
 _SHARED = text("SELECT pg_advisory_lock_shared(hashtextextended('smarttext:' || :asset, 0))")
 _EXCLUSIVE = text("SELECT pg_advisory_lock(hashtextextended('smarttext:' || :asset, 0))")
 _DAY = text("SELECT pg_advisory_lock(hashtextextended('smarttext:' || :asset || ':' || :day, 0))")
+_PID = text("SELECT pg_backend_pid()")
+_TERMINATE = text("SELECT pg_terminate_backend(:pid)")
 
 
 @contextmanager
 def locked(engine: Engine, asset: str, days: DayRange) -> Iterator[Connection]:
-    """Give a connection whose session holds the locks of the days; they end with the session.
+    """Give a transaction whose session holds the locks of the days; they end with the session.
 
     Args:
         engine: Result of ``open_engine``; it has no pool, so closing the connection ends the session.
@@ -39,5 +41,15 @@ def locked(engine: Engine, asset: str, days: DayRange) -> Iterator[Connection]:
             connection.execute(_SHARED, {"asset": asset})
             for day in days:
                 connection.execute(_DAY, {"asset": asset, "day": day.isoformat()})
+        pid = connection.execute(_PID).scalar_one()
         connection.commit()
-        yield connection.execution_options(isolation_level="REPEATABLE READ")
+        try:
+            with connection.execution_options(isolation_level="REPEATABLE READ").begin():
+                yield connection
+        except Exception:
+            raise
+        except BaseException:
+            # Whoever interrupts us would leave the statement running, and the locks held, to its end.
+            with connected(engine, isolation="AUTOCOMMIT") as other:
+                other.execute(_TERMINATE, {"pid": pid})
+            raise

@@ -58,7 +58,7 @@ def read_preview(connection: Connection, metric: Metric, days: DayRange) -> Prev
 
 def read_coverage(connection: Connection, metric: Metric, days: DayRange) -> dict[date, float]:
     """Return the share of attempted − suppressed messages whose outcome is final, in percent, by day."""
-    if "sms" not in metric.name:
+    if metric.name not in ("sms_outcomes", "sms_failure_rates", "daily_stats"):
         return {}
     t = sms_outcomes.c
     final = func.sum(t.message_count).filter(t.status.in_(FINAL_STATUSES))

@@ -43,6 +43,9 @@ def load_sample(url: str, spec: SampleSpec, progress: Callable[[date, int], None
                 written[name] = written.get(name, 0) + len(rows)
             if progress:
                 progress(day, sum(map(len, drawn.values())))
+        # Autovacuum comes round a minute later; until then the planner would know nothing of these rows.
+        for name in written:
+            cursor.execute(sql.SQL("analyze {}").format(sql.Identifier("public", name)))
     return written
 
 

@@ -46,7 +46,8 @@ DECLARE
             OR c.reloptions IS DISTINCT FROM ARRAY['security_invoker=true']);
 BEGIN
     relations := (
-        SELECT string_agg(DISTINCT 'public.' || stale, ', ') FROM unnest(stale_tables || stale_views || 'api_usage') AS stale
+        SELECT string_agg(DISTINCT 'public.' || stale, ', ')
+        FROM unnest(stale_tables || stale_views || ARRAY['api_usage']) AS stale
         WHERE to_regclass('public.' || stale) IS NOT NULL AND cardinality(stale_tables || stale_views) > 0);
 {take}
     FOREACH name IN ARRAY stale_tables LOOP

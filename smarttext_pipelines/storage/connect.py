@@ -24,17 +24,14 @@ _SESSION = (
 _MISSING = {"42P01": "table", "42703": "column", "3F000": "schema", "42883": "function"}
 _FILTERED = "42501"
 _REQUIRED = "23502"
-_ADVICE = {
-    "2BP01": "; drop what was built on it, and create that again afterwards",
-    "55P03": "; another session holds it: try again, or end that session",
-}
+_LOCKED, _BUILT_ON = "55P03", "2BP01"
 
 
 def parse_url(text: str) -> URL:
     """Return a URL for psycopg 3, whatever driver the text names; raise SettingsError for anything but PostgreSQL."""
     try:
         url = make_url(text)
-    except (ArgumentError, ValueError):  # the latter for a port that is no number, as after a "/" in the password
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
         url = None
     if url is None or url.get_backend_name() not in ("postgresql", "postgres"):
         message = "the database URL cannot be read; write it as postgresql://user:password@host:5432/name"
@@ -103,5 +100,13 @@ def explain(error: DBAPIError, url: URL) -> DatabaseError:
     if state == _FILTERED:
         return DatabaseError(f"{said} at {place}; connect as the owner of the tables or grant the role what it lacks")
     if state == _REQUIRED and "contains null values" in said:
-        return SchemaError(f"{said}: {place} has rows without this required column; add and fill it, then migrate again")
-    return DatabaseError(f"PostgreSQL at {place} refused ({state}): {said}{_ADVICE.get(state or '', '')}")
+        return SchemaError(f"{said}: {place} has rows but lacks this required column; add and fill it, then migrate")
+    return DatabaseError(f"PostgreSQL at {place} refused ({state}): {said}{_advice(state, said)}")
+
+
+def _advice(state: str | None, said: str) -> str:
+    if state == _LOCKED:
+        return "; another session holds it: try again, or end that session"
+    if state == _BUILT_ON or "used by a view" in said:
+        return "; drop what was built on it, and create that again afterwards"
+    return ""

@@ -73,8 +73,8 @@ def _wait_for_turn(guard: Connection) -> None:
 
 def _migrate(engine: Engine, zone: ZoneInfo, lock_timeout: str) -> None:
     with connected(engine) as connection:
-        is_adopted = stored_zone(connection) is not None
-        if is_adopted:
+        is_installed = stored_zone(connection) is not None
+        if is_installed:
             require_zone(connection, zone)
         connection.exec_driver_sql(_CREATE_SCHEMA)
         connection.exec_driver_sql(f"SET lock_timeout = '{lock_timeout}'")
@@ -83,7 +83,7 @@ def _migrate(engine: Engine, zone: ZoneInfo, lock_timeout: str) -> None:
         connection.commit()
     with connected(engine) as connection:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{lock_timeout}'")
-        for statement in _closing(zone, adopts=not is_adopted):
+        for statement in _closing(zone, adopts=not is_installed):
             connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
         connection.commit()
 
@@ -93,12 +93,17 @@ def _closing(zone: ZoneInfo, *, adopts: bool) -> list[str]:
 
 
 def migration_sql(zone: ZoneInfo) -> str:
-    """Return everything ``migrate`` would run on a database that was never migrated."""
+    """Return everything ``migrate`` would run on a database that was never migrated.
+
+    It cannot look first: where the database has indexes under names of its own, they are built a second time.
+    """
     output = StringIO()
     command.upgrade(_config(output=output), "head", sql=True)
     closing = ";\n".join(_closing(zone, adopts=True))
+    # Alembic doubles percent signs for drivers that take parameters; a script takes none.
+    revisions = output.getvalue().replace("%%", "%")
     timeout = f"SET lock_timeout = '{LOCK_TIMEOUT}'"
-    return f"{_CREATE_SCHEMA};\n\n{timeout};\n\n{output.getvalue()}\n{timeout};\n\nBEGIN;\n\n{closing};\n\nCOMMIT;\n"
+    return f"{_CREATE_SCHEMA};\n\n{timeout};\n\n{revisions}\n{timeout};\n\nBEGIN;\n\n{closing};\n\nCOMMIT;\n"
 
 
 def find_drift(engine: Engine) -> list[str]:
@@ -108,6 +113,8 @@ def find_drift(engine: Engine) -> list[str]:
         found = revision(connection)
         if found != HEAD:
             return [f"revision is {found or 'none'}, newest is {HEAD}: run `smarttext migrate`"]
+        if stored_zone(connection) is None:
+            return ["the first migration has not come to its end: run `smarttext migrate` again"]
         return [line for change in compare_metadata(_comparison(connection), metadata) for line in _describe(change)]
 
 

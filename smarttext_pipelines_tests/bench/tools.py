@@ -7,12 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from sqlalchemy import Connection, Engine
 
 from smarttext_pipelines.engines import Parameters, PostgresEngine
-from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.metrics.base import Metric, Window
 from smarttext_pipelines.rollup.write import _PLANNER
 from smarttext_pipelines_tests.conftest import Database

@@ -48,7 +48,8 @@ def test_a_tick_becomes_a_run_becomes_rows(server: Server, database: Database, t
                 " $$ BEGIN NOTIFY rows_written; RETURN NULL; END $$"
             )
             listener.execute(
-                "CREATE TRIGGER tell AFTER INSERT ON public.daily_stats FOR EACH STATEMENT EXECUTE FUNCTION public.tell()"
+                "CREATE TRIGGER tell AFTER INSERT ON public.daily_stats"
+                " FOR EACH STATEMENT EXECUTE FUNCTION public.tell()"
             )
             listener.execute("LISTEN rows_written")
             while not cells(database.engine, "daily_stats"):

@@ -20,7 +20,7 @@ DAY = date(2026, 3, 15)
 
 
 @pytest.fixture
-def smarttext(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database: Database):  # noqa: ANN201
+def smarttext(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database: Database):
     """Run a command against the test's database; give its exit code, output and errors."""
     monkeypatch.setenv("SMARTTEXT_DATABASE_URL", database.url)
     monkeypatch.setenv("COLUMNS", "200")
@@ -46,7 +46,7 @@ def _refused(result: tuple[int, str, str], *words: str) -> None:
         assert word in errors
 
 
-def test_dates_that_cannot_be_used_are_refused(smarttext) -> None:  # noqa: ANN001
+def test_dates_that_cannot_be_used_are_refused(smarttext) -> None:
     _refused(smarttext("rollup", "--date", "tomorrow"), "no date")
     _refused(smarttext("rollup", "--date", "2999-01-01"), "in the future")
     _refused(smarttext("rollup", "--from", "2026-03-02", "--to", "2026-03-01"), "before it starts")
@@ -55,7 +55,7 @@ def test_dates_that_cannot_be_used_are_refused(smarttext) -> None:  # noqa: ANN0
     _refused(smarttext("stats", "--date", "1999-01-01"), "SMARTTEXT_START_DATE")
 
 
-def test_settings_that_cannot_be_used_are_refused(smarttext, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
+def test_settings_that_cannot_be_used_are_refused(smarttext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMARTTEXT_REPORTING_TIMEZONE", "Mars/Olympus")
     _refused(smarttext("stats"), "Mars/Olympus")
     monkeypatch.setenv("SMARTTEXT_REPORTING_TIMEZONE", "UTC")
@@ -63,14 +63,14 @@ def test_settings_that_cannot_be_used_are_refused(smarttext, monkeypatch: pytest
     _refused(smarttext("stats"), "SMARTTEXT_SETTLE_DAYS")
 
 
-def test_a_zone_other_than_the_stored_one_is_refused(smarttext, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
+def test_a_zone_other_than_the_stored_one_is_refused(smarttext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMARTTEXT_REPORTING_TIMEZONE", "Asia/Kolkata")
     _refused(smarttext("stats"), "reports in UTC", "Asia/Kolkata")
     _refused(smarttext("migrate"), "reports in UTC")
 
 
 def test_a_database_that_cannot_be_reached_is_refused_without_its_password(
-    smarttext,  # noqa: ANN001
+    smarttext,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SMARTTEXT_DATABASE_URL", "postgresql://user:pass-phrase@127.0.0.1:1/none")
@@ -82,7 +82,7 @@ def test_a_database_that_cannot_be_reached_is_refused_without_its_password(
 
 
 def test_a_database_that_was_never_migrated_is_refused(
-    smarttext,  # noqa: ANN001
+    smarttext,
     monkeypatch: pytest.MonkeyPatch,
     server: Server,
 ) -> None:
@@ -92,7 +92,7 @@ def test_a_database_that_was_never_migrated_is_refused(
             _refused(smarttext(*command), "smarttext migrate")
 
 
-def test_sample_events_stay_out_of_a_database_that_is_not_ours(smarttext, database: Database) -> None:  # noqa: ANN001
+def test_sample_events_stay_out_of_a_database_that_is_not_ours(smarttext, database: Database) -> None:
     _refused(smarttext("simulate", "--days", "1"), "--into-this-database")
     assert database.rows("SELECT 1 FROM public.businesses") == []
     code, out, _ = smarttext(
@@ -103,7 +103,7 @@ def test_sample_events_stay_out_of_a_database_that_is_not_ours(smarttext, databa
     assert len(database.rows("SELECT 1 FROM public.businesses")) == 3
 
 
-def test_stats_prints_the_rows_in_three_formats(smarttext, database: Database) -> None:  # noqa: ANN001
+def test_stats_prints_the_rows_in_three_formats(smarttext, database: Database) -> None:
     replace_events(database.engine, strategies.every_peculiarity(ZoneInfo("UTC"), DAY))
     roll_up_all(database.engine, DayRange(DAY, DAY))
     rows = cells(database.engine, "daily_stats")
@@ -115,7 +115,7 @@ def test_stats_prints_the_rows_in_three_formats(smarttext, database: Database) -
     assert len(list(csv.DictReader(io.StringIO(out)))) == len(rows)
 
 
-def test_stats_finds_a_business_by_part_of_its_name(smarttext, database: Database) -> None:  # noqa: ANN001
+def test_stats_finds_a_business_by_part_of_its_name(smarttext, database: Database) -> None:
     replace_events(database.engine, strategies.every_peculiarity(ZoneInfo("UTC"), DAY))
     roll_up_all(database.engine, DayRange(DAY, DAY))
     name = database.rows("SELECT name FROM public.businesses ORDER BY id LIMIT 1")[0]["name"]
@@ -125,7 +125,7 @@ def test_stats_finds_a_business_by_part_of_its_name(smarttext, database: Databas
     _refused(smarttext("stats", "--date", str(DAY), "--business", "nobody at all"), "no business")
 
 
-def test_a_day_that_is_not_over_is_marked(smarttext, database: Database) -> None:  # noqa: ANN001
+def test_a_day_that_is_not_over_is_marked(smarttext, database: Database) -> None:
     now = datetime.now(UTC)
     replace_events(database.engine, {"sms_events": [strategies.sms_event(1, now - timedelta(seconds=1))]})
     roll_up_all(database.engine, DayRange(now.date(), now.date()))
@@ -133,7 +133,7 @@ def test_a_day_that_is_not_over_is_marked(smarttext, database: Database) -> None
     assert "the day is not over" in out
 
 
-def test_migrate_names_the_rollup_to_run_next(smarttext, database: Database) -> None:  # noqa: ANN001
+def test_migrate_names_the_rollup_to_run_next(smarttext, database: Database) -> None:
     replace_events(database.engine, strategies.every_peculiarity(ZoneInfo("UTC"), DAY))
     code, out, _ = smarttext("migrate")
     assert code == 0
@@ -141,7 +141,7 @@ def test_migrate_names_the_rollup_to_run_next(smarttext, database: Database) -> 
 
 
 def test_rollup_runs_the_assets_and_records_the_run(
-    smarttext,  # noqa: ANN001
+    smarttext,
     database: Database,
     server: Server,
     monkeypatch: pytest.MonkeyPatch,
@@ -166,7 +166,7 @@ def test_rollup_runs_the_assets_and_records_the_run(
     assert cells(database.engine, "daily_stats", DAY)
 
 
-def test_every_command_and_option_has_help(smarttext) -> None:  # noqa: ANN001
+def test_every_command_and_option_has_help(smarttext) -> None:
     code, out, _ = smarttext("--help")
     assert code == 0
     assert "update-daily-stats" not in out

@@ -91,7 +91,6 @@ def _on_duckdb(events: Any, window: Window, folder: Path) -> dict[str, list[dict
     return results
 
 
-
 @pytest.mark.parametrize(("zone_name", "centre"), CASES)
 def test_every_cell_is_what_the_contract_defines(
     database: Database, tmp_path: Path, zone_name: str, centre: date
@@ -103,7 +102,9 @@ def test_every_cell_is_what_the_contract_defines(
     @given(
         events=strategies.event_sets(zone, centre),
         session_zone=st.sampled_from(["UTC", "Pacific/Kiritimati", "America/St_Johns"]),
-        as_of=st.sampled_from([datetime(2026, 11, 20, 7, tzinfo=UTC), datetime.combine(centre, datetime.min.time(), UTC)]),
+        as_of=st.sampled_from(
+            [datetime(2026, 11, 20, 7, tzinfo=UTC), datetime.combine(centre, datetime.min.time(), UTC)]
+        ),
     )
     def agrees(events: Any, session_zone: str, as_of: datetime) -> None:
         database.run(f"ALTER DATABASE {database.name} SET timezone = '{session_zone}'")

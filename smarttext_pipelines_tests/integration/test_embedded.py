@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 import smarttext_pipelines
 from smarttext_pipelines.core.errors import EmbeddedServerError
@@ -32,13 +33,29 @@ with embedded_server(pathlib.Path(sys.argv[1])) as server:
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root lends an account")
 
 
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
+@contextmanager
+def open_directory() -> Iterator[Path]:
     """A directory that other users can enter, unlike pytest's own."""
     path = Path(tempfile.mkdtemp(prefix="smarttext-"))
     path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+@pytest.fixture
+def new_dir() -> Iterator[Path]:
+    """Where there is no cluster yet."""
+    with open_directory() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def data_dir() -> Iterator[Path]:
+    """Where there is one, that no test breaks."""
+    with open_directory() as path:
+        yield path
 
 
 @contextmanager
@@ -79,24 +96,11 @@ def test_it_listens_on_loopback_only_and_ends_with_its_user(data_dir: Path) -> N
         assert setting(server, "fsync") == "on"
         assert setting(server, "max_connections") == "40"
         assert server.password not in repr(server)
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(server.url("postgres").replace(server.password, "wrong"))
         assert stat.S_IMODE((server.data_directory / "smarttext.password").stat().st_mode) == 0o600
     assert not answers(server.url("postgres"))
     assert not (server.data_directory / "postmaster.pid").exists()
-
-
-def test_a_password_is_needed(data_dir: Path) -> None:
-    with embedded_server(data_dir) as server:
-        with pytest.raises(psycopg.OperationalError, match="password"):
-            psycopg.connect(server.url("postgres").replace(server.password, "wrong"))
-
-
-def test_text_is_sorted_by_bytes_and_databases_are_made_once(data_dir: Path) -> None:
-    with embedded_server(data_dir) as server:
-        assert ensure_database(server, "smart text")
-        assert not ensure_database(server, "smart text")
-        with psycopg.connect(server.url("postgres")) as connection:
-            query = "SELECT datlocprovider, datlocale, encoding FROM pg_database WHERE datname = 'smart text'"
-            assert connection.execute(query).fetchone() == ("b", "C.UTF-8", 6)
 
 
 def test_the_last_of_two_processes_stops_it(data_dir: Path) -> None:
@@ -147,66 +151,74 @@ def test_a_server_whose_users_were_all_killed_is_found_and_stopped(data_dir: Pat
     assert not answers(url)
 
 
-def test_a_process_that_was_killed_within_initdb_is_no_obstacle(data_dir: Path) -> None:
-    with other_user(data_dir) as other:
-        while not any((data_dir / "postgres").glob("init-*/cluster/PG_VERSION")):
+def test_a_process_that_was_killed_within_initdb_is_no_obstacle(new_dir: Path) -> None:
+    with other_user(new_dir) as other:
+        while not any((new_dir / "postgres").glob("init-*/cluster/PG_VERSION")):
             assert other.poll() is None
             time.sleep(0.001)
         other.kill()
         other.wait()
-    assert not (data_dir / "postgres" / "cluster").exists()
-    with embedded_server(data_dir) as server:
+    assert not (new_dir / "postgres" / "cluster").exists()
+    with embedded_server(new_dir) as server:
         assert answers(server.url("postgres"))
-    assert not list((data_dir / "postgres").glob("init-*/cluster/PG_VERSION"))
+    assert not list((new_dir / "postgres").glob("init-*/cluster/PG_VERSION"))
 
 
-def test_another_server_on_the_old_port_is_not_ours(data_dir: Path) -> None:
-    with embedded_server(data_dir / "ours") as ours:
+def test_another_server_on_the_old_port_is_not_ours(new_dir: Path, data_dir: Path) -> None:
+    with embedded_server(new_dir) as ours:
         pass
-    with embedded_server(data_dir / "foreign") as foreign:
-        lines = (foreign.data_directory / "postmaster.pid").read_text()
-        (ours.data_directory / "postmaster.pid").write_text(lines)
-        with embedded_server(data_dir / "ours") as again:
-            assert again.port != foreign.port
-            assert setting(again, "data_directory") == str(ours.data_directory)
-        assert answers(foreign.url("postgres"))
+    with embedded_server(data_dir) as foreign, psycopg.connect(foreign.url("postgres"), autocommit=True) as connection:
+        (ours.data_directory / "postmaster.pid").write_text((foreign.data_directory / "postmaster.pid").read_text())
+        set_password = sql.SQL("ALTER ROLE smarttext PASSWORD {}")
+        connection.execute(set_password.format(ours.password))
+        try:
+            with embedded_server(new_dir) as again:
+                assert again.port != foreign.port
+                assert setting(again, "data_directory") == str(ours.data_directory)
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        finally:
+            connection.execute(set_password.format(foreign.password))
 
 
-def test_whose_server_a_connection_reaches_is_told_apart(data_dir: Path) -> None:
+def test_its_databases_are_made_once_and_known_as_its_own(data_dir: Path) -> None:
     with embedded_server(data_dir) as server:
+        assert ensure_database(server, "smart text")
+        assert not ensure_database(server, "smart text")
         with psycopg.connect(server.url("postgres")) as connection:
             assert is_embedded(connection, data_dir)
             assert not is_embedded(connection, data_dir / "other")
+            query = "SELECT datlocprovider, datlocale, encoding FROM pg_database WHERE datname = 'smart text'"
+            assert connection.execute(query).fetchone() == ("b", "C.UTF-8", 6)
             connection.execute("CREATE ROLE nosy LOGIN PASSWORD 'nosy'")
         with connected(open_engine(server.url("postgres"))) as connection:
             assert is_embedded(connection, data_dir)
-        with psycopg.connect(server.url("postgres"), user="nosy", password="nosy") as connection:
+        nosy = server.url("postgres").replace(f"smarttext:{server.password}", "nosy:nosy")
+        with psycopg.connect(nosy) as connection:
             assert not is_embedded(connection, data_dir)
             assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_cluster_that_cannot_start_says_why(data_dir: Path) -> None:
-    with embedded_server(data_dir) as server:
+def test_a_cluster_that_cannot_start_says_why(new_dir: Path) -> None:
+    with embedded_server(new_dir) as server:
         pass
     (server.data_directory / "PG_VERSION").write_text("9.6\n")
-    with pytest.raises(EmbeddedServerError, match=r"incompatible with server.*SMARTTEXT_DATABASE_URL"):
-        with embedded_server(data_dir):
-            pass
+    reason = r"incompatible with server.*SMARTTEXT_DATABASE_URL"
+    with pytest.raises(EmbeddedServerError, match=reason), embedded_server(new_dir):
+        pass
 
 
 @as_root
-def test_root_lends_an_account_and_changes_no_mode_of_others(data_dir: Path) -> None:
-    data_dir.chmod(0o751)
-    with embedded_server(data_dir) as server:
+def test_root_lends_an_account_and_changes_no_mode_of_others(new_dir: Path) -> None:
+    new_dir.chmod(0o751)
+    with embedded_server(new_dir) as server:
         assert server.data_directory.stat().st_uid != 0
-        assert Path(f"/proc/{postmaster(server)}").stat().st_uid != 0
-    assert stat.S_IMODE(data_dir.stat().st_mode) == 0o751
-    assert data_dir.stat().st_uid == 0
+    assert stat.S_IMODE(new_dir.stat().st_mode) == 0o751
+    assert new_dir.stat().st_uid == 0
 
 
 @as_root
-def test_what_the_account_cannot_enter_is_put_elsewhere(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    closed, elsewhere = data_dir / "closed", data_dir / "elsewhere"
+def test_what_the_account_cannot_enter_is_put_elsewhere(new_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed, elsewhere = new_dir / "closed", new_dir / "elsewhere"
     closed.mkdir(mode=0o700)
     wheel = Path(embedded_user._wheel_packages())
     for name in (embedded_user.WHEEL, f"{embedded_user.WHEEL}.libs"):

@@ -1,5 +1,6 @@
 """The protocol of a rollup: reruns, two at once, lost events, contradictions."""
 
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -162,6 +163,30 @@ def test_a_long_range_and_a_short_one_exclude_each_other(database: Database) -> 
     with locked(database.engine, "spend", long) as holder, database.engine.connect() as other:
         assert holder.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted")) == 1
         assert not other.scalar(text("SELECT pg_try_advisory_lock_shared(hashtextextended('smarttext:spend', 0))"))
+
+
+def _sleep(database: Database) -> None:
+    with locked(database.engine, "spend", DayRange(DAY, DAY)) as connection:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        connection.execute(text("SELECT pg_sleep(600)"))
+
+
+def test_an_interrupted_rollup_stops_its_statement(database: Database) -> None:
+    class Interruption(BaseException):
+        pass
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise Interruption
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(Interruption):
+            _sleep(database)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    with locked(database.engine, "spend", DayRange(DAY, DAY)) as connection:
+        running = text("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'")
+        assert connection.scalar(running) == 0
 
 
 def test_changed_days_are_those_with_rows_that_were_not_read(loaded: Database) -> None:

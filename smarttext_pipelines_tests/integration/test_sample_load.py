@@ -67,7 +67,7 @@ def test_a_load_whose_connection_is_lost_leaves_nothing(database: Any) -> None:
         engine = create_engine(database.url)
         with engine.connect() as connection:
             others = "pid <> pg_backend_pid() and datname = current_database() and backend_type = 'client backend'"
-            connection.execute(text(f"select pg_terminate_backend(pid) from pg_stat_activity where {others}"))  # noqa: S608
+            connection.execute(text(f"select pg_terminate_backend(pid) from pg_stat_activity where {others}"))
         engine.dispose()
 
     with pytest.raises(DatabaseError, match="not written"):

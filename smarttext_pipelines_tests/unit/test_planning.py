@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -43,7 +44,7 @@ def test_a_night_begins_at_the_first_partition() -> None:
 def test_ranges_hold_exactly_their_days_and_have_gaps_between(ago: set[int]) -> None:
     ranges = contiguous(_days(*ago))
     assert [day for part in ranges for day in part] == sorted(_days(*ago))
-    assert all(b.first > a.last + timedelta(days=1) for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all(b.first > a.last + timedelta(days=1) for a, b in pairwise(ranges))
 
 
 @pytest.mark.parametrize("name", ZONES)

@@ -70,7 +70,7 @@ def business_id(rank: int) -> str:
 
 @pytest.mark.parametrize("table", ["businesses", "sms_events", "call_events", "api_usage", "owner_alerts"])
 def test_ids_are_unique(sample: Sample, table: str) -> None:
-    assert sample.number(f"select count(*) - count(distinct id) from {table}") == 0  # noqa: S608
+    assert sample.number(f"select count(*) - count(distinct id) from {table}") == 0
 
 
 def test_all_numbers_are_fictional_ones(sample: Sample) -> None:
@@ -121,7 +121,7 @@ def test_most_messages_get_reports_that_name_no_business(sample: Sample) -> None
     messages = sample.number("select count(*) from outcomes")
     assert 0.82 < sample.number("select count(distinct message_sid) from reports") / messages < 0.9
     nameless = "request_id = 'twilio-report' and (business_id is not null or message_sid = '')"
-    assert sample.number(f"select count(*) from sms_events where {nameless}") == 0  # noqa: S608
+    assert sample.number(f"select count(*) from sms_events where {nameless}") == 0
 
 
 def test_reports_come_within_seconds_hours_days_and_after_the_settle_window(sample: Sample) -> None:
@@ -154,10 +154,10 @@ def test_the_error_codes_are_those_of_carriers(sample: Sample) -> None:
 
 def test_webhooks_repeat_and_one_call_is_inbound_and_missed(sample: Sample) -> None:
     equal = "select 1 from call_events group by call_sid, event_type, call_status, business_id having count(*) > 1"
-    assert sample.number(f"select count(*) from ({equal})") > 50  # noqa: S608
+    assert sample.number(f"select count(*) from ({equal})") > 50
     of_type = "select call_sid from call_events where event_type = "
     both = f"{of_type} 'voice.inbound' intersect {of_type} 'voice.missed'"
-    assert sample.number(f"select count(*) from ({both})") > 500  # noqa: S608
+    assert sample.number(f"select count(*) from ({both})") > 500
 
 
 def test_tests_and_inbound_texts_stand_among_the_calls(sample: Sample) -> None:
@@ -195,7 +195,7 @@ def test_one_number_sends_for_several_businesses_and_the_others_for_one(sample: 
     ],
 )
 def test_usage_lacks_values(sample: Sample, lacking: str) -> None:
-    assert sample.number(f"select count(*) from api_usage where {lacking}") > 0  # noqa: S608
+    assert sample.number(f"select count(*) from api_usage where {lacking}") > 0
 
 
 def test_usage_counts_for_the_utc_day_of_its_time_and_costs_exact_decimals(sample: Sample) -> None:
@@ -215,7 +215,7 @@ def test_alerts_count_as_delivered_beside_the_placeholder_and_some_are_undecided
      ("api_usage", "created_at is null and reset_date is null")],
 )  # fmt: skip
 def test_a_few_rows_are_undated(sample: Sample, table: str, undated: str) -> None:
-    assert 0 < sample.number(f"select count(*) from {table} where {undated}") < 50  # noqa: S608
+    assert 0 < sample.number(f"select count(*) from {table} where {undated}") < 50
 
 
 @pytest.mark.parametrize(("code", "days_before", "ranks"), [("30007", 12, (1, 2)), ("30034", 7, (3,))])

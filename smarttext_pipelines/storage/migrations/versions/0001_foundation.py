@@ -148,6 +148,7 @@ BEGIN
 END $$;
 """
 
+
 def upgrade() -> None:
     """Create what is missing, widen what is too narrow."""
     op.execute(lock(*_SOURCES, "openai_daily_usage"))

@@ -48,6 +48,8 @@ def roll_up_all(
 ) -> dict[str, RolledUp]:
     """Roll metrics up, facts first."""
     options = {"zone": ZoneInfo(zone), "settle_days": 4, **options}
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE monitoring.installation SET reporting_timezone = :zone"), {"zone": zone})
     return {name: roll_up(engine, metric, days, **options) for name, metric in metrics.items()}
 
 

@@ -1,11 +1,13 @@
 """``smarttext up``, ``migrate`` and ``change-zone``: what concerns a whole database."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from smarttext_pipelines.cli.up import up
+from smarttext_pipelines.core.days import day_of
 from smarttext_pipelines.core.errors import DatabaseError, InputError
 from smarttext_pipelines.launch.databases import databases
 from smarttext_pipelines.settings import Settings, load_settings
@@ -67,8 +69,8 @@ def _tell_what_to_run(settings: Settings) -> None:
         _console.print("there are no events yet")
         return
     _console.print(f"events from {span.first} to {span.last}; roll them up with")
-    first = max(span.first, settings.start_date)
-    _console.print(f"  smarttext rollup --from {first} --to {span.last}")
+    first, last = max(span.first, settings.start_date), min(span.last, day_of(datetime.now(UTC), settings.zone))
+    _console.print(f"  smarttext rollup --from {first} --to {last}")
     if span.first < settings.start_date:
         _console.print(f"  (days before {settings.start_date} need SMARTTEXT_START_DATE={span.first})")
 

@@ -28,7 +28,15 @@ def today(settings: Settings) -> date:
     return day_of(datetime.now(UTC), settings.zone)
 
 
-def parse_days(settings: Settings, day: str | None, first: str | None, last: str | None, *, default: date) -> DayRange:
+def parse_days(
+    settings: Settings,
+    day: str | None,
+    first: str | None,
+    last: str | None,
+    *,
+    default: date,
+    partitions_only: bool = True,
+) -> DayRange:
     """Return the days that the options name.
 
     Raises:
@@ -45,7 +53,7 @@ def parse_days(settings: Settings, day: str | None, first: str | None, last: str
     if days.last > today(settings):
         msg = f"{days.last} is in the future; today is {today(settings)} in {settings.reporting_timezone}"
         raise InputError(msg)
-    if days.first < settings.start_date:
+    if partitions_only and days.first < settings.start_date:
         msg = f"{days.first} is before the first partition {settings.start_date}; set SMARTTEXT_START_DATE"
         raise InputError(msg)
     return days

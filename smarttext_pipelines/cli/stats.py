@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
@@ -44,7 +44,7 @@ def stats(
 ) -> None:
     """Show daily_stats of a day or a range of days; default is yesterday."""
     settings = load_settings()
-    days = parse_days(settings, day, first, last, default=today(settings) - timedelta(days=1))
+    days = parse_days(settings, day, first, last, default=today(settings) - timedelta(days=1), partitions_only=False)
     with databases(settings) as ready:
         engine = open_engine(ready.database_url.get_secret_value())  # type: ignore[union-attr]
         require_installation(engine, ready.zone)
@@ -117,15 +117,18 @@ def _print_table(rows: list[dict[str, Any]], days: DayRange, zone: ZoneInfo) -> 
 
 def _shown(row: dict[str, Any]) -> list[str]:
     """Return the cells of a row; a rate of nothing is a dash, and beside a rate stands how much of it is known."""
-    ok, failed = row["sms_success_count"], row["sms_failure_count"]
+    ok, failed = row["sms_success_count"] or 0, row["sms_failure_count"] or 0
     suppressed, delivered = row["sms_suppressed_count"], row["sms_delivered_count"]
     known = None if delivered is None else percent(delivered + failed, row["messages_sent"] - suppressed)
     rates = ["–" if rate is None else f"{rate:.2f}" for rate in (percent(failed, ok + failed), known)]
-    counts = [f"{row[name]:,}" for name in ("calls_missed", "messages_sent", "sms_success_count", "sms_failure_count")]
-    return [*counts, *rates, f"{row['openai_tokens_used']:,}", f"{row['openai_cost_estimate']:.4f}"]
+    names = ("calls_missed", "messages_sent", "sms_success_count", "sms_failure_count", "openai_tokens_used")
+    counts = ["–" if row[name] is None else f"{row[name]:,}" for name in names]
+    cost = row["openai_cost_estimate"]
+    return [*counts[:4], *rates, counts[4], "–" if cost is None else f"{cost:.4f}"]
 
 
 def _is_whole(row: dict[str, Any], zone: ZoneInfo) -> bool:
     """Tell whether the row was read after its day had ended; rows of the old cron script do not say."""
     through: datetime | None = row["data_through"]
-    return through is None or through >= day_end(row["date"], zone)
+    end = day_end(row["date"], zone)
+    return through >= end if through else datetime.now(UTC) >= end

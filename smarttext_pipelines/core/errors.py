@@ -7,6 +7,7 @@ SmartTextError
 │   └── SchemaError        tables or columns are not what this version expects
 ├── EmbeddedServerError    the embedded PostgreSQL could not be started or is not ours
 └── AgreementError         a result does not agree with its sources; it was rolled back
+    └── RepeatedKeyError   two rows have the same dimensions
 """
 
 
@@ -36,3 +37,7 @@ class EmbeddedServerError(SmartTextError):
 
 class AgreementError(SmartTextError):
     """A computed result contradicts its sources; nothing was written."""
+
+
+class RepeatedKeyError(AgreementError):
+    """Two computed rows have the same dimensions; nothing was written."""

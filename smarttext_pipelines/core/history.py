@@ -7,10 +7,17 @@ from datetime import date, timedelta
 
 @dataclass(frozen=True)
 class DayRecord:
-    """What ``rollup_days`` knows of a source and day: rows once there, and whether a rollup ever read some."""
+    """What ``rollup_days`` knows of a source and day.
+
+    Attributes:
+        rows: Rows that were once there.
+        was_read: Whether a rollup read them.
+        was_settled: Whether that was after the settle window, so that the day waits for nothing more.
+    """
 
     rows: int
-    was_read: bool
+    was_read: bool = False
+    was_settled: bool = False
 
 
 def short_days(live: Mapping[date, int], recorded: Mapping[date, DayRecord]) -> set[date]:
@@ -25,6 +32,7 @@ def days_to_keep(
     recorded: Mapping[date, DayRecord],
     stored: Iterable[date],
     neighbour_days: int,
+    short_elsewhere: Iterable[date] = (),
 ) -> set[date]:
     """Return the days that must not be computed again.
 
@@ -34,18 +42,23 @@ def days_to_keep(
         recorded: What was once read, by day.
         stored: Days with stored counts above zero.
         neighbour_days: How far rows of other days change a day; 0 for a source whose days stand alone.
+        short_elsewhere: Days of which another source that is looked up has lost rows.
 
     Returns:
-        Days with stored counts and no row left, days with fewer rows than recorded, and days that were computed when
-        a neighbour that has lost rows since was still complete.
+        Days with stored counts and no row left; days with fewer rows than recorded; and settled days without new rows
+        near which rows that were once read are gone. A day that is not settled, or has new rows, is computed from what
+        there is: keeping it would freeze it at a reading that was too early.
     """
     short, counted = short_days(live, recorded), set(stored)
-    read = {day for day, record in recorded.items() if record.was_read}
+    lost = {day for day in short if recorded[day].was_read} | set(short_elsewhere)
 
     def keeps(day: date) -> bool:
         if day in short or (day in counted and not live.get(day, 0)):
             return True
+        record = recorded.get(day)
+        if record is None or not record.was_settled or live.get(day, 0) > record.rows:
+            return False
         near = (day + timedelta(days=n) for n in range(-neighbour_days, neighbour_days + 1))
-        return day in read and any(other in short & read for other in near)
+        return any(other in lost for other in near)
 
     return {day for day in days if keeps(day)}

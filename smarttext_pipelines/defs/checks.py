@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from smarttext_pipelines.core.errors import AgreementError
+from smarttext_pipelines.core.errors import AgreementError, RepeatedKeyError
 
 if TYPE_CHECKING:
     from smarttext_pipelines.rollup import RolledUp
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 AGREES, KEYS, HISTORY, UNDATED = "agrees_with_sources", "one_row_per_key", "history_kept", "undated_rows"
 
 _DESCRIPTIONS = {
-    AGREES: "Messages, calls, tokens and cost equal the sources by day, to the last digit; else nothing is written.",
+    AGREES: "What was joined and grouped adds up to the sources by day, to the last digit; else nothing is written.",
     KEYS: "One row per business and day, and per dimension of a fact; else nothing is written.",
     HISTORY: "No day had to keep older numbers because its events are no longer all there.",
     UNDATED: "Every row of the source has a time; a row without one belongs to no day.",
@@ -42,7 +42,7 @@ def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
 
 def agreement_failed(asset: str, error: AgreementError) -> dg.AssetCheckResult:
     """Return the failed check of a rollup that was rolled back."""
-    name = KEYS if "repeat" in str(error) else AGREES
+    name = KEYS if isinstance(error, RepeatedKeyError) else AGREES
     return dg.AssetCheckResult(
         passed=False, asset_key=asset, check_name=name, description=str(error), severity=dg.AssetCheckSeverity.ERROR
     )

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 
 FREQUENT_JOBS = ("intraday_rollup_job", "dagster_history_job")
+ASKED = {"smarttext/asked_by": "rollup_requests"}
+"""Tag of the runs that serve requests; there may be one a minute."""
+
 FREQUENT_AGE = timedelta(days=3)
 OTHER_AGE = timedelta(days=90)
 _PAGE = 500
@@ -13,7 +17,7 @@ _PAGE = 500
 
 @dg.op
 def delete_old_runs(context: dg.OpExecutionContext) -> None:
-    """Delete runs of frequent jobs after 3 days and all others after 90."""
+    """Delete runs of frequent jobs, and of requests, after 3 days and all others after 90."""
     deleted = delete_runs(context.instance, now=datetime.now(UTC), keep={context.run_id})
     context.add_output_metadata({"runs_deleted": deleted})
 
@@ -26,8 +30,9 @@ def delete_runs(instance: dg.DagsterInstance, *, now: datetime, keep: Iterable[s
         now: Time that ages are measured from.
         keep: Runs that stay whatever their age.
     """
-    old = {run for job in FREQUENT_JOBS for run in _finished(instance, now - FREQUENT_AGE, job)}
-    old |= set(_finished(instance, now - OTHER_AGE, None))
+    old = {run for job in FREQUENT_JOBS for run in _finished(instance, now - FREQUENT_AGE, job_name=job)}
+    old |= set(_finished(instance, now - FREQUENT_AGE, tags=ASKED))
+    old |= set(_finished(instance, now - OTHER_AGE))
     old -= set(keep)
     if old:
         old -= _runs_of_last_materializations(instance)
@@ -36,9 +41,9 @@ def delete_runs(instance: dg.DagsterInstance, *, now: datetime, keep: Iterable[s
     return len(old)
 
 
-def _finished(instance: dg.DagsterInstance, before: datetime, job: str | None) -> list[str]:
+def _finished(instance: dg.DagsterInstance, before: datetime, **which: Any) -> list[str]:
     done = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-    filters = dg.RunsFilter(job_name=job, statuses=done, created_before=before)
+    filters = dg.RunsFilter(statuses=done, created_before=before, **which)
     return list(instance.get_run_ids(filters))
 
 

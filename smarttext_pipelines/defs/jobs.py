@@ -4,9 +4,17 @@ from typing import Any
 
 import dagster as dg
 
-from smarttext_pipelines.defs.history import delete_old_runs
+from smarttext_pipelines.defs.history import ASKED, delete_old_runs
 
 STAGES = dg.AssetSelection.groups("facts", "stats")
+
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+__all__ = ["ASKED", "STAGES", "UNFINISHED", "build_jobs", "dagster_history_job"]
 
 PRIORITY_TAG = "dagster/priority"
 KIND_TAG = "smarttext/kind"

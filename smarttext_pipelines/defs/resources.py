@@ -7,7 +7,9 @@ unauthenticated GraphQL API.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine
 
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
     from smarttext_pipelines.rollup.report import Report
 
 
+@cache
+def _usable(url: str, zone: ZoneInfo) -> Engine:
+    """Return an engine on a database that was looked at once in this process."""
+    engine = open_engine(url)
+    require_installation(engine, zone)
+    return engine
+
+
 @dataclass(frozen=True)
 class Warehouse:
     """Access to the event database."""
@@ -36,21 +46,15 @@ class Warehouse:
             SettingsError: ``SMARTTEXT_DATABASE_URL`` is not set, or the database reports in another zone.
             SchemaError: The database is not migrated.
         """
-        engine = self.unchecked_engine()
-        require_installation(engine, self.settings.zone)
-        return engine
-
-    def unchecked_engine(self) -> Engine:
-        """Return an engine without looking at what the database is; for what runs every minute."""
         if self.settings.database_url is None:
             message = "SMARTTEXT_DATABASE_URL is not set; set it, or start with `smarttext up`, which sets it"
             raise SettingsError(message)
-        return open_engine(self.settings.database_url.get_secret_value())
+        return _usable(self.settings.database_url.get_secret_value(), self.settings.zone)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Give a connection whose transaction commits at the end."""
-        with connected(self.unchecked_engine()) as connection, connection.begin():
+        with connected(self.engine()) as connection, connection.begin():
             yield connection
 
     def roll_up(self, metric: str, days: DayRange, *, allow_empty: bool = False) -> "RolledUp":
@@ -74,7 +78,7 @@ class Warehouse:
         """Read what is to be told of a rollup; see ``rollup.report``."""
         from smarttext_pipelines.rollup.report import read_report
 
-        with connected(self.unchecked_engine()) as connection:
+        with connected(self.engine()) as connection:
             return read_report(connection, result, zone=self.settings.zone, settle_days=self.settings.settle_days)
 
     def changed_days(self, days: DayRange) -> "list[ChangedDay]":

@@ -6,18 +6,13 @@ import dagster as dg
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.planning import MOST_DAYS_BACK, nightly_days
+from smarttext_pipelines.defs.jobs import UNFINISHED
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.storage.progress import complete_days
 
 _RUNNING = dg.DefaultScheduleStatus.RUNNING
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
@@ -60,7 +55,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         day = today(context)
         if day < settings.start_date:
             return dg.SkipReason(f"the first partition is {settings.start_date}")
-        unfinished = dg.RunsFilter(job_name="intraday_rollup_job", statuses=_UNFINISHED)
+        unfinished = dg.RunsFilter(job_name="intraday_rollup_job", statuses=UNFINISHED)
         if context.instance.get_runs_count(unfinished):
             return dg.SkipReason("the last refresh is not finished")
         changed = warehouse.changed_days(DayRange(day, day))

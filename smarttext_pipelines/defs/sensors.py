@@ -1,11 +1,12 @@
 """Sensors: one finds days whose events changed and asks for them; the other serves whatever was asked for."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
 from smarttext_pipelines.core.days import DayRange, day_of
 from smarttext_pipelines.core.planning import contiguous
+from smarttext_pipelines.defs.jobs import ASKED, UNFINISHED
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.settings import Settings
@@ -27,6 +28,8 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     def rollup_request_sensor(
         context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> list[dg.RunRequest] | dg.SkipReason:
+        if context.instance.get_runs_count(dg.RunsFilter(tags=ASKED, statuses=UNFINISHED)):
+            return dg.SkipReason("what was asked for before is not finished")
         with warehouse.transaction() as connection:
             pending = pending_requests(connection)
         now = datetime.now(UTC)
@@ -38,7 +41,7 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         return [
             dg.RunRequest(
                 run_key=f"{days.first}:{days.last}:{max(pending[day] for day in days)}:{now:%Y%m%d%H}",
-                tags={**range_tags(days), "smarttext/asked_by": "rollup_requests"},
+                tags={**range_tags(days), **ASKED},
             )
             for days in contiguous(servable)
         ]
@@ -55,7 +58,12 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         first = max(settings.start_date, yesterday - timedelta(days=DRIFT_DAYS - 1))
         if first > yesterday:
             return dg.SkipReason("the first partition is not over")
-        reasons = {changed.day: str(changed) for changed in warehouse.changed_days(DayRange(first, yesterday))}
+        reasons: dict[date, str] = {}
+        for changed in warehouse.changed_days(DayRange(first, yesterday)):
+            # A new row can move or complete a message of the days around it.
+            for day in DayRange(changed.day, changed.day).widen(settings.settle_days):
+                if first <= day <= yesterday:
+                    reasons.setdefault(day, f"{changed.day}: {changed}")
         with warehouse.transaction() as connection:
             request_rollups(connection, reasons)
         days = ", ".join(map(str, sorted(reasons)))

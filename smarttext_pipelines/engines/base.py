@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 from importlib.resources import files
@@ -42,10 +42,12 @@ class Parameters:
     Attributes:
         window: The days that are computed.
         shared_senders: Numbers that send for several businesses.
+        read_at: When the events of a day were read, for days where that was not now.
     """
 
     window: Window
     shared_senders: Sequence[str] = ()
+    read_at: Mapping[date, datetime] = field(default_factory=dict)
 
     @cached_property
     def tables(self) -> dict[str, pa.Table]:
@@ -59,8 +61,9 @@ class Parameters:
 
     def _days(self) -> pa.Table:
         w = self.window
-        through = [min(day_end(day, w.zone), w.as_of) for day in w.days]
-        final = [is_final(day, w.zone, w.settle_days, w.as_of) for day in w.days]
+        read_at = {day: self.read_at.get(day, w.as_of) for day in w.days}
+        through = [min(day_end(day, w.zone), at) for day, at in read_at.items()]
+        final = [is_final(day, w.zone, w.settle_days, at) for day, at in read_at.items()]
         return pa.table(
             {"day": _dates(w.days), "data_through": _instants(through), "is_final": pa.array(final, pa.bool_())}
         )

@@ -30,7 +30,11 @@ def databases(settings: Settings, *, dagster: bool = False) -> Iterator[Settings
     Raises:
         EmbeddedServerError: The embedded server cannot be started.
     """
-    if dagster and settings.database_url is not None and settings.database_url == settings.dagster_database_url:
+    if (
+        dagster
+        and _place(settings.database_url) is not None
+        and _place(settings.database_url) == _place(settings.dagster_database_url)
+    ):
         msg = "SMARTTEXT_DAGSTER_DATABASE_URL is the event database; Dagster's tables need a database of their own"
         raise SettingsError(msg)
     wanted = {"database_url": EVENTS_DATABASE} | ({"dagster_database_url": DAGSTER_DATABASE} if dagster else {})
@@ -43,6 +47,15 @@ def databases(settings: Settings, *, dagster: bool = False) -> Iterator[Settings
             ensure_database(server, name)
         urls = {field: SecretStr(server.url(name)) for field, name in missing.items()}
         yield settings.model_copy(update=urls)
+
+
+def _place(url: SecretStr | None) -> tuple[str, int, str | None] | None:
+    """Return what two URLs of one database have in common; None where there is none."""
+    if url is None:
+        return None
+    parsed = parse_url(url.get_secret_value())
+    host = "127.0.0.1" if parsed.host in (None, "", "localhost", "::1") else str(parsed.host).lower()
+    return host, parsed.port or 5432, parsed.database
 
 
 def prepare_dagster_home(settings: Settings) -> Path:

@@ -94,6 +94,7 @@ class Metric:
         name: Name of the asset and of the table.
         inputs: Tables that ``rows`` and ``source_totals`` read.
         source: The event table whose days the metric accounts for; None for a metric derived from facts.
+        looked_up: Other event tables that change what a row of ``source`` means.
         reads_neighbours: Whether rows of other days within the settle window change a day.
         dimensions: Columns that identify a row.
         day: The dimension that is the reporting day.
@@ -111,3 +112,4 @@ class Metric:
     totals: Mapping[str, tuple[str, ...]]
     source_totals: Callable[[Tables, Window], ir.Table]
     day: str = "day"
+    looked_up: tuple[str, ...] = ()

@@ -42,6 +42,7 @@ METRIC = Metric(
     name="sms_outcomes",
     inputs=("businesses", "sms_events", "owner_alerts", "shared_senders"),
     source="sms_events",
+    looked_up=("owner_alerts",),
     reads_neighbours=True,
     dimensions=_DIMENSIONS,
     rows=rows,

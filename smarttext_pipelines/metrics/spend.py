@@ -23,7 +23,9 @@ def _usage(tables: Tables, window: Window) -> ir.Table:
     t = t.mutate(
         day=window.literal_day() if window.is_one_day else ibis.coalesce(t.reset_date, window.day(t.created_at)),
         tokens=t.tokens_used.fill_null(0).cast("int64"),
-        cost=ibis.cases((t.cost_estimate < _LARGEST_COST, t.cost_estimate), else_=0).fill_null(0),
+        cost=ibis.cases((t.cost_estimate < _LARGEST_COST, t.cost_estimate), else_=0)
+        .fill_null(0)
+        .cast("decimal(38, 6)"),
         is_request=t.endpoint != RESET_ENDPOINT,
     )
     return t.filter(t.is_request | (t.tokens != 0) | (t.cost != 0))

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, and_, func, select
 
-from smarttext_pipelines.core.history import DayRecord, days_to_keep
+from smarttext_pipelines.core.days import is_final
+from smarttext_pipelines.core.history import DayRecord, days_to_keep, short_days
 from smarttext_pipelines.engines import Engine
 from smarttext_pipelines.metrics import METRICS, Metric, Window
 from smarttext_pipelines.metrics.sources import source_days
@@ -50,21 +51,37 @@ def days_kept(
         events: Rows of the metric's source by day, neighbours included; empty for stats.
     """
     if metric.source:
-        return _days_kept_of_fact(connection, metric, window, events)
+        return _days_kept_of_fact(connection, engine, metric, window, events)
     return _days_kept_of_stats(connection, engine, window) if metric.name == "daily_stats" else set()
 
 
+def facts_read_at(connection: Connection, metric: Metric, window: Window) -> dict[date, datetime]:
+    """Return when the oldest of a stats metric's facts was read, by day; a day that lacks a fact is left out."""
+    sources = [METRICS[name].source for name in metric.inputs if name in METRICS]
+    t = rollup_days.c
+    read = select(t.row_day, func.min(t.rolled_up_at)).where(
+        t.table_name.in_(sources), t.rolled_up_at.is_not(None), _within(t.row_day, window)
+    )
+    return {day: at for day, at in connection.execute(read.group_by(t.row_day).having(func.count() == len(sources)))}
+
+
 def _days_kept_of_fact(
-    connection: Connection, metric: Metric, window: Window, events: Mapping[date, SourceDay]
+    connection: Connection, engine: Engine, metric: Metric, window: Window, events: Mapping[date, SourceDay]
 ) -> set[date]:
     source = str(metric.source)
     target = table_named(metric.name)
+    lost = {
+        day
+        for other in metric.looked_up
+        for day in short_days(_live(read_source_days(engine, other)), _recorded(connection, other, window))
+    }
     return days_to_keep(
         window.days,
-        live={day: found.rows for day, found in events.items()},
+        live=_live(events),
         recorded=_recorded(connection, source, window),
         stored=_days_with_rows(connection, target, window),
         neighbour_days=window.settle_days if metric.reads_neighbours else 0,
+        short_elsewhere=lost,
     )
 
 
@@ -77,7 +94,7 @@ def _days_kept_of_stats(connection: Connection, engine: Engine, window: Window) 
             connection, table_named(fact), window
         )
         if unaccounted:
-            live = {day: found.rows for day, found in read_source_days(engine, source).items()}
+            live = _live(read_source_days(engine, source))
             kept |= days_to_keep(
                 unaccounted,
                 live=live,
@@ -92,11 +109,19 @@ def _recorded(connection: Connection, source: str, window: Window) -> dict[date,
     near = window.days.widen(window.settle_days)
     t = rollup_days.c
     found = connection.execute(
-        select(t.row_day, t.rows, t.newest_event_at.is_not(None)).where(
+        select(t.row_day, t.rows, t.newest_event_at, t.rolled_up_at).where(
             t.table_name == source, t.row_day.between(near.first, near.last)
         )
     )
-    return {day: DayRecord(rows, was_read) for day, rows, was_read in found}
+
+    def was_settled(day: date, at: datetime | None) -> bool:
+        return at is not None and is_final(day, window.zone, window.settle_days, at)
+
+    return {day: DayRecord(rows, newest is not None, was_settled(day, at)) for day, rows, newest, at in found}
+
+
+def _live(found: Mapping[date, SourceDay]) -> dict[date, int]:
+    return {day: source_day.rows for day, source_day in found.items()}
 
 
 def _within(column: Any, window: Window) -> Any:

@@ -26,7 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from smarttext_pipelines.core.errors import AgreementError
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.errors import AgreementError, RepeatedKeyError
 from smarttext_pipelines.metrics import Metric
 
 COMPUTED = "computed"
@@ -35,11 +36,14 @@ COMPUTED = "computed"
 DayTotals = dict[date, dict[str, Decimal]]
 
 
-def stage_rows(connection: Connection, metric: Metric, target: Table, kept: Collection[date]) -> Table:
-    """Copy ``computed`` into a temporary table of the target's types, with ids, without the days that are kept.
+def stage_rows(
+    connection: Connection, metric: Metric, target: Table, days: DayRange, written: Collection[date]
+) -> Table:
+    """Copy the days that are written from ``computed`` into a temporary table of the target's types, with ids.
 
     Raises:
-        AgreementError: Two rows have the same dimensions.
+        RepeatedKeyError: Two rows have the same dimensions.
+        AgreementError: A row belongs to another day than those that were asked for.
     """
     columns = _written_columns(target)
     stage = Table(
@@ -53,11 +57,16 @@ def stage_rows(connection: Connection, metric: Metric, target: Table, kept: Coll
     repeated = _repeated(connection, [computed.c[name] for name in metric.dimensions])
     if repeated:
         msg = f"{target.name}: {repeated} rows repeat the dimensions of another; nothing was written"
+        raise RepeatedKeyError(msg)
+    day = computed.c[metric.day]
+    stray = connection.scalar(select(func.count()).select_from(computed).where(~day.between(days.first, days.last)))
+    if stray:
+        msg = f"{target.name}: {stray} rows belong to days outside {days}; nothing was written"
         raise AgreementError(msg)
     stage.create(connection)
     key = func.jsonb_build_array(cast(literal(target.name), Text), *(computed.c[name] for name in metric.dimensions))
     identity = cast(func.md5(cast(key, Text)), Uuid)
-    rows = select(identity, *computed.c).where(computed.c[metric.day].not_in(list(kept)))
+    rows = select(identity, *computed.c).where(day.in_(list(written)))
     connection.execute(insert(stage).from_select(["id", *computed.c.keys()], rows))
     return stage
 
@@ -79,12 +88,15 @@ def merge(connection: Connection, metric: Metric, target: Table, stage: Table, d
 
 
 def totals_by_day(connection: Connection, source: Table, day: str, days: Collection[date]) -> DayTotals:
-    """Return the sum of every measure of a table (a target or its stage), and its ``rows``, by day."""
+    """Return the sum of every measure of a table (a target or its stage), and its ``rows``, by day.
+
+    A measure that is NULL on every row, as on rows that were adopted, is unknown and left out.
+    """
     sums = [func.sum(c).label(c.name) for c in source.columns if _is_measure(c)]
     per_day = select(source.c[day], func.count().label("rows"), *sums).where(source.c[day].in_(days))
     names = ["rows", *(c.name for c in source.columns if _is_measure(c))]
     return {
-        found: {name: Decimal(value or 0) for name, value in zip(names, values, strict=True)}
+        found: {name: Decimal(value) for name, value in zip(names, values, strict=True) if value is not None}
         for found, *values in connection.execute(per_day.group_by(source.c[day]))
     }
 

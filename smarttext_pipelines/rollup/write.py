@@ -14,7 +14,7 @@ from smarttext_pipelines.core.errors import AgreementError
 from smarttext_pipelines.engines import Engine as MetricEngine
 from smarttext_pipelines.engines import Parameters, PostgresEngine
 from smarttext_pipelines.metrics import Metric, Window
-from smarttext_pipelines.rollup.guard import SourceDay, days_kept, read_source_days
+from smarttext_pipelines.rollup.guard import SourceDay, days_kept, facts_read_at, read_source_days
 from smarttext_pipelines.rollup.locks import locked
 from smarttext_pipelines.rollup.merge import (
     COMPUTED,
@@ -24,6 +24,7 @@ from smarttext_pipelines.rollup.merge import (
     stage_rows,
     totals_by_day,
 )
+from smarttext_pipelines.storage.installation import require_zone
 from smarttext_pipelines.storage.schema.internal import rollup_days
 from smarttext_pipelines.storage.schema.tables import table_named
 
@@ -42,7 +43,7 @@ class DayResult:
         rows_changed: Rows inserted, updated or deleted.
         largest_change: The measure that moved most, as ``name 120 → 150``.
         totals: Sum of every measure.
-        is_kept: Whether the day kept its numbers because its events are no longer all there.
+        is_kept: Whether the day kept its numbers because its events are no longer all there, or a fact is not computed.
     """
 
     rows: int
@@ -95,7 +96,7 @@ def roll_up(
         database: Result of ``open_engine``.
         metric: What to compute.
         days: Which days; none of them is later than today.
-        zone: Reporting zone.
+        zone: Reporting zone; must be that of the database.
         settle_days: Days around a day in which rows of its messages and calls are looked for.
         shared_senders: Numbers that identify no business.
         allow_empty: Write what is there even where events have gone since the last rollup.
@@ -103,6 +104,7 @@ def roll_up(
 
     Raises:
         AgreementError: The result contradicts its sources; nothing was written.
+        SettingsError: The database reports in another zone.
         DatabaseError: The database cannot be used; nothing was written.
     """
     with locked(database, metric.name, days) as connection:
@@ -110,19 +112,29 @@ def roll_up(
             connection.exec_driver_sql(statement)
         read_at = as_of or connection.execute(select(func.now())).scalar_one()
         window = Window(days=days, zone=zone, settle_days=settle_days, as_of=read_at)
-        engine = PostgresEngine(connection, Parameters(window, shared_senders))
-        return _write(connection, engine, metric, window, allow_empty=allow_empty)
+        require_zone(connection, zone)
+        facts_read = {} if metric.source else facts_read_at(connection, metric, window)
+        engine = PostgresEngine(connection, Parameters(window, shared_senders, facts_read))
+        unready = set() if metric.source else set(window.days) - set(facts_read)
+        return _write(connection, engine, metric, window, unready, allow_empty=allow_empty)
 
 
 def _write(
-    connection: Connection, engine: MetricEngine, metric: Metric, window: Window, *, allow_empty: bool
+    connection: Connection,
+    engine: MetricEngine,
+    metric: Metric,
+    window: Window,
+    unready: Collection[date],
+    *,
+    allow_empty: bool,
 ) -> RolledUp:
     target = table_named(metric.name)
     events = read_source_days(engine, metric.source) if metric.source else {}
     kept = set() if allow_empty else days_kept(connection, engine, metric, window, events)
+    kept |= set(unready)
     written = [day for day in window.days if day not in kept]
     sql = engine.stage(metric.rows(engine.tables, window), COMPUTED)
-    stage = stage_rows(connection, metric, target, kept)
+    stage = stage_rows(connection, metric, target, window.days, written)
     after = totals_by_day(connection, stage, metric.day, written)
     _require_agreement(metric, after, _source_totals(engine, metric, window), written)
     before = totals_by_day(connection, target, metric.day, list(window.days))
@@ -178,14 +190,18 @@ def _record(
             "row_day": day,
             "rows": 0 if day in kept else counted(day).rows,
             "newest_event_at": None if day in kept else counted(day).newest_event_at,
-            "rolled_up_at": window.as_of,
+            "rolled_up_at": None if day in kept else window.as_of,
+            "checked_at": window.as_of,
         }
         for day in window.days
     ]
     new = insert(rollup_days)
     for part, renewed in (
-        ([row for row in rows if row["row_day"] in kept], ("rolled_up_at",)),
-        ([row for row in rows if row["row_day"] not in kept], ("rows", "newest_event_at", "rolled_up_at")),
+        ([row for row in rows if row["row_day"] in kept], ("checked_at",)),
+        (
+            [row for row in rows if row["row_day"] not in kept],
+            ("rows", "newest_event_at", "rolled_up_at", "checked_at"),
+        ),
     ):
         if part:
             update = {name: new.excluded[name] for name in renewed}

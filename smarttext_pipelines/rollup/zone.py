@@ -1,23 +1,27 @@
-"""Report in another zone: every day whose events are still there is forgotten, so that it is computed again."""
+"""Report in another zone: every day whose events are still there is forgotten, and asked for again."""
 
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Engine, delete, func, select, text, update
 
 from smarttext_pipelines.core.days import DayRange, load_zone
 from smarttext_pipelines.core.errors import SchemaError
+from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.rollup.drift import live_days, recorded_days
 from smarttext_pipelines.rollup.guard import SourceDay
 from smarttext_pipelines.storage.access import reset_date_default
 from smarttext_pipelines.storage.connect import connected
 from smarttext_pipelines.storage.installation import HEAD, revision
+from smarttext_pipelines.storage.progress import request_rollups
 from smarttext_pipelines.storage.schema.internal import installation, rollup_days
+
+_ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('smarttext:' || :asset, 0))")
 
 
 def change_reporting_zone(engine: Engine, zone: ZoneInfo) -> None:
-    """Store the zone and forget what was read of every day whose events are still all there.
+    """Store the zone, forget what was read of every day whose events are still all there, and ask for those days.
 
-    Days that have lost events keep their numbers, which stay those of the old zone's days.
+    Days that have lost events keep their numbers, which stay those of the old zone's days. Waits for rollups under way.
 
     Raises:
         SchemaError: The database is not migrated.
@@ -26,16 +30,15 @@ def change_reporting_zone(engine: Engine, zone: ZoneInfo) -> None:
         if revision(connection) != HEAD:
             msg = "the database is not at the newest revision; run `smarttext migrate`"
             raise SchemaError(msg)
+        for asset in METRICS:
+            connection.execute(_ALONE, {"asset": asset})
         old = load_zone(connection.execute(select(installation.c.reporting_timezone).with_for_update()).scalar_one())
         bounds = connection.execute(select(func.min(rollup_days.c.row_day), func.max(rollup_days.c.row_day))).one()
-        short = set()
         if bounds[0]:
             days = DayRange(*bounds)
-            live = live_days(connection, days, old)
-            recorded = recorded_days(connection, days)
-            short = {
-                day for (source, day), read in recorded.items() if live.get((source, day), SourceDay()).rows < read.rows
-            }
-        connection.execute(delete(rollup_days).where(rollup_days.c.row_day.not_in(short)))
+            live, recorded = live_days(connection, days, old), recorded_days(connection, days)
+            short = {d for (source, d), read in recorded.items() if live.get((source, d), SourceDay()).rows < read.rows}
+            connection.execute(delete(rollup_days).where(rollup_days.c.row_day.not_in(short)))
+            request_rollups(connection, {day: "the reporting zone changed" for day in days if day not in short})
         connection.execute(update(installation).values(reporting_timezone=zone.key))
         connection.exec_driver_sql(reset_date_default(zone))

@@ -13,9 +13,9 @@ RECORDED_TABLES = ("sms_events", "call_events", "api_usage", "owner_alerts", "da
 
 _ROLLED_UP = text(
     """
-    SELECT row_day, min(rolled_up_at) AS rolled_up_at
+    SELECT row_day, min(checked_at) AS checked_at
     FROM monitoring.rollup_days
-    WHERE row_day BETWEEN :first AND :last AND table_name = ANY (:names) AND rolled_up_at IS NOT NULL
+    WHERE row_day BETWEEN :first AND :last AND table_name = ANY (:names) AND checked_at IS NOT NULL
     GROUP BY row_day HAVING count(*) = cardinality(CAST(:names AS text[]))
     """
 )
@@ -26,7 +26,7 @@ _SERVE = text(
     DELETE FROM monitoring.rollup_requests AS q
     WHERE q.claimed_at IS NOT NULL AND (
         SELECT count(*) FROM monitoring.rollup_days AS r
-        WHERE r.row_day = q.row_day AND r.table_name = ANY (:names) AND r.rolled_up_at > q.claimed_at
+        WHERE r.row_day = q.row_day AND r.table_name = ANY (:names) AND r.checked_at > q.claimed_at
     ) = cardinality(CAST(:names AS text[]))
     """
 )
@@ -37,7 +37,7 @@ _PENDING = text("SELECT row_day, max(id) AS newest FROM monitoring.rollup_reques
 def complete_days(connection: Connection, days: DayRange, zone: ZoneInfo) -> set[date]:
     """Return the days whose every table was rolled up after the day had ended."""
     found = connection.execute(_ROLLED_UP, {"first": days.first, "last": days.last, "names": list(RECORDED_TABLES)})
-    return {day for day, rolled_up_at in found if rolled_up_at >= day_end(day, zone)}
+    return {day for day, checked_at in found if checked_at >= day_end(day, zone)}
 
 
 def request_rollups(connection: Connection, reasons: Mapping[date, str]) -> None:

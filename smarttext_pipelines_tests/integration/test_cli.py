@@ -52,7 +52,7 @@ def test_dates_that_cannot_be_used_are_refused(smarttext) -> None:
     _refused(smarttext("rollup", "--from", "2026-03-02", "--to", "2026-03-01"), "before it starts")
     _refused(smarttext("rollup", "--from", "2026-03-02"), "go together")
     _refused(smarttext("rollup", "--date", "2026-03-02", "--from", "2026-03-02"), "either")
-    _refused(smarttext("stats", "--date", "1999-01-01"), "SMARTTEXT_START_DATE")
+    _refused(smarttext("rollup", "--date", "1999-01-01"), "SMARTTEXT_START_DATE")
 
 
 def test_settings_that_cannot_be_used_are_refused(smarttext, monkeypatch: pytest.MonkeyPatch) -> None:

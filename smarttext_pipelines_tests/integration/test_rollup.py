@@ -7,11 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import ibis
 import pytest
 from sqlalchemy import text
 
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.errors import AgreementError
+from smarttext_pipelines.core.errors import AgreementError, SettingsError
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.metrics.base import Tables, Window
 from smarttext_pipelines.rollup import roll_up
@@ -91,7 +92,7 @@ def test_a_day_that_lost_one_row_keeps_its_numbers_and_the_others_are_written(da
     result = roll_up_all(database.engine, days)["sms_outcomes"]
     sent = {row["date"]: row["messages_sent"] for row in cells(database.engine, "daily_stats")}
     assert sent == {DAY: 2, days.last: 2}
-    assert result.kept == [DAY]
+    assert result.kept == [DAY + timedelta(days=n) for n in range(5)]
 
 
 def test_a_day_is_not_recomputed_from_neighbours_that_lost_rows(database: Database) -> None:
@@ -103,6 +104,66 @@ def test_a_day_is_not_recomputed_from_neighbours_that_lost_rows(database: Databa
     database.run("DELETE FROM public.sms_events WHERE status = 'queued'")
     roll_up_all(database.engine, days)
     assert _whole(database) == before, "the report of the deleted message became an attempt of its own day"
+
+
+def test_one_row_deleted_yesterday_does_not_freeze_the_day_that_goes_on(database: Database) -> None:
+    next_day = DAY + timedelta(days=1)
+    days = DayRange(DAY, next_day)
+    texts = [_text(1, _noon()), _text(2, _noon(minutes=1)), _text(3, _noon(next_day))]
+    replace_events(database.engine, {"sms_events": texts})
+    roll_up_all(database.engine, days, as_of=_noon(next_day, 1))
+    database.run("DELETE FROM public.sms_events WHERE message_sid = 'SM2'")
+    with database.engine.begin() as connection:
+        insert_events(connection, {"sms_events": [_text(4, _noon(next_day, 2))]})
+    roll_up_all(database.engine, days, as_of=_noon(next_day, 3))
+    sent = {row["date"]: (row["messages_sent"], row["data_through"]) for row in cells(database.engine, "daily_stats")}
+    assert sent == {DAY: (2, _noon(next_day).replace(hour=0)), next_day: (2, _noon(next_day, 3))}
+
+
+def test_stats_say_when_their_facts_were_read_and_not_when_they_were_added_up(database: Database) -> None:
+    replace_events(database.engine, {"sms_events": [_text(1, _noon())]})
+    days = DayRange(DAY, DAY)
+    roll_up_all(database.engine, days, as_of=_noon(minutes=5))
+    roll_up(database.engine, METRICS["daily_stats"], days, as_of=_noon(minutes=500), **OPTIONS)
+    (row,) = cells(database.engine, "daily_stats")
+    assert (row["data_through"], row["is_final"]) == (_noon(minutes=5), False)
+
+
+def test_stats_are_not_written_while_a_fact_is_not_computed(database: Database) -> None:
+    replace_events(database.engine, {"sms_events": [_text(1, _noon())]})
+    days = DayRange(DAY, DAY)
+    for name in ("sms_outcomes", "spend", "call_volume"):
+        roll_up(database.engine, METRICS[name], days, **OPTIONS)
+    assert roll_up(database.engine, METRICS["daily_stats"], days, **OPTIONS).kept == [DAY]
+    assert cells(database.engine, "daily_stats") == []
+
+
+def test_alerts_that_were_deleted_do_not_change_whose_a_text_was(database: Database) -> None:
+    business = strategies.business(1)
+    alert = strategies.owner_alert(1, _noon(), message_sid="SM1", business_id=business["id"])
+    events = {"businesses": [business], "sms_events": [_text(1, _noon())], "owner_alerts": [alert]}
+    replace_events(database.engine, events)
+    roll_up_all(database.engine, DayRange(DAY, DAY))
+    database.run("DELETE FROM public.owner_alerts")
+    roll_up_all(database.engine, DayRange(DAY, DAY))
+    (row,) = cells(database.engine, "sms_outcomes")
+    assert (row["audience"], row["business_id"]) == ("owner", business["id"])
+
+
+def test_a_rollup_in_another_zone_than_the_databases_is_refused(database: Database) -> None:
+    with pytest.raises(SettingsError, match="reports in UTC"):
+        roll_up(database.engine, METRICS["spend"], DayRange(DAY, DAY), zone=ZoneInfo("Asia/Kolkata"), settle_days=4)
+
+
+def test_a_row_of_another_day_is_rolled_back(loaded: Database) -> None:
+    metric = METRICS["call_volume"]
+
+    def stray(tables: Tables, window: Window) -> Any:
+        right = metric.rows(tables, window)
+        return right.mutate(day=ibis.literal(DAY - timedelta(days=99), type="date"))
+
+    with pytest.raises(AgreementError, match="outside"):
+        roll_up(loaded.engine, replace(metric, rows=stray), DayRange(DAY, DAY), **OPTIONS)
 
 
 def test_allow_empty_writes_what_is_there(loaded: Database) -> None:

@@ -34,8 +34,11 @@ rollup_days = Table(
     ),
     column("newest_event_at", Instant, "Newest time among those rows."),
     column(
-        "rolled_up_at", Instant, "Start of the reading transaction; NULL where only a row count is known.", index=False
+        "rolled_up_at",
+        Instant,
+        "Start of the transaction that read what the numbers are made of; NULL where only a row count is known.",
     ),
+    column("checked_at", Instant, "Start of the last rollup of the day, also of one that kept its numbers."),
     schema=MONITORING,
     comment="What each day was last computed from.",
 )

@@ -87,7 +87,7 @@ CREATE TABLE monitoring.installation (
 );
 CREATE TABLE monitoring.rollup_days (
     table_name text NOT NULL, row_day date NOT NULL, rows bigint NOT NULL, newest_event_at timestamptz,
-    rolled_up_at timestamptz, PRIMARY KEY (table_name, row_day)
+    rolled_up_at timestamptz, checked_at timestamptz, PRIMARY KEY (table_name, row_day)
 );
 CREATE TABLE monitoring.rollup_requests (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, row_day date NOT NULL, business_id uuid, reason text NOT NULL,

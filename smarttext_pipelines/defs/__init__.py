@@ -1,1 +1,1 @@
-"""The Dagster graph. Together with ``definitions`` the only place that imports dagster."""
+"""The Dagster graph: assets, checks, jobs, schedules and sensors, put together by ``definitions``."""

@@ -1,7 +1,6 @@
 """The tables this project computes: four daily facts, and what people read of them.
 
-The text dimensions are cut at ``core.statuses.TEXT_LIMIT`` characters. ``info["sources"]`` of a table names the tables
-it is computed from; ``info["day"]`` its day column.
+The text dimensions are cut at ``core.statuses.TEXT_LIMIT`` characters.
 """
 
 from typing import Any

@@ -194,6 +194,17 @@ def reader(server: Server) -> Iterator[str]:
         connection.execute(f"DROP ROLE {name}")
 
 
+def test_an_application_with_a_role_of_its_own_is_not_locked_out(reader: str, empty_database: Database) -> None:
+    install_legacy(empty_database, on_supabase=False)
+    for table in TABLES:
+        empty_database.run(f"ALTER TABLE public.{table} DISABLE ROW LEVEL SECURITY")
+        empty_database.run(f"GRANT SELECT, INSERT ON public.{table} TO {reader}")
+    migrate(empty_database.engine, ZONE)
+    with session_of(empty_database, reader) as connection:
+        connection.execute(INSERTS["sms_events"])
+        assert connection.execute("SELECT count(*) FROM public.sms_events").fetchone() == (1,)
+
+
 def test_a_role_that_would_see_filtered_tables_gets_an_error_and_writes_no_zeros(reader: str, server: Server) -> None:
     with fresh_database(server) as database:
         install_legacy(database)

@@ -7,6 +7,7 @@ exists is rewritten.
 from alembic import op
 
 from smarttext_pipelines.storage.migrations.lock import lock
+from smarttext_pipelines.storage.migrations.row_security import keep_roles
 
 revision = "0001"
 down_revision = None
@@ -155,6 +156,7 @@ def upgrade() -> None:
     for table, columns in _SOURCES.items():
         op.execute(f"CREATE TABLE IF NOT EXISTS public.{table} (id uuid PRIMARY KEY DEFAULT gen_random_uuid())")
         added = ", ".join(f"ADD COLUMN IF NOT EXISTS {column}" for column in columns)
+        op.execute(keep_roles(table))
         # Where default privileges open every new table of public to everybody, row security is what closes it.
         op.execute(f"ALTER TABLE public.{table} {added}, ENABLE ROW LEVEL SECURITY")
     op.execute(_MONITORING)

@@ -6,6 +6,7 @@ It is the one table that is rewritten, in a transaction of its own, so that the 
 from alembic import op
 
 from smarttext_pipelines.storage.migrations.lock import lock
+from smarttext_pipelines.storage.migrations.row_security import keep_roles
 
 revision = "0002"
 down_revision = "0001"
@@ -81,6 +82,7 @@ def upgrade() -> None:
     op.execute(lock("daily_stats"))
     op.execute("CREATE TABLE IF NOT EXISTS public.daily_stats (id uuid PRIMARY KEY DEFAULT gen_random_uuid())")
     added = ", ".join(f"ADD COLUMN IF NOT EXISTS {column}" for column in _COLUMNS)
+    op.execute(keep_roles("daily_stats"))
     op.execute(f"ALTER TABLE public.daily_stats {added}, ENABLE ROW LEVEL SECURITY")
     op.execute(_WIDEN)
     op.execute(_ADOPT)

@@ -1,10 +1,12 @@
 """The real daemon: a schedule ticks, a run is launched, rows appear."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,12 +29,15 @@ def _daemon(database: Database, storage: str, home: Path) -> Iterator[subprocess
     graph = Path(__file__).parent / "every_minute.py"
     command = [sys.executable, "-m", "dagster._daemon", "run", "-f", str(graph)]
     with (home / "daemon.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log)
+        process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
         try:
             yield process
         finally:
             process.terminate()
             process.wait()
+            # The code server that the daemon started would live on.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_a_tick_becomes_a_run_becomes_rows(server: Server, database: Database, tmp_path: Path) -> None:

@@ -186,14 +186,15 @@ def test_a_rollup_that_began_before_a_request_does_not_serve_it(loaded: Database
     assert len(_sense(loaded, instance, "rollup_request_sensor").run_requests) == 1
 
 
-def test_days_that_changed_are_asked_for(loaded: Database, instance: dg.DagsterInstance) -> None:
+def test_days_that_changed_are_asked_for_with_those_around_them(loaded: Database, instance: dg.DagsterInstance) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
     late = strategies.sms_event(900, yesterday, message_sid="SM900")
     with loaded.engine.begin() as connection:
         insert_events(connection, {"sms_events": [late]})
-    assert f"asked for {yesterday.date()}" in _sense(loaded, instance, "rollup_drift_sensor").skip_message
-    (asked,) = loaded.rows("SELECT row_day, reason FROM monitoring.rollup_requests")
-    assert asked == {"row_day": yesterday.date(), "reason": "sms_events has 1 rows, 0 were read"}
+    assert "asked for" in _sense(loaded, instance, "rollup_drift_sensor").skip_message
+    asked = loaded.rows("SELECT row_day, reason FROM monitoring.rollup_requests ORDER BY row_day")
+    assert [row["row_day"] for row in asked] == [yesterday.date() - timedelta(days=n) for n in range(4, -1, -1)]
+    assert {row["reason"] for row in asked} == {f"{yesterday.date()}: sms_events has 1 rows, 0 were read"}
 
 
 def test_old_runs_go_and_every_partition_keeps_its_last_materialization(

@@ -100,10 +100,20 @@ def test_a_host_that_is_none_is_refused_and_a_free_port_is_not() -> None:
         require_free_port("no.such.host", 3000)
 
 
-def test_a_database_that_was_not_migrated_is_left_alone(
-    environment: dict[str, str], empty_database: Database, tmp_path: Path
+def test_dagsters_tables_are_kept_out_of_the_event_database(
+    environment: dict[str, str], empty_database: Database
 ) -> None:
-    urls = {"SMARTTEXT_DATABASE_URL": empty_database.url, "SMARTTEXT_DAGSTER_DATABASE_URL": empty_database.url}
+    urls = {"SMARTTEXT_DATABASE_URL": empty_database.url, "SMARTTEXT_DAGSTER_DATABASE_URL": empty_database.plain_url}
+    with up({**environment, **urls}, "--port", str(free_port())) as process:
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "a database of their own" in said
+
+
+def test_a_database_that_was_not_migrated_is_left_alone(
+    environment: dict[str, str], empty_database: Database, database: Database, tmp_path: Path
+) -> None:
+    urls = {"SMARTTEXT_DATABASE_URL": empty_database.url, "SMARTTEXT_DAGSTER_DATABASE_URL": database.url}
     with up({**environment, **urls}, "--port", str(free_port())) as process:
         said, _ = process.communicate(timeout=60)
     assert process.returncode == 2

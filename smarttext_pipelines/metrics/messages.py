@@ -14,34 +14,40 @@ from smarttext_pipelines.core.statuses import (
     UNKNOWN,
 )
 from smarttext_pipelines.metrics.base import Tables, Window, byte_order
-from smarttext_pipelines.metrics.keyed import businesses_by_number, first_days, grouping, has_text, is_sid, rows_of
+from smarttext_pipelines.metrics.keyed import (
+    businesses_by_number,
+    first_days,
+    grouping,
+    has_text,
+    is_sid,
+    per_key,
+    rows_of,
+)
 
 _STATUSES = sorted(RANK, key=lambda status: (RANK[status], status))
 """Statuses in ascending order; equal ranks by name."""
 
 
 def keyed_rows(tables: Tables) -> ir.Table:
-    """Return every row of ``sms_events`` with the ``key`` of its message and its time ``at``.
+    """Return every row of ``sms_events`` with the ``key`` of its message, a hash for that, and its time ``at``.
 
     The length in front of the request id keeps two texts apart that would read alike when joined.
     """
     t = tables["sms_events"]
     request = t.request_id.length().cast("string") + ":" + t.request_id + t.to_number.fill_null("")
-    key = ibis.cases(
-        (is_sid(t.message_sid), "s" + t.message_sid),
-        (has_text(t.request_id), "r" + request),
-        else_="i" + t.id.cast("string"),
-    )
+    id_ = t.id.cast("string")
+    by_sid, by_request = is_sid(t.message_sid), has_text(t.request_id)
+    key = ibis.cases((by_sid, "s" + t.message_sid), (by_request, "r" + request), else_="i" + id_)
+    key_hash = ibis.cases((by_sid, t.message_sid.hash()), (by_request, t.request_id.hash()), else_=id_.hash())
     columns = ("business_id", "from_number", "status", "error_code", "request_id")
-    return t.select(*columns, key=byte_order(key), at=t.created_at)
+    return t.select(*columns, key=byte_order(key), key_hash=key_hash, at=t.created_at)
 
 
 def messages(tables: Tables, window: Window) -> ir.Table:
     """Return one row per message: day, business_id, audience, sender, status, error_code, is_inbound, is_report."""
     rows = keyed_rows(tables)
-    heads = first_days(rows, window)
-    found = _aggregate(rows_of(heads, rows, window), window)
-    found = _with_alerts(found, heads, tables, window)
+    found = per_key(rows, window, _measures)
+    found = _with_alerts(found, rows, tables, window)
     found = _with_number(found, tables)
     return found.select(
         day=window.literal_day() if window.is_one_day else found.day,
@@ -60,22 +66,22 @@ def status_name(order: ir.IntegerValue) -> ir.StringValue:
     return order.cases(*enumerate(_STATUSES), else_=UNKNOWN)
 
 
-def _aggregate(rows: ir.Table, window: Window) -> ir.Table:
+def _measures(rows: ir.Table) -> dict[str, ir.Value]:
     status = rows.status.lower()
     rank = status.cases(*[(name, chr(ord("a") + RANK[name])) for name in _STATUSES if RANK[name]], else_="a")
     order = status.cases(*[(name, place) for place, name in enumerate(_STATUSES) if place], else_=0)
-    return rows.group_by(grouping(window)).agg(
-        business=byte_order(rows.business_id.cast("string")).min(),
-        sender=byte_order(rows.from_number.nullif("")).min(),
-        status_order=order.max(),
-        ranked_error=byte_order(rank + rows.error_code.fill_null("")).max(),
-        to_owner=rows.request_id.endswith(OWNER_REQUEST_SUFFIX).fill_null(False).any(),
-        is_inbound=status.isin(INBOUND_STATUSES).fill_null(False).all(),
-        is_report=(rows.request_id.fill_null("") == REPORT_REQUEST_ID).all(),
-    )
+    return {
+        "business": byte_order(rows.business_id.cast("string")).min(),
+        "sender": byte_order(rows.from_number.nullif("")).min(),
+        "status_order": order.max(),
+        "ranked_error": byte_order(rank + rows.error_code.fill_null("")).max(),
+        "to_owner": rows.request_id.endswith(OWNER_REQUEST_SUFFIX).fill_null(False).any(),
+        "is_inbound": status.isin(INBOUND_STATUSES).fill_null(False).all(),
+        "is_report": (rows.request_id.fill_null("") == REPORT_REQUEST_ID).all(),
+    }
 
 
-def _with_alerts(found: ir.Table, heads: ir.Table, tables: Tables, window: Window) -> ir.Table:
+def _with_alerts(found: ir.Table, rows: ir.Table, tables: Tables, window: Window) -> ir.Table:
     alerts = tables["owner_alerts"]
     alerts = alerts.filter(is_sid(alerts.message_sid))
     alerts = alerts.select(
@@ -83,7 +89,10 @@ def _with_alerts(found: ir.Table, heads: ir.Table, tables: Tables, window: Windo
         at=alerts.created_at,
         named=byte_order(alerts.business_id.cast("string")),
     )
-    near = rows_of(heads, alerts, window, before=True)
+    if window.is_one_day:
+        near = alerts.filter(window.between(alerts.at, window.search_start_at, window.search_end_at))
+    else:
+        near = rows_of(first_days(rows, window), alerts, window, before=True)
     by_key = near.group_by(grouping(window)).agg(alert_business=near.named.min())
     return found.left_join(by_key, grouping(window))
 

@@ -56,8 +56,8 @@ def per_key(rows: ir.Table, window: Window, measures: Callable[[ir.Table], Mappi
     if not window.is_one_day:
         near = rows_of(first_days(rows, window), rows, window)
         return near.group_by("key", "day").agg(**measures(near))
-    # One pass over the days around, cut down by small hashes. That times are near holds anyway; it keeps PostgreSQL from
-    # sorting out repeated hashes first, once in each parallel worker.
+    # One pass over the days around, cut down by small hashes. That times are near holds anyway; it keeps PostgreSQL
+    # from sorting out repeated hashes first, once in each parallel worker.
     seen = rows.filter(window.between(rows.at, window.start_at, window.end_at)).select("key_hash", "at")
     near = rows.filter(window.between(rows.at, window.search_start_at, window.search_end_at))
     span = ibis.interval(hours=24 * (window.settle_days + 2))

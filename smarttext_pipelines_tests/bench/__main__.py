@@ -1,0 +1,49 @@
+"""``make bench``: prints ratios of one run on the same data; asserts nothing. Names of benchmarks may follow."""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from smarttext_pipelines.storage.embedded import embedded_server
+from smarttext_pipelines_tests.bench import backfill, day, graph, load
+from smarttext_pipelines_tests.conftest import Server
+
+BENCHMARKS = {"day": day.measure, "backfill": backfill.measure, "load": load.measure, "graph": graph.measure}
+
+
+@contextmanager
+def _server() -> Iterator[Server]:
+    given = os.environ.get("SMARTTEXT_TEST_DATABASE_URL")
+    if given:
+        yield Server(given)
+        return
+    with tempfile.TemporaryDirectory(prefix="smarttext-bench-") as folder:
+        Path(folder).chmod(0o755)
+        with embedded_server(Path(folder)) as embedded:
+            yield Server(embedded.url("postgres"))
+
+
+def main() -> None:
+    """Run the benchmarks that are named, or all."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which; default all")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the full size, such as 0.1")
+    options = parser.parse_args()
+    console = Console(highlight=False)
+    with _server() as server:
+        for name in options.names or BENCHMARKS:
+            with console.status(f"{name} …"):
+                lines = BENCHMARKS[name](server, options.scale)
+            table = Table("what", "measured", "limit", title=f"{name} (scale {options.scale:g})")
+            for line in lines:
+                table.add_row(line.what, line.measured, line.limit)
+            console.print(table)
+
+
+main()

@@ -1,0 +1,95 @@
+"""One day of a million texts among equally large days: the pipeline against SQL by hand."""
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import text
+
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.metrics import METRICS, Window
+from smarttext_pipelines.rollup import roll_up
+from smarttext_pipelines.storage.migrate import migrate
+from smarttext_pipelines_tests.bench.tools import SHARED, Line, alternate, read_sql, reading, run_sql, seconds
+from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
+
+SETTLE_DAYS = 4
+DAY = date(2026, 6, 15)
+ZONE = ZoneInfo("UTC")
+WINDOW = Window(days=DayRange(DAY, DAY), zone=ZONE, settle_days=SETTLE_DAYS, as_of=datetime(2026, 7, 1, tzinfo=UTC))
+METRIC = METRICS["sms_outcomes"]
+
+
+def measure(server: Server, scale: float) -> list[Line]:
+    """Return the ratios of the statement, and of everything a rollup of the day does."""
+    with fresh_database(server) as database:
+        migrate(database.engine, ZONE)
+        _fill(database, scale)
+        hand, ours = alternate(lambda: _by_hand(database), lambda: _staged(database))
+        whole = seconds(lambda: [_roll_up(database, name) for name in METRICS])
+        differences = _differences(database)
+        sizes = _index_sizes(database)
+    return [
+        Line("rows that differ from SQL by hand", str(differences), "0"),
+        Line("SQL by hand, the best form", f"{hand:.2f} s"),
+        Line("statement of sms_outcomes", f"{ours:.2f} s = {ours / hand:.2f} ×", "1.25 ×"),
+        Line("all facts, stats and assertions of the day", f"{whole:.2f} s = {whole / hand:.2f} ×", "3 ×"),
+        *sizes,
+    ]
+
+
+def _fill(database: Database, scale: float) -> None:
+    days = 2 * SETTLE_DAYS + 1
+    first = DAY - timedelta(days=SETTLE_DAYS)
+    rows = int(1_000_000 * scale)
+    run_sql(database, read_sql("day_data.sql", rows=rows, days=days, businesses=1000, shared=SHARED, first=first))
+    database.run("VACUUM ANALYZE")
+
+
+def _hand_sql() -> str:
+    first, last = DAY - timedelta(days=SETTLE_DAYS), DAY + timedelta(days=SETTLE_DAYS + 1)
+    days = {"search_first": first, "search_end": last, "day": DAY, "day_end": DAY + timedelta(days=1)}
+    return read_sql("sms_outcomes_by_hand.sql", **days)
+
+
+def _by_hand(database: Database) -> float:
+    with reading(database.engine, WINDOW) as (connection, _):
+        statement = f"CREATE TEMPORARY TABLE by_hand AS {_hand_sql()}"
+        return seconds(lambda: connection.exec_driver_sql(statement, execution_options={"no_parameters": True}))
+
+
+def _staged(database: Database) -> float:
+    with reading(database.engine, WINDOW) as (_, engine):
+        return seconds(lambda: engine.stage(METRIC.rows(engine.tables, WINDOW), "computed"))
+
+
+def _roll_up(database: Database, name: str) -> None:
+    roll_up(database.engine, METRICS[name], WINDOW.days, zone=ZONE, settle_days=SETTLE_DAYS, shared_senders=[SHARED])
+
+
+def _differences(database: Database) -> int:
+    columns = ", ".join((*METRIC.dimensions, *(c for parts in METRIC.totals.values() for c in parts)))
+    with reading(database.engine, WINDOW) as (connection, engine):
+        engine.stage(METRIC.rows(engine.tables, WINDOW), "computed")
+        statement = f"CREATE TEMPORARY TABLE by_hand AS {_hand_sql()}"
+        connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+        one, other = (f"SELECT {columns} FROM {name}" for name in ("computed", "by_hand"))
+        both = f"({one} EXCEPT {other}) UNION ALL ({other} EXCEPT {one})"
+        return int(connection.execute(text(f"SELECT count(*) FROM ({both}) AS d")).scalar_one())
+
+
+def _index_sizes(database: Database) -> list[Line]:
+    """Compare btree and BRIN on the time of texts by size and by the time to count one day."""
+    lines = []
+    database.run("CREATE INDEX texts_brin ON public.sms_events USING brin (created_at)")
+    for name, other in (("sms_events_created_at_idx", "texts_brin"), ("texts_brin", "sms_events_created_at_idx")):
+        with database.server.connect(database.name) as connection, connection.transaction(force_rollback=True):
+            size = connection.execute(f"SELECT pg_size_pretty(pg_relation_size('public.{name}'))").fetchone()
+            connection.execute(f"DROP INDEX public.{other}")
+            count = (
+                f"SELECT count(*) FROM public.sms_events WHERE created_at >= '{DAY}' AND created_at < '{DAY}'::date + 1"
+            )
+            connection.execute(count)
+            taken = seconds(lambda c=connection, q=count: c.execute(q))
+        kind = "BRIN" if "brin" in name else "btree"
+        lines.append(Line(f"{kind} on created_at: size, time to count one day", f"{size and size[0]}, {taken:.2f} s"))
+    return lines

@@ -112,7 +112,7 @@ def test_the_last_of_two_processes_stops_it(data_dir: Path) -> None:
             assert server.url("postgres") == url
         assert answers(url)
         other.stdin.close()
-        other.wait(timeout=20)
+        other.wait(timeout=120)
         assert not answers(url)
 
 

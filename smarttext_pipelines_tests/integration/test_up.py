@@ -78,7 +78,7 @@ def free_port() -> int:
 
 def test_a_second_one_is_refused_and_starts_nothing(environment: dict[str, str], tmp_path: Path) -> None:
     with only_launcher(tmp_path / "data"), up(environment) as second:
-        said, _ = second.communicate(timeout=60)
+        said, _ = second.communicate(timeout=180)
     assert second.returncode == 2
     assert f"already runs on {tmp_path / 'data'} as process {os.getpid()}" in said
     assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["children.lock", "up.lock"]
@@ -88,7 +88,7 @@ def test_a_taken_port_is_refused_and_nothing_is_started(
     environment: dict[str, str], tmp_path: Path, taken_port: int
 ) -> None:
     with up(environment, "--port", str(taken_port)) as process:
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=180)
     assert process.returncode == 2
     assert f"cannot listen on 127.0.0.1:{taken_port}: Address already in use" in said
     assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["children.lock", "up.lock"]
@@ -105,7 +105,7 @@ def test_dagsters_tables_are_kept_out_of_the_event_database(
 ) -> None:
     urls = {"SMARTTEXT_DATABASE_URL": empty_database.url, "SMARTTEXT_DAGSTER_DATABASE_URL": empty_database.plain_url}
     with up({**environment, **urls}, "--port", str(free_port())) as process:
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=180)
     assert process.returncode == 2
     assert "a database of their own" in said
 
@@ -115,7 +115,7 @@ def test_a_database_that_was_not_migrated_is_left_alone(
 ) -> None:
     urls = {"SMARTTEXT_DATABASE_URL": empty_database.url, "SMARTTEXT_DAGSTER_DATABASE_URL": database.url}
     with up({**environment, **urls}, "--port", str(free_port())) as process:
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=180)
     assert process.returncode == 2
     assert "run `smarttext migrate`" in said
     assert not empty_database.rows(
@@ -142,7 +142,7 @@ def test_it_serves_the_graph_and_ends_on_sigterm_with_all_it_started(
         assert connection.getresponse().status == 200
         connection.close()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=180) == 0
     assert database.rows("SELECT count(*) FROM public.businesses") == [{"count": 0}]
     with only_launcher(tmp_path / "data"):  # every child has let go of its lock
         require_free_port("127.0.0.1", port)

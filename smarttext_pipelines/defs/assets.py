@@ -5,7 +5,7 @@ from datetime import date
 
 import dagster as dg
 
-from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.days import DayRange, day_end
 from smarttext_pipelines.core.errors import AgreementError, DatabaseError, SmartTextError
 from smarttext_pipelines.defs.checks import agreement_failed, check_results, check_specs
 from smarttext_pipelines.defs.metadata import column_schema, day_metadata, observation, plot_metadata
@@ -79,7 +79,9 @@ def _build(
         report = warehouse.report(result)
         for day in days:
             context.add_asset_metadata(day_metadata(result, day, report.preview), partition_key=day.isoformat())
-        context.add_asset_metadata({"plot": plot_metadata(name, report.history)}, partition_key=keys.end)
+        # Today is refreshed every ten minutes; a picture each time would fill Dagster's storage.
+        if result.as_of >= day_end(days.last, warehouse.settings.zone):
+            context.add_asset_metadata({"plot": plot_metadata(name, report.history)}, partition_key=keys.end)
         for observed in report.sources:
             context.log_event(observation(observed))
         yield from check_results(name, result, report)

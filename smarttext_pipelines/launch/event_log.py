@@ -1,7 +1,8 @@
-"""Dagster's event log on PostgreSQL, for runs that plan thousands of partitions.
+"""Dagster's event log on PostgreSQL, for runs of thousands of partitions and for a storage that stays small.
 
 ``dagster-postgres`` opens three connections for each planned partition: planning a year in one run took 82 s, with this
-few. The planned partitions of a run are written in one statement.
+few. The planned partitions of a run are written in one statement. A check of ours looks at all days of its run, but
+Dagster plans it once per day, and keeps what it planned for ever; here it is planned once and goes with its run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,29 +14,57 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.utils import pg_url_from_config
+from dagster_shared.record import replace
+from sqlalchemy import text
+
+_RESULT = "result"
+"""Name of an asset's own output."""
+
+_DELETE_CHECKS = text(
+    """
+    DELETE FROM asset_check_executions AS old
+    WHERE run_id = :run_id AND EXISTS (
+        SELECT FROM asset_check_executions AS newer
+        WHERE newer.asset_key = old.asset_key AND newer.check_name = old.check_name AND newer.id > old.id)
+    """
+)
 
 
-class BatchingEventLogStorage(PostgresEventLogStorage):
-    """The event log of ``dagster-postgres`` with batches of planned materializations."""
+class LeanEventLogStorage(PostgresEventLogStorage):
+    """The event log of ``dagster-postgres``; plans in batches, leaves out what nobody reads, deletes all of a run."""
 
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> "BatchingEventLogStorage":
+    ) -> "LeanEventLogStorage":
         """Return the storage that ``dagster.yaml`` describes."""
         return cls(postgres_url=pg_url_from_config(config_value), inst_data=inst_data)
 
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store an event, but for the outputs of checks, which are told by the checks' evaluations."""
+        kind = event.dagster_event_type
+        if kind is DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
+            self.store_asset_check_event(_without_partitions(event), None)
+        elif kind is not DagsterEventType.STEP_OUTPUT or _is_of_asset(event):
+            super().store_event(event)
+
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store events; those that plan a materialization in one statement."""
-        planned: list[EventLogEntry] = []
-        others: list[EventLogEntry] = []
+        """Store events; those that plan a materialization in one statement, and those that report one."""
+        by_kind: dict[DagsterEventType, list[EventLogEntry]] = {}
         for event in events:
-            kind = event.get_dagster_event().event_type
-            (planned if kind is DagsterEventType.ASSET_MATERIALIZATION_PLANNED else others).append(event)
-        if planned:
-            self._store_planned(planned)
-        if others:
-            super().store_event_batch(others)
+            by_kind.setdefault(event.get_dagster_event().event_type, []).append(event)
+        for kind, alike in by_kind.items():
+            if kind is DagsterEventType.ASSET_MATERIALIZATION_PLANNED:
+                self._store_planned(alike)
+            else:
+                # One by one in the base class, but for what it can batch: materializations and observations.
+                super().store_event_batch(alike)
+
+    def delete_events(self, run_id: str) -> None:
+        """Delete the events of a run, and its check executions but for the last of each check."""
+        super().delete_events(run_id)
+        with self._connect() as connection:
+            connection.execute(_DELETE_CHECKS, {"run_id": run_id})
 
     def _store_planned(self, events: Sequence[EventLogEntry]) -> None:
         with self._connect() as connection:
@@ -48,3 +77,13 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
         with self.index_transaction() as connection:
             for event, id_ in last.values():
                 self._store_asset_event(connection, event, id_)
+
+
+def _without_partitions(event: EventLogEntry) -> EventLogEntry:
+    planned = event.get_dagster_event()
+    data = replace(planned.asset_check_planned_data, partitions_subset=None)
+    return event._replace(dagster_event=planned._replace(event_specific_data=data))
+
+
+def _is_of_asset(event: EventLogEntry) -> bool:
+    return event.get_dagster_event().step_output_data.output_name == _RESULT

@@ -11,10 +11,16 @@ from rich.console import Console
 from rich.table import Table
 
 from smarttext_pipelines.storage.embedded import embedded_server
-from smarttext_pipelines_tests.bench import backfill, day, graph, load
+from smarttext_pipelines_tests.bench import backfill, day, graph, load, storage
 from smarttext_pipelines_tests.conftest import Server
 
-BENCHMARKS = {"day": day.measure, "backfill": backfill.measure, "load": load.measure, "graph": graph.measure}
+BENCHMARKS = {
+    "day": day.measure,
+    "backfill": backfill.measure,
+    "load": load.measure,
+    "graph": graph.measure,
+    "storage": storage.measure,
+}
 
 
 @contextmanager
@@ -46,4 +52,5 @@ def main() -> None:
             console.print(table)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,14 +1,7 @@
 """A year of ten thousand rows a day in one backfill run, against the statements that compute it."""
 
-import json
-import logging
-import tempfile
-import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
-
-import dagster as dg
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.definitions import build_definitions
@@ -16,7 +9,8 @@ from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.metrics import METRICS, Window
 from smarttext_pipelines.sample import SampleSpec, load_sample
 from smarttext_pipelines.storage.migrate import migrate
-from smarttext_pipelines_tests.bench.tools import Line, stage_seconds
+from smarttext_pipelines_tests.bench.instance import stored_instance
+from smarttext_pipelines_tests.bench.tools import Line, seconds, stage_seconds
 from smarttext_pipelines_tests.conftest import Server, fresh_database
 
 ZONE = ZoneInfo("UTC")
@@ -42,19 +36,5 @@ def measure(server: Server, scale: float) -> list[Line]:
 
 def _run_seconds(settings: object, storage_url: str, span: DayRange) -> float:
     job = build_definitions(settings).resolve_job_def("rollup_job")  # type: ignore[arg-type]
-    url = storage_url.replace("postgresql://", "postgresql+psycopg2://")
-    log = {"module": "smarttext_pipelines.launch.event_log", "class": "BatchingEventLogStorage"}
-    storages = {
-        "run_storage": {"module": "dagster_postgres.run_storage", "class": "PostgresRunStorage"},
-        "event_log_storage": log,
-        "schedule_storage": {"module": "dagster_postgres.schedule_storage", "class": "PostgresScheduleStorage"},
-    }
-    overrides = {name: {**where, "config": {"postgres_url": url}} for name, where in storages.items()}
-    logging.disable(logging.CRITICAL)
-    with tempfile.TemporaryDirectory() as home:
-        # YAML is a superset of JSON.
-        Path(home, "dagster.yaml").write_text(json.dumps(overrides))
-        with dg.DagsterInstance.from_config(home) as stored:
-            begun = time.perf_counter()
-            job.execute_in_process(instance=stored, tags=range_tags(span))
-            return time.perf_counter() - begun
+    with stored_instance(storage_url) as instance:
+        return seconds(lambda: job.execute_in_process(instance=instance, tags=range_tags(span)))

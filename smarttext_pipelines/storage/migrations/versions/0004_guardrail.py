@@ -17,7 +17,7 @@ CREATE TABLE monitoring.openai_limits (
     updated_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (scope, name)
 );
 INSERT INTO monitoring.openai_limits (scope, name, limit_tokens) VALUES ('default', '', 100000);
--- Half-filled pages: a counter's new versions stay beside it and touch no index.
+-- Half-filled pages: the new versions of a counter stay beside it and touch no index.
 CREATE TABLE monitoring.openai_budgets (
     {key}, day date NOT NULL,
     used_tokens numeric NOT NULL DEFAULT 0, used_usd numeric NOT NULL DEFAULT 0,

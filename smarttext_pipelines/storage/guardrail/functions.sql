@@ -7,6 +7,12 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
 $$;
 COMMENT ON FUNCTION monitoring.reporting_day(timestamptz) IS 'Reporting day of an instant.';
 
+CREATE OR REPLACE FUNCTION monitoring.today() RETURNS date
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
+    SELECT monitoring.reporting_day(clock_timestamp())
+$$;
+COMMENT ON FUNCTION monitoring.today() IS 'The reporting day that it is now; every function here asks this one.';
+
 CREATE OR REPLACE FUNCTION monitoring.openai_limit(
     business uuid, OUT limit_tokens bigint, OUT limit_usd numeric
 ) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
@@ -36,8 +42,8 @@ CREATE OR REPLACE FUNCTION public.check_openai_usage_limit(
     business_id uuid,
     OUT allowed boolean, OUT reason text, OUT used numeric, OUT "limit" numeric, OUT remaining numeric,
     OUT reset_at timestamptz
-) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
-    WITH today AS (SELECT monitoring.reporting_day(clock_timestamp()) AS day),
+) LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
+    WITH today AS MATERIALIZED (SELECT monitoring.today() AS day),
     budget AS (
         SELECT b.used_tokens, b.used_usd, b.reserved_tokens, b.reserved_usd,
                b.limit_tokens + b.granted_tokens AS tokens, b.limit_usd + b.granted_usd AS usd
@@ -67,7 +73,7 @@ CREATE OR REPLACE FUNCTION public.reserve_openai_usage(
 DECLARE
     key CONSTANT uuid := coalesce($1, '00000000-0000-0000-0000-000000000000');
     cost CONSTANT numeric := coalesce($6, 0);
-    today CONSTANT date := monitoring.reporting_day(clock_timestamp());
+    today CONSTANT date := monitoring.today();
     found_state text;
     was_added boolean;
 BEGIN
@@ -188,7 +194,7 @@ DROP FUNCTION IF EXISTS public.reset_daily_openai_usage();
 CREATE OR REPLACE FUNCTION public.reset_daily_openai_usage(business_id uuid DEFAULT NULL) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
     INSERT INTO monitoring.openai_resets (business_id, day)
-    VALUES ($1, monitoring.reporting_day(clock_timestamp())) ON CONFLICT DO NOTHING;
+    VALUES ($1, monitoring.today()) ON CONFLICT DO NOTHING;
 $$;
 COMMENT ON FUNCTION public.reset_daily_openai_usage(uuid) IS
     'Notes that the day was opened; touches no usage and hands out no allowance.';

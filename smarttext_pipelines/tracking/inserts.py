@@ -47,9 +47,10 @@ _STATEMENTS = {table: _statement(table) for table in _COLUMNS}
 
 def connect(url: str) -> psycopg.Connection[Any]:
     """Return a connection that a transaction pooler can serve, and that notices within seconds when it is dead."""
-    plain = parse_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    parsed = parse_url(url)
+    names: Any = {**parsed.translate_connect_args(database="dbname", username="user"), **parsed.query}
     return psycopg.connect(
-        plain,
+        **names,
         autocommit=True,
         prepare_threshold=None,
         connect_timeout=3,

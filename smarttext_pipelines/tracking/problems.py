@@ -45,18 +45,23 @@ class Problems:
         self._send(time.monotonic() - WINDOW_S)
 
     def send_all(self) -> None:
-        """Send everything that was counted."""
-        self._send(float("inf"))
+        """Send everything that was counted, and see it go: a process may be about to end."""
+        if self._send(float("inf")):
+            import sentry_sdk
 
-    def _send(self, opened_before: float) -> None:
+            sentry_sdk.flush(2)
+
+    def _send(self, opened_before: float) -> bool:
         with self._lock:
             due = {key: count for key, (begun, count) in self._noted.items() if begun <= opened_before}
             for key in due:
                 del self._noted[key]
         # An application without Sentry has not imported it; then there is nobody to tell.
-        if due and "sentry_sdk" in sys.modules:
-            for (kind, status, code, business), count in due.items():
-                _capture(kind, status, code, business, count)
+        if not due or "sentry_sdk" not in sys.modules:
+            return False
+        for (kind, status, code, business), count in due.items():
+            _capture(kind, status, code, business, count)
+        return True
 
 
 def _capture(kind: str, status: str, code: str, business: str, count: int) -> None:

@@ -3,6 +3,7 @@
 import atexit
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -42,8 +43,12 @@ class _Process:
     writer: Writer | None = None
     policy: str = "closed"
     local_allowance: int = 0
+    decide_within_s: float = 0.15
     local_spent: tuple[date | None, int] = (None, 0)
 
+
+_at_reconfiguration: list[Callable[[], None]] = []
+"""What gives up what it holds of the old configuration."""
 
 _lock = threading.Lock()
 _process = _Process()
@@ -55,6 +60,7 @@ def configure(
     synchronous: bool = False,
     policy: str = "closed",
     local_allowance: int = 10_000,
+    decide_within_s: float = 0.15,
     spill_folder: str | Path | None = None,
     spill_bytes: int = 256 * 2**20,
     buffer_bytes: int = 16 * 2**20,
@@ -64,9 +70,10 @@ def configure(
     Args:
         database_url: Default is SMARTTEXT_DATABASE_URL.
         synchronous: Write each event before the call returns, and raise ValueError for bad values.
-        policy: What to do when the budget cannot be asked within 150 ms: ``closed`` refuses, ``open`` admits,
+        policy: What to do when the budget cannot be asked in time: ``closed`` refuses, ``open`` admits,
             ``open_local`` admits up to ``local_allowance`` tokens of this process and day.
         local_allowance: Tokens for ``open_local``.
+        decide_within_s: How long a caller waits for a decision on the budget.
         spill_folder: Folder for what cannot be written now; default is ``spill`` in SMARTTEXT_DATA_DIR.
         spill_bytes: Most bytes it may hold.
         buffer_bytes: Bytes in memory beyond which the buffer goes to the file.
@@ -88,6 +95,9 @@ def configure(
         _process.options = WriterOptions(url, folder, spill_bytes, buffer_bytes, synchronous)
         _process.writer = None
         _process.policy, _process.local_allowance = policy, local_allowance
+        _process.decide_within_s = decide_within_s
+    for end in _at_reconfiguration:
+        end()
     if old is not None:
         old.close(EXIT_TIMEOUT_S)
 
@@ -101,6 +111,9 @@ def current() -> Writer:
         configure()
     with _lock:
         if _process.writer is None:
+            # Not at the import: what was registered last runs first, and Sentry must still be there.
+            atexit.unregister(_at_exit)
+            atexit.register(_at_exit)
             _process.writer = Writer(options())
         return _process.writer
 
@@ -111,6 +124,16 @@ def options() -> WriterOptions:
         configure()
     assert _process.options is not None  # noqa: S101 - configure has just set it
     return _process.options
+
+
+def decide_within_s() -> float:
+    """Return how long a caller waits for a decision on the budget."""
+    return _process.decide_within_s
+
+
+def at_reconfiguration(end: Callable[[], None]) -> None:
+    """Call this whenever the process is configured anew."""
+    _at_reconfiguration.append(end)
 
 
 def guard_policy() -> tuple[str, int]:
@@ -153,5 +176,4 @@ def _after_fork() -> None:
     _process.writer = None
 
 
-atexit.register(_at_exit)
 os.register_at_fork(after_in_child=_after_fork)

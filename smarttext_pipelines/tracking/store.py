@@ -14,27 +14,68 @@ from psycopg.rows import dict_row
 from smarttext_pipelines.tracking import process
 from smarttext_pipelines.tracking.inserts import connect
 
-DEADLINE_S = 0.15
-"""How long a caller waits for a decision."""
-
 SETTLE_DEADLINE_S = 2.0
-"""How long he waits after his call, when nobody waits for him."""
+"""How long a caller waits after his call, when nobody waits for him."""
 
 THREADS = 8
-_local = threading.local()
 
 
 class _Threads:
-    """The threads of this process; a fork begins with none."""
+    """The threads of this process, and their connections."""
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
+        self._local = threading.local()
+        self._open: set[psycopg.Connection[Any]] = set()
 
-    def submit(self, call: Callable[[], dict[str, Any]]) -> "Future[dict[str, Any]]":
+    def submit(self, statement: str, values: tuple[object, ...]) -> "Future[dict[str, Any]]":
+        """Ask in a thread."""
         with self._lock:
             self._pool = self._pool or ThreadPoolExecutor(THREADS, thread_name_prefix="smarttext-guard")
-            return self._pool.submit(call)
+            return self._pool.submit(self._ask, statement, values)
+
+    def close(self) -> None:
+        """End the threads, when they have their answers, and their connections."""
+        with self._lock:
+            if self._pool is not None:
+                self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+            for connection in self._open:
+                connection.close()
+            self._open.clear()
+            self._local = threading.local()
+
+    def _ask(self, statement: str, values: tuple[object, ...]) -> dict[str, Any]:
+        for attempt in (1, 2):
+            connection = self._connection()
+            try:
+                with connection.cursor(row_factory=dict_row) as cursor:
+                    return cursor.execute(statement, values).fetchone() or {}
+            except psycopg.OperationalError:
+                # The server was restarted; every statement that comes here may be repeated.
+                if attempt == 2 or not connection.broken:
+                    raise
+                self._forget(connection)
+        raise AssertionError
+
+    def _connection(self) -> psycopg.Connection[Any]:
+        found: psycopg.Connection[Any] | None = getattr(self._local, "connection", None)
+        if found is not None and not found.closed:
+            return found
+        url = process.options().database_url
+        if url is None:
+            msg = "SMARTTEXT_DATABASE_URL is not set"
+            raise psycopg.OperationalError(msg)
+        self._local.connection = connect(url)
+        self._open.add(self._local.connection)
+        return self._local.connection  # type: ignore[no-any-return]
+
+    def _forget(self, connection: psycopg.Connection[Any]) -> None:
+        with contextlib.suppress(psycopg.Error):
+            connection.close()
+        self._open.discard(connection)
+        self._local.connection = None
 
 
 _threads = _Threads()
@@ -46,27 +87,13 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def _ask(statement: str, *values: object) -> dict[str, Any]:
-    """Return the one row of a statement, on the connection of this thread."""
-    for attempt in (1, 2):
-        connection = _connection()
-        try:
-            with connection.cursor(row_factory=dict_row) as cursor:
-                return cursor.execute(statement, values).fetchone() or {}
-        except psycopg.OperationalError:
-            # A restart of the server; every statement here may be repeated.
-            _forget()
-            if attempt == 2 or not connection.broken:
-                raise
-    raise AssertionError
+process.at_reconfiguration(lambda: _threads.close())
 
 
 def ask_within(
     statement: str,
     *values: object,
-    deadline: float = DEADLINE_S,
+    deadline: float | None = None,
     late: Callable[["Future[dict[str, Any]]"], None] | None = None,
 ) -> dict[str, Any] | None:
     """Return the one row, or None when the database cannot answer in time.
@@ -74,41 +101,22 @@ def ask_within(
     Args:
         statement: Text with placeholders.
         values: Values for them.
-        deadline: Seconds to wait.
+        deadline: Seconds to wait; default is what the process was configured with.
         late: Called with the answer that came too late.
 
     Raises:
         psycopg.DataError: A value cannot be used.
         psycopg.IntegrityError: A row that is referred to does not exist.
     """
-    answer = _threads.submit(lambda: _ask(statement, *values))
+    answer = _threads.submit(statement, values)
     try:
-        return answer.result(deadline)
+        return answer.result(process.decide_within_s() if deadline is None else deadline)
     except TooLate:
         if late is not None:
             answer.add_done_callback(late)
         return None
     except (psycopg.DataError, psycopg.IntegrityError):
         raise
-    except psycopg.Error:
+    except psycopg.Error as error:
+        process.current().warn("the OpenAI budget cannot be asked: %s", str(error).splitlines()[0])
         return None
-
-
-def _connection() -> psycopg.Connection[Any]:
-    url = process.options().database_url
-    found: tuple[str | None, psycopg.Connection[Any]] | None = getattr(_local, "connection", None)
-    if found and found[0] == url and not found[1].closed:
-        return found[1]
-    if url is None:
-        msg = "SMARTTEXT_DATABASE_URL is not set"
-        raise psycopg.OperationalError(msg)
-    _local.connection = (url, connect(url))
-    return _local.connection[1]  # type: ignore[no-any-return]
-
-
-def _forget() -> None:
-    found = getattr(_local, "connection", None)
-    if found:
-        with contextlib.suppress(psycopg.Error):
-            found[1].close()
-    _local.connection = None

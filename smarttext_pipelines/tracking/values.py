@@ -20,7 +20,7 @@ LARGEST_COST = Decimal(10) ** 12
 
 # A number, a short code, a name of a sender, or an address of a channel such as whatsapp:+15550100 or sip:user@host.
 _ADDRESS = re.compile(
-    r"(?:[a-z]{2,12}:)?(?:\+?[0-9][0-9 ().-]{1,20}|[A-Za-z0-9][A-Za-z0-9 &_-]{0,10})|[a-z]{2,12}:\S{1,200}"
+    r"(?:[a-z]{2,12}:)?(?:\+?[0-9(][0-9 ().-]{1,20}|[A-Za-z0-9][A-Za-z0-9 &_-]{0,10})|[a-z]{2,12}:\S{1,200}"
 )
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 

@@ -106,6 +106,10 @@ class Writer:
             self._counts["rejected"] += 1
         self._problems.warn("an event for %s was rejected: %s", table, reason)
 
+    def warn(self, message: str, *values: object) -> None:
+        """Log a warning, scrubbed; the same one at most once a minute."""
+        self._problems.warn(message, *values)
+
     def count_policy(self, policy: str) -> None:
         """Count a decision on the budget that the policy took because the store did not answer."""
         with self._lock:
@@ -144,6 +148,7 @@ class Writer:
             self._buffer.clear()
         self._keep(left)
         self._spill.release()
+        self._disconnect()
         self._problems.send_all()
 
     def _run(self) -> None:
@@ -216,10 +221,13 @@ class Writer:
             raise psycopg.OperationalError(msg)
         return connect(self._options.database_url)
 
-    def _failed(self, error: Exception) -> None:
+    def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _failed(self, error: Exception) -> None:
+        self._disconnect()
         self._retry_at = time.monotonic() + self._delay
         self._delay = min(self._delay * 2, LONGEST_RETRY_S)
         self._problems.warn("events wait in %s: %s", self._options.spill_folder, type(error).__name__)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from smarttext_pipelines.defs.assets import build_assets
+from smarttext_pipelines.defs.budgets import openai_budgets
 from smarttext_pipelines.defs.jobs import build_jobs
 from smarttext_pipelines.defs.partitions import build_daily_partitions
 from smarttext_pipelines.defs.resources import Warehouse
@@ -31,7 +32,7 @@ def build_definitions(
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = build_assets(partitions)
     return dg.Definitions(
-        assets=[*SOURCE_ASSETS, *assets],
+        assets=[*SOURCE_ASSETS, *assets, openai_budgets],
         jobs=build_jobs(),
         schedules=build_schedules(settings),
         sensors=build_sensors(settings),

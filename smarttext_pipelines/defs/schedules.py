@@ -75,4 +75,20 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     def dagster_history_schedule(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         return dg.RunRequest()
 
-    return [rollup_schedule, intraday_rollup_schedule, dagster_history_schedule]
+    budgets = dg.ScheduleDefinition(
+        name="openai_budgets_schedule",
+        job_name="openai_budgets_job",
+        cron_schedule="*/30 * * * *",
+        execution_timezone=zone,
+        default_status=_RUNNING,
+        description="Reads today's OpenAI use and checks the counter.",
+    )
+    reset = dg.ScheduleDefinition(
+        name="openai_usage_reset_schedule",
+        job_name="openai_usage_reset_job",
+        cron_schedule="1 0 * * *",
+        execution_timezone=zone,
+        default_status=_RUNNING,
+        description="Notes that the OpenAI day was opened.",
+    )
+    return [budgets, reset, rollup_schedule, intraday_rollup_schedule, dagster_history_schedule]

@@ -51,8 +51,10 @@ _USE = text(
     CROSS JOIN monitoring.installation AS i
     LEFT JOIN public.businesses AS s ON s.id = b.business_id
     LEFT JOIN (
-        SELECT business_key, sum(refused_count) AS refused FROM monitoring.openai_refusals
-        WHERE day = monitoring.today() GROUP BY business_key
+        SELECT business_key, sum(refused_count) AS refused FROM (
+            SELECT day, business_key, refused_count FROM monitoring.openai_refusals
+            UNION ALL SELECT day, business_key, refused_count FROM monitoring.openai_refusals_new
+        ) AS both_kinds WHERE day = monitoring.today() GROUP BY business_key
     ) AS r ON r.business_key = b.business_key
     LEFT JOIN (
         SELECT business_id, sum(tokens_used) AS tokens FROM public.api_usage

@@ -93,7 +93,7 @@ def test_a_repeated_request_reserves_nothing_more(database: Database, business: 
 def test_a_repeated_request_is_found_also_when_the_budget_is_used_up(database: Database, business: UUID) -> None:
     reserve(database, business, LIMIT, "one")
     assert reserve(database, business, LIMIT, "one") == (True, None)
-    assert database.rows("SELECT * FROM monitoring.openai_refusals") == []
+    assert database.rows("SELECT * FROM monitoring.openai_refusals_new") == []
 
 
 def test_usage_without_a_business_has_a_budget_of_its_own(database: Database, business: UUID) -> None:
@@ -167,8 +167,11 @@ def test_a_threshold_is_told_once_and_a_jump_tells_each(database: Database, busi
 def test_refused_calls_are_counted_by_business_and_reason(database: Database, business: UUID) -> None:
     for n in range(5):
         reserve(database, business, LIMIT + 1, f"request {n}")
-    counted = "SELECT business_key, reason, sum(refused_count) AS n FROM monitoring.openai_refusals GROUP BY 1, 2"
-    assert database.rows(counted) == [{"business_key": business, "reason": "limit_tokens", "n": 5}]
+    for table in ("openai_refusals_new", "openai_refusals"):
+        counted = f"SELECT business_key, reason, sum(refused_count) AS n FROM monitoring.{table} GROUP BY 1, 2"
+        assert database.rows(counted) == [{"business_key": business, "reason": "limit_tokens", "n": 5}]
+        database.run(REAP)
+    assert database.rows("SELECT * FROM monitoring.openai_refusals_new") == []
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,10 +17,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from smarttext_pipelines import tracking
-from smarttext_pipelines.storage.connect import parse_url
+from smarttext_pipelines.storage.connect import open_engine, parse_url
+from smarttext_pipelines.storage.embedded import embedded_server, ensure_database
 from smarttext_pipelines.storage.migrate import migrate
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.guardrail import add_businesses
@@ -397,3 +401,30 @@ def _unzip(body: bytes) -> bytes:
     import gzip
 
     return gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
+
+
+def test_a_killed_postgresql_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    from zoneinfo import ZoneInfo
+
+    place = tmp_path / "server"
+    place.mkdir()
+    for folder in (place, tmp_path, tmp_path.parent):
+        folder.chmod(0o755)
+    with ExitStack() as stack:
+        with embedded_server(place) as server:
+            ensure_database(server, "events")
+            migrate(open_engine(server.url("events")), ZoneInfo("UTC"))
+            proxy = stack.enter_context(proxied(server.port))
+            url = parse_url(server.url("events")).set(port=proxy.port).render_as_string(hide_password=False)
+            tracking.configure(database_url=url, spill_folder=tmp_path / "spill")
+            tell(0, 500)
+            os.kill(int((server.data_directory / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
+            tell(500, 500)
+            assert not tracking.flush(0.3)
+        with embedded_server(place) as again:
+            proxy.target = again.port
+            tell(1000, 500)
+            assert tracking.flush(30)
+            with psycopg.connect(again.url("events")) as connection:
+                assert connection.execute(ROWS).fetchone() == (1500, 1500)
+            tracking.configure(database_url="postgresql://x@127.0.0.1:9/x", spill_folder=tmp_path / "unused")

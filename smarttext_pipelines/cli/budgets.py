@@ -47,17 +47,22 @@ def show(*, business: BusinessOption = None) -> None:
     if not used:
         _console.print("no OpenAI usage today")
         return
+    has_usd_limits = any(b.allowed_usd is not None for b in used)
     table = Table(title="OpenAI budgets today")
-    table.add_column("business")
-    for name in ("used", "reserved", "allowed", "%", "USD", "USD allowed", "refused", "limit at"):
+    table.add_column("business", min_width=13)
+    for name in ("used", "held", "allowed", "%", "USD", *(["of USD"] if has_usd_limits else []), "refused", "limit at"):
         table.add_column(name, justify="right", no_wrap=True)
     for b in used:
-        at = f"{b.reached_at:%H:%M} UTC" if b.reached_at else "–"
-        share = "–" if b.percent is None else f"{b.percent:.0f}"
-        allowed = ["–" if amount is None else f"{amount:,}" for amount in (b.allowed_tokens, b.allowed_usd)]
-        amounts = (f"{b.used_tokens:,}", f"{b.reserved_tokens:,}", allowed[0], share, f"{b.used_usd:.4f}", allowed[1])
-        table.add_row(b.business, *amounts, f"{b.refused:,}", at)
+        table.add_row(b.business, *_cells(b, has_usd_limits=has_usd_limits))
     Console(highlight=False).print(table)
+
+
+def _cells(b: budgets.BudgetUse, *, has_usd_limits: bool) -> list[str]:
+    allowed = ["–" if amount is None else f"{amount:,}" for amount in (b.allowed_tokens, b.allowed_usd)]
+    usd = [f"{b.used_usd:.4f}", *([allowed[1]] if has_usd_limits else [])]
+    share = "–" if b.percent is None else f"{b.percent:.0f}"
+    at = f"{b.reached_at:%H:%M} UTC" if b.reached_at else "–"
+    return [f"{b.used_tokens:,}", f"{b.reserved_tokens:,}", allowed[0], share, *usd, f"{b.refused:,}", at]
 
 
 @app.command("set")

@@ -428,3 +428,11 @@ def test_a_killed_postgresql_loses_and_repeats_nothing(tmp_path: Path) -> None:
             with psycopg.connect(again.url("events")) as connection:
                 assert connection.execute(ROWS).fetchone() == (1500, 1500)
             tracking.configure(database_url="postgresql://x@127.0.0.1:9/x", spill_folder=tmp_path / "unused")
+
+
+def test_the_example_of_the_readme_prints_what_the_readme_shows(database: Database, tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    command = [sys.executable, str(root / "examples" / "track_and_reserve.py")]
+    environment = {**os.environ, "SMARTTEXT_DATABASE_URL": database.url, "SMARTTEXT_DATA_DIR": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout in (root / "README.md").read_text()

@@ -1,17 +1,24 @@
 """The one writer of a process: made when the first event is told, anew after a fork, emptied at exit."""
 
 import atexit
+import logging
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from smarttext_pipelines.core.errors import SettingsError
+from smarttext_pipelines.core.scrub import scrub
+from smarttext_pipelines.storage.connect import parse_url
 from smarttext_pipelines.tracking.writer import Writer, WriterOptions
 
 EXIT_TIMEOUT_S = 5.0
+SPILL_BYTES, BUFFER_BYTES = 256 * 2**20, 16 * 2**20
+FALLBACK_FOLDER = Path(".smarttext/spill")
+_log = logging.getLogger("smarttext_pipelines.tracking")
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,8 @@ def configure(
     local_allowance: int = 10_000,
     decide_within_s: float = 0.15,
     spill_folder: str | Path | None = None,
-    spill_bytes: int = 256 * 2**20,
-    buffer_bytes: int = 16 * 2**20,
+    spill_bytes: int = SPILL_BYTES,
+    buffer_bytes: int = BUFFER_BYTES,
 ) -> None:
     """Say how this process tracks; without it, the settings in the environment hold.
 
@@ -80,6 +87,7 @@ def configure(
 
     Raises:
         ValueError: The policy is none of the three.
+        SettingsError: The URL, or a setting, cannot be read.
     """
     if policy not in ("closed", "open", "open_local"):
         msg = f"policy is '{policy}'; choose closed, open or open_local"
@@ -89,6 +97,8 @@ def configure(
 
     settings = load_settings()
     url = database_url or (settings.database_url.get_secret_value() if settings.database_url else None)
+    if url is not None:
+        parse_url(url)
     folder = Path(spill_folder) if spill_folder else settings.data_dir / "spill"
     old = _process.writer
     with _lock:
@@ -107,8 +117,7 @@ def current() -> Writer:
     writer = _process.writer
     if writer is not None:
         return writer
-    if _process.options is None:
-        configure()
+    options()
     with _lock:
         if _process.writer is None:
             # Not at the import: what was registered last runs first, and Sentry must still be there.
@@ -119,11 +128,14 @@ def current() -> Writer:
 
 
 def options() -> WriterOptions:
-    """Return how this process tracks."""
+    """Return how this process tracks; where the settings cannot be read, events wait in a file."""
     if _process.options is None:
-        configure()
-    assert _process.options is not None  # noqa: S101 - configure has just set it
-    return _process.options
+        try:
+            configure()
+        except SettingsError as error:
+            _log.error("events wait in %s: %s", FALLBACK_FOLDER, scrub(str(error)))
+            _process.options = WriterOptions(None, FALLBACK_FOLDER, SPILL_BYTES, BUFFER_BYTES, synchronous=False)
+    return cast("WriterOptions", _process.options)
 
 
 def decide_within_s() -> float:
@@ -173,6 +185,9 @@ def _after_fork() -> None:
     # The parent writes what it was told; its thread and its locks do not exist here.
     global _lock
     _lock = threading.Lock()
+    if _process.writer is not None:
+        # Else the locks of its files would outlive the parent.
+        _process.writer.abandon()
     _process.writer = None
 
 

@@ -10,7 +10,6 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 from uuid import uuid4
 
 from smarttext_pipelines.tracking.inserts import Row
@@ -19,23 +18,31 @@ from smarttext_pipelines.tracking.inserts import Row
 class SpillFile:
     """An open, locked file of rows; ``is_own`` tells whether this process wrote it."""
 
-    def __init__(self, path: Path, file: IO[bytes], *, is_own: bool) -> None:
+    def __init__(self, path: Path, handle: int, *, is_own: bool) -> None:
         self.path, self.is_own, self.rows = path, is_own, 0
-        self._file, self._done_to = file, 0
+        self._handle, self._done_to = handle, 0
+        self._reader = os.fdopen(os.dup(handle), "rb")
 
     def append(self, rows: Sequence[Row]) -> int:
-        """Write rows and return how many bytes that were."""
+        """Write all rows or none, and return how many bytes that were."""
         data = b"".join(f"{table}\t{row}\n".encode() for table, row in rows)
-        self._file.write(data)
-        self._file.flush()
+        size = os.fstat(self._handle).st_size
+        try:
+            written = 0
+            while written < len(data):
+                written += os.write(self._handle, data[written:])
+        except OSError:
+            # Half a line would spoil the next one.
+            os.ftruncate(self._handle, size)
+            raise
         self.rows += len(rows)
         return len(data)
 
     def read(self, most: int) -> list[Row]:
         """Return the next rows that are not done; a last line that was cut off by a crash is left out."""
-        self._file.seek(self._done_to)
+        self._reader.seek(self._done_to)
         rows: list[Row] = []
-        while len(rows) < most and (line := self._file.readline()):
+        while len(rows) < most and (line := self._reader.readline()):
             table, separator, row = line.decode(errors="replace").rstrip("\n").partition("\t")
             if separator and line.endswith(b"}\n"):
                 rows.append((table, row))
@@ -43,12 +50,13 @@ class SpillFile:
 
     def done(self, rows: Sequence[Row]) -> None:
         """Note that the rows that were read last are written."""
-        self._done_to = self._file.tell()
+        self._done_to = self._reader.tell()
         self.rows -= len(rows)
 
     def close(self) -> None:
         """Give the lock back."""
-        self._file.close()
+        self._reader.close()
+        os.close(self._handle)
 
     def remove(self) -> None:
         """Delete the file; its lock goes with it."""
@@ -112,16 +120,20 @@ class Spill:
     def release(self) -> None:
         """Let other processes, or the next writer of this one, take over the files."""
         with self._lock:
-            for file in (*self._full, *([self._active] if self._active else [])):
-                file.close()
-            self._full.clear()
-            self._active = None
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close the files, without the lock, which another thread may have held when this process was forked."""
+        for file in (*self._full, *([self._active] if self._active else [])):
+            file.close()
+        self._full.clear()
+        self._active = None
 
     def _open(self, path: Path) -> SpillFile:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND, 0o600)
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return SpillFile(path, os.fdopen(handle, "r+b"), is_own=True)
+        return SpillFile(path, handle, is_own=True)
 
 
 def _lock_existing(path: Path) -> SpillFile | None:
@@ -137,4 +149,4 @@ def _lock_existing(path: Path) -> SpillFile | None:
     if not still_there:
         os.close(handle)
         return None
-    return SpillFile(path, os.fdopen(handle, "r+b"), is_own=False)
+    return SpillFile(path, handle, is_own=False)

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from smarttext_pipelines.core.errors import SmartTextError
 from smarttext_pipelines.tracking.inserts import Row, connect, insert
 from smarttext_pipelines.tracking.problems import Problems
 from smarttext_pipelines.tracking.reports import WriterReport
@@ -83,22 +84,32 @@ class Writer:
         if self.synchronous:
             self._write_now(item)
             return
-        overflow: list[Row] = []
         with self._lock:
             self._counts["accepted"] += 1
-            self._buffer.append(item)
-            self._bytes += len(item[1])
-            if self._bytes > self._options.buffer_bytes:
-                overflow = list(self._buffer)
-                self._buffer.clear()
-                self._bytes = 0
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="smarttext-tracking", daemon=True)
-                self._thread.start()
+            overflow = [item] if self._stop.is_set() else self._put(item)
         if overflow:
             self._keep(overflow)
         elif len(self._buffer) >= BATCH_ROWS:
             self._wake.set()
+
+    def _put(self, item: Row) -> list[Row]:
+        """Append to the buffer; return what is to go to the file instead, because there is too much of it."""
+        self._buffer.append(item)
+        self._bytes += len(item[1])
+        is_full = self._bytes > self._options.buffer_bytes
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="smarttext-tracking", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:
+                # The interpreter is ending and starts no thread any more.
+                self._thread, is_full = None, True
+        if not is_full:
+            return []
+        overflow = list(self._buffer)
+        self._buffer.clear()
+        self._bytes = 0
+        return overflow
 
     def reject(self, table: str, reason: str) -> None:
         """Count an event that cannot be written as it is."""
@@ -150,6 +161,10 @@ class Writer:
         self._spill.release()
         self._disconnect()
         self._problems.send_all()
+
+    def abandon(self) -> None:
+        """Close what a fork copied into this process; the parent goes on with it."""
+        self._spill.abandon()
 
     def _run(self) -> None:
         self._spill.adopt()
@@ -209,7 +224,7 @@ class Writer:
                 if self._connection is None:
                     self._connection = self._connect()
                 action(self._connection)
-            except (psycopg.Error, OSError) as error:
+            except (psycopg.Error, OSError, SmartTextError) as error:
                 self._failed(error)
                 return False
             self._delay = FIRST_RETRY_S

@@ -25,7 +25,7 @@ from smarttext_pipelines.storage.connect import open_engine, parse_url
 from smarttext_pipelines.storage.embedded import embedded_server, ensure_database
 from smarttext_pipelines.storage.migrate import migrate
 from smarttext_pipelines_tests.conftest import Database
-from smarttext_pipelines_tests.guardrail import add_businesses
+from smarttext_pipelines_tests.guardrail import COUNTER, LEDGER, add_businesses
 from smarttext_pipelines_tests.legacy import create_roles
 from smarttext_pipelines_tests.proxy import Proxy, proxied
 
@@ -436,3 +436,54 @@ def test_the_example_of_the_readme_prints_what_the_readme_shows(database: Databa
     environment = {**os.environ, "SMARTTEXT_DATABASE_URL": database.url, "SMARTTEXT_DATA_DIR": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout in (root / "README.md").read_text()
+
+
+def test_a_disk_that_is_full_keeps_whole_lines_and_counts_the_rest(database: Database, tmp_path: Path) -> None:
+    code = """
+import resource, sys
+from smarttext_pipelines import tracking
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+tracking.configure(database_url="postgresql://x@127.0.0.1:9/x", spill_folder=sys.argv[1], buffer_bytes=3_000)
+for n in range(300): tracking.track_sms_event(from_="+15550100", to="+15550101", status="queued", request_id=f"r{n}")
+tracking.flush(0.5)
+counts = tracking.counters()
+assert counts.dropped and counts.spilled and counts.dropped + counts.spilled == 300, counts
+print(counts.spilled)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60, capture_output=True, text=True
+    )
+    tracking.configure(database_url=database.url, spill_folder=tmp_path)
+    tell(1000, 1)
+    _until(lambda: not spilled(tmp_path))
+    assert database.rows(ROWS) == [{"rows": int(done.stdout) + 1, "events": int(done.stdout) + 1}]
+
+
+def test_a_setting_that_cannot_be_read_reaches_no_caller(tmp_path: Path) -> None:
+    code = """
+from smarttext_pipelines import tracking
+assert tracking.track_sms_event(from_="+15550100", to="+15550101", status="queued")
+assert tracking.reserve_openai_usage(None, 1, "one").decision.reason == "store_unavailable"
+"""
+    environment = {**os.environ, "SMARTTEXT_DATABASE_URL": "mysql://nowhere/x"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        timeout=60,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert "the database URL cannot be read" in done.stderr
+    assert len(spilled(tmp_path / ".smarttext" / "spill")) == 1
+
+
+def test_a_statement_of_a_thousand_rows_is_counted_like_any_other(database: Database) -> None:
+    businesses = add_businesses(database, 50)
+    database.run(
+        "INSERT INTO public.api_usage (service, endpoint, business_id, tokens_used) "
+        "SELECT 'openai', 'chat', (%s::uuid[])[1 + n %% 51], nullif(n %% 7, 3) - 1 FROM generate_series(1, 1000) AS n",
+        businesses,
+    )
+    assert database.rows(COUNTER) == database.rows(LEDGER) != []

@@ -1,0 +1,224 @@
+"""Rows into a Parquet file and back: streamed, so that memory does not grow with the day."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import URL
+
+from smarttext_pipelines.core.errors import DamagedFileError, DatabaseError
+from smarttext_pipelines.metrics.sources import SOURCE_TIMES
+from smarttext_pipelines.retention.columns import SESSION, Shape, shape_of
+from smarttext_pipelines.storage.archive_target import ArchiveTarget, hash_file
+from smarttext_pipelines.storage.connect import describe
+
+BATCH_BYTES = 4 << 20
+_BATCHES_AHEAD = 2
+_END = None
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file as it was sent to the disk.
+
+    Attributes:
+        rows: Rows that were read.
+        bytes: Size of the file.
+        uncompressed_bytes: Size of the rows in memory.
+        sha256: Hash of the bytes that were sent.
+    """
+
+    rows: int
+    bytes: int
+    uncompressed_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ReadBack:
+    """What a file holds, computed from its columns.
+
+    Attributes:
+        rows: Rows.
+        content_sha256: SHA-256 of the rows' hashes in the order of their ids.
+        min_at: Earliest time.
+        max_at: Latest time.
+    """
+
+    rows: int
+    content_sha256: str
+    min_at: datetime | None
+    max_at: datetime | None
+
+
+def write_day(
+    target: ArchiveTarget, path: Path, url: URL, shape: Shape, day: date, limit: int, told: Callable[[str], None]
+) -> Written:
+    """Stream rows of a day, as one statement sees them, into a file.
+
+    Args:
+        target: Whose file it is.
+        path: Where to write.
+        url: Database to read.
+        shape: Columns to read.
+        day: Day of the archive.
+        limit: Most rows.
+        told: Is told ``batch`` after each part.
+
+    Raises:
+        ArchiveError: The file cannot be written.
+        DatabaseError: The rows cannot be read.
+    """
+    with _reading(url, shape.select(day, limit)) as batches:
+        return write_batches(target, path, shape, batches, told)
+
+
+def write_batches(
+    target: ArchiveTarget, path: Path, shape: Shape, batches: Iterator[pa.RecordBatch], told: Callable[[str], None]
+) -> Written:
+    """Write batches into a file of a shape; their columns are cast to its types."""
+    rows = size = 0
+    # Random texts make dictionaries that are thrown away again.
+    repeated = [c.name for c in shape.columns if not (c.name == "id" or c.name.endswith(("_sid", "request_id")))]
+    with target.created(path) as file:
+        with pq.ParquetWriter(file, shape.arrow, compression="zstd", use_dictionary=repeated) as writer:
+            for batch in batches:
+                part = pa.Table.from_batches([batch]).cast(shape.arrow)
+                writer.write_table(part)
+                rows, size = rows + part.num_rows, size + part.nbytes
+                told("batch")
+        return Written(rows, file.bytes, size, file.sha256)
+
+
+@contextmanager
+def _reading(url: URL, statement: str) -> Iterator[Iterator[pa.RecordBatch]]:
+    """Read ahead in a thread: the server, the driver and the compression work at the same time."""
+    import adbc_driver_manager
+    import adbc_driver_postgresql.dbapi as adbc
+
+    ahead: queue.Queue[Any] = queue.Queue(_BATCHES_AHEAD)
+    is_over = threading.Event()
+
+    def put(item: Any) -> None:
+        while not is_over.is_set():
+            try:
+                return ahead.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def read() -> None:
+        try:
+            uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
+            with adbc.connect(uri) as connection, connection.cursor() as cursor:
+                for setting in ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", *SESSION):
+                    cursor.execute(setting)
+                cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
+                cursor.execute(statement)
+                for batch in cursor.fetch_record_batch():
+                    put(batch)
+            put(_END)
+        except Exception as error:  # noqa: BLE001
+            put(error)
+
+    def items() -> Iterator[pa.RecordBatch]:
+        while (item := ahead.get()) is not _END:
+            if isinstance(item, adbc_driver_manager.Error):
+                # The driver's own text quotes the statement; the first line says what happened.
+                reason = str(item).splitlines()[0]
+                msg = f"PostgreSQL at {describe(url)} stopped while rows were read: {reason}"
+                raise DatabaseError(msg) from None
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+    reader = threading.Thread(target=read, name="archive-reader")
+    reader.start()
+    try:
+        yield items()
+    finally:
+        is_over.set()
+        while not ahead.empty():
+            ahead.get_nowait()
+        reader.join()
+
+
+class ArchivedRows:
+    """A file that is opened for reading: its shape, and its rows with their hashes."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a local file; raise DamagedFileError when it is no file of ours."""
+        self._path = path
+        try:
+            self.shape = shape_of(pq.read_schema(path))
+        except (OSError, pa.ArrowException, KeyError, ValueError):
+            msg = f"{path.name} is damaged: it is no archive file"
+            raise DamagedFileError(msg) from None
+
+    def read_back(self) -> ReadBack:
+        """Return what the file holds; raise DamagedFileError when it cannot be read or an id stands twice."""
+        at = SOURCE_TIMES[self.shape.table]
+        rows, ids, content, low, high = self._query(
+            "SELECT count(*), count(DISTINCT id), sha256(coalesce(string_agg(row_hash, '' ORDER BY id), '')),"
+            f' epoch_us(min("{at}")), epoch_us(max("{at}")) FROM hashed'
+        ).fetchall()[0]
+        if ids != rows:
+            msg = f"{self._path.name} is damaged: {rows - ids} ids stand twice"
+            raise DamagedFileError(msg)
+        return ReadBack(rows, content, _instant(low), _instant(high))
+
+    def hashes(self) -> Iterator[list[tuple[str, str]]]:
+        """Yield ids and hashes of the rows, some thousands at a time."""
+        found = self._query("SELECT id, row_hash FROM hashed")
+        while part := found.fetchmany(20_000):
+            yield part
+
+    def batches(self, condition: str = "true", parameters: dict[str, Any] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows that fulfil a condition over the file's columns, as the file stores them."""
+        names = ", ".join(f'"{c.name}"' for c in self.shape.columns)
+        found = self._query(f"SELECT {names} FROM hashed WHERE {condition}", parameters)  # noqa: S608 - ours
+        yield from found.to_arrow_reader(20_000)
+
+    def count(self, condition: str, parameters: dict[str, Any] | None = None) -> int:
+        """Return how many rows fulfil a condition."""
+        return int(self._query(f"SELECT count(*) FROM hashed WHERE {condition}", parameters).fetchall()[0][0])  # noqa: S608
+
+    def _query(self, query: str, parameters: dict[str, Any] | None = None) -> Any:
+        connection = duckdb.connect()
+        connection.execute("SET TimeZone = 'UTC'")
+        try:
+            connection.read_parquet(str(self._path)).create_view("file")
+            hashed = f"SELECT *, {self.shape.hash_in_duckdb()} AS row_hash FROM file"  # noqa: S608 - names are quoted
+            connection.execute(f"CREATE VIEW hashed AS {hashed}")
+            return connection.execute(query, parameters)
+        except duckdb.Error as error:
+            msg = f"{self._path.name} is damaged: {str(error).splitlines()[0]}"
+            raise DamagedFileError(msg) from None
+
+
+def _instant(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+
+
+def verify_file(path: Path, written: Written) -> ReadBack:
+    """Read a file back and compare it with what was sent to the disk.
+
+    Raises:
+        DamagedFileError: A byte, the number of rows or an id is not as it should be.
+    """
+    if hash_file(path) != written.sha256:
+        msg = f"{path.name} is damaged: the disk does not give back what was written; nothing was deleted"
+        raise DamagedFileError(msg)
+    found = ArchivedRows(path).read_back()
+    if found.rows != written.rows:
+        msg = f"{path.name} is damaged: {written.rows} rows were written and {found.rows} read back"
+        raise DamagedFileError(msg)
+    return found

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import URL
 
 from smarttext_pipelines.core.errors import DamagedFileError, DatabaseError
+from smarttext_pipelines.engines.base import quoted
 from smarttext_pipelines.metrics.sources import SOURCE_TIMES
 from smarttext_pipelines.retention.columns import SESSION, Shape, shape_of
 from smarttext_pipelines.storage.archive_target import ArchiveTarget, hash_file
@@ -181,17 +182,20 @@ class ArchivedRows:
         while part := found.fetchmany(20_000):
             yield part
 
-    def batches(self, condition: str = "true", parameters: dict[str, Any] | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield the rows that fulfil a condition over the file's columns, as the file stores them."""
-        names = ", ".join(f'"{c.name}"' for c in self.shape.columns)
-        found = self._query(f"SELECT {names} FROM hashed WHERE {condition}", parameters)  # noqa: S608 - ours
-        yield from found.to_arrow_reader(20_000)
+    def texts(self) -> Iterator[tuple[str | None, ...]]:
+        """Yield the rows with every column as PostgreSQL reads it, and the hash at the end."""
+        names = ", ".join(f"CAST({quoted(c.name)} AS VARCHAR)" for c in self.shape.columns)
+        found = self._query(f"SELECT {names}, row_hash FROM hashed")  # noqa: S608 - names are quoted
+        while part := found.fetchmany(20_000):
+            yield from part
 
-    def count(self, condition: str, parameters: dict[str, Any] | None = None) -> int:
-        """Return how many rows fulfil a condition."""
-        return int(self._query(f"SELECT count(*) FROM hashed WHERE {condition}", parameters).fetchall()[0][0])  # noqa: S608
+    def batches(self, condition: str, value: str) -> Iterator[pa.RecordBatch]:
+        """Yield the rows that fulfil a condition on one value, as the file stores them."""
+        names = ", ".join(quoted(c.name) for c in self.shape.columns)
+        query = f"SELECT {names} FROM hashed WHERE {condition}"  # noqa: S608 - names are quoted
+        yield from self._query(query, [value]).to_arrow_reader(20_000)
 
-    def _query(self, query: str, parameters: dict[str, Any] | None = None) -> Any:
+    def _query(self, query: str, parameters: list[Any] | None = None) -> Any:
         connection = duckdb.connect()
         connection.execute("SET TimeZone = 'UTC'")
         try:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected, open_engine
 from smarttext_pipelines.storage.installation import require_installation
 
@@ -57,6 +58,10 @@ class Warehouse:
         with connected(self.engine()) as connection, connection.begin():
             yield connection
 
+    def archive(self) -> ArchiveTarget:
+        """Return where events lie that have left the database."""
+        return ArchiveTarget(self.settings.archive_location)
+
     def roll_up(self, metric: str, days: DayRange, *, allow_empty: bool = False) -> "RolledUp":
         """Roll one metric up; see ``rollup.roll_up``."""
         # Ibis is imported by the process that computes, not by every one that looks at the graph.
@@ -72,6 +77,7 @@ class Warehouse:
             settle_days=s.settle_days,
             shared_senders=[number.get_secret_value() for number in s.shared_senders],
             allow_empty=allow_empty,
+            archive=self.archive(),
         )
 
     def report(self, result: "RolledUp") -> "Report":
@@ -86,4 +92,4 @@ class Warehouse:
         from smarttext_pipelines.rollup.drift import changed_days
 
         with self.transaction() as connection:
-            return changed_days(connection, days, self.settings.zone)
+            return changed_days(connection, days, self.settings.zone, self.archive())

@@ -225,13 +225,20 @@ def archive_rows(
     if waiting and not deletes:
         return
     while done < most_rows:
-        segment = waiting or archive_segment(connection, target, table, day, limit=segment_rows, told=told)
-        waiting = None
-        if segment is None:
-            return
+        is_last = False
+        if waiting is None:
+            segment = archive_segment(connection, target, table, day, limit=segment_rows, told=told)
+            if segment is None:
+                return
+            # What was changed or came in meanwhile is for the next run.
+            is_last = (segment.rows or 0) < segment_rows
+        else:
+            segment, waiting = waiting, None
         if not deletes:
             yield compare_segment(connection, target, segment)
             return
         segment = delete_segment(connection, target, segment, told)
         done += segment.rows or 0
         yield segment
+        if is_last:
+            return

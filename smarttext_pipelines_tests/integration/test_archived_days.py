@@ -1,5 +1,6 @@
 """Numbers of archived days: computed from live rows and files, they are what they were."""
 
+import os
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import EVERYTHING, cells, insert_events, replace_events, roll_up_all
 
 SETTLE = 4
+IS_SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 AS_OF = datetime(2026, 11, 20, 7, tzinfo=UTC)
 TABLES = ("sms_events", "call_events", "api_usage", "owner_alerts")
 
@@ -49,14 +51,14 @@ def test_thirty_days_give_the_same_stats_before_and_after_archiving_and_after_re
     database: Database, archive: ArchiveTarget
 ) -> None:
     end = datetime(2026, 6, 30, 23, tzinfo=UTC)
-    load_sample(database.url, SampleSpec(36, 5, 150, 7, end.date(), end))
-    days = DayRange(end.date() - timedelta(days=35), end.date())
+    load_sample(database.url, SampleSpec(34, 4, 60, 7, end.date(), end))
+    days = DayRange(end.date() - timedelta(days=33), end.date())
     options = {"as_of": AS_OF, "archive": archive}
     roll_up_all(database.engine, days, **options)
     before, rows = all_cells(database), live_counts(database)
     # What lies at the border of archived and live days is computed from both.
     today = datetime.now(UTC).date()
-    done = retain(database, archive, "UTC", days=(today - end.date()).days + 5)
+    done = retain(database, archive, "UTC", days=(today - end.date()).days + 3)
     assert not [d.waits for d in done if d.waits]
     assert sum(live_counts(database)) < sum(rows) / 3
     engines = {r.engine for r in roll_up_all(database.engine, days, **options).values()}
@@ -73,7 +75,7 @@ def test_thirty_days_give_the_same_stats_before_and_after_archiving_and_after_re
     assert all_cells(database) == before
 
 
-@pytest.mark.parametrize("zone_name", ["UTC", "America/New_York", "Australia/Lord_Howe"])
+@pytest.mark.parametrize("zone_name", ["America/New_York", "Australia/Lord_Howe"])
 def test_archived_days_with_late_rows_give_what_live_days_would(
     database: Database, archive: ArchiveTarget, zone_name: str
 ) -> None:
@@ -81,7 +83,7 @@ def test_archived_days_with_late_rows_give_what_live_days_would(
     days = DayRange(centre, centre).widen(strategies.DAYS_AROUND + SETTLE + 2)
     options = {"zone": zone_name, "shared_senders": sorted(strategies.SHARED_SENDERS), "as_of": AS_OF}
 
-    @settings(max_examples=4)
+    @settings(max_examples=20 if IS_SOAK else 1)
     @given(events=strategies.event_sets(zone, centre))
     def agrees(events: Any) -> None:
         early = {name: rows if name == "businesses" else rows[::2] for name, rows in _lists(events).items()}

@@ -69,8 +69,10 @@ class Settings(BaseSettings):
 
     @property
     def archive_location(self) -> str:
-        """Where the archive is."""
-        return self.archive_url or str(self.data_dir.resolve() / "archive")
+        """Where the archive is: a URL, or an absolute path."""
+        if self.archive_url and "://" in self.archive_url:
+            return self.archive_url
+        return str(Path(self.archive_url or self.data_dir / "archive").expanduser().resolve())
 
     @property
     def zone(self) -> ZoneInfo:

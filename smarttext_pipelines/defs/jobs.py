@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from smarttext_pipelines.defs.history import ASKED, delete_old_runs
+from smarttext_pipelines.defs.retention import archive_scrub, retention_job
 
 STAGES = dg.AssetSelection.groups("facts", "stats")
 
@@ -45,4 +46,11 @@ def build_jobs() -> list[Any]:
             tags={PRIORITY_TAG: "5", KIND_TAG: "intraday"},
         ),
         dagster_history_job,
+        retention_job,
+        dg.define_asset_job(
+            "archive_scrub_job",
+            dg.AssetSelection.assets(archive_scrub),
+            description="Checks every file of the archive.",
+            tags={PRIORITY_TAG: "1", KIND_TAG: "retention"},
+        ),
     ]

@@ -49,7 +49,8 @@ class ArchiveTarget:
             return Path(tempfile.gettempdir()) / f"smarttext-{name}.tmp"
         with self._told("make", folder):
             place = Path(self._root) / folder
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for parent in (*reversed(place.parents), place):
+                parent.mkdir(mode=0o700, exist_ok=True)
             return place / f"{name}.tmp"
 
     @contextmanager

@@ -103,7 +103,7 @@ def test_the_weekly_check_fails_when_a_file_changed_by_a_bit(
     result = _run(loaded, instance, "archive_scrub_job", **settings)
     assert not result.success
     assert "1 of 6 files are not as they were verified, 1 of them the only holders" in _said(result)
-    assert loaded.rows("SELECT count(*) FROM monitoring.archive_segments WHERE failure LIKE '%damaged%'") == [{"count": 1}]
+    assert loaded.rows("SELECT count(*) FROM monitoring.archive_segments WHERE failure LIKE '%%damaged%%'") == [{"count": 1}]
 
 
 def test_the_nightly_schedule_asks_for_one_run(loaded: Database, instance: dg.DagsterInstance) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import adbc_driver_postgresql.dbapi  # noqa: F401 - else every child imports it
-from sqlalchemy import Connection, func
+from sqlalchemy import Connection
 
 from smarttext_pipelines.retention import protocol
 from smarttext_pipelines.retention.columns import read_shape
@@ -72,9 +72,9 @@ def _delete_before_verify(
         told("written")
         found = verify_file(path, written)
         told("read back")
-        segment = protocol.publish_segment(connection, target, segment, path, shape, written, found, told)
+        segment = protocol.publish_file(connection, target, segment, path, written, told)
         with connection.begin():
-            change_segment(connection, segment, state=DELETED, deleted_at=func.now())
+            change_segment(connection, segment, state=DELETED, **protocol.file_values(shape, written, found))
     return []
 
 

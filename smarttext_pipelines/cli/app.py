@@ -19,6 +19,7 @@ app.command("rollup")(rollup.rollup)
 app.command("stats")(stats.stats)
 app.command("simulate")(simulate.simulate)
 app.add_typer(retention.app, name="retention")
+app.command("erase")(retention.erase)
 app.command("cleanup", hidden=True)(retention.cleanup)
 app.command("update-daily-stats", hidden=True)(rollup.update_daily_stats)
 

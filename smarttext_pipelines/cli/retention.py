@@ -1,5 +1,6 @@
 """``smarttext retention``: archive and delete, look, restore, verify; and ``smarttext erase``."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -152,3 +153,30 @@ def _print_days(results: "list[DayDone]", title: str) -> None:
         numbers = (r.rows_live, r.rows_archived, r.rows_deleted, r.bytes, r.rows_left)
         shown.add_row(r.table, str(r.day), *(f"{n:,}" for n in numbers), r.failure or r.waits or "")
     _console.print(shown if results else "no day is old enough")
+
+
+def erase(
+    *,
+    phone: Annotated[str, typer.Option("--phone", help="The person's number, such as +15551234567.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete every row that mentions a person's number, from the tables and from the archive."""
+    with _opened() as (settings, engine, archive):
+        from smarttext_pipelines.retention.erase import erase as erase_person
+
+        if not yes and sys.stdin.isatty():
+            typer.confirm("Delete every row that mentions this number? Nothing brings them back", abort=True)
+        with _progress() as progress:
+            bar = progress.add_task("searching the archive")
+            erased = erase_person(
+                engine,
+                archive,
+                phone,
+                zone=settings.zone,
+                shared_senders=[number.get_secret_value() for number in settings.shared_senders],
+                begun=lambda number: progress.update(bar, total=number),
+                done=lambda: progress.advance(bar),
+            )
+        live, archived = erased.live_rows.total(), erased.archived_rows.total()
+        _console.print(f"{live:,} rows deleted, {archived:,} cut out of {erased.segments_rewritten:,} archive files")
+        _console.print("their days are rolled up again by rollup_request_sensor; backups of the database are not touched")

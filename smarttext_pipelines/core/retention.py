@@ -61,7 +61,7 @@ def reason_to_wait(
     """
     if hold_until and hold_until > now:
         return f"restored, stays until {hold_until:%Y-%m-%d}"
-    for day, known in sorted((own | following).items()):
+    for day, known in sorted({**own, **following}.items()):
         if known.rolled_up_at is None:
             return f"{day} was never rolled up: smarttext rollup --date {day}"
     for day, known in sorted(own.items()):

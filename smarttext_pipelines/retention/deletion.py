@@ -67,6 +67,6 @@ def _load(connection: Connection, path: Path) -> Shape:
 
 
 def _matching(verb: str, shape: Shape) -> sql.Composable:
-    return sql.SQL(verb + " WHERE t.id = a.id AND {row_hash} = a.row_hash").format(  # type: ignore[arg-type]
+    return sql.SQL(verb + " WHERE t.id = a.id AND {row_hash} = a.row_hash").format(
         table=sql.Identifier(shape.table), row_hash=shape.hash_in_postgres()
     )

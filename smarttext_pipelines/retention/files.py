@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
@@ -89,9 +89,10 @@ def write_batches(
     """Write batches into a file of a shape; their columns are cast to its types."""
     rows = size = 0
     # Random texts make dictionaries that are thrown away again.
-    repeated = [c.name for c in shape.columns if not (c.name == "id" or c.name.endswith(("_sid", "request_id")))]
+    repeated: Any = [c.name for c in shape.columns if not (c.name == "id" or c.name.endswith(("_sid", "request_id")))]
     with target.created(path) as file:
-        with pq.ParquetWriter(file, shape.arrow, compression="zstd", use_dictionary=repeated) as writer:
+        sink: Any = pa.PythonFile(cast("Any", file), mode="w")
+        with pq.ParquetWriter(sink, shape.arrow, compression="zstd", use_dictionary=repeated) as writer:
             for batch in batches:
                 part = pa.Table.from_batches([batch]).cast(shape.arrow)
                 writer.write_table(part)
@@ -189,20 +190,38 @@ class ArchivedRows:
         while part := found.fetchmany(20_000):
             yield from part
 
-    def batches(self, condition: str, value: str) -> Iterator[pa.RecordBatch]:
-        """Yield the rows that fulfil a condition on one value, as the file stores them."""
+    def about(self, digits: str) -> list[tuple[str, datetime | None, date | None]]:
+        """Return id, time and, for api_usage, date of the rows in whose texts a number stands."""
+        at = SOURCE_TIMES[self.shape.table]
+        day = "reset_date" if self.shape.table == "api_usage" else "NULL"
+        query = f"SELECT id, epoch_us({quoted(at)}), {day} FROM hashed WHERE {self._mentions}"  # noqa: S608 - ours
+        return [(id_, _instant(us), day) for id_, us, day in self._query(query, [number_pattern(digits)]).fetchall()]
+
+    def without(self, digits: str) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in whose texts a number does not stand, as the file stores them."""
         names = ", ".join(quoted(c.name) for c in self.shape.columns)
-        query = f"SELECT {names} FROM hashed WHERE {condition}"  # noqa: S608 - names are quoted
-        yield from self._query(query, [value]).to_arrow_reader(20_000)
+        query = f"SELECT {names} FROM hashed WHERE NOT {self._mentions}"  # noqa: S608 - names are quoted
+        with self._opened() as connection:
+            yield from connection.sql(query, params=[number_pattern(digits)]).to_arrow_reader(20_000)
+
+    @property
+    def _mentions(self) -> str:
+        texts = ", ".join(quoted(c.name) for c in self.shape.columns if not c.is_plain)
+        return f"regexp_matches(concat_ws(' ', {texts}), ?)"
 
     def _query(self, query: str, parameters: list[Any] | None = None) -> Any:
+        with self._opened() as connection:
+            return connection.execute(query, parameters)
+
+    @contextmanager
+    def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
         connection = duckdb.connect()
         connection.execute("SET TimeZone = 'UTC'")
         try:
             connection.read_parquet(str(self._path)).create_view("file")
             hashed = f"SELECT *, {self.shape.hash_in_duckdb()} AS row_hash FROM file"  # noqa: S608 - names are quoted
             connection.execute(f"CREATE VIEW hashed AS {hashed}")
-            return connection.execute(query, parameters)
+            yield connection
         except duckdb.Error as error:
             msg = f"{self._path.name} is damaged: {str(error).splitlines()[0]}"
             raise DamagedFileError(msg) from None
@@ -210,6 +229,11 @@ class ArchivedRows:
 
 def _instant(microseconds: int | None) -> datetime | None:
     return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+
+
+def number_pattern(digits: str) -> str:
+    """Return the pattern of a telephone number that is no part of a longer one; PostgreSQL and DuckDB read it alike."""
+    return f"(^|[^0-9]){digits}([^0-9]|$)"
 
 
 def verify_file(path: Path, written: Written) -> ReadBack:

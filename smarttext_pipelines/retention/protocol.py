@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, func
@@ -82,47 +83,43 @@ def archive_segment(
             return None
         found = verify_file(path, written)
         told("read back")
-        return publish_segment(connection, target, segment, path, shape, written, found, told)
+        segment = publish_file(connection, target, segment, path, written, told)
+        with connection.begin():
+            segment = change_segment(connection, segment, state=VERIFIED, **file_values(shape, written, found))
+        told("verified")
+        return segment
     except SmartTextError as error:
         note_failure(connection, segment, error)
         raise
 
 
-def publish_segment(
-    connection: Connection,
-    target: ArchiveTarget,
-    segment: Segment,
-    path: Path,
-    shape: Shape,
-    written: Written,
-    found: ReadBack,
-    told: Told,
+def publish_file(
+    connection: Connection, target: ArchiveTarget, segment: Segment, path: Path, written: Written, told: Told
 ) -> Segment:
-    """Name a file in the manifest, give it that name in the target, and mark the segment as verified."""
+    """Name the file of a planned segment in the manifest, then give it that name in the target."""
     key = f"{segment.folder}/seq={segment.seq}-{written.sha256[:16]}.parquet"
     with connection.begin():
         segment = change_segment(connection, segment, object_key=key)
     told("named")
     target.publish(path, key, written.sha256)
     told("published")
-    with connection.begin():
-        segment = change_segment(
-            connection,
-            segment,
-            state=VERIFIED,
-            file_sha256=written.sha256,
-            content_sha256=found.content_sha256,
-            rows=written.rows,
-            bytes=written.bytes,
-            uncompressed_bytes=written.uncompressed_bytes,
-            min_at=found.min_at,
-            max_at=found.max_at,
-            schema_version=shape.version,
-            verified_at=func.now(),
-            failure=None,
-        )
-    told("verified")
     return segment
+
+
+def file_values(shape: Shape, written: Written, found: ReadBack) -> dict[str, Any]:
+    """Return what the manifest says of a file that was read back."""
+    return {
+        "file_sha256": written.sha256,
+        "content_sha256": found.content_sha256,
+        "rows": written.rows,
+        "bytes": written.bytes,
+        "uncompressed_bytes": written.uncompressed_bytes,
+        "min_at": found.min_at,
+        "max_at": found.max_at,
+        "schema_version": shape.version,
+        "verified_at": func.now(),
+        "failure": None,
+    }
 
 
 def delete_segment(connection: Connection, target: ArchiveTarget, segment: Segment, told: Told) -> Segment:

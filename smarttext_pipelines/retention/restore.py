@@ -107,7 +107,7 @@ def _insert(connection: Connection, archived: ArchivedRows, segment: Segment) ->
     columns = [c for c in shape.columns if not c.is_generated]
     names = sql.SQL(", ").join(sql.Identifier(c.name) for c in columns)
     typed = [
-        sql.SQL("CAST(r.{} AS {})").format(sql.Identifier(c.name), sql.SQL(c.kind))  # type: ignore[arg-type]
+        sql.SQL("CAST(r.{} AS {})").format(sql.Identifier(c.name), sql.SQL(c.kind))
         for c in columns
     ]
     insert = sql.SQL(

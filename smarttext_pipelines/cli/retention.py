@@ -138,7 +138,9 @@ def _require_place(settings: Settings, engine: "Engine") -> None:
     if settings.archive_url is None:
         with connected(engine) as connection:
             if not is_embedded(connection, settings.data_dir):
-                msg = "set SMARTTEXT_ARCHIVE_URL to a directory or bucket first: it will be the only holder of these rows"
+                msg = (
+                    "set SMARTTEXT_ARCHIVE_URL to a directory or bucket first: it will be the only holder of these rows"
+                )
                 raise SettingsError(msg)
 
 
@@ -179,4 +181,6 @@ def erase(
             )
         live, archived = erased.live_rows.total(), erased.archived_rows.total()
         _console.print(f"{live:,} rows deleted, {archived:,} cut out of {erased.segments_rewritten:,} archive files")
-        _console.print("their days are rolled up again by rollup_request_sensor; backups of the database are not touched")
+        _console.print(
+            "their days are rolled up again by rollup_request_sensor; backups of the database are not touched"
+        )

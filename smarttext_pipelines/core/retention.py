@@ -49,7 +49,11 @@ def last_day_to_archive(today: date, *, retention_days: int, settle_days: int) -
 
 
 def reason_to_wait(
-    own: Mapping[date, RolledUpDay], following: Mapping[date, RolledUpDay], *, hold_until: datetime | None, now: datetime
+    own: Mapping[date, RolledUpDay],
+    following: Mapping[date, RolledUpDay],
+    *,
+    hold_until: datetime | None,
+    now: datetime,
 ) -> str | None:
     """Return why the rows of a day may not be archived yet, or None when they may.
 
@@ -66,7 +70,9 @@ def reason_to_wait(
             return f"{day} was never rolled up: smarttext rollup --date {day}"
     for day, known in sorted(own.items()):
         if known.rows_now > known.rows_recorded:
-            return f"{known.rows_now - known.rows_recorded} rows of {day} are not rolled up: smarttext rollup --date {day}"
+            return (
+                f"{known.rows_now - known.rows_recorded} rows of {day} are not rolled up: smarttext rollup --date {day}"
+            )
         if known.rows_now < known.rows_recorded:
             return f"{known.rows_recorded - known.rows_now} rows of {day} are missing that were once rolled up"
     return None

@@ -1,8 +1,9 @@
-"""The archive in the graph: what was archived, by table and day; the job that does it; the weekly check of every file."""
+"""The archive in the graph: what was archived by table and day, the job that does it, the weekly check of all files."""
 
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from pydantic import Field
 
 from smarttext_pipelines.core.errors import DatabaseError, SmartTextError
 from smarttext_pipelines.defs.metadata import column_schema
@@ -31,7 +32,7 @@ class RetentionConfig(dg.Config):
     """
 
     days: int = 0
-    tables: list[str] = list(ARCHIVED_TABLES)
+    tables: list[str] = Field(default_factory=lambda: list(ARCHIVED_TABLES))
 
 
 def build_archived_events(days: dg.DailyPartitionsDefinition) -> dg.AssetSpec:

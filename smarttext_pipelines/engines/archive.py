@@ -128,8 +128,12 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
         self._duckdb.register(f"{table.name}_segments", segments)
         self._duckdb.register(
             f"{table.name}_changed",
-            pa.table({"filename": pa.array([c[0] for c in changed], pa.string()),
-                      "id": pa.array([c[1] for c in changed], pa.string())}),
+            pa.table(
+                {
+                    "filename": pa.array([c[0] for c in changed], pa.string()),
+                    "id": pa.array([c[1] for c in changed], pa.string()),
+                }
+            ),
         )
         self._duckdb.read_parquet([f"{f.path}" for f in files], filename=True, union_by_name=True).create_view(
             f"{table.name}_files"

@@ -100,7 +100,7 @@ def read_source_days(engine: Engine, source: str) -> dict[date, SourceDay]:
 
 
 def archive_days(window: Window) -> DayRange:
-    """Return the days of the archive, which are those of UTC, that share an instant with a window and its neighbours."""
+    """Return the days of the archive, days of UTC, that share an instant with a window and its neighbours."""
     near = window.days.widen(window.settle_days)
     start, end = window.search_start_at.astimezone(UTC).date(), window.search_end_at.astimezone(UTC).date()
     return DayRange(min(start, near.first), max(end, near.last))

@@ -66,7 +66,9 @@ def _told(column: Column[Any]) -> sql.Composable:
     if isinstance(kind, dt.Decimal):
         return sql.SQL("CASE WHEN abs({0}) < 1e30 THEN round({0}, {1}) END").format(name, sql.Literal(kind.scale))
     if isinstance(kind, dt.Timestamp):
-        within = "CASE WHEN {0} BETWEEN '0001-01-02' AND '9999-12-30' THEN (extract(epoch FROM {0}) * 1000000)::bigint END"
+        within = (
+            "CASE WHEN {0} BETWEEN '0001-01-02' AND '9999-12-30' THEN (extract(epoch FROM {0}) * 1000000)::bigint END"
+        )
         return sql.SQL(within).format(name)
     if isinstance(kind, dt.Date):
         return sql.SQL("CASE WHEN {0} BETWEEN '0001-01-02' AND '9999-12-30' THEN {0} END").format(name)

@@ -82,9 +82,7 @@ def why_not(
         choice = EngineChoice(connection, Parameters(window), archive)
         counted = choice.source_days(table)
         recorded = _recorded(connection, table, DayRange(own.first, own.last + timedelta(days=settle_days)))
-        known = {
-            d: RolledUpDay(rows, at, counted[d].rows if d in counted else 0) for d, (rows, at) in recorded.items()
-        }
+        known = {d: RolledUpDay(rows, at, counted[d].rows if d in counted else 0) for d, (rows, at) in recorded.items()}
         never = RolledUpDay(0, None, 0)
         settling = DayRange(own.first, own.last + timedelta(days=settle_days))
         return reason_to_wait(

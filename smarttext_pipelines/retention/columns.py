@@ -1,4 +1,4 @@
-"""How a row is read, stored and hashed: by the columns the table really has, so that none the application added is lost.
+"""How a row is read, stored and hashed: by the columns the table really has, also those the application added.
 
 The hash of a row is the MD5 of a text of all its columns. PostgreSQL computes it from the live row, DuckDB from the
 file; a value that the file does not hold exactly has another hash, and its row is never deleted.
@@ -109,9 +109,9 @@ class Shape:
     def select(self, day: date, limit: int) -> str:
         """Return the statement that reads rows of a day as the file stores them, at most ``limit`` in no order."""
         names = [
-            sql.Identifier(c.name) if c.arrow != pa.string() or c.kind == "text" else sql.SQL("{}::text AS {}").format(
-                sql.Identifier(c.name), sql.Identifier(c.name)
-            )
+            sql.Identifier(c.name)
+            if c.arrow != pa.string() or c.kind == "text"
+            else sql.SQL("{}::text AS {}").format(sql.Identifier(c.name), sql.Identifier(c.name))
             for c in self.columns
         ]
         query = sql.SQL("SELECT {} FROM public.{} AS t WHERE {} LIMIT {}").format(
@@ -121,11 +121,15 @@ class Shape:
 
     def of_day(self, day: date) -> sql.Composable:
         """Return the condition of the rows ``t`` of a day that a file can hold exactly."""
-        return sql.SQL(" AND ").join([day_condition(self.table, day), *map(_holdable, filter(_is_bounded, self.columns))])
+        return sql.SQL(" AND ").join(
+            [day_condition(self.table, day), *map(_holdable, filter(_is_bounded, self.columns))]
+        )
 
     def hash_in_postgres(self) -> sql.Composable:
         """Return the hash of the row ``t``."""
-        plain = [sql.SQL("coalesce(t.{}::text, '~')").format(sql.Identifier(c.name)) for c in self.columns if c.is_plain]
+        plain = [
+            sql.SQL("coalesce(t.{}::text, '~')").format(sql.Identifier(c.name)) for c in self.columns if c.is_plain
+        ]
         texts = [sql.SQL("t.{}::text").format(sql.Identifier(c.name)) for c in self.columns if not c.is_plain]
         lengths = [sql.SQL("coalesce(octet_length({})::text, '~')").format(value) for value in texts]
         head = sql.SQL(", ',', ").join([*plain, *lengths])
@@ -152,7 +156,9 @@ def read_shape(connection: Connection, table: str) -> Shape:
     if connection.scalar(_ENCODING) != "UTF8":
         msg = "rows are compared with the archive byte by byte, which needs a database in UTF-8"
         raise SchemaError(msg)
-    columns = tuple(Column(name, kind, generated) for name, kind, generated in connection.execute(_CATALOG, {"name": table}))
+    columns = tuple(
+        Column(name, kind, generated) for name, kind, generated in connection.execute(_CATALOG, {"name": table})
+    )
     if not any(c.name == "id" and c.kind == "uuid" for c in columns):
         msg = f"public.{table} has no column id of type uuid; run `smarttext migrate --check`"
         raise SchemaError(msg)

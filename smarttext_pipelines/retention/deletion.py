@@ -1,4 +1,4 @@
-"""The one statement that deletes rows: those that a file, read anew, holds exactly. Nothing else in the package does."""
+"""The one statement that moves rows out of the database: it deletes those that a file, read anew, holds exactly."""
 
 from dataclasses import dataclass
 from pathlib import Path

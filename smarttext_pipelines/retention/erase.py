@@ -137,7 +137,9 @@ def _refuse_businesses(connection: Connection, phone: str, shared_senders: Colle
 
 def _erase_live(connection: Connection, erasure: _Erasure, table: str) -> None:
     shape = read_shape(connection, table)
-    texts = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(c.name)) for c in shape.columns if not c.is_plain)
+    texts = sql.SQL(", ").join(
+        sql.SQL("t.{}::text").format(sql.Identifier(c.name)) for c in shape.columns if not c.is_plain
+    )
     at = sql.SQL("CASE WHEN isfinite(t.{0}) THEN (t.{0} AT TIME ZONE {1})::date END").format(
         sql.Identifier(SOURCE_TIMES[table]), sql.Literal(erasure.zone.key)
     )

@@ -1,7 +1,5 @@
 """Rows into a Parquet file and back: streamed, so that memory does not grow with the day."""
 
-import queue
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,16 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import URL
 
-from smarttext_pipelines.core.errors import DamagedFileError, DatabaseError
+from smarttext_pipelines.core.errors import DamagedFileError
 from smarttext_pipelines.engines.base import quoted
 from smarttext_pipelines.metrics.sources import SOURCE_TIMES
-from smarttext_pipelines.retention.columns import SESSION, Shape, shape_of
+from smarttext_pipelines.retention.columns import Shape, shape_of
+from smarttext_pipelines.retention.reading import reading
 from smarttext_pipelines.storage.archive_target import ArchiveTarget, hash_file
-from smarttext_pipelines.storage.connect import describe
 
-BATCH_BYTES = 4 << 20
-_BATCHES_AHEAD = 2
-_END = None
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -79,7 +74,7 @@ def write_day(
         ArchiveError: The file cannot be written.
         DatabaseError: The rows cannot be read.
     """
-    with _reading(url, shape.select(day, limit)) as batches:
+    with reading(url, shape.select(day, limit)) as batches:
         return write_batches(target, path, shape, batches, told)
 
 
@@ -101,58 +96,6 @@ def write_batches(
         return Written(rows, file.bytes, size, file.sha256)
 
 
-@contextmanager
-def _reading(url: URL, statement: str) -> Iterator[Iterator[pa.RecordBatch]]:
-    """Read ahead in a thread: the server, the driver and the compression work at the same time."""
-    import adbc_driver_manager
-    import adbc_driver_postgresql.dbapi as adbc
-
-    ahead: queue.Queue[Any] = queue.Queue(_BATCHES_AHEAD)
-    is_over = threading.Event()
-
-    def put(item: Any) -> None:
-        while not is_over.is_set():
-            try:
-                return ahead.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def read() -> None:
-        try:
-            uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
-            with adbc.connect(uri) as connection, connection.cursor() as cursor:
-                for setting in ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", *SESSION):
-                    cursor.execute(setting)
-                cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
-                cursor.execute(statement)
-                for batch in cursor.fetch_record_batch():
-                    put(batch)
-            put(_END)
-        except Exception as error:  # noqa: BLE001
-            put(error)
-
-    def items() -> Iterator[pa.RecordBatch]:
-        while (item := ahead.get()) is not _END:
-            if isinstance(item, adbc_driver_manager.Error):
-                # The driver's own text quotes the statement; the first line says what happened.
-                reason = str(item).splitlines()[0]
-                msg = f"PostgreSQL at {describe(url)} stopped while rows were read: {reason}"
-                raise DatabaseError(msg) from None
-            if isinstance(item, Exception):
-                raise item
-            yield item
-
-    reader = threading.Thread(target=read, name="archive-reader")
-    reader.start()
-    try:
-        yield items()
-    finally:
-        is_over.set()
-        while not ahead.empty():
-            ahead.get_nowait()
-        reader.join()
-
-
 class ArchivedRows:
     """A file that is opened for reading: its shape, and its rows with their hashes."""
 
@@ -168,10 +111,11 @@ class ArchivedRows:
     def read_back(self) -> ReadBack:
         """Return what the file holds; raise DamagedFileError when it cannot be read or an id stands twice."""
         at = SOURCE_TIMES[self.shape.table]
-        rows, ids, content, low, high = self._query(
-            "SELECT count(*), count(DISTINCT id), sha256(coalesce(string_agg(row_hash, '' ORDER BY id), '')),"
-            f' epoch_us(min("{at}")), epoch_us(max("{at}")) FROM hashed'
-        ).fetchall()[0]
+        query = (
+            "SELECT count(*), count(DISTINCT id), sha256(coalesce(string_agg(row_hash, '' ORDER BY id), '')),"  # noqa: S608
+            f" epoch_us(min({quoted(at)})), epoch_us(max({quoted(at)})) FROM hashed"
+        )
+        rows, ids, content, low, high = self._query(query).fetchall()[0]
         if ids != rows:
             msg = f"{self._path.name} is damaged: {rows - ids} ids stand twice"
             raise DamagedFileError(msg)

@@ -106,10 +106,7 @@ def _insert(connection: Connection, archived: ArchivedRows, segment: Segment) ->
     loaded = _load(connection, archived, segment)
     columns = [c for c in shape.columns if not c.is_generated]
     names = sql.SQL(", ").join(sql.Identifier(c.name) for c in columns)
-    typed = [
-        sql.SQL("CAST(r.{} AS {})").format(sql.Identifier(c.name), sql.SQL(c.kind))
-        for c in columns
-    ]
+    typed = [sql.SQL("CAST(r.{} AS {})").format(sql.Identifier(c.name), sql.SQL(c.kind)) for c in columns]
     insert = sql.SQL(
         "INSERT INTO public.{} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM restored_rows AS r"
         " ON CONFLICT (id) DO NOTHING RETURNING id"

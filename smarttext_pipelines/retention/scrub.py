@@ -1,4 +1,4 @@
-"""Hash every file that the manifest names, as it lies in the archive: what is damaged is told while a copy may exist."""
+"""Hash every file that the manifest names, as it lies in the archive, so that damage is told while a copy may exist."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,8 +54,11 @@ def raise_damage(results: list[Scrubbed]) -> None:
     damaged = [r for r in results if r.failure]
     if damaged:
         only = sum(r.segment.state == DELETED for r in damaged)
-        msg = f"{len(damaged)} of {len(results)} files are not as they were verified, {only} of them the only holders of "
-        raise ArchiveError(f"{msg}their rows: {damaged[0].failure}; bring them back from a copy of the archive")
+        msg = (
+            f"{len(damaged)} of {len(results)} files are not as they were verified, {only} of them the only holders of "
+            f"their rows: {damaged[0].failure}; bring them back from a copy of the archive"
+        )
+        raise ArchiveError(msg)
 
 
 def _fault(archive: ArchiveTarget, segment: Segment) -> str | None:

@@ -7,9 +7,7 @@ from smarttext_pipelines.storage.schema.retention import archive_segments
 
 
 def read_status(connection: Connection) -> list[tuple[object, ...]]:
-    """Return table, state, days, files, rows, bytes, first day, last day and files that failed, for each table and state.
-
-    """
+    """Return table, state, days, files, rows, bytes, first day, last day and files that failed, by table and state."""
     t = archive_segments.c
     summed = (
         select(

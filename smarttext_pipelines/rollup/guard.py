@@ -22,9 +22,7 @@ _COLUMNS_BY_FACT: Mapping[str, tuple[str, ...]] = {
 """Columns of ``daily_stats`` that each fact accounts for."""
 
 
-def days_kept(
-    choice: EngineChoice, metric: Metric, window: Window, events: Mapping[date, SourceDay]
-) -> set[date]:
+def days_kept(choice: EngineChoice, metric: Metric, window: Window, events: Mapping[date, SourceDay]) -> set[date]:
     """Return the days of the window that keep their numbers because their events are no longer all there.
 
     Args:

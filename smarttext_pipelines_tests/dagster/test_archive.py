@@ -67,8 +67,11 @@ def test_the_job_tells_each_table_and_day_what_was_archived(
     result = _run(loaded, instance, archive_url=str(tmp_path / "a"), retention_delete=True)
     assert result.success
     assert _live(loaded) == 1, "the undated row stays"
-    told = {e.materialization.partition: e.materialization.metadata for e in result.all_events if e.is_step_materialization
-            or e.event_type_value == "ASSET_MATERIALIZATION"}
+    told = {
+        e.materialization.partition: e.materialization.metadata
+        for e in result.all_events
+        if e.is_step_materialization or e.event_type_value == "ASSET_MATERIALIZATION"
+    }
     metadata = {k: v.value for k, v in told["2026-03-15|sms_events"].items()}
     assert metadata["dagster/partition_row_count"] == metadata["rows_deleted"] == 15
     assert metadata["bytes"] > 0
@@ -103,7 +106,9 @@ def test_the_weekly_check_fails_when_a_file_changed_by_a_bit(
     result = _run(loaded, instance, "archive_scrub_job", **settings)
     assert not result.success
     assert "1 of 6 files are not as they were verified, 1 of them the only holders" in _said(result)
-    assert loaded.rows("SELECT count(*) FROM monitoring.archive_segments WHERE failure LIKE '%%damaged%%'") == [{"count": 1}]
+    assert loaded.rows("SELECT count(*) FROM monitoring.archive_segments WHERE failure LIKE '%%damaged%%'") == [
+        {"count": 1}
+    ]
 
 
 def test_the_nightly_schedule_asks_for_one_run(loaded: Database, instance: dg.DagsterInstance) -> None:

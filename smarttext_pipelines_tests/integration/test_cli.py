@@ -205,7 +205,9 @@ def test_retention_shows_first_then_deletes_what_it_read_back_and_restores_it(sm
     assert "sms_events" in shown
     assert "deleted" in shown
     assert "6 files are as they were" in smarttext("retention", "verify")[1]
-    code, shown, _ = smarttext("retention", "restore", "--table", "sms_events", "--from", "2026-03-01", "--to", "2026-03-31")
+    code, shown, _ = smarttext(
+        "retention", "restore", "--table", "sms_events", "--from", "2026-03-01", "--to", "2026-03-31"
+    )
     assert (code, _texts(archived)) == (0, before)
     assert "17 rows of 3 days" in shown
     code, shown, _ = smarttext("retention", "run", "--dry-run")
@@ -215,7 +217,9 @@ def test_retention_shows_first_then_deletes_what_it_read_back_and_restores_it(sm
 def test_retention_refuses_what_it_must_not_do(smarttext, archived: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     _refused(smarttext("retention", "run", "--days", "10"), "at least 11 days")
     _refused(smarttext("retention", "run", "--table", "daily_stats"), "is not archived")
-    _refused(smarttext("retention", "restore", "--table", "x", "--from", "2026-03-01", "--to", "2026-03-02"), "not archived")
+    _refused(
+        smarttext("retention", "restore", "--table", "x", "--from", "2026-03-01", "--to", "2026-03-02"), "not archived"
+    )
     monkeypatch.delenv("SMARTTEXT_ARCHIVE_URL")
     before = _texts(archived)
     _refused(smarttext("retention", "run"), "set SMARTTEXT_ARCHIVE_URL", "only holder")

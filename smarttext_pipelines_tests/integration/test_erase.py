@@ -42,10 +42,16 @@ def loaded(database: Database, archive: ArchiveTarget) -> Database:
                 " (%s, 'x', 'sent', gen_random_uuid()::text, %s, jsonb_build_object('to', 'sms:' || %s))",
                 BUSINESS, phone, at, phone, at, BUSINESS, at, phone,
             )  # fmt: skip
-            database.run("INSERT INTO public.call_events (from_number, event_type, ts) VALUES (%s, 'voice.missed', %s)", phone, at)
             database.run(
-                "INSERT INTO public.owner_alerts (business_id, owner_phone, customer_phone, alert_type, message_content,"
-                " created_at) VALUES (md5('b')::uuid, 'o', 'c', 'custom', 'call ' || %s || ' back', %s)", phone, at,
+                "INSERT INTO public.call_events (from_number, event_type, ts) VALUES (%s, 'voice.missed', %s)",
+                phone,
+                at,
+            )
+            database.run(
+                "INSERT INTO public.owner_alerts (business_id, owner_phone, customer_phone, alert_type,"
+                " message_content, created_at) VALUES"
+                " (md5('b')::uuid, 'o', 'c', 'custom', 'call ' || %s || ' back', %s)",
+                phone, at,
             )  # fmt: skip
             database.run(
                 "INSERT INTO public.api_usage (service, endpoint, reset_date, created_at, metadata) VALUES"
@@ -113,9 +119,10 @@ def test_an_interrupted_erasure_is_finished_by_the_next(
             raise ArchiveError(message)
         original(*arguments)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patched, pytest.raises(ArchiveError):
-        patched.setattr(module, "remove_files", fail)
+    monkeypatch.setattr(module, "remove_files", fail)
+    with pytest.raises(ArchiveError):
         erase(loaded.engine, archive, PERSON, zone=UTC_ZONE)
+    monkeypatch.setattr(module, "remove_files", original)
     assert loaded.rows("SELECT count(*) FROM monitoring.erasures WHERE finished_at IS NULL") == [{"count": 1}]
     assert _is_named(_texts(loaded, tmp_path / "archive"), PERSON)
     erase(loaded.engine, archive, PERSON, zone=UTC_ZONE)

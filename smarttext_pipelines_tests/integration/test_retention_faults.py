@@ -94,7 +94,14 @@ def run(database: Database, target: ArchiveTarget, *, deletes: bool = True) -> N
         waiting = finish_interrupted(connection, target, "sms_events", DAY)
         list(
             archive_rows(
-                connection, target, "sms_events", DAY, waiting=waiting, deletes=deletes, most_rows=10**6, segment_rows=150
+                connection,
+                target,
+                "sms_events",
+                DAY,
+                waiting=waiting,
+                deletes=deletes,
+                most_rows=10**6,
+                segment_rows=150,
             )
         )
 

@@ -213,7 +213,9 @@ def test_no_row_is_lost_stale_or_twice_wherever_the_archiver_is_killed(harness: 
     assert harness.faults() == {"lost": 0, "twice": 0, "stale": 0}
     assert harness.orphans() == set()
     assert harness.database.rows("SELECT count(*) FROM public.sms_events") == [{"count": 0}]
-    assert harness.database.rows("SELECT count(*) FROM monitoring.archive_segments WHERE state = 'deleted'") != [{"count": 0}]
+    assert harness.database.rows("SELECT count(*) FROM monitoring.archive_segments WHERE state = 'deleted'") != [
+        {"count": 0}
+    ]
 
 
 def test_the_same_kills_lose_rows_where_rows_are_deleted_before_their_file_was_verified(harness: Harness) -> None:

@@ -59,7 +59,7 @@ class Proxy:
             return True
 
 
-def _handler(proxy: Proxy, upstream: int) -> type[BaseHTTPRequestHandler]:
+def _handler(proxy: Proxy, upstream: int) -> type[BaseHTTPRequestHandler]:  # noqa: C901
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -167,7 +167,9 @@ def live(database: Database) -> int:
     return int(database.rows("SELECT count(*) FROM public.sms_events")[0]["count"])
 
 
-def test_an_archive_in_s3_is_read_restored_and_checked_by_the_same_code(loaded: Database, archive: ArchiveTarget) -> None:
+def test_an_archive_in_s3_is_read_restored_and_checked_by_the_same_code(
+    loaded: Database, archive: ArchiveTarget
+) -> None:
     before, rows = {name: cells(loaded.engine, name) for name in METRICS}, live(loaded)
     run(loaded, archive)
     assert live(loaded) == 1
@@ -211,7 +213,7 @@ def test_what_the_store_gives_back_changed_is_found_before_anything_is_deleted(
 ) -> None:
     before = live(loaded)
     proxy.flip = True
-    with pytest.raises(ArchiveError, match="is damaged|checksum"):
+    with pytest.raises(ArchiveError, match=r"is damaged|checksum"):
         run(loaded, archive)
     assert live(loaded) == before
     proxy.flip = False

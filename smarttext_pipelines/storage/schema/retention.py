@@ -1,4 +1,4 @@
-"""What is kept in the archive, and that something was erased; written by ``retention``, read by every reader of events."""
+"""What the archive holds, and that something was erased; written by ``retention``, read by all who read events."""
 
 from sqlalchemy import BigInteger, CheckConstraint, Date, Index, Integer, Table, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -15,7 +15,7 @@ archive_segments = Table(
     column(
         "state",
         Text,
-        "planned, verified (file read back, rows still live), deleted (the file speaks for the rows), restored (the rows "
+        "planned, verified (file read back, rows still live), deleted (the file speaks for the rows), restored (they "
         "are live again), superseded (speaks for nothing).",
         nullable=False,
     ),
@@ -70,8 +70,13 @@ erasures = Table(
     column("started_at", Instant, "When it was begun.", nullable=False, server_default=text("now()")),
     column("finished_at", Instant, "When it was complete; NULL: interrupted, run it again."),
     column("live_rows", JSONB, "Rows deleted from each table.", nullable=False, server_default=text("'{}'::jsonb")),
-    column("archived_rows", JSONB, "Rows cut out of each table's archive.", nullable=False,
-           server_default=text("'{}'::jsonb")),
+    column(
+        "archived_rows",
+        JSONB,
+        "Rows cut out of each table's archive.",
+        nullable=False,
+        server_default=text("'{}'::jsonb"),
+    ),
     column("segments_rewritten", Integer, "Files that were written anew.", nullable=False, server_default=text("0")),
     schema=MONITORING,
     comment="Erasures of a person's rows; nothing here says whose.",

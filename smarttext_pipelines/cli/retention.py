@@ -111,7 +111,7 @@ def verify() -> None:
                 engine,
                 archive,
                 begun=lambda number: progress.update(bar, total=number),
-                done=lambda _file: progress.advance(bar),
+                done=lambda: progress.advance(bar),
             )
         raise_damage(results)
         _console.print(f"{len(results):,} files are as they were verified")

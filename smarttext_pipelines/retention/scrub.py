@@ -11,7 +11,15 @@ from smarttext_pipelines.core.errors import ArchiveError
 from smarttext_pipelines.retention.files import ArchivedRows
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
-from smarttext_pipelines.storage.manifest import DELETED, RESTORED, VERIFIED, Segment, change_segment, find_segments
+from smarttext_pipelines.storage.manifest import (
+    DELETED,
+    RESTORED,
+    VERIFIED,
+    Segment,
+    change_segment,
+    find_segment,
+    find_segments,
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ def scrub(
     archive: ArchiveTarget,
     *,
     begun: Callable[[int], None] = lambda _files: None,
-    done: Callable[[Scrubbed], None] = lambda _file: None,
+    done: Callable[[], None] = lambda: None,
 ) -> list[Scrubbed]:
     """Check every file: its bytes, its rows and their hashes; record in the manifest what was found."""
     with connected(database) as connection:
@@ -43,9 +51,12 @@ def scrub(
         for segment in segments:
             failure = _fault(archive, segment)
             with connection.begin():
-                change_segment(connection, segment, failure=failure, checked_at=func.now())
-            results.append(Scrubbed(segment, failure))
-            done(results[-1])
+                now = find_segment(connection, segment.id)
+                # An archiver or an erasure may have been at it meanwhile: what is said must be true of what is there.
+                if now.state == segment.state and now.object_key == segment.object_key:
+                    change_segment(connection, now, failure=failure, checked_at=func.now())
+                    results.append(Scrubbed(segment, failure))
+            done()
     return results
 
 

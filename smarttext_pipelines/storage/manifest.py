@@ -72,6 +72,12 @@ def find_segments(
     return [Segment(**row) for row in connection.execute(found).mappings()]
 
 
+def find_segment(connection: Connection, segment_id: UUID) -> Segment:
+    """Return a segment by its id."""
+    row = connection.execute(select(*_COLUMNS).where(_T.id == segment_id)).mappings().one()
+    return Segment(**row)
+
+
 def plan_segment(connection: Connection, segment_id: UUID, table: str, day: date, *, seq: int | None = None) -> Segment:
     """Insert a planned segment; default seq is the next of its table and day."""
     if seq is None:

@@ -1,5 +1,6 @@
 """The archive's job, schedule and check with a real database: what they tell, and what they may delete unasked."""
 
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -8,10 +9,15 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+from sqlalchemy import text
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.definitions import build_definitions
 from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.storage.connect import open_engine
+from smarttext_pipelines.storage.embedded import embedded_server, ensure_database
+from smarttext_pipelines.storage.migrate import migrate
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import replace_events, roll_up_all
@@ -121,3 +127,21 @@ def test_the_nightly_schedule_asks_for_one_run(loaded: Database, instance: dg.Da
             resources={"warehouse": Warehouse(loaded.settings())},
         ) as context:
             assert len(schedule.evaluate_tick(context).run_requests or []) == 1
+
+
+def test_the_job_deletes_from_the_embedded_server_without_being_asked(instance: dg.DagsterInstance) -> None:
+    # Outside of pytest's own folders, which the server's user cannot enter.
+    with tempfile.TemporaryDirectory(prefix="smarttext-test-") as folder:
+        Path(folder).chmod(0o755)
+        with embedded_server(Path(folder)) as server:
+            ensure_database(server, "smarttext")
+            settings = Settings(database_url=server.url("smarttext"), data_dir=folder, _env_file=None)
+            engine = open_engine(server.url("smarttext"))
+            migrate(engine, ZoneInfo("UTC"))
+            replace_events(engine, strategies.every_peculiarity(ZoneInfo("UTC"), DAY))
+            roll_up_all(engine, DayRange(DAY, DAY).widen(12))
+            job = build_definitions(settings).resolve_job_def("retention_job")
+            assert job.execute_in_process(instance=instance, raise_on_error=False).success
+            with engine.connect() as connection:
+                assert connection.scalar(text("SELECT count(*) FROM public.sms_events")) == 1
+            assert len(list((Path(folder) / "archive").rglob("*.parquet"))) == 6

@@ -10,6 +10,7 @@ from smarttext_pipelines.defs.budgets import openai_budgets
 from smarttext_pipelines.defs.jobs import build_jobs
 from smarttext_pipelines.defs.partitions import build_daily_partitions
 from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.defs.retention import archive_scrub, build_archived_events
 from smarttext_pipelines.defs.schedules import build_schedules
 from smarttext_pipelines.defs.sensors import build_sensors
 from smarttext_pipelines.defs.sources import SOURCE_ASSETS
@@ -32,7 +33,7 @@ def build_definitions(
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = build_assets(partitions)
     return dg.Definitions(
-        assets=[*SOURCE_ASSETS, *assets, openai_budgets],
+        assets=[*SOURCE_ASSETS, *assets, openai_budgets, build_archived_events(partitions), archive_scrub],
         jobs=build_jobs(),
         schedules=build_schedules(settings),
         sensors=build_sensors(settings),

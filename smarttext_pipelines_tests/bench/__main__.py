@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smarttext_pipelines.storage.embedded import embedded_server
-from smarttext_pipelines_tests.bench import backfill, day, graph, guardrail, load, storage, tracking
+from smarttext_pipelines_tests.bench import archive, backfill, day, graph, guardrail, load, storage, tracking
 from smarttext_pipelines_tests.conftest import Server
 
 BENCHMARKS = {
@@ -22,6 +22,7 @@ BENCHMARKS = {
     "storage": storage.measure,
     "guardrail": guardrail.measure,
     "tracking": tracking.measure,
+    "archive": archive.measure,
 }
 
 

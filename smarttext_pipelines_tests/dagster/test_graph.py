@@ -17,6 +17,8 @@ from smarttext_pipelines.storage.schema import SOURCE_TABLES
 
 GRAPH = {
     "api_usage": ("sources", ()),
+    "archive_scrub": ("archive", ("archived_events",)),
+    "archived_events": ("archive", ("api_usage", "call_events", "owner_alerts", "sms_events")),
     "businesses": ("sources", ()),
     "call_events": ("sources", ()),
     "call_volume": ("facts", ("businesses", "call_events")),
@@ -30,10 +32,12 @@ GRAPH = {
     "spend": ("facts", ("api_usage",)),
 }
 CRONS = {
+    "archive_scrub_schedule": "0 2 * * 0",
     "dagster_history_schedule": "30 3 * * *",
     "intraday_rollup_schedule": "*/10 * * * *",
     "openai_budgets_schedule": "*/30 * * * *",
     "openai_usage_reset_schedule": "1 0 * * *",
+    "retention_schedule": "0 1 * * *",
     "rollup_schedule": "5 0 * * *",
 }
 SENSORS = {"openai_reaper_sensor": 300, "rollup_drift_sensor": 3600, "rollup_request_sensor": 60}

@@ -18,11 +18,12 @@ ALLOWED = {
     "tracking": {"core", "storage", "settings"},
     "engines": {"core", "metrics", "storage"},
     "rollup": {"core", "metrics", "engines", "storage"},
+    "retention": {"core", "metrics", "engines", "storage"},
     "sample": {"core", "storage"},
-    "defs": {"core", "metrics", "rollup", "storage", "settings"},
+    "defs": {"core", "metrics", "rollup", "retention", "storage", "settings"},
     "definitions": {"defs", "settings"},
-    "launch": {"core", "storage", "settings", "sample", "defs", "definitions"},
-    "cli": {"core", "storage", "settings", "sample", "rollup", "launch"},
+    "launch": {"core", "storage", "settings", "sample", "retention", "defs", "definitions"},
+    "cli": {"core", "storage", "settings", "sample", "rollup", "retention", "launch"},
 }
 """What each layer may import of the others; everything may import itself."""
 

@@ -107,7 +107,9 @@ def test_acknowledged_is_repeated_only_when_it_becomes_worse() -> None:
     assert advance(firing, _breach(), POLICY, now=later, last_sent_at=START).notices == ()
     worse = advance(firing, _breach(Severity.critical), POLICY, now=later, last_sent_at=START)
     assert worse.notices == ("worse",)
-    after = advance(worse.incident, _breach(Severity.critical), POLICY, now=later + timedelta(days=1), last_sent_at=later)
+    after = advance(
+        worse.incident, _breach(Severity.critical), POLICY, now=later + timedelta(days=1), last_sent_at=later
+    )
     assert after.notices == ("repeat",)
 
 

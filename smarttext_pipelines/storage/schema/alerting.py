@@ -36,14 +36,14 @@ incidents = Table(
     column("told", Text, "Worst severity that was told; NULL while nobody was told."),
     column("acknowledged", Text, "Severity at which it was acknowledged."),
     column("acknowledged_by", Text, "Who acknowledged it."),
-    column("held_by", Text, "What holds the next notice back: a silence, an incident that inhibits, a group, the baseline."),
+    column(
+        "held_by", Text, "What holds the next notice back: a silence, an incident that inhibits, a group, the baseline."
+    ),
     column("muted_by", Text, "Baseline or group incident that tells of this one, until it becomes worse."),
     column("muted_severity", Text, "Severity up to which that one tells of it."),
     _required("sequence", Integer, "Number of the last notice.", "0"),
     _required("evaluated_at", Instant, "When its state was last computed."),
-    Index(
-        "incidents_open_key", "rule", "scope", unique=True, postgresql_where=text("state <> 'resolved'")
-    ),
+    Index("incidents_open_key", "rule", "scope", unique=True, postgresql_where=text("state <> 'resolved'")),
     Index("incidents_fired_at_idx", "fired_at"),
     schema=MONITORING,
     comment="One row per episode of a rule and a scope; at most one of them is open.",
@@ -54,7 +54,9 @@ notifications = Table(
     metadata,
     _number("Order of the notification."),
     _required(
-        "tag", Text, "Short mark in the message by which it is found at the provider.",
+        "tag",
+        Text,
+        "Short mark in the message by which it is found at the provider.",
         "substr(replace(gen_random_uuid()::text, '-', ''), 1, 10)",
     ),
     _required("incident_id", BigInteger, "Incident that it tells of; 0 for a test."),

@@ -41,4 +41,6 @@ def change_reporting_zone(engine: Engine, zone: ZoneInfo) -> None:
             connection.execute(delete(rollup_days).where(rollup_days.c.row_day.not_in(short)))
             request_rollups(connection, {day: "the reporting zone changed" for day in days if day not in short})
         connection.execute(update(installation).values(reporting_timezone=zone.key))
+        # Locks api_usage against writers until the end.
         connection.exec_driver_sql(reset_date_default(zone))
+        connection.exec_driver_sql("SELECT monitoring.recount_openai_usage()")

@@ -5,6 +5,7 @@ They hold no rows, and roles may appear after the first migration, so they have 
 
 from zoneinfo import ZoneInfo
 
+from smarttext_pipelines.storage.guardrail import PUBLIC_FUNCTIONS, guardrail_statements
 from smarttext_pipelines.storage.migrations.lock import TAKE
 from smarttext_pipelines.storage.schema import metadata
 
@@ -100,9 +101,7 @@ DECLARE
     routine regprocedure;
     tables text[] := ARRAY['businesses', 'call_events', 'sms_events', 'api_usage', 'owner_alerts', 'daily_stats'];
     views text[] := ARRAY['sms_failure_rates', 'openai_daily_usage'];
-    -- The second is the application's own, where there is one.
-    routines regprocedure[] := array_remove(ARRAY[to_regprocedure('public.update_daily_stats(uuid, date)'),
-                                                  to_regprocedure('public.reset_daily_openai_usage()')], NULL);
+    routines regprocedure[] := ARRAY[{routines}]::regprocedure[];
 BEGIN
     FOREACH grantee IN ARRAY ARRAY['public', 'anon', 'authenticated', 'service_role'] LOOP
         CONTINUE WHEN grantee <> 'public' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = grantee);
@@ -114,6 +113,7 @@ BEGIN
         END LOOP;
         EXECUTE format('REVOKE ALL ON SCHEMA monitoring FROM %s', grantee);
         EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA monitoring FROM %s', grantee);
+        EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA monitoring FROM %s', grantee);
     END LOOP;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'service_role') THEN
         FOREACH relation IN ARRAY tables LOOP
@@ -127,6 +127,10 @@ BEGIN
         END LOOP;
         GRANT USAGE ON SCHEMA monitoring TO service_role;
         GRANT SELECT ON monitoring.sms_failure_rates, monitoring.spend TO service_role;
+        -- What the tracking library needs beyond the event tables.
+        GRANT EXECUTE ON FUNCTION monitoring.reporting_day(timestamptz) TO service_role;
+        GRANT SELECT (request_id) ON monitoring.openai_reservations TO service_role;
+        GRANT SELECT, INSERT, UPDATE ON monitoring.tracking_writers TO service_role;
     END IF;
 END $$;
 """
@@ -172,7 +176,9 @@ END $do$
 def access_statements(zone: ZoneInfo) -> list[str]:
     """Return the statements that give views, functions, rights, defaults and comments their present state."""
     relations = _RELATIONS.replace("{take}", TAKE)
-    return [_WANTED, relations, reset_date_default(zone), _FUNCTIONS, _GRANTS, _comments()]
+    routines = ", ".join(f"'public.{name}'" for name in ("update_daily_stats(uuid, date)", *PUBLIC_FUNCTIONS))
+    grants = _GRANTS.replace("{routines}", routines)
+    return [_WANTED, relations, reset_date_default(zone), _FUNCTIONS, *guardrail_statements(), grants, _comments()]
 
 
 def reset_date_default(zone: ZoneInfo) -> str:

@@ -52,6 +52,15 @@ INTERNAL = [
     "SELECT * FROM monitoring.rollup_requests",
     "SELECT * FROM monitoring.daily_stats_adopted",
     "INSERT INTO monitoring.rollup_requests (row_day, reason) VALUES ('2026-03-02', 'mine')",
+    "UPDATE monitoring.openai_budgets SET used_tokens = 0",
+    "SELECT tokens FROM monitoring.openai_reservations",
+    "SELECT monitoring.recount_openai_usage()",
+]
+GUARD = [
+    "SELECT * FROM public.check_openai_usage_limit(NULL)",
+    "SELECT * FROM public.reserve_openai_usage(NULL, 100, 'request-1')",
+    "SELECT * FROM public.settle_openai_usage('request-1', 90)",
+    "SELECT public.reset_daily_openai_usage()",
 ]
 
 
@@ -85,14 +94,14 @@ def refused(connection: psycopg.Connection[Any], statement: str) -> bool:
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])
 def test_the_public_roles_can_do_nothing(supabase: Database, role: str) -> None:
-    everything = [*READS_AND_CHANGES, *INSERTS.values(), *INTERNAL, ASK]
+    everything = [*READS_AND_CHANGES, *INSERTS.values(), *INTERNAL, *GUARD, ASK]
     with session_of(supabase, role) as connection:
         assert [statement for statement in everything if not refused(connection, statement)] == []
 
 
 def test_service_role_can_do_what_the_application_does(supabase: Database) -> None:
     with session_of(supabase, "service_role") as connection:
-        for statement in (*READS_AND_CHANGES, *INSERTS.values()):
+        for statement in (*READS_AND_CHANGES, *INSERTS.values(), *GUARD):
             connection.execute(statement)
         assert [statement for statement in INTERNAL if not refused(connection, statement)] == []
 
@@ -108,6 +117,7 @@ def test_service_role_is_granted_exactly_that(supabase: Database) -> None:
         **{f"public.{view}": "SELECT" for view in VIEWS},
         "monitoring.sms_failure_rates": "SELECT",
         "monitoring.spend": "SELECT",
+        "monitoring.tracking_writers": "INSERT SELECT UPDATE",
     }
 
 
@@ -171,17 +181,20 @@ def test_what_was_opened_again_by_hand_is_closed_by_the_next_migrate(supabase: D
     assert catalog(supabase) == before
 
 
-def test_the_applications_own_function_still_works_for_service_role_only(empty_database: Database) -> None:
+def test_the_applications_reset_keeps_its_name_and_writes_no_marker_any_more(empty_database: Database) -> None:
     install_legacy(empty_database)
     add_history(empty_database)
     migrate(empty_database.engine, ZONE)
+    usage = empty_database.rows("SELECT * FROM public.api_usage ORDER BY id")
     reset = "SELECT public.reset_daily_openai_usage()"
     with session_of(empty_database, "anon") as connection:
         assert refused(connection, reset)
     with session_of(empty_database, "service_role") as connection:
         connection.execute(reset)
-    markers = empty_database.rows("SELECT reset_date FROM public.api_usage WHERE endpoint = 'daily_reset'")
-    assert markers == [{"reset_date": datetime.now(UTC).date()}] * 2
+        connection.execute(reset)
+    assert empty_database.rows("SELECT * FROM public.api_usage ORDER BY id") == usage
+    opened = empty_database.rows("SELECT business_id, day FROM monitoring.openai_resets")
+    assert opened == [{"business_id": None, "day": datetime.now(UTC).date()}]
 
 
 @pytest.fixture

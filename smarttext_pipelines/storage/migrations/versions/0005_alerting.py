@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 
 _TABLES = """
 CREATE TABLE monitoring.incidents (
@@ -61,7 +61,8 @@ CREATE TABLE monitoring.notifications (
 );
 CREATE INDEX notifications_created_at_idx ON monitoring.notifications (created_at);
 CREATE UNIQUE INDEX notifications_key ON monitoring.notifications (incident_id, sequence, channel, recipient);
-CREATE INDEX notifications_open_idx ON monitoring.notifications (due_at) WHERE status IN ('pending', 'sending', 'unknown');
+CREATE INDEX notifications_open_idx ON monitoring.notifications (due_at)
+WHERE status IN ('pending', 'sending', 'unknown');
 CREATE TABLE monitoring.silences (
     id bigint GENERATED ALWAYS AS IDENTITY,
     rule text,

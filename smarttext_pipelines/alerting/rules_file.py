@@ -95,7 +95,7 @@ def _rules(root: yaml.Node | None) -> Iterator[Rule | Mistake]:
 
 
 def _rule(name: str, line: int, node: yaml.MappingNode) -> Iterator[Rule | Mistake]:
-    lines = {(key,): place for key, (place, _) in _entries(node)}
+    lines: dict[tuple[str, ...], int] = {(key,): place for key, (place, _) in _entries(node)}
     for key, (_, inner) in _entries(node):
         lines |= {(key, sub): place for sub, (place, _) in _entries(inner)}
         for sub, (_, deepest) in _entries(inner):

@@ -141,7 +141,12 @@ def measure(
     ):
         wanted = [rule for rule in rules.values() if rule.metric in signals]
         if wanted:
-            _guarded(found, connection, wanted, lambda run=run, wanted=wanted: run(engine, connection, wanted, place, now, found))
+            _guarded(
+                found,
+                connection,
+                wanted,
+                lambda run=run, wanted=wanted: run(engine, connection, wanted, place, now, found),
+            )
     connection.exec_driver_sql("ANALYZE alert_measures")
     found.present = {(row.signal, row.kind) for row in connection.execute(_PRESENT)}
     for row in connection.execute(_sql("judged")).mappings():
@@ -184,13 +189,17 @@ def _prepare(connection: Connection, rules: Mapping[str, Rule], open_keys: Colle
     copy_into_temporary_table(connection, "alert_overrides", _overrides_table(rules))
     connection.exec_driver_sql("ALTER TABLE alert_overrides ALTER business_id TYPE uuid USING business_id::uuid")
     pairs = sorted(open_keys)
-    table = pa.table({"rule": pa.array([r for r, _ in pairs], pa.string()), "scope": pa.array([s for _, s in pairs], pa.string())})
+    table = pa.table(
+        {"rule": pa.array([r for r, _ in pairs], pa.string()), "scope": pa.array([s for _, s in pairs], pa.string())}
+    )
     copy_into_temporary_table(connection, "alert_open", table)
     classes = class_by_code()
     copy_into_temporary_table(
         connection,
         "alert_failure_classes",
-        pa.table({"code": pa.array(list(classes), pa.string()), "class": pa.array(list(classes.values()), pa.string())}),
+        pa.table(
+            {"code": pa.array(list(classes), pa.string()), "class": pa.array(list(classes.values()), pa.string())}
+        ),
     )
 
 
@@ -249,15 +258,18 @@ def _split(rules: Sequence[Rule]) -> tuple[list[int], list[int]]:
 
 
 def _messages(
-    engine: PostgresEngine, connection: Connection, wanted: Sequence[Rule], place: Place, now: datetime, found: Measurement
+    engine: PostgresEngine,
+    connection: Connection,
+    wanted: Sequence[Rule],
+    place: Place,
+    now: datetime,
+    found: Measurement,
 ) -> None:
     short, long = _split(wanted)
     stage_messages(engine, place, now, timedelta(minutes=max(short, default=5)))
     connection.exec_driver_sql("ANALYZE alert_messages")
     today = day_of(now, place.zone)
-    found.has_outcomes = bool(
-        connection.execute(_HAS_OUTCOMES, {"today": today, "reported": list(_REPORTED)}).scalar()
-    )
+    found.has_outcomes = bool(connection.execute(_HAS_OUTCOMES, {"today": today, "reported": list(_REPORTED)}).scalar())
     connection.execute(
         _sql("messages"),
         {
@@ -277,12 +289,19 @@ def stage_messages(engine: PostgresEngine, place: Place, now: datetime, length: 
     window = RecentWindow(DayRange(today, today), place.zone, place.settle_days, now, length)
     rows = recent_attempts(engine.tables, window)
     named = rows.mutate(status=status_name(rows.status_order))
-    named = named.mutate(status_class=named.status.cases(*STATUS_CLASS.items()), is_final=named.status.isin(FINAL_STATUSES))
+    named = named.mutate(
+        status_class=named.status.cases(*STATUS_CLASS.items()), is_final=named.status.isin(FINAL_STATUSES)
+    )
     engine.stage(named.drop("status_order", "is_inbound", "is_report"), "alert_messages")
 
 
 def _owner_alerts(
-    engine: PostgresEngine, connection: Connection, wanted: Sequence[Rule], place: Place, now: datetime, found: Measurement
+    engine: PostgresEngine,
+    connection: Connection,
+    wanted: Sequence[Rule],
+    place: Place,
+    now: datetime,
+    found: Measurement,
 ) -> None:
     short, long = _split(wanted)
     today = day_of(now, place.zone)
@@ -298,13 +317,23 @@ def _owner_alerts(
 
 
 def _money(
-    engine: PostgresEngine, connection: Connection, wanted: Sequence[Rule], place: Place, now: datetime, found: Measurement
+    engine: PostgresEngine,
+    connection: Connection,
+    wanted: Sequence[Rule],
+    place: Place,
+    now: datetime,
+    found: Measurement,
 ) -> None:
     connection.execute(_sql("money"), {"today": day_of(now, place.zone)})
 
 
 def _silence(
-    engine: PostgresEngine, connection: Connection, wanted: Sequence[Rule], place: Place, now: datetime, found: Measurement
+    engine: PostgresEngine,
+    connection: Connection,
+    wanted: Sequence[Rule],
+    place: Place,
+    now: datetime,
+    found: Measurement,
 ) -> None:
     for minutes in _split(wanted)[0]:
         ranges = [_weeks_before(now, week, minutes, place.zone) for week in range(_WEEKS + 1)]
@@ -327,7 +356,12 @@ def _weeks_before(now: datetime, weeks: int, minutes: int, zone: ZoneInfo) -> tu
 
 
 def _pipeline(
-    engine: PostgresEngine, connection: Connection, wanted: Sequence[Rule], place: Place, now: datetime, found: Measurement
+    engine: PostgresEngine,
+    connection: Connection,
+    wanted: Sequence[Rule],
+    place: Place,
+    now: datetime,
+    found: Measurement,
 ) -> None:
     windows = sorted({minutes_of(window) for rule in wanted for window in rule.windows})
     own = [rule.name for rule in wanted if rule.metric == "notifications_dead"]

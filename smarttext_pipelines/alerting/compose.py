@@ -29,6 +29,7 @@ _NEXT_STEPS = {
     "notifications_dead": "(you): repair this channel, then send a test with `smarttext alerts test`",
     "unmapped_errors": "(you): look the code up in Twilio's error dictionary, add it to core/failure_classes.csv",
 }
+_VERBS = {"sms_failure_rate": " failed", "sms_filtered_rate": " filtered"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def compose(told: Told, rule: Rule | None, setting: Setting) -> Message:
         headline=_headline(told, rule, setting),
         lines=lines,
         next_step=step,
+        certainty=_certainty(told, rule, setting.details.get(stored.key)) if rule and not told.members else "",
         lasted=lasting((incident.resolved_at or setting.now) - start),
         peak=_amount(rule.signal, incident.peak) if rule and incident.peak is not None else "",
         reason=incident.reason or "",
@@ -149,16 +151,15 @@ def _lines(told: Told, rule: Rule | None, setting: Setting) -> tuple[list[str], 
     if told.members:
         return _members(told, setting), "(you): look for what they have in common: sender, time, content"
     if rule.metric not in MESSAGE_SIGNALS:
-        return _certainty(told, rule), _NEXT_STEPS.get(rule.metric, "")
+        return [], _NEXT_STEPS.get(rule.metric, "")
     row = setting.details.get(told.stored.key)
     if not row or not row["codes"]:
-        return _certainty(told, rule), _NEXT_STEPS.get(rule.metric, "")
+        return [], _NEXT_STEPS.get(rule.metric, "")
     lines = []
     if row["customers"]:
         unreached = f", {row['unreached']} of them got no text at all" if row["unreached"] else ""
         lines.append(f"Customers affected: {row['customers']} callers{unreached}.")
     lines.append(_why(row))
-    lines += _certainty(told, rule, row)
     return lines, _NEXT_STEPS.get(rule.metric) or _class_step(rule, row["codes"])
 
 
@@ -199,9 +200,9 @@ def _class_step(rule: Rule, codes: Sequence[Any]) -> str:
     return f"({found.who}): {found.next_step}."
 
 
-def _certainty(told: Told, rule: Rule, row: Mapping[str, Any] | None = None) -> list[str]:
+def _certainty(told: Told, rule: Rule, row: Mapping[str, Any] | None) -> str:
     if told.row is None:
-        return []
+        return ""
     said = []
     if row and row["attempted"]:
         final, attempted = row["final"] or 0, row["attempted"]
@@ -209,10 +210,12 @@ def _certainty(told: Told, rule: Rule, row: Mapping[str, Any] | None = None) -> 
     measured, signal = told.row.measured, rule.signal
     if signal.unit == "percent" and signal.is_rate:
         lower = evidence(signal, measured)
-        said.append(f"Fires above {measured.threshold:g} %; at least {lower:.1f} % (95 %).")
+        said.append(
+            f"Fires above {measured.threshold:g} %; at least {lower:.1f} %{_VERBS.get(signal.name, '')} (95 %)."
+        )
     elif signal.unit == "factor":
         said.append(f"Fires from {measured.threshold:g} × on.")
-    return [f"Certain? {' '.join(said)}"] if said else []
+    return " ".join(said)
 
 
 def _amount(signal: Signal, value: float) -> str:

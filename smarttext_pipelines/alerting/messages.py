@@ -26,8 +26,9 @@ class Message:
         severity: info, warning or critical.
         subject: Whom or what it concerns, by name.
         headline: What happened, after the name: k of n, since when, what is usual.
-        lines: Customers affected, causes, certainty; whole sentences.
+        lines: Customers affected, causes; whole sentences.
         next_step: One thing to do, and who does it.
+        certainty: How much of it is known, and what it was compared with.
         lasted: How long it has been going on.
         peak: Worst value, for the end.
         reason: Why it ended.
@@ -44,6 +45,7 @@ class Message:
     headline: str
     lines: Sequence[str] = ()
     next_step: str = ""
+    certainty: str = ""
     lasted: str = ""
     peak: str = ""
     reason: str = ""
@@ -100,6 +102,7 @@ def slack_text(message: Message, *, attempt: int = 1) -> str:
     else:
         body += list(message.lines)
         body += [f"Next step {message.next_step}"] if message.next_step else []
+        body += [f"Certain? {message.certainty}"] if message.certainty else []
     return "\n".join([*body, _footer(message, attempt)])
 
 

@@ -26,6 +26,7 @@ _NEXT_STEPS = {
     "owner_alerts_failed_rate": "(you): check the owner's number, and call the owner if it is urgent",
     "event_silence": "(you): call the business's number; if nothing is recorded, check its webhooks",
     "pipeline_failures": "(you): open the run in the UI; the first error in its log says what is missing",
+    "failed_checks": "(you): open the check in the UI; its metadata names the days",
     "notifications_dead": "(you): repair this channel, then send a test with `smarttext alerts test`",
     "unmapped_errors": "(you): look the code up in Twilio's error dictionary, add it to core/failure_classes.csv",
 }
@@ -118,7 +119,7 @@ def _headline(told: Told, rule: Rule | None, setting: Setting) -> str:
             return f"{part:,.2f} USD for OpenAI today, {value:.1f} × the usual of the last 7 days"
         case "event_silence":
             return f"{part:.0f} events{since}; on a {_weekday(setting)} at this hour at least {whole:.0f} are usual"
-        case "pipeline_failures" | "notifications_dead":
+        case "pipeline_failures" | "failed_checks" | "notifications_dead":
             said = f": {told.row.label}" if told.row and told.row.label else ""
             return f"{part:.0f} {signal.counts}{said}" if signal.name == "notifications_dead" else f"failed{said}"
     if signal.unit == "count":

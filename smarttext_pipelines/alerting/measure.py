@@ -36,7 +36,7 @@ MESSAGE_SIGNALS = {
     "sms_in_flight_share", "unattributed_share",
 }  # fmt: skip
 _MONEY_SIGNALS = {"openai_budget", "openai_spend", "unpriced_share"}
-_PIPELINE_SIGNALS = {"pipeline_failures", "notifications_dead"}
+_PIPELINE_SIGNALS = {"pipeline_failures", "failed_checks", "notifications_dead"}
 _WEEKS = 4
 _MEASURES = """
 CREATE TEMPORARY TABLE alert_measures (

@@ -77,6 +77,7 @@ SIGNALS: dict[str, Signal] = {
         Signal("missed_calls_unanswered", "count", ("business",), "missed calls without reply", is_available=False),
         Signal("event_silence", "percent", ("platform", "business"), "events", family="silence"),
         Signal("pipeline_failures", "count", ("pipeline",), "failures", absent_is_zero=True, for_=1),
+        Signal("failed_checks", "count", ("pipeline",), "checks failed", absent_is_zero=True, for_=1),
         Signal("notifications_dead", "count", ("pipeline",), "notifications given up", absent_is_zero=True, for_=1),
     )
 }

@@ -16,6 +16,7 @@ UNFINISHED = [
 ]
 __all__ = ["ASKED", "STAGES", "UNFINISHED", "build_jobs", "dagster_history_job"]
 
+DELIVER_JOB = "deliver_notifications_job"
 PRIORITY_TAG = "dagster/priority"
 KIND_TAG = "smarttext/kind"
 
@@ -43,6 +44,12 @@ def build_jobs() -> list[Any]:
             STAGES,
             description="Refreshes today.",
             tags={PRIORITY_TAG: "5", KIND_TAG: "intraday"},
+        ),
+        dg.define_asset_job(
+            "alert_report_job",
+            dg.AssetSelection.groups("alerts"),
+            description="Counts incidents and notifications of a day.",
+            tags={PRIORITY_TAG: "1", KIND_TAG: "alert_report"},
         ),
         dagster_history_job,
     ]

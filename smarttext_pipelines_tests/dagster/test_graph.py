@@ -16,6 +16,11 @@ from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.storage.schema import SOURCE_TABLES
 
 GRAPH = {
+    "alert_incidents": (
+        "alerts",
+        ("call_events", "owner_alert_delivery", "sms_events", "sms_failure_rates", "sms_outcomes", "spend"),
+    ),
+    "notifications": ("alerts", ("alert_incidents",)),
     "api_usage": ("sources", ()),
     "businesses": ("sources", ()),
     "call_events": ("sources", ()),
@@ -29,11 +34,17 @@ GRAPH = {
     "spend": ("facts", ("api_usage",)),
 }
 CRONS = {
+    "alert_report_schedule": "20 0 * * *",
     "dagster_history_schedule": "30 3 * * *",
     "intraday_rollup_schedule": "*/10 * * * *",
     "rollup_schedule": "5 0 * * *",
 }
-SENSORS = {"rollup_drift_sensor": 3600, "rollup_request_sensor": 60}
+SENSORS = {
+    "alert_evaluation_sensor": 60,
+    "rollup_drift_sensor": 3600,
+    "rollup_request_sensor": 60,
+    "run_failure_alert_sensor": 30,
+}
 
 
 @pytest.fixture(scope="module")

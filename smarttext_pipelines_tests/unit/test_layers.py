@@ -19,10 +19,12 @@ ALLOWED = {
     "engines": {"core", "metrics", "storage"},
     "rollup": {"core", "metrics", "engines", "storage"},
     "sample": {"core", "storage"},
-    "defs": {"core", "metrics", "rollup", "storage", "settings"},
+    "providers": {"core"},
+    "alerting": {"core", "metrics", "engines", "storage", "providers", "settings"},
+    "defs": {"core", "metrics", "rollup", "alerting", "storage", "settings"},
     "definitions": {"defs", "settings"},
     "launch": {"core", "storage", "settings", "sample", "defs", "definitions"},
-    "cli": {"core", "storage", "settings", "sample", "rollup", "launch"},
+    "cli": {"core", "storage", "settings", "sample", "rollup", "alerting", "launch"},
 }
 """What each layer may import of the others; everything may import itself."""
 

@@ -58,9 +58,8 @@ def build_alert_sensors() -> list[dg.SensorDefinition]:
         description="Tells the rule pipeline_failures of runs that failed; the next success of the job ends it.",
     )
     def run_failure_alert_sensor(context: dg.RunFailureSensorContext, warehouse: dg.ResourceParam[Warehouse]) -> None:
-        # The reason of a run can quote rows; its step and the kind of the error are enough to find it.
-        error = context.failure_event.event_specific_data
-        said = getattr(getattr(error, "error", None), "message", "") or context.failure_event.message or ""
+        # What follows the first line can quote rows.
+        said = (context.failure_event.message or "").splitlines()[:1]
         job = context.dagster_run.job_name
         with warehouse.transaction() as connection:
             tell_signal(
@@ -68,7 +67,7 @@ def build_alert_sensors() -> list[dg.SensorDefinition]:
                 "pipeline_failures",
                 f"job:{job}",
                 1,
-                f"{job} failed, run {context.dagster_run.run_id[:8]}: {said}",
+                f"{job} failed, run {context.dagster_run.run_id[:8]}: {''.join(said)}",
             )
 
     return [alert_evaluation_sensor, run_failure_alert_sensor]

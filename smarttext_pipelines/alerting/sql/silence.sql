@@ -15,10 +15,14 @@ WITH ranges AS (
     SELECT CASE WHEN grouping(business_id) = 0 THEN 'business' ELSE 'platform' END AS kind, business_id, week,
            sum(events) AS events
     FROM counted GROUP BY GROUPING SETS ((business_id, week), (week))
+), seen AS (
+    SELECT count(DISTINCT week) AS weeks FROM counted WHERE week > 0
 ), compared AS (
     SELECT kind, business_id, coalesce(max(events) FILTER (WHERE week = 0), 0) AS now_events,
-           CASE WHEN count(*) FILTER (WHERE week > 0) = 4 THEN min(events) FILTER (WHERE week > 0) ELSE 0 END AS usual
-    FROM weekly GROUP BY kind, business_id
+           -- A week in which nobody has a row lies before the first event; two weeks at least say what is usual.
+           CASE WHEN seen.weeks >= 2 AND count(*) FILTER (WHERE week > 0) = seen.weeks
+                THEN min(events) FILTER (WHERE week > 0) ELSE 0 END AS usual
+    FROM weekly CROSS JOIN seen GROUP BY kind, business_id, seen.weeks
 )
 SELECT 'event_silence', kind, CASE kind WHEN 'platform' THEN kind ELSE 'business:' || business_id END, business_id,
        :minutes, now_events, usual, greatest(0, coalesce(100 - 100 * now_events / nullif(usual, 0), 0))

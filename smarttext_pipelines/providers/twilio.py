@@ -65,4 +65,6 @@ def build_twilio_client(
         base_url: Server that is asked for every path, such as ``https://api.twilio.com``.
         timeout_seconds: For connecting and for each read.
     """
+    # urllib3 logs every path as a debug record, and a search for messages has the number in it.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
     return Client(account_sid, auth_token, http_client=_HttpClient(base_url, timeout_seconds))

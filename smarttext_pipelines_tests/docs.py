@@ -6,6 +6,7 @@ from sqlalchemy.dialects import postgresql
 
 from smarttext_pipelines.settings import Settings, variable_of
 from smarttext_pipelines.storage.schema import metadata
+from smarttext_pipelines_tests import messages
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -49,7 +50,7 @@ def settings_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"data-dictionary.md": data_dictionary, "settings.md": settings_table}
+PAGES = {"data-dictionary.md": data_dictionary, "settings.md": settings_table, "messages.md": messages.page}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from smarttext_pipelines.alerting.measure import MESSAGE_SIGNALS, Key, since_of
 from smarttext_pipelines.alerting.messages import Message
-from smarttext_pipelines.alerting.plan import Told
+from smarttext_pipelines.alerting.plan import GROUP_SCOPE, Told
 from smarttext_pipelines.core.failure_classes import class_of
 from smarttext_pipelines.core.rates import percent
 from smarttext_pipelines.core.rules import Rule, Signal, evidence
@@ -18,18 +18,19 @@ _WORST = 5
 _CAUSES = 3
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _NEXT_STEPS = {
-    "sms_in_flight_share": "(you): check that delivery reports still arrive, then Twilio's status page",
-    "unattributed_share": "(you): find out which sender writes events without a business; see SMARTTEXT_SHARED_SENDERS",
-    "openai_budget": "(you): ask the owner, then grant more for today or let the limit hold",
-    "openai_spend": "(you): look which model and endpoint grew, and whether a loop calls OpenAI",
-    "unpriced_share": "(you): find the writer that records tokens without a cost",
-    "owner_alerts_failed_rate": "(you): check the owner's number, and call the owner if it is urgent",
-    "event_silence": "(you): call the business's number; if nothing is recorded, check its webhooks",
-    "pipeline_failures": "(you): open the run in the UI; the first error in its log says what is missing",
-    "failed_checks": "(you): open the check in the UI; its metadata names the days",
-    "notifications_dead": "(you): repair this channel, then send a test with `smarttext alerts test`",
-    "unmapped_errors": "(you): look the code up in Twilio's error dictionary, add it to core/failure_classes.csv",
+    "sms_in_flight_share": "(you): check that delivery reports still arrive, then Twilio's status page.",
+    "unattributed_share": "(you): find out which sender writes events without a business; see SMARTTEXT_SHARED_SENDERS.",
+    "openai_budget": "(you): ask the owner, then grant more for today or let the limit hold.",
+    "openai_spend": "(you): look which model and endpoint grew, and whether a loop calls OpenAI.",
+    "unpriced_share": "(you): find the writer that records tokens without a cost.",
+    "owner_alerts_failed_rate": "(you): check the owner's number, and call the owner if it is urgent.",
+    "event_silence": "(you): call the business's number; if nothing is recorded, check its webhooks.",
+    "pipeline_failures": "(you): open the run in the UI; the first error in its log says what is missing.",
+    "failed_checks": "(you): open the check in the UI; its metadata names the days.",
+    "notifications_dead": "(you): repair this channel, then send a test with `smarttext alerts test`.",
+    "unmapped_errors": "(you): look the code up in Twilio's error dictionary, add it to core/failure_classes.csv.",
 }
+_PIPELINE = {"job": "Job", "check": "Check", "channel": "Channel"}
 _VERBS = {"sms_failure_rate": " failed", "sms_filtered_rate": " filtered"}
 
 
@@ -95,18 +96,19 @@ def _rfc3339(at: datetime) -> str:
 
 def _subject(told: Told, setting: Setting) -> str:
     scope = told.stored.key[1]
-    if told.members:
-        return f"{len(told.members)} businesses"
+    if scope == GROUP_SCOPE:
+        return f"{told.stored.value[0]:.0f} businesses" if told.stored.value else "Several businesses"
     if scope == "platform":
         return "All businesses"
     if scope.startswith("sender:"):
         return f"Sender {told.row.label}" if told.row and told.row.label else f"Sender {scope[7:13]}"
-    return setting.names.get(scope, scope)
+    kind, _, name = scope.partition(":")
+    return f"{_PIPELINE[kind]} {name}" if kind in _PIPELINE else setting.names.get(scope, scope)
 
 
 def _headline(told: Told, rule: Rule | None, setting: Setting) -> str:
-    if told.members:
-        return f"{told.stored.key[0]} at {len(told.members)} businesses at once"
+    if told.stored.key[1] == GROUP_SCOPE:
+        return f"{told.stored.key[0]} at several businesses at once"
     if rule is None or told.stored.value is None:
         return told.stored.key[0]
     value, part, whole = told.stored.value
@@ -150,7 +152,7 @@ def _lines(told: Told, rule: Rule | None, setting: Setting) -> tuple[list[str], 
     if rule is None:
         return [], ""
     if told.members:
-        return _members(told, setting), "(you): look for what they have in common: sender, time, content"
+        return _members(told, setting), "(you): look for what they have in common: sender, time, content."
     if rule.metric not in MESSAGE_SIGNALS:
         return [], _NEXT_STEPS.get(rule.metric, "")
     row = setting.details.get(told.stored.key)

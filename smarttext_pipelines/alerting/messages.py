@@ -12,7 +12,19 @@ RESOLVED_SYMBOL = "✅"
 SEGMENT = 160
 """Characters of one text message in the GSM alphabet; anything outside it halves that and more."""
 
-_GSM_REPLACEMENTS = {"–": "-", "—": "-", "·": "|", "×": "x", "≥": ">=", "…": "...", "“": '"', "”": '"', "’": "'"}
+_SEEN_TO_END = ("recovered", "window rolled")
+_GSM_REPLACEMENTS = {
+    "•": "*",
+    "–": "-",
+    "—": "-",
+    "·": "|",
+    "×": "x",
+    "≥": ">=",
+    "…": "...",
+    "“": '"',
+    "”": '"',
+    "’": "'",
+}
 
 
 @dataclass(frozen=True)
@@ -97,7 +109,7 @@ def slack_text(message: Message, *, attempt: int = 1) -> str:
     """
     body = [headline(message)]
     if message.is_over:
-        body += [f"It was: {message.headline}"]
+        body += [f"{'Now' if message.reason in _SEEN_TO_END else 'Last seen'}: {message.headline}"]
         body += [f"Worst: {message.peak}"] if message.peak else []
     else:
         body += list(message.lines)

@@ -95,7 +95,7 @@ def test_a_failed_check_is_an_incident_until_it_passes(
     )
     run()
     assert _tick(settings, instance).skip_message == "1 firing, 1 sent"
-    assert "check:sms_outcomes.undated_rows" in (settings.data_dir / LOG_FILE).read_text()
+    assert "Check sms_outcomes.undated_rows" in (settings.data_dir / LOG_FILE).read_text()
     database.run("DELETE FROM public.sms_events")
     run()
     _tick(settings, instance)

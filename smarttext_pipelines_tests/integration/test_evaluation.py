@@ -120,7 +120,7 @@ def test_many_businesses_at_once_become_one_message_and_one_end(rated: World) ->
     rated.tick()
     assert rated.tick().notices == {"firing": 1}
     (message,) = _texts(rated)
-    assert message.startswith("🔴 7 businesses: sms_failure_rate at 7 businesses at once\nWorst: ")
+    assert message.startswith("🔴 7 businesses: sms_failure_rate at several businesses at once\nWorst: ")
     rated.report(failed, "delivered")
     told = [rated.tick().notices for _ in range(6)]
     assert [notices for notices in told if notices] == [{"resolved": 1}]

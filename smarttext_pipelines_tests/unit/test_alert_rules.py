@@ -72,7 +72,11 @@ MISTAKES = [
     ("rules:\n  a:\n    metric: sms_failure_rate\n    threshold: 5\n    window: 7h", 2, "5m to 6h, or whole days"),
     ("rules:\n  a:\n    metric: openai_budget\n    scope: sender\n    threshold: 5", 2, "not for sender"),
     ("rules:\n  a:\n    metric: sms_failure_rate\n    threshold: 5\n    threshold: 6", 5, "stands twice"),
-    ("rules:\n  a:\n    metric: sms_failure_rate\n    threshold: 5\n    plans:\n      pro:\n        x: 1", 7, "plans.pro.x"),
+    (
+        "rules:\n  a:\n    metric: sms_failure_rate\n    threshold: 5\n    plans:\n      pro:\n        x: 1",
+        7,
+        "plans.pro.x",
+    ),
     ("rules:\n  a:\n    metric: sms_failure_rate\n    threshold: 5\n    clear_threshold: 9", 2, "above threshold"),
     ("rules:\n  a:\n    metric: sms_failure_rate\n    threshold: 5\n    severity: bad", 5, "severity"),
     ("rules:\n  a:\n    metric: sms_failure_rate\n    threshold: 5\n    channels: [fax]", 5, "channels"),

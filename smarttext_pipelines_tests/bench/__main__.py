@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smarttext_pipelines.storage.embedded import embedded_server
-from smarttext_pipelines_tests.bench import backfill, day, graph, load, storage
+from smarttext_pipelines_tests.bench import alerts, backfill, day, graph, load, storage
 from smarttext_pipelines_tests.conftest import Server
 
 BENCHMARKS = {
@@ -20,6 +20,7 @@ BENCHMARKS = {
     "load": load.measure,
     "graph": graph.measure,
     "storage": storage.measure,
+    "alerts": alerts.measure,
 }
 
 

@@ -18,9 +18,9 @@ def _provider(variable: str, description: str, *others: str) -> Any:
 
 
 class Settings(BaseSettings):
-    """Everything a process can be told; the variable of a field is ``SMARTTEXT_`` and its name in capitals, or its alias.
+    """Everything a process can be told; the variable of a field is ``SMARTTEXT_`` and its name in capitals.
 
-    Providers' own settings keep the names that they have everywhere, without the prefix.
+    Providers' settings keep the names that they have everywhere, without the prefix.
     """
 
     model_config = SettingsConfigDict(

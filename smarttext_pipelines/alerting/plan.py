@@ -126,7 +126,7 @@ def _one(
         reason=reason,
     )
     if finding.verdict is Verdict.breach:
-        verdict, breaches, note = done.verdicts[rule.name]
+        _, breaches, note = done.verdicts[rule.name]
         done.verdicts[rule.name] = (Verdict.breach, breaches + 1, note)
     base = old or Stored(None, key, row.business_id if row else None, step.incident or _NOTHING)
     if row is not None:

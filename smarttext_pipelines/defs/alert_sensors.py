@@ -1,4 +1,4 @@
-"""Alerting in Dagster: a sensor that evaluates and delivers, a job for more than fits, and what the pipeline tells of itself."""
+"""Alerting in Dagster: a sensor that evaluates and delivers, a job for what is more, failures of the pipeline."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING

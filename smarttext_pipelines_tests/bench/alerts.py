@@ -1,4 +1,4 @@
-"""A tick of alerting with 50 rules and 10,000 businesses over a day of a million rows, against its message pass alone."""
+"""A tick of alerting: 50 rules, 10,000 businesses, a day of a million rows, against its message pass alone."""
 
 from datetime import UTC, datetime, time, timedelta
 
@@ -67,7 +67,9 @@ def _rules() -> dict[str, Rule]:
 
 
 def _tick(database: Database) -> None:
-    evaluate(database.engine, _rules(), [LogChannel(lambda _text: None)], PLACE, now=NOW, ui_url="http://127.0.0.1:3000")
+    evaluate(
+        database.engine, _rules(), [LogChannel(lambda _text: None)], PLACE, now=NOW, ui_url="http://127.0.0.1:3000"
+    )
 
 
 def _pass_alone(database: Database) -> None:

@@ -129,6 +129,8 @@ def measure(
         open_keys: Rules and scopes with an open incident.
     """
     found = Measurement()
+    for setting in ("work_mem = '64MB'", "jit = off"):
+        connection.exec_driver_sql(f"SET LOCAL {setting}")
     today = day_of(now, place.zone)
     window = RecentWindow(DayRange(today, today), place.zone, place.settle_days, now, LONGEST_SHORT_WINDOW)
     engine = PostgresEngine(connection, Parameters(window, place.shared_senders))

@@ -22,14 +22,15 @@ WITH counted AS (
     SELECT DISTINCT error_code FROM monitoring.sms_outcomes
     WHERE day < :today AND day >= :today - 90 AND error_code IS NOT NULL
 ), by_business AS (
-    SELECT minutes, grouping(sender) = 1 AS is_platform, sender, business_id,
+    SELECT minutes, CASE WHEN grouping(sender) = 1 THEN 'platform' ELSE 'sender' END AS kind,
+           coalesce(sender, '') AS sender, business_id,
            sum(messages) FILTER (WHERE has_failed AND class <> ALL (:outside)) AS failed,
            sum(messages) FILTER (WHERE has_failed AND class <> ALL (:outside) OR status_class = 'successful') AS decided
     FROM counted WHERE business_id IS NOT NULL
     GROUP BY GROUPING SETS ((minutes, sender, business_id), (minutes, business_id))
 ), worst AS (
-    SELECT DISTINCT ON (minutes, is_platform, sender) minutes, is_platform, sender, failed, decided
-    FROM by_business ORDER BY minutes, is_platform, sender, failed DESC NULLS LAST
+    SELECT DISTINCT ON (minutes, kind, sender) minutes, kind, sender, failed, decided
+    FROM by_business ORDER BY minutes, kind, sender, failed DESC NULLS LAST
 ), scoped AS (
     SELECT minutes,
            CASE WHEN grouping(business_id) = 0 THEN 'business' WHEN grouping(sender) = 0 THEN 'sender'
@@ -55,8 +56,8 @@ SELECT v.signal, s.kind,
        s.minutes, coalesce(v.part, 0), coalesce(v.whole, 0), coalesce(100 * v.part / nullif(v.whole, 0), 0)
 FROM scoped AS s
 -- A business with more than half of the failures has an incident of its own and does not make one of everybody.
-LEFT JOIN worst AS w ON w.minutes = s.minutes AND w.failed > s.failed / 2
-    AND (s.kind = 'platform' AND w.is_platform OR s.kind = 'sender' AND NOT w.is_platform AND w.sender = s.sender)
+LEFT JOIN worst AS w ON w.minutes = s.minutes AND w.kind = s.kind AND w.sender = coalesce(s.sender, '')
+    AND w.failed > s.failed / 2
 CROSS JOIN LATERAL (VALUES
     ('sms_failure_rate', coalesce(s.failed, 0) - coalesce(w.failed, 0),
      coalesce(s.failed, 0) + coalesce(s.successful, 0) - coalesce(w.decided, 0)),

@@ -141,6 +141,17 @@ def test_a_platform_incident_inhibits_those_of_businesses(world: World) -> None:
     assert {"resolved": 1, "firing": 3} in told, "they still fail, and are told as soon as nothing inhibits it"
 
 
+def test_two_rules_with_one_reason_are_told_once(world: World) -> None:
+    world.rules = only("sms_failure_rate", "sms_filtered_rate", for_=1)
+    world.begin()
+    world.failing()
+    assert world.tick().notices == {"firing": 1}
+    assert sorted(world.outbox("status, note"), key=str) == [
+        ("pending", None),
+        ("suppressed", "inhibited by sms_failure_rate"),
+    ]
+
+
 def test_one_business_does_not_make_an_incident_of_everybody(world: World) -> None:
     world.rules = only("sms_failure_rate", "sms_failure_rate_platform", for_=1)
     world.begin()

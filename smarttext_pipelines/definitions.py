@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from smarttext_pipelines.defs.alert_assets import build_alert_assets
+from smarttext_pipelines.defs.alert_sensors import build_alert_sensors, deliver_notifications_job
 from smarttext_pipelines.defs.assets import build_assets
 from smarttext_pipelines.defs.budgets import openai_budgets
 from smarttext_pipelines.defs.jobs import build_jobs
@@ -31,12 +33,12 @@ def build_definitions(
     with warnings.catch_warnings():
         # Backfill policies are marked as beta; nobody who runs this can act on that.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = build_assets(partitions)
+        assets = [*build_assets(partitions), *build_alert_assets(partitions)]
     return dg.Definitions(
         assets=[*SOURCE_ASSETS, *assets, openai_budgets, build_archived_events(partitions), archive_scrub],
-        jobs=build_jobs(),
+        jobs=[*build_jobs(), deliver_notifications_job],
         schedules=build_schedules(settings),
-        sensors=build_sensors(settings),
+        sensors=[*build_sensors(settings), *build_alert_sensors()],
         resources={"warehouse": Warehouse(settings), **(resource_overrides or {})},
         # Statements run in the database; a process per asset would cost more than they do.
         executor=dg.in_process_executor,

@@ -2,21 +2,35 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from smarttext_pipelines.core.days import load_zone
 from smarttext_pipelines.core.errors import SettingsError
 
 
+def _provider(variable: str, description: str, *others: str) -> Any:
+    """Return a setting that a provider's own tools read too, under that name."""
+    return Field(default=None, description=description, validation_alias=AliasChoices(variable, *others))
+
+
 class Settings(BaseSettings):
-    """Everything a process can be told; the variable of each field is ``SMARTTEXT_`` and its name in capitals."""
+    """Everything a process can be told; the variable of a field is ``SMARTTEXT_`` and its name in capitals.
+
+    Providers' settings keep the names that they have everywhere, without the prefix.
+    """
 
     model_config = SettingsConfigDict(
-        env_prefix="SMARTTEXT_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+        env_prefix="SMARTTEXT_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        validate_by_name=True,
+        validate_by_alias=True,
     )
 
     database_url: SecretStr | None = Field(
@@ -55,6 +69,30 @@ class Settings(BaseSettings):
         "On the embedded server it always does.",
     )
     ui_url: str = Field(default="http://127.0.0.1:3000", description="Where people open the Dagster UI.")
+    alert_rules: Path | None = Field(
+        default=None, description="File of alert rules. Empty: the shipped alert_rules.yaml."
+    )
+    alert_phones: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), description="Telephone numbers of operators that alerts are texted to, separated by commas."
+    )
+    alert_texts_per_hour: int = Field(
+        default=10, ge=1, description="Most texts an operator gets in an hour; that something is over is always told."
+    )
+    alert_webhook_url: SecretStr | None = Field(
+        default=None, description="URL that alerts are posted to in the format of Alertmanager's webhook."
+    )
+    slack_webhook_url: SecretStr | None = _provider(
+        "SLACK_WEBHOOK_URL", "Slack incoming webhook for alerts; a bot token edits and threads, a webhook cannot."
+    )
+    slack_bot_token: SecretStr | None = _provider("SLACK_BOT_TOKEN", "Slack bot token for alerts, with SLACK_CHANNEL.")
+    slack_channel: str | None = _provider("SLACK_CHANNEL", "Id of the Slack channel that the bot writes to.")
+    twilio_account_sid: SecretStr | None = _provider("TWILIO_ACCOUNT_SID", "Twilio account.", "TWILIO_SID")
+    twilio_auth_token: SecretStr | None = _provider("TWILIO_AUTH_TOKEN", "Twilio auth token.")
+    twilio_phone_number: SecretStr | None = _provider("TWILIO_PHONE_NUMBER", "Number that alerts are texted from.")
+    pagerduty_routing_key: SecretStr | None = _provider("PAGERDUTY_ROUTING_KEY", "PagerDuty Events v2 routing key.")
+    twilio_base_url: str = Field(default="https://api.twilio.com", description="Where Twilio is asked.")
+    slack_base_url: str = Field(default="https://slack.com/api/", description="Where Slack's API is asked.")
+    pagerduty_base_url: str = Field(default="https://events.pagerduty.com", description="Where PagerDuty is asked.")
 
     @field_validator("reporting_timezone")
     @classmethod
@@ -62,7 +100,7 @@ class Settings(BaseSettings):
         load_zone(name)
         return name
 
-    @field_validator("shared_senders", mode="before")
+    @field_validator("shared_senders", "alert_phones", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -86,6 +124,13 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
-        name = "SMARTTEXT_" + str(fault["loc"][0]).upper() if fault["loc"] else "settings"
+        name = str(fault["loc"][0]) if fault["loc"] else "settings"
+        name = variable_of(name) if name in Settings.model_fields else name
         msg = f"{name}: {fault['msg']}"
         raise SettingsError(msg) from None
+
+
+def variable_of(field: str) -> str:
+    """Return the environment variable of a field of ``Settings``."""
+    alias = Settings.model_fields[field].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else "SMARTTEXT_" + field.upper()

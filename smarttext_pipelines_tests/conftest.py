@@ -25,7 +25,10 @@ _CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthChec
 _PHASES = [Phase.explicit, Phase.generate]
 settings.register_profile("test", derandomize=True, deadline=None, phases=_PHASES, suppress_health_check=_CHECKS)
 settings.register_profile("soak", max_examples=2000, deadline=None, suppress_health_check=_CHECKS)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
+_PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "test")
+settings.load_profile(_PROFILE)
+SOAK = _PROFILE == "soak"
+"""Whether tests take their long form."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Database:
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in os.environ:
-        if name.startswith("SMARTTEXT_") and name != "SMARTTEXT_TEST_DATABASE_URL":
+        if name.startswith(("SMARTTEXT_", "SLACK_", "TWILIO_", "PAGERDUTY_")) and name != "SMARTTEXT_TEST_DATABASE_URL":
             monkeypatch.delenv(name)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.chdir(tmp_path)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from sqlalchemy.dialects import postgresql
 
-from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.settings import Settings, variable_of
 from smarttext_pipelines.storage.schema import metadata
+from smarttext_pipelines_tests import messages
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -40,7 +41,7 @@ def settings_table() -> str:
     ]
     for name, field in Settings.model_fields.items():
         default = "" if field.default in (None, ()) else f"`{field.default}`"
-        lines.append(f"| `SMARTTEXT_{name.upper()}` | {default} | {field.description} |")
+        lines.append(f"| `{variable_of(name)}` | {default} | {field.description} |")
     lines += [
         "",
         "`DAGSTER_HOME` is respected where it is set; else it is a folder of `SMARTTEXT_DATA_DIR`.",
@@ -49,7 +50,7 @@ def settings_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"data-dictionary.md": data_dictionary, "settings.md": settings_table}
+PAGES = {"data-dictionary.md": data_dictionary, "settings.md": settings_table, "messages.md": messages.page}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

@@ -3,7 +3,7 @@
 import typer
 from rich.console import Console
 
-from smarttext_pipelines.cli import budgets, database, retention, rollup, simulate, stats
+from smarttext_pipelines.cli import alerts, budgets, database, retention, rollup, simulate, stats
 from smarttext_pipelines.core.errors import SmartTextError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command("stats")(stats.stats)
 app.add_typer(budgets.app, name="budgets")
 app.command("reset-openai")(budgets.reset_openai)
 app.command("simulate")(simulate.simulate)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(retention.app, name="retention")
 app.command("erase")(retention.erase)
 app.command("cleanup", hidden=True)(retention.cleanup)

@@ -18,6 +18,7 @@ UNFINISHED = [
 ]
 __all__ = ["ASKED", "STAGES", "UNFINISHED", "build_jobs", "dagster_history_job"]
 
+DELIVER_JOB = "deliver_notifications_job"
 PRIORITY_TAG = "dagster/priority"
 KIND_TAG = "smarttext/kind"
 
@@ -45,6 +46,12 @@ def build_jobs() -> list[Any]:
             STAGES,
             description="Refreshes today.",
             tags={PRIORITY_TAG: "5", KIND_TAG: "intraday"},
+        ),
+        dg.define_asset_job(
+            "alert_report_job",
+            dg.AssetSelection.groups("alerts"),
+            description="Counts incidents and notifications of a day.",
+            tags={PRIORITY_TAG: "1", KIND_TAG: "alert_report"},
         ),
         dg.define_asset_job(
             "openai_budgets_job",

@@ -1,6 +1,6 @@
 """Schedules in the reporting zone. Each computes what is due from what was done, so an outage catches up by itself."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import dagster as dg
 
@@ -76,6 +76,19 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     def dagster_history_schedule(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         return dg.RunRequest()
 
+    @dg.schedule(
+        job_name="alert_report_job",
+        cron_schedule="20 0 * * *",
+        execution_timezone=zone,
+        default_status=_RUNNING,
+        description="Counts yesterday's incidents and notifications.",
+    )
+    def alert_report_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        day = today(context) - timedelta(days=1)
+        if day < settings.start_date:
+            return dg.SkipReason("the first partition is not over")
+        return dg.RunRequest(partition_key=day.isoformat())
+
     budgets = dg.ScheduleDefinition(
         name="openai_budgets_schedule",
         job_name="openai_budgets_job",
@@ -92,5 +105,12 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         default_status=_RUNNING,
         description="Notes that the OpenAI day was opened.",
     )
-    own = [budgets, reset, rollup_schedule, intraday_rollup_schedule, dagster_history_schedule]
+    own = [
+        budgets,
+        reset,
+        rollup_schedule,
+        intraday_rollup_schedule,
+        alert_report_schedule,
+        dagster_history_schedule,
+    ]
     return [*own, *build_retention_schedules(zone)]

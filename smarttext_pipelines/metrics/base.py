@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from zoneinfo import ZoneInfo
@@ -84,6 +84,42 @@ class Window:
     def literal_day(self) -> ir.DateValue:
         """Return the first day as a literal."""
         return ibis.literal(self.days.first, type="date")
+
+
+@dataclass(frozen=True)
+class RecentWindow(Window):
+    """The time before ``as_of``, for what is told within minutes; messages mean the same as on a day.
+
+    Attributes:
+        length: How long.
+    """
+
+    length: timedelta = timedelta(hours=1)
+
+    @cached_property
+    def start_at(self) -> datetime:
+        """First instant of the window."""
+        return self.as_of - self.length
+
+    @cached_property
+    def end_at(self) -> datetime:
+        """Time of reading."""
+        return self.as_of
+
+    @cached_property
+    def search_start_at(self) -> datetime:
+        """First instant at which earlier rows of a message are looked for; what has one began before the window."""
+        return self.start_at - timedelta(days=self.settle_days)
+
+    @cached_property
+    def search_end_at(self) -> datetime:
+        """Time of reading."""
+        return self.as_of
+
+    @property
+    def is_one_day(self) -> bool:
+        """Whether the bounds alone say what belongs to it: always."""
+        return True
 
 
 @dataclass(frozen=True)

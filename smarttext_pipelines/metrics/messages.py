@@ -3,6 +3,8 @@
 Only minima, maxima, sums and counts, so that partial results merge in any order, on any engine.
 """
 
+from collections.abc import Callable
+
 import ibis
 import ibis.expr.types as ir
 
@@ -28,7 +30,7 @@ _STATUSES = sorted(RANK, key=lambda status: (RANK[status], status))
 """Statuses in ascending order; equal ranks by name."""
 
 
-def keyed_rows(tables: Tables) -> ir.Table:
+def keyed_rows(tables: Tables, *more: str) -> ir.Table:
     """Return every row of ``sms_events`` with the ``key`` of its message, a hash for that, and its time ``at``.
 
     The length in front of the request id keeps two texts apart that would read alike when joined.
@@ -39,26 +41,53 @@ def keyed_rows(tables: Tables) -> ir.Table:
     by_sid, by_request = is_sid(t.message_sid), has_text(t.request_id)
     key = ibis.cases((by_sid, "s" + t.message_sid), (by_request, "r" + request), else_="i" + id_)
     key_hash = ibis.cases((by_sid, t.message_sid.hash()), (by_request, t.request_id.hash()), else_=id_.hash())
-    columns = ("business_id", "from_number", "status", "error_code", "request_id")
+    columns = ("business_id", "from_number", "status", "error_code", "request_id", *more)
     return t.select(*columns, key=byte_order(key), key_hash=key_hash, at=t.created_at)
 
 
 def messages(tables: Tables, window: Window) -> ir.Table:
     """Return one row per message: day, business_id, audience, sender, status, error_code, is_inbound, is_report."""
-    rows = keyed_rows(tables)
-    found = per_key(rows, window, _measures)
-    found = _with_alerts(found, rows, tables, window)
-    found = _with_number(found, tables)
+    found = _found(keyed_rows(tables), _measures, tables, window)
     return found.select(
         day=window.literal_day() if window.is_one_day else found.day,
         business_id=ibis.coalesce(found.business, found.alert_business, found.owner_id),
-        audience=ibis.ifelse(found.to_owner | found.alert_business.notnull(), "owner", "customer"),
-        sender=found.sender,
-        status_order=found.status_order,
-        error_code=found.ranked_error.substr(1),
-        is_inbound=found.is_inbound,
-        is_report=found.is_report,
+        **_described(found),
     )
+
+
+def recent_attempts(tables: Tables, window: Window) -> ir.Table:
+    """Return one row per message attempted within one day or less, with ``first_at`` and ``recipient``."""
+
+    def measures(rows: ir.Table) -> dict[str, ir.Value]:
+        return _measures(rows) | {"recipient": byte_order(rows.to_number).min()}
+
+    found = _found(keyed_rows(tables, "to_number"), measures, tables, window)
+    found = found.filter(~found.is_inbound & ~found.is_report)
+    return found.select(
+        "first_at",
+        "recipient",
+        business_id=ibis.coalesce(found.business, found.alert_business, found.owner_id).cast("uuid"),
+        **_described(found),
+    )
+
+
+def _found(
+    rows: ir.Table, measures: Callable[[ir.Table], dict[str, ir.Value]], tables: Tables, window: Window
+) -> ir.Table:
+    found = per_key(rows, window, measures)
+    found = _with_alerts(found, rows, tables, window)
+    return _with_number(found, tables)
+
+
+def _described(found: ir.Table) -> dict[str, ir.Value]:
+    return {
+        "audience": ibis.ifelse(found.to_owner | found.alert_business.notnull(), "owner", "customer"),
+        "sender": found.sender,
+        "status_order": found.status_order,
+        "error_code": found.ranked_error.substr(1),
+        "is_inbound": found.is_inbound,
+        "is_report": found.is_report,
+    }
 
 
 def status_name(order: ir.IntegerValue) -> ir.StringValue:

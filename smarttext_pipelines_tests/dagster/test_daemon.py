@@ -14,6 +14,7 @@ import psycopg
 from pydantic import SecretStr
 
 from smarttext_pipelines.launch.databases import child_environment, prepare_dagster_home
+from smarttext_pipelines.settings import Settings, variable_of
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import cells, insert_events
@@ -23,9 +24,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def _daemon(database: Database, storage: str, home: Path) -> Iterator[subprocess.Popen[bytes]]:
-    settings = database.settings(data_dir=home).model_copy(update={"dagster_database_url": SecretStr(storage)})
-    environment = child_environment(settings, prepare_dagster_home(settings))
+def daemon(settings: Settings, storage: str, home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the daemon with these settings; those that are secrets or not defaults go into its environment."""
+    settings = settings.model_copy(update={"dagster_database_url": SecretStr(storage)})
+    environment = child_environment(settings, prepare_dagster_home(settings)) | _variables(settings)
     graph = Path(__file__).parent / "every_minute.py"
     command = [sys.executable, "-m", "dagster._daemon", "run", "-f", str(graph)]
     with (home / "daemon.log").open("wb") as log:
@@ -40,8 +42,16 @@ def _daemon(database: Database, storage: str, home: Path) -> Iterator[subprocess
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+def _variables(settings: Settings) -> dict[str, str]:
+    told = {name: getattr(settings, name) for name in settings.model_fields_set if name.startswith("slack_")}
+    return {variable_of(n): v.get_secret_value() if isinstance(v, SecretStr) else v for n, v in told.items()}
+
+
 def test_a_tick_becomes_a_run_becomes_rows(server: Server, database: Database, tmp_path: Path) -> None:
-    with fresh_database(server) as storage, _daemon(database, storage.url, tmp_path) as daemon:
+    with (
+        fresh_database(server) as storage,
+        daemon(database.settings(data_dir=tmp_path), storage.url, tmp_path) as process,
+    ):
         deadline = time.monotonic() + LONGEST_WAIT
         now = datetime.now(UTC)
         with database.engine.begin() as connection:
@@ -58,7 +68,7 @@ def test_a_tick_becomes_a_run_becomes_rows(server: Server, database: Database, t
             )
             listener.execute("LISTEN rows_written")
             while not cells(database.engine, "daily_stats"):
-                assert daemon.poll() is None, (tmp_path / "daemon.log").read_text()[-2000:]
+                assert process.poll() is None, (tmp_path / "daemon.log").read_text()[-2000:]
                 assert time.monotonic() < deadline, (tmp_path / "daemon.log").read_text()[-2000:]
                 next(listener.notifies(timeout=5), None)
         (row,) = cells(database.engine, "daily_stats")

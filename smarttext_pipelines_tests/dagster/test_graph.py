@@ -16,6 +16,11 @@ from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.storage.schema import SOURCE_TABLES
 
 GRAPH = {
+    "alert_incidents": (
+        "alerts",
+        ("call_events", "owner_alert_delivery", "sms_events", "sms_failure_rates", "sms_outcomes", "spend"),
+    ),
+    "notifications": ("alerts", ("alert_incidents",)),
     "api_usage": ("sources", ()),
     "archive_scrub": ("archive", ("archived_events",)),
     "archived_events": ("archive", ("api_usage", "call_events", "owner_alerts", "sms_events")),
@@ -32,6 +37,7 @@ GRAPH = {
     "spend": ("facts", ("api_usage",)),
 }
 CRONS = {
+    "alert_report_schedule": "20 0 * * *",
     "archive_scrub_schedule": "0 2 * * 0",
     "dagster_history_schedule": "30 3 * * *",
     "intraday_rollup_schedule": "*/10 * * * *",
@@ -40,7 +46,13 @@ CRONS = {
     "retention_schedule": "0 1 * * *",
     "rollup_schedule": "5 0 * * *",
 }
-SENSORS = {"openai_reaper_sensor": 300, "rollup_drift_sensor": 3600, "rollup_request_sensor": 60}
+SENSORS = {
+    "alert_evaluation_sensor": 60,
+    "openai_reaper_sensor": 300,
+    "rollup_drift_sensor": 3600,
+    "rollup_request_sensor": 60,
+    "run_failure_alert_sensor": 30,
+}
 
 
 @pytest.fixture(scope="module")

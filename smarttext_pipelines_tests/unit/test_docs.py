@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.settings import Settings, variable_of
 from smarttext_pipelines_tests.docs import DOCS, PAGES
 
 ROOT = DOCS.parent
@@ -20,7 +20,7 @@ def test_generated_pages_are_those_of_the_code(page: str) -> None:
 def test_every_setting_is_in_the_example_file() -> None:
     example = (ROOT / ".env.example").read_text()
     for name in Settings.model_fields:
-        assert f"SMARTTEXT_{name.upper()}=" in example
+        assert f"#{variable_of(name)}=" in example
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_LINKS, ids=lambda p: p.name)

@@ -20,10 +20,12 @@ ALLOWED = {
     "rollup": {"core", "metrics", "engines", "storage"},
     "retention": {"core", "metrics", "engines", "storage"},
     "sample": {"core", "storage"},
-    "defs": {"core", "metrics", "rollup", "retention", "storage", "settings"},
+    "providers": {"core"},
+    "alerting": {"core", "metrics", "engines", "storage", "providers", "settings"},
+    "defs": {"core", "metrics", "rollup", "alerting", "retention", "storage", "settings"},
     "definitions": {"defs", "settings"},
     "launch": {"core", "storage", "settings", "sample", "retention", "defs", "definitions"},
-    "cli": {"core", "storage", "settings", "sample", "rollup", "retention", "launch"},
+    "cli": {"core", "storage", "settings", "sample", "rollup", "alerting", "retention", "launch"},
 }
 """What each layer may import of the others; everything may import itself."""
 

@@ -4,7 +4,7 @@ The comment of a column is its entry in the data dictionary (meaning, unit, cave
 column schemas in Dagster and ``docs/data-dictionary.md``.
 """
 
-from smarttext_pipelines.storage.schema import guardrail, internal, retention, sources, stats
+from smarttext_pipelines.storage.schema import alerting, guardrail, internal, retention, sources, stats
 from smarttext_pipelines.storage.schema.base import MONITORING, PUBLIC, metadata
 
 SOURCE_TABLES = (
@@ -19,6 +19,7 @@ __all__ = [
     "MONITORING",
     "PUBLIC",
     "SOURCE_TABLES",
+    "alerting",
     "guardrail",
     "internal",
     "metadata",

@@ -1,0 +1,48 @@
+"""Channel ``pagerduty``: Events API v2. ``dedup_key`` is the incident, so sending twice is sending once."""
+
+from smarttext_pipelines.alerting.channels.base import Delivery, Outcome, Sent
+from smarttext_pipelines.alerting.channels.http import post
+from smarttext_pipelines.alerting.messages import Message, headline, slack_text
+
+_LONGEST_SUMMARY = 1024
+_SEVERITIES = {"info": "info", "warning": "warning", "critical": "critical"}
+
+
+class PagerDutyChannel:
+    """Triggers and resolves PagerDuty's incidents."""
+
+    name = "pagerduty"
+    recipients: tuple[str, ...] = ("routing_key",)
+
+    def __init__(self, routing_key: str, base_url: str, client_url: str) -> None:
+        self._key, self._client_url = routing_key, client_url
+        self._url = f"{base_url.rstrip('/')}/v2/enqueue"
+
+    def send(self, delivery: Delivery) -> Outcome:
+        """Trigger or resolve it."""
+        outcome = post(self._url, self._body(delivery.message))
+        return Sent(delivery.message.number) if isinstance(outcome, Sent) else outcome
+
+    def find(self, delivery: Delivery) -> Sent | None:
+        """A repetition changes nothing."""
+        return None
+
+    def _body(self, message: Message) -> dict[str, object]:
+        body: dict[str, object] = {
+            "routing_key": self._key,
+            "event_action": "resolve" if message.is_over else "trigger",
+            "dedup_key": f"smarttext-{message.number}",
+        }
+        if message.is_over:
+            return body
+        return body | {
+            "client": "smarttext",
+            "client_url": self._client_url,
+            "payload": {
+                "summary": headline(message)[:_LONGEST_SUMMARY],
+                "source": message.subject,
+                "severity": _SEVERITIES[message.severity],
+                "class": message.rule,
+                "custom_details": {"text": slack_text(message), "runbook": message.runbook},
+            },
+        }

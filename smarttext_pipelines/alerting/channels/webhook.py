@@ -1,0 +1,60 @@
+"""Channel ``webhook``: Alertmanager's webhook format, version 4, so that whatever reads Alertmanager reads this.
+
+Source of the format: Prometheus documentation, "Alerting: configuration", section webhook_config.
+"""
+
+import hashlib
+
+from smarttext_pipelines.alerting.channels.base import Delivery, Outcome, Sent
+from smarttext_pipelines.alerting.channels.http import post
+from smarttext_pipelines.alerting.messages import Message, headline, slack_text
+
+_NO_TIME = "0001-01-01T00:00:00Z"
+
+
+class WebhookChannel:
+    """Posts every notice; receivers tell incidents apart by ``fingerprint``, so a repetition changes nothing."""
+
+    name = "webhook"
+    recipients: tuple[str, ...] = ("webhook",)
+
+    def __init__(self, url: str, external_url: str) -> None:
+        self._url, self._external_url = url, external_url
+
+    def send(self, delivery: Delivery) -> Outcome:
+        """Post it."""
+        body = alertmanager_body(delivery.message, self._external_url)
+        return post(self._url, body, headers={"Idempotency-Key": delivery.tag})
+
+    def find(self, delivery: Delivery) -> Sent | None:
+        """A repetition changes nothing."""
+        return None
+
+
+def alertmanager_body(message: Message, external_url: str) -> dict[str, object]:
+    """Return the group with this one alert."""
+    status = "resolved" if message.is_over else "firing"
+    labels = {"alertname": message.rule, "severity": message.severity, "incident": message.number}
+    labels |= {name: value for name, value in message.labels.items() if name not in ("starts_at", "ends_at")}
+    annotations = {"summary": headline(message), "description": slack_text(message), "runbook_url": message.runbook}
+    alert = {
+        "status": status,
+        "labels": labels,
+        "annotations": annotations,
+        "startsAt": message.labels.get("starts_at", _NO_TIME),
+        "endsAt": message.labels.get("ends_at", _NO_TIME),
+        "generatorURL": message.link,
+        "fingerprint": hashlib.sha256(message.number.encode()).hexdigest()[:16],
+    }
+    return {
+        "version": "4",
+        "groupKey": f'{{}}:{{incident="{message.number}"}}',
+        "truncatedAlerts": 0,
+        "status": status,
+        "receiver": "smarttext",
+        "groupLabels": {"incident": message.number},
+        "commonLabels": labels,
+        "commonAnnotations": annotations,
+        "externalURL": external_url,
+        "alerts": [alert],
+    }

@@ -1,0 +1,146 @@
+"""Delivery: takes what is due from the outbox, one by one, and sends it. No transaction is open during a request."""
+
+import os
+import socket
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from sqlalchemy import Engine
+
+from smarttext_pipelines.alerting.channels.base import (
+    Channel,
+    Delivery,
+    Later,
+    LookUpError,
+    Outcome,
+    Rejected,
+    Sent,
+    Unclear,
+)
+from smarttext_pipelines.alerting.outbox import Claimed, Outbox, Timing
+from smarttext_pipelines.core.scrub import scrub
+from smarttext_pipelines.storage.connect import connected
+
+STANDARD = Timing()
+
+
+@dataclass
+class Delivered:
+    """What one call of ``deliver`` did.
+
+    Attributes:
+        counts: Notifications by what became of them: sent, found, later, unknown, dead, released, fenced.
+        next_due_seconds: When the next one is due; None when the outbox holds nothing for these channels.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    next_due_seconds: float | None = None
+
+    @property
+    def is_more_due(self) -> bool:
+        """Whether something waits that could not be done within the budget."""
+        return self.next_due_seconds == 0
+
+
+def worker_name() -> str:
+    """Return a name that no other worker has or had."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def deliver(
+    engine: Engine,
+    channels: Sequence[Channel],
+    *,
+    budget_seconds: float = 30.0,
+    timing: Timing = STANDARD,
+    look_up: bool = True,
+    at: Callable[[str], None] = lambda _point: None,
+) -> Delivered:
+    """Send what is due until nothing is, or the budget is spent.
+
+    Args:
+        engine: Event database.
+        channels: Channels that this process has; rows of others are left alone.
+        budget_seconds: After that nothing more is claimed.
+        timing: Lease and delays.
+        look_up: Whether a provider is asked before something is sent again; only tests say no.
+        at: Called at the named points of the protocol: claimed, looked_up, confirmed, answered, finished.
+
+    Raises:
+        DatabaseError: The database is away; what was claimed is looked for when its lease is over.
+    """
+    by_target = {(channel.name, recipient): channel for channel in channels for recipient in channel.recipients}
+    done, until = Delivered(), time.monotonic() + budget_seconds
+    with connected(engine, isolation="AUTOCOMMIT") as connection:
+        outbox = Outbox(connection, worker_name(), list(by_target), timing)
+        outbox.sweep()
+        while time.monotonic() < until:
+            claimed = outbox.claim()
+            if claimed is None:
+                break
+            at("claimed")
+            done.counts[_handle(outbox, by_target, claimed, timing, look_up=look_up, at=at)] += 1
+            at("finished")
+        done.next_due_seconds = outbox.seconds_until_due()
+    return done
+
+
+def _handle(
+    outbox: Outbox,
+    channels: Mapping[tuple[str, str], Channel],
+    claimed: Claimed,
+    timing: Timing,
+    *,
+    look_up: bool,
+    at: Callable[[str], None],
+) -> str:
+    """Bring one claimed notification as far as it gets; return what became of it."""
+    channel = channels[claimed.channel, claimed.recipient]
+    delivery = Delivery(
+        claimed.tag, claimed.recipient, claimed.message, claimed.attempt, claimed.first_attempt_at, claimed.thread
+    )
+    if claimed.may_have_arrived and look_up:
+        try:
+            found = channel.find(delivery)
+        except LookUpError as error:
+            return _wait(outbox, claimed, timing, f"look-up: {error}")
+        at("looked_up")
+        if found:
+            note = "found at the provider"
+            return _said(outbox.finish(claimed, "sent", provider_id=found.provider_id, note=note), "found")
+    if not outbox.confirm(claimed):
+        return _said(outbox.finish(claimed, "pending", note="too little of the lease was left"), "released")
+    at("confirmed")
+    outcome = channel.send(delivery)
+    at("answered")
+    return _record(outbox, claimed, outcome, timing)
+
+
+def _record(outbox: Outbox, claimed: Claimed, outcome: Outcome, timing: Timing) -> str:
+    match outcome:
+        case Sent(provider_id):
+            return _said(outbox.finish(claimed, "sent", provider_id=provider_id), "sent")
+        case Rejected(reason):
+            return _said(outbox.finish(claimed, "dead", note=scrub(reason)), "dead")
+        case Later(seconds, reason):
+            wait = timedelta(seconds=seconds)
+            return _said(outbox.finish(claimed, "pending", note=scrub(reason), wait=wait), "later")
+        case Unclear(reason):
+            return _wait(outbox, claimed, timing, reason)
+
+
+def _wait(outbox: Outbox, claimed: Claimed, timing: Timing, reason: str) -> str:
+    if claimed.attempt >= timing.most_attempts:
+        note = f"{scrub(reason)}; given up after {claimed.attempt} attempts"
+        return _said(outbox.finish(claimed, "dead", note=note, may_have_arrived=True), "dead")
+    wait = min(timing.reconcile_delay * 2 ** min(claimed.attempt - 1, 10), timing.longest_wait)
+    wait = max(wait, timing.reconcile_delay)
+    return _said(outbox.finish(claimed, "unknown", note=scrub(reason), may_have_arrived=True, wait=wait), "unknown")
+
+
+def _said(is_ours: bool, outcome: str) -> str:
+    return outcome if is_ours else "fenced"

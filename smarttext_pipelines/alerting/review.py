@@ -1,0 +1,118 @@
+"""What people ask of alerting and tell it: list, show, why, acknowledge, silence. Statements for the command line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from smarttext_pipelines.core.errors import InputError
+
+Rows = Sequence[dict[str, Any]]
+
+_NAMED = """
+    SELECT i.id, i.rule, i.scope,
+           CASE WHEN i.business_id IS NULL THEN i.scope ELSE coalesce(b.name, i.scope) END AS whom,
+           i.state, i.severity, i.since, i.fired_at, i.resolved_at, i.reason, i.value, i.part, i.whole, i.peak, i.told,
+           i.acknowledged_by, i.held_by
+    FROM monitoring.incidents AS i LEFT JOIN public.businesses AS b ON b.id = i.business_id
+"""
+_LIST = text(
+    _NAMED
+    + " WHERE i.state IN ('firing', 'recovering') OR (:all AND i.fired_at IS NOT NULL) ORDER BY i.id DESC LIMIT 200"
+)
+_ONE = text(_NAMED + " WHERE i.id = :id")
+_MESSAGES = text("SELECT message FROM monitoring.notifications WHERE incident_id = :id ORDER BY sequence DESC LIMIT 1")
+_WHY = text(
+    """
+    SELECT sequence, kind, channel, recipient, status, attempts, note, created_at, finished_at
+    FROM monitoring.notifications WHERE incident_id = :id ORDER BY sequence, channel, recipient
+    """
+)
+_ROWS = text(
+    """
+    SELECT created_at, status, error_code, error_message, message_sid, '•••' || right(to_number, 2) AS recipient
+    FROM public.sms_events
+    WHERE business_id = (SELECT business_id FROM monitoring.incidents WHERE id = :id)
+        AND created_at >= (SELECT since FROM monitoring.incidents WHERE id = :id) - interval '6 hours'
+        AND lower(status) IN ('failed', 'undelivered', 'partially_delivered')
+    ORDER BY created_at DESC LIMIT :limit
+    """
+)
+_ACKNOWLEDGE = text(
+    """
+    UPDATE monitoring.incidents SET acknowledged = severity, acknowledged_by = :author
+    WHERE id = :id AND state IN ('firing', 'recovering') RETURNING severity
+    """
+)
+_SILENCE = text(
+    """
+    INSERT INTO monitoring.silences (rule, scope, author, reason, ends_at)
+    VALUES (:rule, :scope, :author, :reason, now() + :length) RETURNING id, ends_at
+    """
+)
+_STATES = text("SELECT rule, verdict, breaches, note, evaluated_at FROM monitoring.rule_states ORDER BY rule")
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why an incident was told or not: the incident, its notices, and what holds the next one back."""
+
+    incident: dict[str, Any]
+    notices: Rows
+
+
+def list_incidents(connection: Connection, *, all_: bool) -> Rows:
+    """Return open incidents, or the last two hundred."""
+    return [dict(row) for row in connection.execute(_LIST, {"all": all_}).mappings()]
+
+
+def rule_states(connection: Connection) -> Rows:
+    """Return what the last evaluation said of each rule."""
+    return [dict(row) for row in connection.execute(_STATES).mappings()]
+
+
+def find_incident(connection: Connection, number: int) -> dict[str, Any]:
+    """Return an incident; raise InputError when there is none."""
+    row = connection.execute(_ONE, {"id": number}).mappings().first()
+    if row is None:
+        msg = f"there is no incident INC-{number}; see `smarttext alerts list --all`"
+        raise InputError(msg)
+    return dict(row)
+
+
+def last_message(connection: Connection, number: int) -> dict[str, Any] | None:
+    """Return the last notice of an incident as the outbox keeps it."""
+    found: dict[str, Any] | None = connection.execute(_MESSAGES, {"id": number}).scalar()
+    return found
+
+
+def failed_rows(connection: Connection, number: int, limit: int) -> Rows:
+    """Return the failed rows of the incident's business since six hours before it began; numbers are masked."""
+    return [dict(row) for row in connection.execute(_ROWS, {"id": number, "limit": limit}).mappings()]
+
+
+def why(connection: Connection, number: int) -> Why:
+    """Return for every recipient what was sent or held back, and by what."""
+    incident = find_incident(connection, number)
+    return Why(incident, [dict(row) for row in connection.execute(_WHY, {"id": number}).mappings()])
+
+
+def acknowledge(connection: Connection, number: int, author: str) -> str:
+    """Stop the repeats of an open incident until it becomes worse; return its severity."""
+    find_incident(connection, number)
+    severity: str | None = connection.execute(_ACKNOWLEDGE, {"id": number, "author": author}).scalar()
+    if severity is None:
+        msg = f"INC-{number} is not open; there is nothing to acknowledge"
+        raise InputError(msg)
+    return severity
+
+
+def silence(
+    connection: Connection, *, rule: str | None, scope: str | None, author: str, reason: str, length: timedelta
+) -> tuple[int, Any]:
+    """Hold notices back for a while; return the silence's number and its end."""
+    values = {"rule": rule, "scope": scope, "author": author, "reason": reason, "length": length}
+    row = connection.execute(_SILENCE, values).one()
+    return row.id, row.ends_at

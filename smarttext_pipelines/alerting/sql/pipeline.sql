@@ -1,0 +1,13 @@
+-- The pipeline about itself: what other parts have told, and notifications that were given up.
+INSERT INTO alert_measures (signal, kind, scope, minutes, part, whole, value, label)
+SELECT s.signal, 'pipeline', s.scope, w.minutes, s.value, 1, s.value, s.detail
+FROM monitoring.alert_signals AS s CROSS JOIN unnest(CAST(:windows AS integer[])) AS w (minutes)
+UNION ALL
+SELECT 'notifications_dead', 'pipeline', 'channel:' || n.channel, w.minutes, count(*), count(*), count(*), max(n.note)
+FROM monitoring.notifications AS n
+JOIN unnest(CAST(:windows AS integer[])) AS w (minutes) ON n.finished_at >= :now - make_interval(mins => w.minutes)
+LEFT JOIN monitoring.incidents AS i ON i.id = n.incident_id
+WHERE n.status = 'dead' AND n.finished_at <= :now AND n.incident_id <> 0
+    -- What tells of a dead channel by another one does not tell of itself.
+    AND coalesce(i.rule <> ALL (CAST(:own_rules AS text[])), true)
+GROUP BY n.channel, w.minutes

@@ -1,0 +1,85 @@
+"""Assets of alerting: what happened on a day. Evaluation and delivery write the tables; these count them."""
+
+from datetime import date
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import text
+
+from smarttext_pipelines.core.days import day_end, day_start
+from smarttext_pipelines.defs.metadata import column_schema
+from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.storage.schema.tables import table_named
+
+GROUP = "alerts"
+DEPS: dict[str, tuple[str, ...]] = {
+    "incidents": ("sms_outcomes", "sms_failure_rates", "spend", "owner_alert_delivery", "sms_events", "call_events"),
+    "notifications": ("alert_incidents",),
+}
+"""Tables and what their rows follow from."""
+
+NAMES = {"incidents": "alert_incidents", "notifications": "notifications"}
+
+_COUNTS = {
+    "incidents": text(
+        """
+        SELECT count(*) FILTER (WHERE fired_at >= :start) AS fired,
+               count(*) FILTER (WHERE resolved_at >= :start AND resolved_at < :end) AS resolved,
+               count(*) FILTER (WHERE fired_at >= :start AND severity = 'critical') AS critical,
+               count(*) FILTER (WHERE fired_at >= :start AND told IS NULL) AS untold,
+               count(*) FILTER (WHERE resolved_at IS NULL) AS open_at_the_end,
+               coalesce(extract(epoch FROM percentile_disc(0.5) WITHIN GROUP (ORDER BY resolved_at - fired_at)
+                   FILTER (WHERE fired_at >= :start)) / 60, 0)::float AS median_minutes_to_resolve
+        FROM monitoring.incidents WHERE fired_at < :end AND (resolved_at IS NULL OR resolved_at >= :start)
+        """
+    ),
+    "notifications": text(
+        """
+        SELECT count(*) AS enqueued, count(*) FILTER (WHERE status = 'sent') AS sent,
+               count(*) FILTER (WHERE status = 'dead') AS dead,
+               count(*) FILTER (WHERE status = 'suppressed') AS suppressed,
+               count(*) FILTER (WHERE status IN ('pending', 'sending', 'unknown')) AS waiting,
+               count(*) FILTER (WHERE attempts > 1) AS sent_with_retries,
+               coalesce(extract(epoch FROM percentile_disc(0.5) WITHIN GROUP (ORDER BY finished_at - created_at)
+                   FILTER (WHERE status = 'sent')), 0)::float AS median_seconds_to_notify,
+               coalesce(extract(epoch FROM max(finished_at - created_at) FILTER (WHERE status = 'sent')), 0)::float
+                   AS longest_seconds_to_notify
+        FROM monitoring.notifications WHERE created_at >= :start AND created_at < :end
+        """
+    ),
+}
+
+
+def build_alert_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Return both assets."""
+    return [_build(table, deps, partitions) for table, deps in DEPS.items()]
+
+
+def _build(name: str, deps: tuple[str, ...], partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    table = table_named(name)
+
+    @dg.asset(
+        name=NAMES[name],
+        deps=deps,
+        group_name=GROUP,
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        description=f"{table.comment} Written by alert_evaluation_sensor and deliveries; a run counts the day.",
+        kinds={"postgres"},
+        owners=["team:data"],
+        metadata={
+            "dagster/column_schema": column_schema(table),
+            "dagster/table_name": f"{table.schema}.{table.name}",
+        },
+    )
+    def asset(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult[None]:
+        zone = warehouse.settings.zone
+        with warehouse.transaction() as connection:
+            for key in context.partition_keys:
+                day = date.fromisoformat(key)
+                bounds = {"start": day_start(day, zone), "end": day_end(day, zone)}
+                counts: dict[str, Any] = dict(connection.execute(_COUNTS[name], bounds).mappings().one())
+                context.add_asset_metadata(counts, partition_key=key)
+        return dg.MaterializeResult()
+
+    return asset

@@ -1,0 +1,348 @@
+"""What an evaluation finds, holds back and tells, against a real database."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event
+
+from smarttext_pipelines.alerting.messages import Message, slack_text
+from smarttext_pipelines.core.incidents import Verdict
+from smarttext_pipelines_tests.alerts import MINUTE, Recorder, World, business_id, only, parse_rules
+from smarttext_pipelines_tests.conftest import Database
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    world = World(database)
+    world.businesses(12)
+    return world
+
+
+@pytest.fixture
+def rated(world: World) -> World:
+    """A world with the one rule of failing texts, in which nothing is wrong yet."""
+    world.rules = only("sms_failure_rate")
+    world.begin()
+    return world
+
+
+def _texts(world: World) -> list[str]:
+    return [slack_text(Message.from_json(message)) for (message,) in world.outbox("message")]
+
+
+def test_a_failing_business_is_told_once_and_its_end_is_told(rated: World) -> None:
+    failed = rated.failing()
+    assert not rated.tick().notices
+    assert rated.tick().notices == {"firing": 1}
+    assert not rated.tick().notices
+    rated.report(failed, "delivered")
+    for _ in range(3):
+        assert not rated.tick().notices
+    assert rated.tick().notices == {"resolved": 1}
+    assert not rated.tick().notices
+    assert rated.outbox("kind, sequence, channel") == [("firing", 1, "slack"), ("resolved", 2, "slack")]
+    assert rated.incidents("state, reason") == [("resolved", "recovered")]
+
+
+def test_the_message_names_business_causes_and_next_step(rated: World) -> None:
+    rated.send(1181, business=2)
+    rated.send(1, business=2, status="undelivered", error_code="30003")
+    rated.send(38)
+    rated.send(19, status="undelivered", error_code="30007")
+    rated.send(3, status="undelivered", error_code="30003")
+    rated.send(1, status="failed", error_code="30500")
+    rated.send(5, status="queued")
+    rated.tick()
+    rated.tick()
+    assert _texts(rated) == [
+        "🔴 Hartley Plumbing: 23 of 61 texts failed since 11:03\n"
+        "Customers affected: 23 callers, 23 of them got no text at all.\n"
+        "Why: 19 × carrier filtered the content (30007) · 3 × unreachable handset (30003) · 1 × fault at the provider"
+        " (30500). Only this business: 1 of 1,182 failed elsewhere.\n"
+        "Next step (you): look at the reply text for links or shorteners, restore the last one that worked, then watch"
+        " 20 messages.\n"
+        "Certain? Outcome known for 61 of 66 (92 %). Fires above 10 %; at least 26.6 % failed (95 %).\n"
+        "INC-1 · sms_failure_rate · critical · 0 min · docs/runbooks/sms_failure_rate.md ·"
+        " <http://127.0.0.1:3000/assets/alert_incidents|UI> · `smarttext alerts show 1`"
+    ]
+
+
+def test_without_delivery_reports_a_rate_is_not_applicable(world: World) -> None:
+    world.rules = only("sms_failure_rate", "sms_in_flight")
+    world.send(30, status="queued")
+    world.send(25, status="failed", error_code="30007")
+    assert set(world.tick().verdicts.values()) == {Verdict.not_applicable}
+    assert world.incidents() == []
+
+
+def test_invalid_numbers_and_opt_outs_are_outside_the_rate(rated: World) -> None:
+    rated.send(30)
+    rated.send(30, status="failed", error_code="21610")
+    rated.send(30, status="failed", error_code="21211")
+    rated.tick()
+    assert rated.incidents() == []
+
+
+def test_too_few_texts_fire_nothing_and_resolve_nothing(rated: World) -> None:
+    rated.failing(failed=8, delivered=4)
+    rated.tick()
+    assert rated.incidents() == []
+    rated.failing()
+    rated.tick()
+    rated.tick()
+    for _ in range(30):
+        rated.tick(10)
+    assert rated.incidents("state") == [("firing",)]
+
+
+def test_an_unregistered_sender_is_told_on_its_first_text(world: World) -> None:
+    world.rules = only("registration_errors")
+    world.begin()
+    world.send(1, status="failed", error_code="30034", message_sid="")
+    assert world.tick().notices == {"firing": 1}
+    assert "Sender •••01" in _texts(world)[0]
+    assert "(operator): register the sending number" in _texts(world)[0]
+
+
+def test_the_baseline_is_one_message(world: World) -> None:
+    world.rules = only("sms_failure_rate", for_=1)
+    for business in (1, 2, 3):
+        world.failing(business)
+    assert world.tick().notices == {"baseline": 1}
+    assert "3 conditions hold already" in _texts(world)[0]
+    assert not world.tick().notices
+    assert {held for (held,) in world.incidents("held_by")} == {"baseline", None}
+
+
+def test_many_businesses_at_once_become_one_message_and_one_end(rated: World) -> None:
+    failed = [number for business in range(1, 8) for number in rated.failing(business)]
+    rated.tick()
+    assert rated.tick().notices == {"firing": 1}
+    (message,) = _texts(rated)
+    assert message.startswith("🔴 7 businesses: sms_failure_rate at several businesses at once\nWorst: ")
+    rated.report(failed, "delivered")
+    told = [rated.tick().notices for _ in range(6)]
+    assert [notices for notices in told if notices] == [{"resolved": 1}]
+    assert {state for (state,) in rated.incidents("state")} == {"resolved"}
+
+
+def test_a_platform_incident_inhibits_those_of_businesses(world: World) -> None:
+    world.rules = only("sms_failure_rate", "sms_failure_rate_platform")
+    world.begin()
+    for business in (1, 2, 3):
+        world.failing(business)
+    world.tick()
+    assert world.tick().notices == {"firing": 1}
+    inhibited = ("suppressed", "inhibited by sms_failure_rate_platform")
+    assert sorted(world.outbox("status, note")) == [("pending", None), *[inhibited] * 3]
+    world.send(4000, business=4)
+    told = [world.tick().notices for _ in range(6)]
+    assert {"resolved": 1, "firing": 3} in told, "they still fail, and are told as soon as nothing inhibits it"
+
+
+def test_two_rules_with_one_reason_are_told_once(world: World) -> None:
+    world.rules = only("sms_failure_rate", "sms_filtered_rate", for_=1)
+    world.begin()
+    world.failing()
+    assert world.tick().notices == {"firing": 1}
+    assert sorted(world.outbox("status, note"), key=str) == [
+        ("pending", None),
+        ("suppressed", "inhibited by sms_failure_rate"),
+    ]
+
+
+def test_one_business_does_not_make_an_incident_of_everybody(world: World) -> None:
+    world.rules = only("sms_failure_rate", "sms_failure_rate_platform", for_=1)
+    world.begin()
+    world.send(60, business=2)
+    world.failing()
+    world.tick()
+    assert world.incidents("rule") == [("sms_failure_rate",)]
+
+
+def test_a_silence_holds_back_until_it_ends(rated: World) -> None:
+    rated.run(
+        "INSERT INTO monitoring.silences (rule, author, reason, starts_at, ends_at)"
+        f" VALUES ('sms_failure_rate', 'Ann', 'known', '2026-03-16', '{rated.now + 4 * MINUTE}')"
+    )
+    rated.failing()
+    assert [rated.tick().notices for _ in range(5)] == [{}, {}, {}, {"firing": 1}, {}]
+    assert rated.outbox("status, note")[0] == ("suppressed", "silence 1")
+
+
+def test_what_was_told_is_told_to_be_over_when_its_rule_or_business_goes(rated: World) -> None:
+    rated.failing(1)
+    rated.failing(2)
+    rated.tick()
+    rated.tick()
+    rated.run(f"UPDATE public.sms_events SET business_id = NULL WHERE business_id = '{business_id(2)}'")
+    rated.run(f"DELETE FROM public.businesses WHERE id = '{business_id(2)}'")
+    rated.tick()
+    rated.rules = {}
+    rated.tick()
+    assert sorted(rated.incidents("reason")) == [("business removed",), ("rule removed",)]
+    assert [kind for (kind,) in rated.outbox("kind")] == ["firing", "firing", "resolved", "resolved"]
+
+
+def test_an_acknowledged_incident_is_repeated_only_when_worse(rated: World) -> None:
+    rated.failing(failed=12, delivered=49)
+    rated.tick()
+    rated.tick()
+    assert rated.incidents("severity") == [("warning",)]
+    rated.run("UPDATE monitoring.notifications SET status = 'sent', finished_at = '2026-03-16 12:05+00'")
+    rated.run("UPDATE monitoring.incidents SET acknowledged = 'warning', acknowledged_by = 'Ann'")
+    assert not rated.tick(30).notices
+    rated.now += timedelta(hours=5)
+    rated.failing(failed=40, delivered=10)
+    assert rated.tick().notices == {"worse": 1}
+    rated.run("UPDATE monitoring.notifications SET status = 'sent', finished_at = '2026-03-16 12:05+00'")
+    assert rated.tick().notices == {"repeat": 1}
+
+
+def test_a_budget_that_jumps_tells_only_the_highest_threshold(world: World) -> None:
+    world.rules = only("openai_budget")
+    world.begin()
+    for threshold in (80, 90, 100):
+        world.run(
+            "INSERT INTO monitoring.budget_crossings (business_id, day, unit, threshold_percent, used, allowed)"
+            f" VALUES ('{business_id(1)}', '2026-03-16', 'tokens', {threshold}, 104000, 100000)"
+        )
+    assert world.tick().notices == {"firing": 1}
+    assert "Hartley Plumbing: 100 % of today's OpenAI budget used (104,000 of 100,000)" in _texts(world)[0]
+    world.now += timedelta(days=1)
+    assert [world.tick(2).notices for _ in range(3)] == [{}, {}, {"resolved": 1}]
+    assert world.incidents("reason") == [("window rolled",)]
+
+
+def test_the_most_specific_override_wins(world: World) -> None:
+    world.rules = parse_rules(
+        f"""
+        rules:
+          strict:
+            metric: sms_failure_rate
+            threshold: 90
+            for: 1
+            plans: {{basic: {{threshold: 10}}}}
+            businesses: {{{business_id(2)}: {{threshold: 95}}}}
+        """
+    )
+    world.begin()
+    world.failing(1)
+    world.failing(2)
+    world.tick()
+    assert world.incidents("scope") == [(f"business:{business_id(1)}",)]
+
+
+def test_a_fault_in_one_metric_is_told_and_leaves_the_others_alone(world: World) -> None:
+    world.rules = only("openai_budget", "sms_failure_rate", for_=1)
+    world.begin()
+    world.failing()
+    world.run("ALTER TABLE monitoring.budget_crossings RENAME TO away")
+    done = world.tick()
+    assert done.verdicts == {"openai_budget": Verdict.error, "sms_failure_rate": Verdict.breach}
+    assert done.notices == {"firing": 1}
+
+
+def test_silence_is_measured_against_the_same_hours_of_four_weeks(world: World) -> None:
+    world.rules = only("event_silence", for_=1)
+    world.begin()
+    for weeks in (1, 2, 3, 4):
+        world.send(30, business=1, ago=timedelta(weeks=weeks, hours=1))
+        world.send(30, business=2, ago=timedelta(weeks=weeks, hours=1))
+    world.send(25, business=2, ago=timedelta(hours=1))
+    assert world.tick().notices == {"firing": 1}
+    assert _texts(world)[0].startswith(
+        "🟠 Hartley Plumbing: 0 events since 09:02; on a Monday at this hour at least 30"
+    )
+
+
+def test_when_twilio_is_broken_texts_share_its_fate(world: World) -> None:
+    world.rules = only("account_errors")
+    world.channels = [Recorder(), Recorder("twilio_sms", ("phone-1",)), Recorder("pagerduty", ("routing_key",))]
+    world.begin()
+    world.send(1, status="failed", error_code="20003", message_sid="")
+    world.tick()
+    assert sorted(world.outbox("channel, status, note")) == [
+        ("pagerduty", "pending", None),
+        ("slack", "pending", None),
+        ("twilio_sms", "suppressed", "shared fate: Twilio is what is broken"),
+    ]
+
+
+def test_texts_of_an_hour_are_capped_but_not_the_end(world: World) -> None:
+    world.rules = only("sms_failure_rate", for_=1, channels=("twilio_sms",))
+    world.channels = [Recorder("twilio_sms", ("phone-1",))]
+    world.begin()
+    failed = [number for business in (1, 2, 3) for number in world.failing(business)]
+    world.tick(texts_per_hour=2)
+    assert [note for (note,) in world.outbox("note")] == [None, None, "cap of 2 texts an hour"]
+    world.report(failed, "delivered")
+    for _ in range(5):
+        world.tick(texts_per_hour=2)
+    assert len(world.outbox("note", "kind = 'resolved'")) == 2
+
+
+def test_a_process_without_channels_enqueues_for_the_others(rated: World) -> None:
+    rated.channels = [Recorder("log", ("log",))]
+    rated.failing()
+    rated.tick()
+    rated.tick()
+    assert rated.outbox("channel") == [("slack",)]
+
+
+def test_a_channel_that_is_dead_is_told_by_another(world: World) -> None:
+    world.rules = only("sms_failure_rate", "notifications_dead", for_=1)
+    world.channels = [Recorder(), Recorder("twilio_sms", ("phone-1",))]
+    world.begin()
+    world.failing()
+    world.tick()
+    world.run("UPDATE monitoring.notifications SET status = 'dead', note = '401' WHERE channel = 'twilio_sms'")
+    world.run(f"UPDATE monitoring.notifications SET finished_at = '{world.now}'")
+    assert world.tick().notices == {"firing": 1}
+    told = world.outbox("channel, status", "message->>'rule' = 'notifications_dead'")
+    assert sorted(told) == [("slack", "pending"), ("twilio_sms", "suppressed")]
+
+
+def test_two_evaluations_at_once_open_one_incident(rated: World) -> None:
+    rated.rules = only("sms_failure_rate", for_=1)
+    rated.failing()
+    now = rated.now
+    worlds = [World(rated.database, now=now, rules=rated.rules) for _ in range(4)]
+    threads = [threading.Thread(target=world.tick) for world in worlds]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(rated.incidents()) == 1
+    assert len(rated.outbox()) == 1
+
+
+def test_statements_do_not_grow_with_the_businesses(world: World) -> None:
+    statements = []
+    event.listen(world.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    world.begin()
+    counts = []
+    for business in (range(1, 3), range(3, 13)):
+        for number in business:
+            world.failing(number)
+        statements.clear()
+        world.tick()
+        world.tick()
+        counts.append(len(statements))
+    assert len(world.incidents()) > 10
+    assert counts[1] <= counts[0] + 2, "reading names and details of what is told first may add a statement"
+
+
+def test_no_telephone_number_stands_in_incidents_or_outbox(world: World) -> None:
+    world.rules = only("sms_failure_rate", "registration_errors", for_=1)
+    world.channels = [Recorder(), Recorder("twilio_sms", ("phone-1",))]
+    world.begin()
+    world.failing()
+    world.send(3, status="failed", error_code="30034", message_sid="", error_message="to +15558880001")
+    world.tick()
+    dump = str(world.database.rows("SELECT * FROM monitoring.incidents"))
+    dump += str(world.database.rows("SELECT * FROM monitoring.notifications"))
+    assert "Hartley" in dump
+    assert "555888" not in dump
+    assert "555777" not in dump

@@ -8,11 +8,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.errors import SensorExecutionError
 from pydantic import SecretStr
 
 from smarttext_pipelines.alerting.service import LOG_FILE, configured_channels
 from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.definitions import build_definitions
 from smarttext_pipelines.defs.alert_sensors import deliver_notifications_job
 from smarttext_pipelines.defs.partitions import range_tags
@@ -90,7 +90,7 @@ def test_rules_that_cannot_be_read_keep_nothing_from_being_delivered(
     world.send(1, ago=MINUTE, status="failed", error_code="30034", message_sid="")
     world.tick(0)
     assert world.outbox("status") == [("pending",)]
-    with pytest.raises(SensorExecutionError):
+    with pytest.raises(InputError, match="SMARTTEXT_ALERT_RULES"):
         _tick(settings.model_copy(update={"alert_rules": tmp_path / "missing.yaml"}), instance)
     assert world.outbox("status") == [("sent",)]
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from smarttext_pipelines.retention.run import DayDone, Retention
 
 app = typer.Typer(help="Archive old events, delete only what was read back, restore it.", no_args_is_help=True)
-_console = Console(highlight=False)
 
 DaysOption = Annotated[
     int | None, typer.Option("--days", min=1, help="Days that rows stay; default SMARTTEXT_RETENTION_DAYS.")
@@ -74,7 +73,7 @@ def status() -> None:
         with connected(engine) as connection:
             for line in read_status(connection):
                 shown.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in line))
-        _console.print(shown)
+        _say(shown)
 
 
 @app.command()
@@ -96,7 +95,7 @@ def restore(
                 engine, archive, table, days, hold_days=hold_days, done=lambda _day: progress.advance(bar)
             )
         rows, there = sum(r.rows for r in results), sum(r.rows_already_live for r in results)
-        _console.print(f"{rows:,} rows of {len(results)} days of {table} are live again; {there:,} were there already")
+        _say(f"{rows:,} rows of {len(results)} days of {table} are live again; {there:,} were there already")
 
 
 @app.command()
@@ -114,7 +113,7 @@ def verify() -> None:
                 done=lambda: progress.advance(bar),
             )
         raise_damage(results)
-        _console.print(f"{len(results):,} files are as they were verified")
+        _say(f"{len(results):,} files are as they were verified")
 
 
 @contextmanager
@@ -144,6 +143,10 @@ def _require_place(settings: Settings, engine: "Engine") -> None:
                 raise SettingsError(msg)
 
 
+def _say(what: Table | str) -> None:
+    Console(highlight=False).print(what)
+
+
 def _progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     return Progress(*columns, console=Console(stderr=True), transient=True)
@@ -154,7 +157,7 @@ def _print_days(results: "list[DayDone]", title: str) -> None:
     for r in results:
         numbers = (r.rows_live, r.rows_archived, r.rows_deleted, r.bytes, r.rows_left)
         shown.add_row(r.table, str(r.day), *(f"{n:,}" for n in numbers), r.failure or r.waits or "")
-    _console.print(shown if results else "no day is old enough")
+    _say(shown if results else "no day is old enough")
 
 
 def erase(
@@ -180,7 +183,5 @@ def erase(
                 done=lambda: progress.advance(bar),
             )
         live, archived = erased.live_rows.total(), erased.archived_rows.total()
-        _console.print(f"{live:,} rows deleted, {archived:,} cut out of {erased.segments_rewritten:,} archive files")
-        _console.print(
-            "their days are rolled up again by rollup_request_sensor; backups of the database are not touched"
-        )
+        _say(f"{live:,} rows deleted, {archived:,} cut out of {erased.segments_rewritten:,} archive files")
+        _say("their days are rolled up again by rollup_request_sensor; backups of the database are not touched")

@@ -12,7 +12,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import sqlglot.expressions as sge
 from ibis.backends.sql.compilers import DuckDBCompiler
-from sqlalchemy import Connection, Table
+from sqlalchemy import Column, Connection, Table
 
 from smarttext_pipelines.engines.base import Parameters, Spelling, compile_sql, quoted
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
@@ -113,10 +113,15 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
             self._duckdb.register(f"{table.name}_live", live)
         else:
             self._duckdb.read_parquet([str(path) for path in live]).create_view(f"{table.name}_live")
-        columns = ", ".join(_cast(c.name, c.type) for c in table.columns if ibis_type(c.type))
-        query = f"SELECT {columns} FROM {name}"  # noqa: S608 - names of ours, quoted
+        found = set(self._duckdb.view(f"{table.name}_live").columns)
+        columns = [c for c in table.columns if ibis_type(c.type) and c.name in found]
+        query = f"SELECT {', '.join(_cast(c) for c in columns)} FROM {name}"  # noqa: S608 - names of ours, quoted
         if archived:
-            query += f" UNION ALL SELECT {columns} FROM ({self._archived(table, archived)})"  # noqa: S608
+            rows = self._archived(table, archived)
+            # A file may be older than a column.
+            found = set(self._duckdb.view(f"{table.name}_files").columns)
+            told = ", ".join(_cast(c) if c.name in found else f"NULL AS {quoted(c.name)}" for c in columns)
+            query += f" UNION ALL SELECT {told} FROM ({rows})"  # noqa: S608
         schema = quoted(table.schema or "main")
         self._duckdb.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         self._duckdb.execute(f"CREATE VIEW {schema}.{quoted(table.name)} AS {query}")
@@ -147,8 +152,8 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
         )
 
 
-def _cast(name: str, type_: Any) -> str:
-    kind = ibis_type(type_)
+def _cast(column: Column[Any]) -> str:
+    kind, name = ibis_type(column.type), column.name
     if kind is None or kind.is_uuid() or kind.is_string():
         return f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}"
     if kind.is_decimal():

@@ -14,6 +14,7 @@ from smarttext_pipelines.alerting.service import (
 )
 from smarttext_pipelines.core.errors import SmartTextError
 from smarttext_pipelines.defs.assets import FACTS, STATS
+from smarttext_pipelines.defs.budgets import openai_budgets
 from smarttext_pipelines.defs.checks import check_specs
 from smarttext_pipelines.defs.jobs import DELIVER_JOB, KIND_TAG, PRIORITY_TAG, UNFINISHED
 from smarttext_pipelines.defs.resources import Warehouse
@@ -25,7 +26,10 @@ SENSOR_BUDGET_SECONDS = 20
 """Of the 60 s that a tick may take; what is more goes to the job."""
 
 _RUNNING = dg.DefaultSensorStatus.RUNNING
-_CHECK_KEYS = [dg.AssetCheckKey(dg.AssetKey(a), spec.name) for a in (*FACTS, *STATS) for spec in check_specs(a)]
+_CHECK_KEYS = [
+    *(dg.AssetCheckKey(dg.AssetKey(a), spec.name) for a in (*FACTS, *STATS) for spec in check_specs(a)),
+    *openai_budgets.check_keys,
+]
 
 
 def build_alert_sensors() -> list[dg.SensorDefinition]:

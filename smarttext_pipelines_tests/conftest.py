@@ -31,6 +31,14 @@ SOAK = _PROFILE == "soak"
 """Whether tests take their long form."""
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave what only waits for minutes to ``make soak``."""
+    long = [item for item in items if item.get_closest_marker("soak")]
+    if long and not SOAK:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
 @dataclass(frozen=True)
 class Server:
     """The PostgreSQL server of the run; ``url(name)`` addresses a database."""

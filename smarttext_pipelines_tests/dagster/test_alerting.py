@@ -173,6 +173,7 @@ def test_a_day_of_alerts_is_told_in_metadata(
     assert told["notifications"]["median_seconds_to_notify"] < 60
 
 
+@pytest.mark.soak
 def test_with_the_daemon_an_incident_is_in_slack_within_minutes(
     server: Server, database: Database, tmp_path: Path
 ) -> None:

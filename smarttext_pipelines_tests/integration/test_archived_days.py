@@ -1,6 +1,5 @@
 """Numbers of archived days: computed from live rows and files, they are what they were."""
 
-import os
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,10 @@ from smarttext_pipelines.rollup.drift import changed_days
 from smarttext_pipelines.sample import SampleSpec, load_sample
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines_tests import strategies
-from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.conftest import SOAK, Database
 from smarttext_pipelines_tests.events import EVERYTHING, cells, insert_events, replace_events, roll_up_all
 
 SETTLE = 4
-IS_SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 AS_OF = datetime(2026, 11, 20, 7, tzinfo=UTC)
 TABLES = ("sms_events", "call_events", "api_usage", "owner_alerts")
 
@@ -83,7 +81,7 @@ def test_archived_days_with_late_rows_give_what_live_days_would(
     days = DayRange(centre, centre).widen(strategies.DAYS_AROUND + SETTLE + 2)
     options = {"zone": zone_name, "shared_senders": sorted(strategies.SHARED_SENDERS), "as_of": AS_OF}
 
-    @settings(max_examples=20 if IS_SOAK else 1)
+    @settings(max_examples=20 if SOAK else 1)
     @given(events=strategies.event_sets(zone, centre))
     def agrees(events: Any) -> None:
         early = {name: rows if name == "businesses" else rows[::2] for name, rows in _lists(events).items()}

@@ -20,13 +20,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from smarttext_pipelines_tests.archiver import STEPS
-from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.conftest import SOAK, Database
 
 DAYS = [date(2026, 1, 10) + timedelta(days=n) for n in range(3)]
-IS_SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
-KILLS_AT_RANDOM = 100 if IS_SOAK else 6
-OCCURRENCES = [1 + n % 3 for n in range(10)] if IS_SOAK else [1, 3]
-CRASHES = 5 if IS_SOAK else 1
+KILLS_AT_RANDOM = 100 if SOAK else 6
+OCCURRENCES = [1 + n % 3 for n in range(10)] if SOAK else [1, 3]
+CRASHES = 5 if SOAK else 1
 FOREVER = 600.0
 
 

@@ -49,6 +49,9 @@ class Settings(BaseSettings):
         le=30,
         description="Days around a day in which rows of its messages are looked for; reports take up to 72 h.",
     )
+    reply_minutes: int = Field(
+        default=5, ge=1, le=1440, description="Minutes within which a missed call should get a text."
+    )
     shared_senders: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(), description="Twilio numbers that send for several businesses, separated by commas."
     )

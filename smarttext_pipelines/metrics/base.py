@@ -1,7 +1,7 @@
 """The shape of a metric, the window it is computed over, and the few functions every engine must provide."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -29,10 +29,10 @@ def byte_order(text: str) -> str:  # type: ignore[empty-body]
 
 
 @ibis.udf.scalar.builtin
-def elapsed_ms(
+def elapsed_ms(  # type: ignore[empty-body]
     later: dt.Timestamp(timezone="UTC"),  # type: ignore[valid-type]
     earlier: dt.Timestamp(timezone="UTC"),  # type: ignore[valid-type]
-) -> int:  # type: ignore[empty-body]
+) -> int:
     """Return the whole milliseconds between two instants, rounded down."""
 
 
@@ -58,7 +58,7 @@ class Window:
     zone: ZoneInfo
     settle_days: int
     as_of: datetime
-    reply_minutes: int = REPLY_MINUTES
+    reply_minutes: int = field(default=REPLY_MINUTES, kw_only=True)
 
     @cached_property
     def start_at(self) -> datetime:

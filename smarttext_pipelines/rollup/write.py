@@ -114,7 +114,7 @@ def roll_up(
         for statement in _PLANNER:
             connection.exec_driver_sql(statement)
         read_at = as_of or connection.execute(select(func.now())).scalar_one()
-        window = Window(days, zone, settle_days, read_at, reply_minutes)
+        window = Window(days, zone, settle_days, read_at, reply_minutes=reply_minutes)
         require_zone(connection, zone)
         facts_read = {} if metric.source else facts_read_at(connection, metric, window)
         engine = PostgresEngine(connection, Parameters(window, shared_senders, facts_read))

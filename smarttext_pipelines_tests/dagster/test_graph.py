@@ -29,6 +29,7 @@ GRAPH = {
     "missed_call_replies": ("facts", ("businesses", "call_events", "owner_alerts", "sms_events")),
     "owner_alert_delivery": ("facts", ("owner_alerts",)),
     "owner_alerts": ("sources", ()),
+    "sms_delivery_reports": ("delivery", ("sms_events",)),
     "sms_events": ("sources", ()),
     "sms_failure_rates": ("stats", ("sms_outcomes",)),
     "sms_outcomes": ("facts", ("businesses", "owner_alerts", "sms_events")),
@@ -36,6 +37,7 @@ GRAPH = {
 }
 CRONS = {
     "alert_report_schedule": "20 0 * * *",
+    "delivery_report_schedule": "*/15 * * * *",
     "dagster_history_schedule": "30 3 * * *",
     "intraday_rollup_schedule": "*/10 * * * *",
     "rollup_schedule": "5 0 * * *",

@@ -1,4 +1,7 @@
-"""Create the fact about replies to missed calls and its columns in ``daily_stats``, which stay NULL on older rows."""
+"""Create what delivery reports need and the fact about replies to missed calls.
+
+Its columns in ``daily_stats`` stay NULL on older rows.
+"""
 
 from alembic import op
 
@@ -20,6 +23,12 @@ CREATE TABLE monitoring.missed_call_replies (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX missed_call_replies_day_idx ON monitoring.missed_call_replies (day);
+CREATE TABLE monitoring.sms_report_asks (
+    message_sid text PRIMARY KEY,
+    asked_at timestamptz NOT NULL,
+    asked_count integer NOT NULL
+);
+CREATE INDEX sms_report_asks_asked_at_idx ON monitoring.sms_report_asks (asked_at);
 ALTER TABLE public.daily_stats
     ADD COLUMN IF NOT EXISTS missed_calls_replied integer,
     ADD COLUMN IF NOT EXISTS missed_calls_unreplied integer,

@@ -1,6 +1,6 @@
 """Settings, read from the environment (and ``.env``) here and nowhere else, when somebody asks for them."""
 
-from datetime import date
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -18,9 +18,9 @@ def _provider(variable: str, description: str, *others: str) -> Any:
 
 
 class Settings(BaseSettings):
-    """Everything a process can be told; the variable of a field is ``SMARTTEXT_`` and its name in capitals, or its alias.
+    """Everything a process can be told; the variable of a field is ``SMARTTEXT_`` and its name in capitals.
 
-    Providers' own settings keep the names that they have everywhere, without the prefix.
+    Providers' settings keep the names that they have everywhere, without the prefix.
     """
 
     model_config = SettingsConfigDict(
@@ -56,6 +56,21 @@ class Settings(BaseSettings):
         default=(), description="Twilio numbers that send for several businesses, separated by commas."
     )
     data_dir: Path = Field(default=Path(".smarttext"), description="Embedded server, DAGSTER_HOME and other files.")
+    archive_url: str | None = Field(
+        default=None,
+        description="Archive of old events: a directory, s3://bucket/path or gs://bucket/path. "
+        "Empty: the folder archive in SMARTTEXT_DATA_DIR.",
+    )
+    retention_days: int = Field(
+        default=90,
+        ge=11,
+        description="Days after which events may leave their tables; at least 7 more than SMARTTEXT_SETTLE_DAYS.",
+    )
+    retention_delete: bool = Field(
+        default=False,
+        description="Let the schedule delete what is archived and verified; needs SMARTTEXT_ARCHIVE_URL. "
+        "On the embedded server it always does.",
+    )
     ui_url: str = Field(default="http://127.0.0.1:3000", description="Where people open the Dagster UI.")
     alert_rules: Path | None = Field(
         default=None, description="File of alert rules. Empty: the shipped alert_rules.yaml."
@@ -69,6 +84,14 @@ class Settings(BaseSettings):
     alert_webhook_url: SecretStr | None = Field(
         default=None, description="URL that alerts are posted to in the format of Alertmanager's webhook."
     )
+    smtp_url: SecretStr | None = Field(
+        default=None, description="Mail server of the digest, smtp://user:password@host:587."
+    )
+    smtp_from: str | None = Field(default=None, description="Address that the digest is mailed from.")
+    digest_emails: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), description="Addresses that the digest is mailed to, separated by commas."
+    )
+    digest_at: time = Field(default=time(8), description="Time of the morning digest in the reporting zone.")
     slack_webhook_url: SecretStr | None = _provider(
         "SLACK_WEBHOOK_URL", "Slack incoming webhook for alerts; a bot token edits and threads, a webhook cannot."
     )
@@ -88,10 +111,17 @@ class Settings(BaseSettings):
         load_zone(name)
         return name
 
-    @field_validator("shared_senders", "alert_phones", mode="before")
+    @field_validator("shared_senders", "alert_phones", "digest_emails", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @property
+    def archive_location(self) -> str:
+        """Where the archive is: a URL, or an absolute path."""
+        if self.archive_url and "://" in self.archive_url:
+            return self.archive_url
+        return str(Path(self.archive_url or self.data_dir / "archive").expanduser().resolve())
 
     @property
     def zone(self) -> ZoneInfo:

@@ -9,6 +9,9 @@ from decimal import Decimal
 WILSON_Z = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
 
+COVERAGE_FLOOR_PERCENT = Decimal(50)
+"""Share of known outcomes below which a failure rate is shown as unknown."""
+
 
 def percent(part: int, whole: int) -> Decimal | None:
     """Return ``100 * part / whole`` rounded half up to two decimals, or None when there is no whole."""

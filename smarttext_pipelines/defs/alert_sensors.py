@@ -1,4 +1,4 @@
-"""Alerting in Dagster: a sensor that evaluates and delivers, a job for more than fits, and what the pipeline tells of itself."""
+"""Alerting in Dagster: a sensor that evaluates and delivers, a job for what is more, failures of the pipeline."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -41,11 +41,14 @@ def build_alert_sensors() -> list[dg.SensorDefinition]:
         context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.RunRequest | dg.SkipReason:
         engine, channels = warehouse.engine(), configured_channels(warehouse.settings)
-        with warehouse.transaction() as connection:
-            _tell_of_checks(context.instance, connection)
-            _tell_of_recovered_jobs(context.instance, connection)
-        notices = evaluate_now(engine, warehouse.settings, channels, datetime.now(UTC))
-        done = deliver_now(engine, channels, budget_seconds=SENSOR_BUDGET_SECONDS)
+        try:
+            with warehouse.transaction() as connection:
+                _tell_of_checks(context.instance, connection)
+                _tell_of_recovered_jobs(context.instance, connection)
+            notices = evaluate_now(engine, warehouse.settings, channels, datetime.now(UTC))
+        finally:
+            # Whatever keeps the rules from being evaluated, what was enqueued before is delivered.
+            done = deliver_now(engine, channels, budget_seconds=SENSOR_BUDGET_SECONDS)
         unfinished = dg.RunsFilter(job_name=DELIVER_JOB, statuses=UNFINISHED)
         if done.is_more_due and not context.instance.get_runs_count(unfinished):
             return dg.RunRequest()

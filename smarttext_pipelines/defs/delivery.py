@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from smarttext_pipelines.core.errors import SmartTextError
-from smarttext_pipelines.defs.jobs import KIND_TAG, PRIORITY_TAG
+from smarttext_pipelines.defs.jobs import KIND_TAG, PRIORITY_TAG, UNFINISHED
 from smarttext_pipelines.defs.metadata import column_schema
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.settings import Settings
@@ -13,11 +13,6 @@ from smarttext_pipelines.storage.schema.sources import sms_events
 
 DELIVERY_JOB = "delivery_report_job"
 NO_CREDENTIALS = "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are not set: Twilio is not asked, and outcomes stay unknown"
-
-
-def has_credentials(settings: Settings) -> bool:
-    """Return whether Twilio can be asked."""
-    return bool(settings.twilio_account_sid and settings.twilio_auth_token)
 
 
 @dg.asset(
@@ -61,3 +56,29 @@ delivery_report_job = dg.define_asset_job(
     description="Asks Twilio what became of the texts whose outcome or price is not known.",
     tags={PRIORITY_TAG: "8", KIND_TAG: "delivery"},
 )
+
+
+def build_delivery_schedule(settings: Settings) -> dg.ScheduleDefinition:
+    """Return the schedule; it asks for a run only when a message is due."""
+
+    @dg.schedule(
+        job_name=DELIVERY_JOB,
+        cron_schedule="*/15 * * * *",
+        execution_timezone=settings.reporting_timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Asks Twilio for outcomes and prices that are not known, when there are any.",
+    )
+    def delivery_report_schedule(
+        context: dg.ScheduleEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.RunRequest | dg.SkipReason:
+        if not settings.twilio_account_sid or not settings.twilio_auth_token:
+            return dg.SkipReason(NO_CREDENTIALS)
+        if context.instance.get_runs_count(dg.RunsFilter(job_name=DELIVERY_JOB, statuses=UNFINISHED)):
+            return dg.SkipReason("the last run is not finished")
+        # It loads Twilio's SDK, which not every process that looks at the graph needs.
+        from smarttext_pipelines.delivery import count_waiting
+
+        waiting = count_waiting(warehouse.engine(), datetime.now(UTC))
+        return dg.RunRequest() if waiting else dg.SkipReason("no message is due to be asked for")
+
+    return delivery_report_schedule

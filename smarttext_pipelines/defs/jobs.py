@@ -4,9 +4,11 @@ from typing import Any
 
 import dagster as dg
 
+from smarttext_pipelines.defs.budgets import openai_usage_reset_job
 from smarttext_pipelines.defs.history import ASKED, delete_old_runs
+from smarttext_pipelines.defs.retention import archive_scrub, retention_job
 
-STAGES = dg.AssetSelection.groups("facts", "stats")
+STAGES = dg.AssetSelection.groups("facts", "stats") - dg.AssetSelection.assets("openai_budgets")
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -47,9 +49,23 @@ def build_jobs() -> list[Any]:
         ),
         dg.define_asset_job(
             "alert_report_job",
-            dg.AssetSelection.groups("alerts"),
+            dg.AssetSelection.assets("alert_incidents", "notifications"),
             description="Counts incidents and notifications of a day.",
             tags={PRIORITY_TAG: "1", KIND_TAG: "alert_report"},
         ),
+        dg.define_asset_job(
+            "openai_budgets_job",
+            dg.AssetSelection.assets("openai_budgets"),
+            description="Reads today's OpenAI use against the limits and checks the counter.",
+            tags={PRIORITY_TAG: "5", KIND_TAG: "budgets"},
+        ),
+        openai_usage_reset_job,
         dagster_history_job,
+        retention_job,
+        dg.define_asset_job(
+            "archive_scrub_job",
+            dg.AssetSelection.assets(archive_scrub),
+            description="Checks every file of the archive.",
+            tags={PRIORITY_TAG: "1", KIND_TAG: "retention"},
+        ),
     ]

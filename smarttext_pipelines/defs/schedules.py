@@ -1,15 +1,17 @@
 """Schedules in the reporting zone. Each computes what is due from what was done, so an outage catches up by itself."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import dagster as dg
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.planning import MOST_DAYS_BACK, nightly_days
-from smarttext_pipelines.defs.delivery import DELIVERY_JOB, NO_CREDENTIALS, has_credentials
+from smarttext_pipelines.defs.delivery import build_delivery_schedule
+from smarttext_pipelines.defs.digest import build_digest_schedule
 from smarttext_pipelines.defs.jobs import UNFINISHED
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.defs.retention import build_retention_schedules
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.storage.progress import complete_days
 
@@ -89,30 +91,28 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             return dg.SkipReason("the first partition is not over")
         return dg.RunRequest(partition_key=day.isoformat())
 
-    @dg.schedule(
-        job_name=DELIVERY_JOB,
-        cron_schedule="*/15 * * * *",
+    budgets = dg.ScheduleDefinition(
+        name="openai_budgets_schedule",
+        job_name="openai_budgets_job",
+        cron_schedule="*/30 * * * *",
         execution_timezone=zone,
         default_status=_RUNNING,
-        description="Asks Twilio for outcomes and prices that are not known, when there are any.",
+        description="Reads today's OpenAI use and checks the counter.",
     )
-    def delivery_report_schedule(
-        context: dg.ScheduleEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
-    ) -> dg.RunRequest | dg.SkipReason:
-        if not has_credentials(settings):
-            return dg.SkipReason(NO_CREDENTIALS)
-        if context.instance.get_runs_count(dg.RunsFilter(job_name=DELIVERY_JOB, statuses=UNFINISHED)):
-            return dg.SkipReason("the last run is not finished")
-        # It loads Twilio's SDK, which not every process that looks at the graph needs.
-        from smarttext_pipelines.delivery import count_waiting
-
-        waiting = count_waiting(warehouse.engine(), datetime.now(UTC))
-        return dg.RunRequest() if waiting else dg.SkipReason("no message is due to be asked for")
-
-    return [
+    reset = dg.ScheduleDefinition(
+        name="openai_usage_reset_schedule",
+        job_name="openai_usage_reset_job",
+        cron_schedule="1 0 * * *",
+        execution_timezone=zone,
+        default_status=_RUNNING,
+        description="Notes that the OpenAI day was opened.",
+    )
+    own = [
+        budgets,
+        reset,
         rollup_schedule,
         intraday_rollup_schedule,
-        delivery_report_schedule,
         alert_report_schedule,
         dagster_history_schedule,
     ]
+    return [*own, build_delivery_schedule(settings), build_digest_schedule(settings), *build_retention_schedules(zone)]

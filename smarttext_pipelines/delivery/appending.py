@@ -53,7 +53,8 @@ _PRICES = text(
         (id, service, endpoint, business_id, tokens_used, cost_estimate, created_at, reset_date, request_id, metadata)
     SELECT md5('twilio-price:' || t.sid)::uuid, :service, :endpoint,
            coalesce(k.business,
-                    (SELECT min(a.business_id::text COLLATE "C") FROM public.owner_alerts AS a WHERE a.message_sid = t.sid),
+                    (SELECT min(a.business_id::text COLLATE "C") FROM public.owner_alerts AS a
+                     WHERE a.message_sid = t.sid),
                     (SELECT min(b.id::text) FROM public.businesses AS b
                      WHERE b.twilio_phone = k.sender AND k.sender <> ALL (CAST(:shared AS text[])) HAVING count(*) = 1)
            )::uuid,

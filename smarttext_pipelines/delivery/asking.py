@@ -1,4 +1,4 @@
-"""Asking Twilio about messages: a bounded number of calls, each repeated with patience; pages of a list, or one by one."""
+"""Asking Twilio about messages, by pages of a list or one by one: bounded calls, each repeated with patience."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -32,15 +32,16 @@ _DUE = """
         FROM young AS y
         LEFT JOIN public.api_usage AS u ON u.id = md5('twilio-price:' || y.message_sid)::uuid
         LEFT JOIN monitoring.sms_report_asks AS a USING (message_sid)
-        WHERE y.first_at <= CAST(:now AS timestamptz) - :youngest AND NOT y.is_inbound AND (NOT y.is_final OR u.id IS NULL)
+        WHERE y.first_at <= CAST(:now AS timestamptz) - :youngest
+            AND NOT y.is_inbound AND (NOT y.is_final OR u.id IS NULL)
             AND (a.asked_at IS NULL
                  OR a.asked_at + greatest(:pause, (a.asked_at - y.first_at) / :age_per_pause) <= :now)
             AND NOT EXISTS (SELECT FROM public.sms_events AS e WHERE e.message_sid = y.message_sid
                             AND e.created_at < CAST(:now AS timestamptz) - :oldest)
     )
 """
-_READ = text(_DUE + "SELECT message_sid, first_at FROM due ORDER BY first_at, message_sid LIMIT :most")
-_COUNT = text(_DUE + "SELECT count(*) FROM due")
+_READ = text(_DUE + "SELECT message_sid, first_at FROM due ORDER BY first_at, message_sid LIMIT :most")  # noqa: S608 - text of ours
+_COUNT = text(_DUE + "SELECT count(*) FROM due")  # noqa: S608
 _ASKED = text(
     """
     INSERT INTO monitoring.sms_report_asks AS a (message_sid, asked_at, asked_count)

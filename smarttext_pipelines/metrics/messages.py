@@ -56,7 +56,7 @@ def messages(tables: Tables, window: Window) -> ir.Table:
 
 
 def attempts(tables: Tables, window: Window) -> ir.Table:
-    """Return one row per message attempted within the window, with ``first_at``, ``recipient``, and ``day`` for a range."""
+    """Return one row per message attempted in the window: ``first_at``, ``recipient``, and ``day`` for a range."""
 
     def measures(rows: ir.Table) -> dict[str, ir.Value]:
         return _measures(rows) | {"recipient": byte_order(rows.to_number).min()}

@@ -16,8 +16,8 @@ from smarttext_pipelines_tests.strategies import events, sms_event
 
 
 def _tick(settings: Settings, instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
-    definitions = build_definitions(settings)
-    schedule = definitions.get_schedule_def("delivery_report_schedule")
+    schedules = build_definitions(settings).schedules or []
+    schedule = next(s for s in schedules if s.name == "delivery_report_schedule")
     with dg.build_schedule_context(
         instance=instance, scheduled_execution_time=datetime.now(UTC), resources={"warehouse": Warehouse(settings)}
     ) as context:
@@ -38,7 +38,7 @@ def test_a_run_is_asked_for_only_while_something_is_due_and_counts_what_it_did(d
     with serving(FakeTwilio()) as twilio, dg.DagsterInstance.ephemeral() as instance:
         twilio.hold("SM1", at.timestamp(), status="delivered", price="-0.0079")
         settings = database.settings(
-            twilio_account_sid="AC" + "0" * 32, twilio_auth_token="token", twilio_base_url=twilio.url
+            twilio_account_sid="AC" + "0" * 32, twilio_auth_token="t" * 32, twilio_base_url=twilio.url
         )
         assert isinstance(_tick(settings, instance), dg.RunRequest)
         done = sms_delivery_reports(warehouse=Warehouse(settings))

@@ -153,7 +153,7 @@ def test_wrong_credentials_are_one_line(database: Database, twilio: FakeTwilio) 
     twilio.answer = lambda *_: Reply(  # type: ignore[method-assign]
         401, '{"code": 20003, "message": "Authenticate", "status": 401}'
     )
-    with pytest.raises(SmartTextError, match="^Twilio refused: 401, code 20003"):
+    with pytest.raises(SmartTextError, match=r"^Twilio refused: 401, code 20003"):
         _fetch(database, twilio)
 
 
@@ -161,7 +161,7 @@ def test_every_outcome_arrives_through_faults_and_interruptions_and_none_twice(
     database: Database, twilio: FakeTwilio, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Paging, lag, bursts of 429, resets in the middle of a page, sids nobody recorded, ten runs that are cut short."""
-    chance = random.Random(11)  # noqa: S311
+    chance = random.Random(11)
     rows = [_text(n, chance.uniform(0.1, 71)) for n in range(1, MESSAGES + 1)]
     _load(database)
     with database.engine.begin() as connection:

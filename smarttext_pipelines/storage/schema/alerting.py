@@ -1,4 +1,4 @@
-"""Alerting: incidents, the outbox of what is told of them, silences, signals. No telephone number stands in any of them."""
+"""Alerting: incidents, the outbox of what is told of them, silences, signals. No telephone number stands in them."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Identity, Index, Integer, Numeric, Table, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -59,11 +59,11 @@ notifications = Table(
         "Short mark in the message by which it is found at the provider.",
         "substr(replace(gen_random_uuid()::text, '-', ''), 1, 10)",
     ),
-    _required("incident_id", BigInteger, "Incident that it tells of; 0 for a test."),
+    _required("incident_id", BigInteger, "Incident that it tells of; 0 for a test, below 0 for the digest of a day."),
     _required("sequence", Integer, "Number of the notice within the incident."),
-    _required("kind", Text, "firing, worse, repeat, resolved, baseline or test."),
+    _required("kind", Text, "firing, worse, repeat, resolved, baseline, digest or test."),
     _required("severity", Text, "info, warning or critical."),
-    _required("channel", Text, "log, slack, twilio_sms, webhook or pagerduty."),
+    _required("channel", Text, "log, slack, twilio_sms, webhook, pagerduty or email."),
     _required("recipient", Text, "Reference to the recipient; the number or URL is resolved when it is sent."),
     _required("message", JSONB, "What is told, before a channel gives it its form."),
     _required("status", Text, "pending, sending, sent, unknown, dead or suppressed.", "'pending'"),

@@ -6,7 +6,7 @@ Its columns in ``daily_stats`` stay NULL on older rows.
 from alembic import op
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 
 _TABLES = """
 CREATE TABLE monitoring.missed_call_replies (

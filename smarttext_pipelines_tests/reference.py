@@ -40,6 +40,17 @@ CLASSES = {
     "failed": {"failed", "undelivered", "partially_delivered"},
     "suppressed": {"rate_limited", "skipped", "canceled"},
 }
+FAILURE_CODES = {
+    "unreachable": {"30003", "30008"},
+    "invalid_number": {"30005", "30006", "21211", "21614", "21635"},
+    "opted_out": {"21610", "30004"},
+    "filtered": {"30007"},
+    "registration": {"30034", "30032", "30879"},
+    "throughput": {"30001", "30022", "30023", "21611", "20429", "63038"},
+    "account": {"20003", "30002", "21606", "21608", "21408"},
+    "provider": {"30500"},
+    "unmapped": set(),
+}
 OUTCOME_IS_FINAL = {"delivered", "read", "undelivered", "failed", "partially_delivered"}
 PLACEHOLDERS = {"RATE_LIMITED"}
 WITHHELD = {
@@ -413,13 +424,19 @@ def owner_alert_delivery(
 # What people read
 
 
+def failure_class_of(error: str | None) -> str:
+    return next((name for name, codes in FAILURE_CODES.items() if error in codes), "unmapped")
+
+
 def message_counts(outcomes: Mapping[tuple[Any, ...], tuple[int, int, int]]) -> dict[UUID | None, Counter[str]]:
     """Return the attempted messages of each business, counted by status, by class and as ``all`` and ``final``."""
     counts: dict[UUID | None, Counter[str]] = defaultdict(Counter)
-    for (business, _, _, status, status_class, _), (messages, _, _) in outcomes.items():
+    for (business, _, _, status, status_class, error), (messages, _, _) in outcomes.items():
         if messages:
             counts[business]["all"] += messages
             counts[business]["class " + status_class] += messages
+            if status_class == "failed":
+                counts[business]["failed " + failure_class_of(error)] += messages
             counts[business]["delivered or read"] += messages if status in {"delivered", "read"} else 0
             counts[business]["final"] += messages if status in OUTCOME_IS_FINAL else 0
     return counts
@@ -524,5 +541,6 @@ def sms_failure_rates(
             "unknown": sms["class unknown"],
             "coverage_percent": percent_half_up(sms["final"], sms["all"] - suppressed),
             "failure_rate_lower_percent": wilson_lower_percent(failed, successful),
+            **{f"failed_{name}": sms[f"failed {name}"] for name in FAILURE_CODES},
         }
     return rates

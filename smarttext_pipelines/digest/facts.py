@@ -101,7 +101,8 @@ _DAYS = text(
            coalesce(o.failed, 0) AS failed, s.cost_usd
     FROM unnest(CAST(:days AS date[])) AS d (day)
     LEFT JOIN LATERAL (
-        SELECT sum(replied_in_time_count + replied_late_count + unreplied_count + reply_unknown_count)::bigint AS missed,
+        SELECT sum(replied_in_time_count + replied_late_count + unreplied_count
+                   + reply_unknown_count)::bigint AS missed,
                sum(replied_in_time_count)::bigint AS in_time, sum(replied_late_count)::bigint AS late,
                sum(unreplied_count)::bigint AS unreplied, sum(reply_unknown_count)::bigint AS reply_unknown
         FROM monitoring.missed_call_replies WHERE day = d.day) AS r ON true

@@ -12,7 +12,9 @@ from smarttext_pipelines.storage.schema import metadata
 _WANTED = """
 CREATE OR REPLACE TEMPORARY VIEW wanted_sms_failure_rates AS
 SELECT business_id, date, total_attempts, successful, failed, failure_rate_percent::numeric AS failure_rate_percent,
-       in_flight, suppressed, unknown, coverage_percent, failure_rate_lower_percent
+       in_flight, suppressed, unknown, coverage_percent, failure_rate_lower_percent,
+       failed_unreachable, failed_invalid_number, failed_opted_out, failed_filtered, failed_registration,
+       failed_throughput, failed_account, failed_provider, failed_unmapped
 FROM monitoring.sms_failure_rates;
 CREATE OR REPLACE TEMPORARY VIEW wanted_openai_daily_usage AS
 SELECT business_id, day AS date, sum(tokens_used)::bigint AS total_tokens, sum(cost_usd) AS total_cost,

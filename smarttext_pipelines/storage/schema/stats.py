@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Date, Index, Integer, Numeric, Table, Text, Uuid, text
 
+from smarttext_pipelines.core.failure_classes import failure_classes
 from smarttext_pipelines.storage.schema.base import (
     MONITORING,
     PUBLIC,
@@ -142,6 +143,10 @@ sms_failure_rates = Table(
     _count("unknown", "Messages of any other status."),
     column("coverage_percent", _Percent, "Share of attempted − suppressed messages whose outcome is final, percent."),
     column("failure_rate_lower_percent", _Percent, "95 % Wilson lower bound of the failure rate, percent."),
+    *(
+        column(f"failed_{each.name}", BigInteger, f"Failed messages: {each.reason}; who acts: {each.who}.")
+        for each in failure_classes().values()
+    ),
     updated_at(),
     Index("sms_failure_rates_date_idx", "date"),
     schema=MONITORING,

@@ -29,6 +29,16 @@ CREATE TABLE monitoring.sms_report_asks (
     asked_count integer NOT NULL
 );
 CREATE INDEX sms_report_asks_asked_at_idx ON monitoring.sms_report_asks (asked_at);
+ALTER TABLE monitoring.sms_failure_rates
+    ADD COLUMN failed_unreachable bigint,
+    ADD COLUMN failed_invalid_number bigint,
+    ADD COLUMN failed_opted_out bigint,
+    ADD COLUMN failed_filtered bigint,
+    ADD COLUMN failed_registration bigint,
+    ADD COLUMN failed_throughput bigint,
+    ADD COLUMN failed_account bigint,
+    ADD COLUMN failed_provider bigint,
+    ADD COLUMN failed_unmapped bigint;
 ALTER TABLE public.daily_stats
     ADD COLUMN IF NOT EXISTS missed_calls_replied integer,
     ADD COLUMN IF NOT EXISTS missed_calls_unreplied integer,

@@ -32,3 +32,15 @@ def wilson_lower_percent(failed: int, successful: int) -> Decimal | None:
     margin = WILSON_Z * math.sqrt((p * (1 - p) + z2 / (4 * n)) / n)
     lower = (p + z2 / (2 * n) - margin) / (1 + z2 / n)
     return Decimal(max(0, math.floor(lower * 10000 + 0.5))) / 100
+
+
+def shown_rate(rate: Decimal | None, coverage: Decimal | None) -> str:
+    """Return a rate for people: a dash when nothing is decided, ``unknown`` when too few outcomes are known.
+
+    Args:
+        rate: Percent.
+        coverage: Share of known outcomes in percent; None when it is not known itself.
+    """
+    if rate is None:
+        return "–"
+    return f"{rate:.2f}" if coverage is not None and coverage >= COVERAGE_FLOOR_PERCENT else "unknown"

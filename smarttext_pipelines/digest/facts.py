@@ -202,7 +202,7 @@ def read_facts(connection: Connection, day: date, *, zone: ZoneInfo, settle_days
         expected_usd=spent["month_usd"] / day.day * _days_of_month(day),
         unpriced_requests=spent["unpriced_requests"],
         refused={row.reason: row[1] for row in connection.execute(_REFUSED, {"day": day})},
-        incidents=[tuple(row) for row in connection.execute(_INCIDENTS)],  # type: ignore[misc]
+        incidents=[tuple(row) for row in connection.execute(_INCIDENTS)],
         silent=list(connection.scalars(_SILENT, {"usual": usual, "day": day, "least": len(known) - 1})),
         restated=list(connection.scalars(_RESTATED, restated)),
         is_complete=bool(connection.scalar(_COMPLETE, {"day": day, "end": day_end(day, zone)})),

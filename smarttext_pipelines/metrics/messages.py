@@ -64,7 +64,7 @@ def attempts(tables: Tables, window: Window) -> ir.Table:
     found = _found(keyed_rows(tables, "to_number"), measures, tables, window)
     found = found.filter(~found.is_inbound & ~found.is_report)
     return found.select(
-        *grouping(window)[1:],
+        *grouping(window),
         "first_at",
         "recipient",
         business_id=ibis.coalesce(found.business, found.alert_business, found.owner_id).cast("uuid"),

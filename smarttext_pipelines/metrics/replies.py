@@ -49,7 +49,10 @@ def missed_calls(tables: Tables, window: Window) -> ir.Table:
 
 
 def replied_calls(tables: Tables, window: Window) -> ir.Table:
-    """Return one row per missed call: day, business (text), ``state`` and ``wait_ms`` (NULL without a known answer)."""
+    """Return one row per missed call: key, day, business (text), caller, missed_at, replied_at, ``state``, ``wait_ms``.
+
+    The state is in_time, late, never or unknown; without a known answer the wait is NULL.
+    """
     calls, texts = missed_calls(tables, window), _texts(tables, window)
     joined = calls.left_join(
         texts,
@@ -73,8 +76,13 @@ def replied_calls(tables: Tables, window: Window) -> ir.Table:
     is_unknown = found.business.isnull() | found.caller.isnull() | found.is_open | is_waiting
     wait = elapsed_ms(found.replied_at, found.missed_at)
     return found.select(
+        "key",
         "day",
         "business",
+        "caller",
+        "missed_at",
+        "replied_at",
+        "is_open",
         state=ibis.cases(
             (found.replied_at <= promised, "in_time"),
             (found.replied_at.notnull(), "late"),

@@ -5,6 +5,7 @@ They hold no rows, and roles may appear after the first migration, so they have 
 
 from zoneinfo import ZoneInfo
 
+from smarttext_pipelines.storage.explaining import view_statements
 from smarttext_pipelines.storage.guardrail import PUBLIC_FUNCTIONS, guardrail_statements
 from smarttext_pipelines.storage.migrations.lock import TAKE
 from smarttext_pipelines.storage.schema import metadata
@@ -180,7 +181,16 @@ def access_statements(zone: ZoneInfo) -> list[str]:
     relations = _RELATIONS.replace("{take}", TAKE)
     routines = ", ".join(f"'public.{name}'" for name in ("update_daily_stats(uuid, date)", *PUBLIC_FUNCTIONS))
     grants = _GRANTS.replace("{routines}", routines)
-    return [_WANTED, relations, reset_date_default(zone), _FUNCTIONS, *guardrail_statements(), grants, _comments()]
+    return [
+        _WANTED,
+        relations,
+        reset_date_default(zone),
+        _FUNCTIONS,
+        *guardrail_statements(),
+        *view_statements(),
+        grants,
+        _comments(),
+    ]
 
 
 def reset_date_default(zone: ZoneInfo) -> str:

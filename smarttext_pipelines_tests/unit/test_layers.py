@@ -23,6 +23,7 @@ ALLOWED = {
     "providers": {"core"},
     "delivery": {"core", "storage", "providers"},
     "alerting": {"core", "metrics", "engines", "storage", "providers", "settings"},
+    "explain": {"core", "metrics", "engines", "storage"},
     "digest": {"core", "storage", "alerting", "settings"},
     "defs": {
         "core",
@@ -31,6 +32,7 @@ ALLOWED = {
         "alerting",
         "delivery",
         "digest",
+        "explain",
         "providers",
         "retention",
         "storage",

@@ -100,6 +100,9 @@ class Settings(BaseSettings):
     twilio_account_sid: SecretStr | None = _provider("TWILIO_ACCOUNT_SID", "Twilio account.", "TWILIO_SID")
     twilio_auth_token: SecretStr | None = _provider("TWILIO_AUTH_TOKEN", "Twilio auth token.")
     twilio_phone_number: SecretStr | None = _provider("TWILIO_PHONE_NUMBER", "Number that alerts are texted from.")
+    receiver_url: str | None = Field(
+        default=None, description="Public URL of `smarttext receiver`, as given to Twilio as statusCallback."
+    )
     pagerduty_routing_key: SecretStr | None = _provider("PAGERDUTY_ROUTING_KEY", "PagerDuty Events v2 routing key.")
     twilio_base_url: str = Field(default="https://api.twilio.com", description="Where Twilio is asked.")
     slack_base_url: str = Field(default="https://slack.com/api/", description="Where Slack's API is asked.")

@@ -3,7 +3,18 @@
 import typer
 from rich.console import Console
 
-from smarttext_pipelines.cli import alerts, budgets, database, digest, explain, retention, rollup, simulate, stats
+from smarttext_pipelines.cli import (
+    alerts,
+    budgets,
+    database,
+    digest,
+    explain,
+    receiver,
+    retention,
+    rollup,
+    simulate,
+    stats,
+)
 from smarttext_pipelines.core.errors import SmartTextError
 
 app = typer.Typer(
@@ -19,6 +30,7 @@ app.command("rollup")(rollup.rollup)
 app.command("stats")(stats.stats)
 app.command("digest")(digest.digest)
 app.command("explain")(explain.explain)
+app.command("receiver")(receiver.receiver)
 app.add_typer(budgets.app, name="budgets")
 app.command("reset-openai")(budgets.reset_openai)
 app.command("simulate")(simulate.simulate)

@@ -9,6 +9,8 @@ from smarttext_pipelines.defs.alert_assets import build_alert_assets
 from smarttext_pipelines.defs.alert_sensors import build_alert_sensors, deliver_notifications_job
 from smarttext_pipelines.defs.assets import build_assets
 from smarttext_pipelines.defs.budgets import openai_budgets
+from smarttext_pipelines.defs.delivery import delivery_report_job, sms_delivery_reports
+from smarttext_pipelines.defs.digest import daily_digest, daily_digest_job
 from smarttext_pipelines.defs.jobs import build_jobs
 from smarttext_pipelines.defs.partitions import build_daily_partitions
 from smarttext_pipelines.defs.resources import Warehouse
@@ -35,8 +37,16 @@ def build_definitions(
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = [*build_assets(partitions), *build_alert_assets(partitions)]
     return dg.Definitions(
-        assets=[*SOURCE_ASSETS, *assets, openai_budgets, build_archived_events(partitions), archive_scrub],
-        jobs=[*build_jobs(), deliver_notifications_job],
+        assets=[
+            *SOURCE_ASSETS,
+            sms_delivery_reports,
+            daily_digest,
+            *assets,
+            openai_budgets,
+            build_archived_events(partitions),
+            archive_scrub,
+        ],
+        jobs=[*build_jobs(), deliver_notifications_job, delivery_report_job, daily_digest_job],
         schedules=build_schedules(settings),
         sensors=[*build_sensors(settings), *build_alert_sensors()],
         resources={"warehouse": Warehouse(settings), **(resource_overrides or {})},

@@ -1,6 +1,6 @@
 """Settings, read from the environment (and ``.env``) here and nowhere else, when somebody asks for them."""
 
-from datetime import date
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -49,6 +49,9 @@ class Settings(BaseSettings):
         le=30,
         description="Days around a day in which rows of its messages are looked for; reports take up to 72 h.",
     )
+    reply_minutes: int = Field(
+        default=5, ge=1, le=1440, description="Minutes within which a missed call should get a text."
+    )
     shared_senders: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(), description="Twilio numbers that send for several businesses, separated by commas."
     )
@@ -81,6 +84,14 @@ class Settings(BaseSettings):
     alert_webhook_url: SecretStr | None = Field(
         default=None, description="URL that alerts are posted to in the format of Alertmanager's webhook."
     )
+    smtp_url: SecretStr | None = Field(
+        default=None, description="Mail server of the digest, smtp://user:password@host:587."
+    )
+    smtp_from: str | None = Field(default=None, description="Address that the digest is mailed from.")
+    digest_emails: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), description="Addresses that the digest is mailed to, separated by commas."
+    )
+    digest_at: time = Field(default=time(8), description="Time of the morning digest in the reporting zone.")
     slack_webhook_url: SecretStr | None = _provider(
         "SLACK_WEBHOOK_URL", "Slack incoming webhook for alerts; a bot token edits and threads, a webhook cannot."
     )
@@ -89,6 +100,9 @@ class Settings(BaseSettings):
     twilio_account_sid: SecretStr | None = _provider("TWILIO_ACCOUNT_SID", "Twilio account.", "TWILIO_SID")
     twilio_auth_token: SecretStr | None = _provider("TWILIO_AUTH_TOKEN", "Twilio auth token.")
     twilio_phone_number: SecretStr | None = _provider("TWILIO_PHONE_NUMBER", "Number that alerts are texted from.")
+    receiver_url: str | None = Field(
+        default=None, description="Public URL of `smarttext receiver`, as given to Twilio as statusCallback."
+    )
     pagerduty_routing_key: SecretStr | None = _provider("PAGERDUTY_ROUTING_KEY", "PagerDuty Events v2 routing key.")
     twilio_base_url: str = Field(default="https://api.twilio.com", description="Where Twilio is asked.")
     slack_base_url: str = Field(default="https://slack.com/api/", description="Where Slack's API is asked.")
@@ -100,7 +114,7 @@ class Settings(BaseSettings):
         load_zone(name)
         return name
 
-    @field_validator("shared_senders", "alert_phones", mode="before")
+    @field_validator("shared_senders", "alert_phones", "digest_emails", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

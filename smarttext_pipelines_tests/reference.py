@@ -40,8 +40,29 @@ CLASSES = {
     "failed": {"failed", "undelivered", "partially_delivered"},
     "suppressed": {"rate_limited", "skipped", "canceled"},
 }
+FAILURE_CODES = {
+    "unreachable": {"30003", "30008"},
+    "invalid_number": {"30005", "30006", "21211", "21614", "21635"},
+    "opted_out": {"21610", "30004"},
+    "filtered": {"30007"},
+    "registration": {"30034", "30032", "30879"},
+    "throughput": {"30001", "30022", "30023", "21611", "20429", "63038"},
+    "account": {"20003", "30002", "21606", "21608", "21408"},
+    "provider": {"30500"},
+    "unmapped": set(),
+}
 OUTCOME_IS_FINAL = {"delivered", "read", "undelivered", "failed", "partially_delivered"}
 PLACEHOLDERS = {"RATE_LIMITED"}
+WITHHELD = {
+    "anonymous",
+    "restricted",
+    "unavailable",
+    "unknown",
+    "+266696687",
+    "+7378742833",
+    "+2562533",
+    "+86282452253",
+}
 Z = 1.959964
 
 
@@ -296,6 +317,89 @@ def call_volume(
     return {business: (total[business], missed[business], received[business]) for business in {*total, *received}}
 
 
+def texts_to_customers(
+    events: Events, day: date, *, zone: ZoneInfo, settle_days: int, shared_senders: Collection[str]
+) -> list[dict[str, Any]]:
+    """Return what is known, at the end of the day's settle window, of the texts that began on the day or the next."""
+    found = []
+    for first_day, window in ((day, settle_days), (day + timedelta(days=1), settle_days - 1)):
+        for rows in groups_of_day(
+            events["sms_events"], first_day, key=message_key, time="created_at", zone=zone, settle_days=window
+        ):
+            alerts = alerts_of_message(events, rows, first_day, zone, window)
+            if counted_as(rows) == (1, 0, 0) and audience_of(rows, alerts) == "customer":
+                found.append(
+                    {
+                        "at": min(row["created_at"] for row in rows),
+                        "to": min((row["to_number"] for row in rows), key=str.encode),
+                        "business": business_of_message(events, rows, alerts, shared_senders),
+                        "class": class_of(status_and_error(rows)[0]),
+                    }
+                )
+    return found
+
+
+def missed_call_replies(
+    events: Events,
+    day: date,
+    *,
+    zone: ZoneInfo,
+    settle_days: int = 4,
+    shared_senders: Collection[str] = frozenset(),
+    as_of: datetime,
+    reply_minutes: int = 5,
+) -> dict[UUID | None, tuple[Any, ...]]:
+    """Return {business: (in time, late, never, unknown, median and 95th percentile of the wait in ms, minutes)}."""
+    voice = [
+        row
+        for row in events["call_events"]
+        if row["event_type"].startswith("voice.") and row["event_type"] != "voice.test"
+    ]
+    texts = texts_to_customers(events, day, zone=zone, settle_days=settle_days, shared_senders=shared_senders)
+    counts: dict[UUID | None, Counter[str]] = defaultdict(Counter)
+    waits: dict[UUID | None, list[int]] = defaultdict(list)
+    for rows in groups_of_day(voice, day, key=call_key, time="ts", zone=zone, settle_days=settle_days):
+        missed = [row["ts"] for row in rows if row["event_type"] == "voice.missed"]
+        if not missed:
+            continue
+        began, missed_at = min(row["ts"] for row in rows), min(missed)
+        business = smallest_business(rows) or business_with_number(
+            events, smallest(row["to_number"] for row in rows), ["twilio_phone", "public_phone"], shared_senders
+        )
+        caller = smallest(row["from_number"] for row in rows)
+        near = [t for t in texts if t["to"] == caller and began <= t["at"] <= missed_at + timedelta(hours=24)]
+        answers = [t["at"] for t in near if business and t["business"] == business and t["class"] == "successful"]
+        promised = missed_at + timedelta(minutes=reply_minutes)
+        if caller is None or caller.lower() in WITHHELD or business is None:
+            counts[business]["unknown"] += 1
+        elif answers:
+            counts[business]["in time" if min(answers) <= promised else "late"] += 1
+            waits[business].append(max(0, (min(answers) - missed_at) // timedelta(milliseconds=1)))
+        elif as_of < promised or any(
+            t["class"] in {"in_flight", "unknown"} or (t["class"] == "successful" and t["business"] is None)
+            for t in near
+            if t["business"] in {None, business}
+        ):
+            counts[business]["unknown"] += 1
+        else:
+            counts[business]["never"] += 1
+
+    def nearest_rank(business: UUID | None, share: int) -> int | None:
+        """Return the smallest wait that at least that many percent of the waits do not exceed."""
+        ordered = sorted(waits[business])
+        return ordered[math.ceil(Fraction(share * len(ordered), 100)) - 1] if ordered else None
+
+    return {
+        business: (
+            *(count[state] for state in ("in time", "late", "never", "unknown")),
+            nearest_rank(business, 50),
+            nearest_rank(business, 95),
+            reply_minutes,
+        )
+        for business, count in counts.items()
+    }
+
+
 def owner_alert_delivery(
     events: Events,
     day: date,
@@ -320,13 +424,19 @@ def owner_alert_delivery(
 # What people read
 
 
+def failure_class_of(error: str | None) -> str:
+    return next((name for name, codes in FAILURE_CODES.items() if error in codes), "unmapped")
+
+
 def message_counts(outcomes: Mapping[tuple[Any, ...], tuple[int, int, int]]) -> dict[UUID | None, Counter[str]]:
     """Return the attempted messages of each business, counted by status, by class and as ``all`` and ``final``."""
     counts: dict[UUID | None, Counter[str]] = defaultdict(Counter)
-    for (business, _, _, status, status_class, _), (messages, _, _) in outcomes.items():
+    for (business, _, _, status, status_class, error), (messages, _, _) in outcomes.items():
         if messages:
             counts[business]["all"] += messages
             counts[business]["class " + status_class] += messages
+            if status_class == "failed":
+                counts[business]["failed " + failure_class_of(error)] += messages
             counts[business]["delivered or read"] += messages if status in {"delivered", "read"} else 0
             counts[business]["final"] += messages if status in OUTCOME_IS_FINAL else 0
     return counts
@@ -345,6 +455,9 @@ def daily_stats(
     outcomes = sms_outcomes(events, day, zone=zone, settle_days=settle_days, shared_senders=shared_senders)
     messages = message_counts(outcomes)
     calls = call_volume(events, day, zone=zone, settle_days=settle_days, shared_senders=shared_senders)
+    replies = missed_call_replies(
+        events, day, zone=zone, settle_days=settle_days, shared_senders=shared_senders, as_of=as_of
+    )
     usage = spend(events, day, zone=zone)
     alerts = owner_alert_delivery(events, day, zone=zone)
     businesses = {*messages, *calls, *(business for business, *_ in usage), *(business for business, _ in alerts)}
@@ -352,6 +465,7 @@ def daily_stats(
     def row_of(business: UUID | None) -> dict[str, Any]:
         sms = messages.get(business, Counter())
         total, missed, received = calls.get(business, (0, 0, 0))
+        in_time, late, never, reply_unknown, *_ = replies.get(business, (0, 0, 0, 0))
         openai = [v for (whose, service, _, _), v in usage.items() if whose == business and service == "openai"]
         delivery = [v for (whose, _), v in alerts.items() if whose == business]
         return {
@@ -376,6 +490,9 @@ def daily_stats(
             "owner_alerts_failed": sum(failed for _, failed in delivery),
             "data_through": min(end_of_day(day, zone), as_of),
             "is_final": as_of >= end_of_day(day + timedelta(days=settle_days), zone),
+            "missed_calls_replied": in_time + late,
+            "missed_calls_unreplied": never,
+            "missed_calls_reply_unknown": reply_unknown,
         }
 
     return {business: row_of(business) for business in businesses}
@@ -424,5 +541,6 @@ def sms_failure_rates(
             "unknown": sms["class unknown"],
             "coverage_percent": percent_half_up(sms["final"], sms["all"] - suppressed),
             "failure_rate_lower_percent": wilson_lower_percent(failed, successful),
+            **{f"failed_{name}": sms[f"failed {name}"] for name in FAILURE_CODES},
         }
     return rates

@@ -83,6 +83,8 @@ ERROR_CODES = (
     "",
     "30003",
     "30007",
+    "21610",
+    "30034",
     "-30007",
     "a",
     "B",
@@ -271,7 +273,7 @@ def _sets_with(count: int, times: Sequence[Any], dates: Sequence[Any], costs: Se
     }
     call_events = {
         "call_sid": _sids("call_events"),
-        "from_number": st.sampled_from((None, "+15550100001")),
+        "from_number": _often(("+15550100001", "+15550100002"), None, "", "Anonymous", "+266696687"),
         "to_number": st.sampled_from((None, "", *NUMBERS)),
         "business_id": named_or_none,
         "event_type": _often(CALL_TYPES, *ODD_CALL_TYPES),

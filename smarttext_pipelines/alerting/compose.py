@@ -11,7 +11,7 @@ from smarttext_pipelines.alerting.measure import MESSAGE_SIGNALS, Key, since_of
 from smarttext_pipelines.alerting.messages import Message
 from smarttext_pipelines.alerting.plan import GROUP_SCOPE, Told
 from smarttext_pipelines.core.failure_classes import class_of
-from smarttext_pipelines.core.rates import percent
+from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
 from smarttext_pipelines.core.rules import Rule, Signal, evidence
 
 _WORST = 5
@@ -209,7 +209,10 @@ def _certainty(told: Told, rule: Rule, row: Mapping[str, Any] | None) -> str:
     said = []
     if row and row["attempted"]:
         final, attempted = row["final"] or 0, row["attempted"]
-        said.append(f"Outcome known for {final:,} of {attempted:,} ({percent(int(final), int(attempted)):.0f} %).")
+        coverage = percent(int(final), int(attempted)) or Decimal(0)
+        said.append(f"Outcome known for {final:,} of {attempted:,} ({coverage:.0f} %).")
+        if coverage < COVERAGE_FLOOR_PERCENT:
+            said.append("That is too little for a rate: the share is unknown, the counts are true.")
     measured, signal = told.row.measured, rule.signal
     if signal.unit == "percent" and signal.is_rate:
         lower = evidence(signal, measured)

@@ -28,7 +28,7 @@ from smarttext_pipelines.engines import Parameters, PostgresEngine
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
 from smarttext_pipelines.metrics import owner_alerts
 from smarttext_pipelines.metrics.base import RecentWindow
-from smarttext_pipelines.metrics.messages import recent_attempts, status_name
+from smarttext_pipelines.metrics.messages import attempts, status_name
 
 Key = tuple[str, str]
 """A rule and a scope."""
@@ -294,7 +294,7 @@ def stage_messages(engine: PostgresEngine, place: Place, now: datetime, length: 
     """Put the messages attempted within the last time into the temporary table ``alert_messages``: the one pass."""
     today = day_of(now, place.zone)
     window = RecentWindow(DayRange(today, today), place.zone, place.settle_days, now, length)
-    rows = recent_attempts(engine.tables, window)
+    rows = attempts(engine.tables, window)
     named = rows.mutate(status=status_name(rows.status_order))
     named = named.mutate(
         status_class=named.status.cases(*STATUS_CLASS.items()), is_final=named.status.isin(FINAL_STATUSES)

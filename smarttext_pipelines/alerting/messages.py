@@ -32,7 +32,7 @@ class Message:
     """One notice.
 
     Attributes:
-        kind: firing, worse, repeat, resolved, baseline or test.
+        kind: firing, worse, repeat, resolved, baseline, digest or test.
         incident: Number of the incident; 0 for none.
         rule: Rule.
         severity: info, warning or critical.
@@ -94,6 +94,8 @@ class Message:
 
 def headline(message: Message) -> str:
     """Return the first line."""
+    if message.kind == "digest":
+        return message.headline
     told = {"worse": "worse: ", "repeat": "still: "}.get(message.kind, "")
     if message.is_over:
         return f"{message.symbol} {message.subject}: over after {message.lasted} ({message.reason})"
@@ -108,6 +110,8 @@ def slack_text(message: Message, *, attempt: int = 1) -> str:
         attempt: Shown from the second on, where a repetition cannot be excluded.
     """
     body = [headline(message)]
+    if message.kind == "digest":
+        return "\n".join([*body, *message.lines, *([f"attempt {attempt}: may repeat"] if attempt > 1 else [])])
     if message.is_over:
         body += [f"{'Now' if message.reason in _SEEN_TO_END else 'Last seen'}: {message.headline}"]
         body += [f"Worst: {message.peak}"] if message.peak else []

@@ -3,7 +3,18 @@
 import typer
 from rich.console import Console
 
-from smarttext_pipelines.cli import alerts, budgets, database, retention, rollup, simulate, stats
+from smarttext_pipelines.cli import (
+    alerts,
+    budgets,
+    database,
+    digest,
+    explain,
+    receiver,
+    retention,
+    rollup,
+    simulate,
+    stats,
+)
 from smarttext_pipelines.core.errors import SmartTextError
 
 app = typer.Typer(
@@ -17,6 +28,9 @@ app.command("migrate")(database.migrate)
 app.command("change-zone")(database.change_zone)
 app.command("rollup")(rollup.rollup)
 app.command("stats")(stats.stats)
+app.command("digest")(digest.digest)
+app.command("explain")(explain.explain)
+app.command("receiver")(receiver.receiver)
 app.add_typer(budgets.app, name="budgets")
 app.command("reset-openai")(budgets.reset_openai)
 app.command("simulate")(simulate.simulate)

@@ -24,7 +24,7 @@ from smarttext_pipelines.cli.options import (
     today,
 )
 from smarttext_pipelines.core.days import DayRange, day_end
-from smarttext_pipelines.core.rates import percent
+from smarttext_pipelines.core.rates import percent, shown_rate
 from smarttext_pipelines.launch.databases import databases
 from smarttext_pipelines.settings import load_settings
 from smarttext_pipelines.storage.connect import connected, open_engine
@@ -108,7 +108,7 @@ def _shown(row: dict[str, Any]) -> list[str]:
     ok, failed = row["sms_success_count"] or 0, row["sms_failure_count"] or 0
     suppressed, delivered = row["sms_suppressed_count"], row["sms_delivered_count"]
     known = None if delivered is None else percent(delivered + failed, row["messages_sent"] - suppressed)
-    rates = ["–" if rate is None else f"{rate:.2f}" for rate in (percent(failed, ok + failed), known)]
+    rates = [shown_rate(percent(failed, ok + failed), known), "–" if known is None else f"{known:.2f}"]
     names = ("calls_missed", "messages_sent", "sms_success_count", "sms_failure_count", "openai_tokens_used")
     counts = ["–" if row[name] is None else f"{row[name]:,}" for name in names]
     cost = row["openai_cost_estimate"]

@@ -9,6 +9,9 @@ from decimal import Decimal
 WILSON_Z = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
 
+COVERAGE_FLOOR_PERCENT = Decimal(50)
+"""Share of known outcomes below which a failure rate is shown as unknown."""
+
 
 def percent(part: int, whole: int) -> Decimal | None:
     """Return ``100 * part / whole`` rounded half up to two decimals, or None when there is no whole."""
@@ -29,3 +32,15 @@ def wilson_lower_percent(failed: int, successful: int) -> Decimal | None:
     margin = WILSON_Z * math.sqrt((p * (1 - p) + z2 / (4 * n)) / n)
     lower = (p + z2 / (2 * n) - margin) / (1 + z2 / n)
     return Decimal(max(0, math.floor(lower * 10000 + 0.5))) / 100
+
+
+def shown_rate(rate: Decimal | None, coverage: Decimal | None) -> str:
+    """Return a rate for people: a dash when nothing is decided, ``unknown`` when too few outcomes are known.
+
+    Args:
+        rate: Percent.
+        coverage: Share of known outcomes in percent; None when it is not known itself.
+    """
+    if rate is None:
+        return "–"
+    return f"{rate:.2f}" if coverage is not None and coverage >= COVERAGE_FLOOR_PERCENT else "unknown"

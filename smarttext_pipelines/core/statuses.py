@@ -57,6 +57,18 @@ PLACEHOLDER_SIDS: Final = ("RATE_LIMITED",)
 REPORT_REQUEST_ID: Final = "twilio-report"
 """``request_id`` of rows that only report on a message and never attempt one."""
 
+WITHHELD_CALLERS: Final = (
+    "anonymous",
+    "restricted",
+    "unavailable",
+    "unknown",
+    "+266696687",
+    "+7378742833",
+    "+2562533",
+    "+86282452253",
+)
+"""What Twilio gives, in any case, for a caller who withholds the number: the words, or their letters on a keypad."""
+
 OWNER_REQUEST_SUFFIX: Final = "-owner"
 RESET_ENDPOINT: Final = "daily_reset"
 PIPELINE_ALERT_PREFIX: Final = "pipeline."

@@ -16,13 +16,14 @@ FACTS: dict[str, tuple[str, ...]] = {
     "sms_outcomes": ("sms_events", "owner_alerts", "businesses"),
     "spend": ("api_usage",),
     "call_volume": ("call_events", "businesses"),
+    "missed_call_replies": ("call_events", "sms_events", "owner_alerts", "businesses"),
     "owner_alert_delivery": ("owner_alerts",),
 }
 """Facts and the tables they are computed from."""
 
 STATS: dict[str, tuple[str, ...]] = {
     "sms_failure_rates": ("sms_outcomes",),
-    "daily_stats": ("sms_outcomes", "spend", "call_volume", "owner_alert_delivery"),
+    "daily_stats": ("sms_outcomes", "spend", "call_volume", "owner_alert_delivery", "missed_call_replies"),
 }
 """What people read, and the facts it is derived from."""
 

@@ -24,7 +24,7 @@ _DESCRIPTIONS = {
 }
 
 SHARES: dict[str, tuple[str, ...]] = {
-    "sms_outcomes": ("statuses_known", "late_reports"),
+    "sms_outcomes": ("statuses_known", "error_codes_mapped", "late_reports"),
     "sms_failure_rates": ("coverage",),
     "daily_stats": ("unattributed_share",),
 }

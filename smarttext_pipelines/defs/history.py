@@ -9,6 +9,7 @@ import dagster as dg
 FREQUENT_JOBS = (
     "intraday_rollup_job",
     "deliver_notifications_job",
+    "delivery_report_job",
     "openai_budgets_job",
     "openai_usage_reset_job",
     "dagster_history_job",

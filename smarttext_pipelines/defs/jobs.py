@@ -49,7 +49,7 @@ def build_jobs() -> list[Any]:
         ),
         dg.define_asset_job(
             "alert_report_job",
-            dg.AssetSelection.groups("alerts"),
+            dg.AssetSelection.assets("alert_incidents", "notifications"),
             description="Counts incidents and notifications of a day.",
             tags={PRIORITY_TAG: "1", KIND_TAG: "alert_report"},
         ),

@@ -100,6 +100,7 @@ class Warehouse:
             settle_days=s.settle_days,
             shared_senders=[number.get_secret_value() for number in s.shared_senders],
             allow_empty=allow_empty,
+            reply_minutes=s.reply_minutes,
             archive=self.archive(),
         )
 

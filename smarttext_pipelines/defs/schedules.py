@@ -6,6 +6,8 @@ import dagster as dg
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.planning import MOST_DAYS_BACK, nightly_days
+from smarttext_pipelines.defs.delivery import build_delivery_schedule
+from smarttext_pipelines.defs.digest import build_digest_schedule
 from smarttext_pipelines.defs.jobs import UNFINISHED
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.resources import Warehouse
@@ -113,4 +115,4 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         alert_report_schedule,
         dagster_history_schedule,
     ]
-    return [*own, *build_retention_schedules(zone)]
+    return [*own, build_delivery_schedule(settings), build_digest_schedule(settings), *build_retention_schedules(zone)]

@@ -45,6 +45,11 @@ def _bytes(text: sge.Expression) -> sge.Expression:
     return text
 
 
+def _elapsed(later: sge.Expression, earlier: sge.Expression) -> sge.Expression:
+    end, start = (sge.Anonymous(this="epoch_us", expressions=[at]) for at in (later, earlier))
+    return sge.IntDiv(this=sge.paren(sge.Sub(this=end, expression=start)), expression=sge.Literal.number(1000))
+
+
 class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
     """Runs metrics over rows that are live, files of the archive, or both, in an in-memory DuckDB."""
 
@@ -103,7 +108,7 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
     @staticmethod
     def sql(expression: ir.Table) -> str:
         """Return the statement, with line breaks; DuckDB compares text by bytes already."""
-        spelling: Spelling = {"reporting_day": _day, "byte_order": _bytes}
+        spelling: Spelling = {"reporting_day": _day, "byte_order": _bytes, "elapsed_ms": _elapsed}
         return compile_sql(_COMPILER, expression, spelling, _COMPILER.dialect)
 
     def _offer(self, table: Table, live: Sequence[Path] | pa.Table, archived: Sequence[ArchivedFile]) -> None:

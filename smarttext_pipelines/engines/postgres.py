@@ -23,6 +23,14 @@ def _bytes(text: sge.Expression) -> sge.Expression:
     return sge.Collate(this=sge.paren(text), expression=sge.to_identifier("C", quoted=True))
 
 
+def _elapsed(later: sge.Expression, earlier: sge.Expression) -> sge.Expression:
+    seconds = sge.Extract(this=sge.Var(this="EPOCH"), expression=sge.paren(sge.Sub(this=later, expression=earlier)))
+    return sge.Cast(
+        this=sge.func("floor", sge.Mul(this=seconds, expression=sge.Literal.number(1000))),
+        to=sge.DataType.build("bigint"),
+    )
+
+
 def _read_twice(statement: sge.Expression) -> sge.Expression:
     """Keep PostgreSQL from storing a whole table because a statement names a projection of it twice."""
     for cte in statement.find_all(sge.CTE):
@@ -60,7 +68,7 @@ class PostgresEngine:
     @staticmethod
     def sql(expression: ir.Table) -> str:
         """Return the statement, with line breaks."""
-        spelling: Spelling = {"reporting_day": _day, "byte_order": _bytes}
+        spelling: Spelling = {"reporting_day": _day, "byte_order": _bytes, "elapsed_ms": _elapsed}
         return compile_sql(_COMPILER, expression, spelling, _COMPILER.dialect, finish=_read_twice)
 
     def _run(self, sql: str) -> Any:

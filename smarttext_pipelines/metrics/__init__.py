@@ -1,6 +1,6 @@
 """What each number is, once, as Ibis expressions over unbound tables and a window of days; nothing runs here."""
 
-from smarttext_pipelines.metrics import calls, failure_rates, owner_alerts, sms_outcomes, spend, stats
+from smarttext_pipelines.metrics import calls, failure_rates, owner_alerts, replies, sms_outcomes, spend, stats
 from smarttext_pipelines.metrics.base import Metric, Window
 
 METRICS: dict[str, Metric] = {
@@ -9,6 +9,7 @@ METRICS: dict[str, Metric] = {
         sms_outcomes.METRIC,
         spend.METRIC,
         calls.METRIC,
+        replies.METRIC,
         owner_alerts.METRIC,
         failure_rates.METRIC,
         stats.METRIC,

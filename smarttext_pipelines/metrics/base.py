@@ -1,7 +1,7 @@
 """The shape of a metric, the window it is computed over, and the few functions every engine must provide."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -12,6 +12,8 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
 from smarttext_pipelines.core.days import DayRange, day_end, day_start
+
+REPLY_MINUTES = 5
 
 Tables = Mapping[str, ir.Table]
 
@@ -24,6 +26,14 @@ def reporting_day(at: dt.Timestamp(timezone="UTC"), zone: str) -> dt.date:  # ty
 @ibis.udf.scalar.builtin
 def byte_order(text: str) -> str:  # type: ignore[empty-body]
     """Mark a text that is compared by bytes, whatever the collation of the database."""
+
+
+@ibis.udf.scalar.builtin
+def elapsed_ms(  # type: ignore[empty-body]
+    later: dt.Timestamp(timezone="UTC"),  # type: ignore[valid-type]
+    earlier: dt.Timestamp(timezone="UTC"),  # type: ignore[valid-type]
+) -> int:
+    """Return the whole milliseconds between two instants, rounded down."""
 
 
 def scaled(value: ir.IntegerValue, unit: str, kind: str) -> ir.DecimalValue:
@@ -41,12 +51,14 @@ class Window:
         zone: Zone of the days.
         settle_days: Calendar days around a day in which rows of its messages and calls are looked for.
         as_of: Time of reading; days that end later are partial.
+        reply_minutes: Minutes within which a missed call should get a text.
     """
 
     days: DayRange
     zone: ZoneInfo
     settle_days: int
     as_of: datetime
+    reply_minutes: int = field(default=REPLY_MINUTES, kw_only=True)
 
     @cached_property
     def start_at(self) -> datetime:
@@ -131,6 +143,7 @@ class Metric:
         inputs: Tables that ``rows`` and ``source_totals`` read.
         source: The event table whose days the metric accounts for; None for a metric derived from facts.
         looked_up: Other event tables that change what a row of ``source`` means.
+        shares_source: Whether another metric stands for the rows of ``source`` that were read.
         reads_neighbours: Whether rows of other days within the settle window change a day.
         dimensions: Columns that identify a row.
         day: The dimension that is the reporting day.
@@ -149,3 +162,9 @@ class Metric:
     source_totals: Callable[[Tables, Window], ir.Table]
     day: str = "day"
     looked_up: tuple[str, ...] = ()
+    shares_source: bool = False
+
+    @property
+    def recorded_as(self) -> str:
+        """Name under which ``rollup_days`` holds what was read for it."""
+        return self.source if self.source and not self.shares_source else self.name

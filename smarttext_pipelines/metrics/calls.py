@@ -17,6 +17,7 @@ def keyed_rows(tables: Tables) -> ir.Table:
     sid = ibis.ifelse(has_text(t.call_sid), "s" + t.call_sid, "i" + t.id.cast("string"))
     return t.select(
         "business_id",
+        "from_number",
         "to_number",
         "is_text",
         "event_type",

@@ -6,6 +6,7 @@ Integer and IEEE double arithmetic in the order of ``core.rates``, so that every
 import ibis
 import ibis.expr.types as ir
 
+from smarttext_pipelines.core.failure_classes import UNMAPPED, class_by_code, failure_classes
 from smarttext_pipelines.core.rates import WILSON_Z
 from smarttext_pipelines.core.statuses import FINAL_STATUSES
 from smarttext_pipelines.metrics.base import Metric, Tables, Window, scaled
@@ -44,11 +45,16 @@ def rows(tables: Tables, window: Window) -> ir.Table:
         return t.message_count.sum(where=condition).fill_null(0).cast("int64")
 
     classes = {name: counted(t.status_class == name) for name in ("in_flight", "suppressed", "unknown", "failed")}
+    failure_class = t.error_code.cases(*class_by_code().items(), else_=UNMAPPED)
+    by_failure = {
+        f"failed_{name}": counted((t.status_class == "failed") & (failure_class == name)) for name in failure_classes()
+    }
     found = t.group_by("business_id", date=t.day).agg(
         total_attempts=t.message_count.sum().cast("int64"),
         successful=counted(t.status_class == "successful"),
         final=counted(t.status.isin(FINAL_STATUSES)),
         **classes,
+        **by_failure,
     )
     return found.mutate(
         failure_rate_percent=percent(found.failed, found.failed + found.successful),
@@ -58,9 +64,10 @@ def rows(tables: Tables, window: Window) -> ir.Table:
 
 
 def source_totals(tables: Tables, window: Window) -> ir.Table:
-    """Return the attempted messages of each day."""
+    """Return the attempted messages of each day, and those that failed."""
     t = _attempts(tables, window)
-    return t.group_by(date=t.day).agg(total_attempts=t.message_count.sum().cast("int64"))
+    failed = t.message_count.sum(where=t.status_class == "failed").fill_null(0)
+    return t.group_by(date=t.day).agg(total_attempts=t.message_count.sum().cast("int64"), failed=failed.cast("int64"))
 
 
 METRIC = Metric(
@@ -70,7 +77,10 @@ METRIC = Metric(
     reads_neighbours=False,
     dimensions=("business_id", "date"),
     rows=rows,
-    totals={"total_attempts": ("total_attempts",)},
+    totals={
+        "total_attempts": ("total_attempts",),
+        "failed": tuple(f"failed_{name}" for name in failure_classes()),
+    },
     source_totals=source_totals,
     day="date",
 )

@@ -46,9 +46,7 @@ def first_days(rows: ir.Table, window: Window) -> ir.Table:
 
 
 def per_key(rows: ir.Table, window: Window, measures: Callable[[ir.Table], Mapping[str, ir.Value]]) -> ir.Table:
-    """Return one row for each ``key`` (and ``day``, for a range) that begins within the window.
-
-    For one day each has its ``first_at``.
+    """Return one row for each ``key`` (and ``day``, for a range) that begins within the window, with its ``first_at``.
 
     Args:
         rows: Table with ``key``, ``key_hash`` (equal for equal keys), ``at`` and what the measures read.
@@ -57,7 +55,7 @@ def per_key(rows: ir.Table, window: Window, measures: Callable[[ir.Table], Mappi
     """
     if not window.is_one_day:
         near = rows_of(first_days(rows, window), rows, window)
-        return near.group_by("key", "day").agg(**measures(near))
+        return near.group_by("key", "day").agg(first_at=near.at.min(), **measures(near))
     near = _rows_near(rows, window)
     found = near.group_by("key").agg(first_at=near.at.min(), **measures(near))
     return found.filter(window.between(found.first_at, window.start_at, window.end_at))

@@ -55,8 +55,8 @@ def messages(tables: Tables, window: Window) -> ir.Table:
     )
 
 
-def recent_attempts(tables: Tables, window: Window) -> ir.Table:
-    """Return one row per message attempted within one day or less, with ``first_at`` and ``recipient``."""
+def attempts(tables: Tables, window: Window) -> ir.Table:
+    """Return one row per message attempted in the window: ``first_at``, ``recipient``, and ``day`` for a range."""
 
     def measures(rows: ir.Table) -> dict[str, ir.Value]:
         return _measures(rows) | {"recipient": byte_order(rows.to_number).min()}
@@ -64,6 +64,7 @@ def recent_attempts(tables: Tables, window: Window) -> ir.Table:
     found = _found(keyed_rows(tables, "to_number"), measures, tables, window)
     found = found.filter(~found.is_inbound & ~found.is_report)
     return found.select(
+        *grouping(window),
         "first_at",
         "recipient",
         business_id=ibis.coalesce(found.business, found.alert_business, found.owner_id).cast("uuid"),

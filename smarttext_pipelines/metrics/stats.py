@@ -1,4 +1,4 @@
-"""Stats ``daily_stats``: one row per business and day, summed from the four facts and nothing else."""
+"""Stats ``daily_stats``: one row per business and day, summed from the facts and nothing else."""
 
 import ibis
 import ibis.expr.types as ir
@@ -8,6 +8,7 @@ from smarttext_pipelines.metrics.base import Metric, Tables, Window
 
 _TOKENS = ("openai_tokens_used",)
 _MONEY = ("openai_cost_estimate",)
+_REPLIES = ("missed_calls_replied", "missed_calls_unreplied", "missed_calls_reply_unknown")
 _COUNTS = (
     "calls_total",
     "calls_missed",
@@ -23,8 +24,9 @@ _COUNTS = (
     "openai_requests",
     "openai_unpriced_requests",
     "owner_alerts_failed",
+    *_REPLIES,
 )
-_FACTS = ("sms_outcomes", "spend", "call_volume", "owner_alert_delivery")
+_FACTS = ("sms_outcomes", "spend", "call_volume", "owner_alert_delivery", "missed_call_replies")
 
 
 def _within(table: ir.Table, window: Window) -> ir.Table:
@@ -70,25 +72,36 @@ def rows(tables: Tables, window: Window) -> ir.Table:
     """Return the stats of every business with any event on the day, and of what has no business."""
     facts = {name: _within(tables[name], window) for name in _FACTS}
     sms = facts["sms_outcomes"].filter(facts["sms_outcomes"].message_count > 0)
-    calls, alerts = facts["call_volume"], facts["owner_alert_delivery"]
+    calls, alerts, replies = facts["call_volume"], facts["owner_alert_delivery"], facts["missed_call_replies"]
     parts = ibis.union(
         _part(sms, _messages(sms)),
         _part(facts["spend"], _usage(facts["spend"])),
         _part(calls, {name: calls[name] for name in ("calls_total", "calls_missed", "messages_received")}),
         _part(alerts, {"owner_alerts_sent": alerts.sent_count, "owner_alerts_failed": alerts.failed_count}),
+        _part(
+            replies,
+            {
+                "missed_calls_replied": replies.replied_in_time_count + replies.replied_late_count,
+                "missed_calls_unreplied": replies.unreplied_count,
+                "missed_calls_reply_unknown": replies.reply_unknown_count,
+            },
+        ),
     )
     summed = parts.group_by("day", "business_id").agg(
         **{name: parts[name].sum().cast("int32") for name in _COUNTS},
         **{name: parts[name].sum().cast("int64") for name in _TOKENS},
         **{name: parts[name].sum().cast("decimal(38, 6)") for name in _MONEY},
     )
-    summed = summed.mutate(calls_answered=summed.calls_total - summed.calls_missed)
+    # Where the fact does not know all missed calls, as on days that are older than it, nothing is told of any.
+    is_known = sum(summed[name] for name in _REPLIES) == summed.calls_missed
+    replied = {name: ibis.ifelse(is_known, summed[name], ibis.null("int32")) for name in _REPLIES}
+    summed = summed.mutate(calls_answered=summed.calls_total - summed.calls_missed, **replied)
     return summed.inner_join(tables["window_days"], "day").rename(date="day")
 
 
 def source_totals(tables: Tables, window: Window) -> ir.Table:
     """Return messages, calls, tokens, cost and alerts of each day, fact by fact."""
-    sms, spend, calls, alerts = (_within(tables[name], window) for name in _FACTS)
+    sms, spend, calls, alerts, _ = (_within(tables[name], window) for name in _FACTS)
     openai = spend.filter(spend.service == "openai")
     names = ("messages_sent", "calls_total", "openai_tokens_used", "openai_cost_estimate", "alerts")
     parts = [

@@ -1,6 +1,7 @@
 """Reads what protects history: rows that are there, rows that once were, counts that are stored."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ _COLUMNS_BY_FACT: Mapping[str, tuple[str, ...]] = {
     "sms_outcomes": ("messages_sent",),
     "spend": ("openai_tokens_used", "openai_cost_estimate", "openai_requests"),
     "call_volume": ("calls_total", "messages_received"),
+    "missed_call_replies": ("missed_calls_replied", "missed_calls_unreplied", "missed_calls_reply_unknown"),
     "owner_alert_delivery": ("owner_alerts_sent", "owner_alerts_failed"),
 }
 """Columns of ``daily_stats`` that each fact accounts for."""
@@ -38,7 +40,7 @@ def days_kept(choice: EngineChoice, metric: Metric, window: Window, events: Mapp
 
 def facts_read_at(connection: Connection, metric: Metric, window: Window) -> dict[date, datetime]:
     """Return when the oldest of a stats metric's facts was read, by day; a day that lacks a fact is left out."""
-    sources = [METRICS[name].source for name in metric.inputs if name in METRICS]
+    sources = [METRICS[name].recorded_as for name in metric.inputs if name in METRICS]
     t = rollup_days.c
     read = select(t.row_day, func.min(t.rolled_up_at)).where(
         t.table_name.in_(sources), t.rolled_up_at.is_not(None), _within(t.row_day, window)
@@ -50,7 +52,6 @@ def _days_kept_of_fact(
     choice: EngineChoice, metric: Metric, window: Window, events: Mapping[date, SourceDay]
 ) -> set[date]:
     connection = choice.connection
-    source = str(metric.source)
     target = table_named(metric.name)
     lost = {
         day
@@ -60,7 +61,7 @@ def _days_kept_of_fact(
     return days_to_keep(
         window.days,
         live=_live(events),
-        recorded=_recorded(connection, source, window),
+        recorded=_recorded_of(connection, metric, window),
         stored=_days_with_rows(connection, target, window),
         neighbour_days=window.settle_days if metric.reads_neighbours else 0,
         short_elsewhere=lost,
@@ -86,6 +87,16 @@ def _days_kept_of_stats(choice: EngineChoice, window: Window) -> set[date]:
                 neighbour_days=0,
             )
     return kept
+
+
+def _recorded_of(connection: Connection, metric: Metric, window: Window) -> dict[date, DayRecord]:
+    """Return what the metric read; rows that another metric read of the same source once existed too."""
+    own, shared = (_recorded(connection, name, window) for name in (metric.recorded_as, str(metric.source)))
+    blank = DayRecord(0)
+    return {
+        day: replace(own.get(day, blank), rows=max(own.get(day, blank).rows, shared.get(day, blank).rows))
+        for day in {*own, *shared}
+    }
 
 
 def _recorded(connection: Connection, source: str, window: Window) -> dict[date, DayRecord]:

@@ -117,7 +117,7 @@ def _written_columns(target: Table) -> list[Column[Any]]:
 
 
 def _is_measure(c: Column[Any]) -> bool:
-    return isinstance(c.type, Integer | Numeric) and not c.name.endswith("_percent")
+    return isinstance(c.type, Integer | Numeric) and not c.name.endswith(("_percent", "_ms", "_minutes"))
 
 
 def _repeated(connection: Connection, dimensions: list[Any]) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Integer, Numeric, Table, func, select
 
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.rates import percent
+from smarttext_pipelines.core.rates import percent, shown_rate
 from smarttext_pipelines.core.statuses import FINAL_STATUSES
 from smarttext_pipelines.metrics import Metric
 from smarttext_pipelines.storage.schema.sources import businesses
@@ -51,6 +51,8 @@ def read_preview(connection: Connection, metric: Metric, days: DayRange) -> Prev
     shown = select(ranked_rows).where(ranked_rows.c.place <= PREVIEW_ROWS).order_by(ranked_rows.c.place)
     for row in connection.execute(shown).mappings():
         kept = {k: v for k, v in row.items() if k not in (*_HIDDEN, "business", "place", metric.day)}
+        if "failure_rate_percent" in kept:
+            kept["failure_rate_percent"] = shown_rate(kept["failure_rate_percent"], kept["coverage_percent"])
         rows.setdefault(row[metric.day], []).append({"business": row["business"] or "(no business)", **kept})
     counted = select(day, func.count(target.c.business_id.distinct())).where(within).group_by(day)
     return Preview(rows, {d: n for d, n in connection.execute(counted)}, read_coverage(connection, metric, days))

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.failure_classes import class_by_code
 from smarttext_pipelines.core.statuses import FINAL_STATUSES
 from smarttext_pipelines.storage.schema.stats import daily_stats, sms_outcomes
 
@@ -68,6 +69,7 @@ def _unattributed(connection: Connection, days: DayRange) -> dict[date, Share]:
     return {day: Share(int(p), int(w)) for day, p, w in connection.execute(per_day)}
 
 
+_FAILED = sms_outcomes.c.status_class == "failed"
 _NOT_SUPPRESSED = sms_outcomes.c.status_class != "suppressed"
 
 SHARE_CHECKS = (
@@ -77,6 +79,17 @@ SHARE_CHECKS = (
         "At most 1 % of a day's messages have a status of no class; if Twilio has it, add it to core/statuses.py.",
         1.0,
         _outcomes(sms_outcomes.c.status_class == "unknown", sms_outcomes.c.status_class.is_not(None)),
+    ),
+    ShareCheck(
+        "sms_outcomes",
+        "error_codes_mapped",
+        "No text failed with an error code of no class; look the code up in Twilio's error dictionary and add it to "
+        "core/failure_classes.csv.",
+        0.0,
+        _outcomes(
+            _FAILED & sms_outcomes.c.error_code.is_not(None) & sms_outcomes.c.error_code.not_in(list(class_by_code())),
+            _FAILED,
+        ),
     ),
     ShareCheck(
         "sms_outcomes",

@@ -14,6 +14,7 @@ from smarttext_pipelines.core.errors import AgreementError
 from smarttext_pipelines.engines import Engine as MetricEngine
 from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay, read_source_days
 from smarttext_pipelines.metrics import Metric, Window
+from smarttext_pipelines.metrics.base import REPLY_MINUTES
 from smarttext_pipelines.rollup.guard import days_kept, facts_read_at
 from smarttext_pipelines.rollup.locks import locked
 from smarttext_pipelines.rollup.merge import (
@@ -90,6 +91,7 @@ def roll_up(
     shared_senders: Sequence[str] = (),
     allow_empty: bool = False,
     as_of: datetime | None = None,
+    reply_minutes: int = REPLY_MINUTES,
     archive: ArchiveTarget | None = None,
 ) -> RolledUp:
     """Compute a metric for a range of days and merge it into its table.
@@ -103,6 +105,7 @@ def roll_up(
         shared_senders: Numbers that identify no business.
         allow_empty: Write what is there even where events have gone since the last rollup.
         as_of: Time of reading; default is the start of the transaction by the database's clock.
+        reply_minutes: Minutes within which a missed call should get a text.
         archive: Where events lie that have left the database.
 
     Raises:
@@ -115,7 +118,7 @@ def roll_up(
         for statement in _PLANNER:
             connection.exec_driver_sql(statement)
         read_at = as_of or connection.execute(select(func.now())).scalar_one()
-        window = Window(days=days, zone=zone, settle_days=settle_days, as_of=read_at)
+        window = Window(days, zone, settle_days, read_at, reply_minutes=reply_minutes)
         require_zone(connection, zone)
         facts_read = {} if metric.source else facts_read_at(connection, metric, window)
         choice = EngineChoice(connection, Parameters(window, shared_senders, facts_read), archive)
@@ -191,7 +194,7 @@ def _record(
 
     rows = [
         {
-            "table_name": metric.source or metric.name,
+            "table_name": metric.recorded_as,
             "row_day": day,
             "rows": 0 if day in kept else counted(day).rows,
             "newest_event_at": None if day in kept else counted(day).newest_event_at,

@@ -5,6 +5,7 @@ They hold no rows, and roles may appear after the first migration, so they have 
 
 from zoneinfo import ZoneInfo
 
+from smarttext_pipelines.storage.explaining import view_statements
 from smarttext_pipelines.storage.guardrail import PUBLIC_FUNCTIONS, guardrail_statements
 from smarttext_pipelines.storage.migrations.lock import TAKE
 from smarttext_pipelines.storage.schema import metadata
@@ -12,7 +13,9 @@ from smarttext_pipelines.storage.schema import metadata
 _WANTED = """
 CREATE OR REPLACE TEMPORARY VIEW wanted_sms_failure_rates AS
 SELECT business_id, date, total_attempts, successful, failed, failure_rate_percent::numeric AS failure_rate_percent,
-       in_flight, suppressed, unknown, coverage_percent, failure_rate_lower_percent
+       in_flight, suppressed, unknown, coverage_percent, failure_rate_lower_percent,
+       failed_unreachable, failed_invalid_number, failed_opted_out, failed_filtered, failed_registration,
+       failed_throughput, failed_account, failed_provider, failed_unmapped
 FROM monitoring.sms_failure_rates;
 CREATE OR REPLACE TEMPORARY VIEW wanted_openai_daily_usage AS
 SELECT business_id, day AS date, sum(tokens_used)::bigint AS total_tokens, sum(cost_usd) AS total_cost,
@@ -178,7 +181,16 @@ def access_statements(zone: ZoneInfo) -> list[str]:
     relations = _RELATIONS.replace("{take}", TAKE)
     routines = ", ".join(f"'public.{name}'" for name in ("update_daily_stats(uuid, date)", *PUBLIC_FUNCTIONS))
     grants = _GRANTS.replace("{routines}", routines)
-    return [_WANTED, relations, reset_date_default(zone), _FUNCTIONS, *guardrail_statements(), grants, _comments()]
+    return [
+        _WANTED,
+        relations,
+        reset_date_default(zone),
+        _FUNCTIONS,
+        *guardrail_statements(),
+        *view_statements(),
+        grants,
+        _comments(),
+    ]
 
 
 def reset_date_default(zone: ZoneInfo) -> str:

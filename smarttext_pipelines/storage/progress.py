@@ -8,7 +8,15 @@ from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.days import DayRange, day_end
 
-RECORDED_TABLES = ("sms_events", "call_events", "api_usage", "owner_alerts", "daily_stats", "sms_failure_rates")
+RECORDED_TABLES = (
+    "sms_events",
+    "call_events",
+    "missed_call_replies",
+    "api_usage",
+    "owner_alerts",
+    "daily_stats",
+    "sms_failure_rates",
+)
 """Names under which a complete rollup leaves a row in ``rollup_days``."""
 
 _ROLLED_UP = text(

@@ -5,12 +5,14 @@ cannot be told apart. Each raises ValueError for a bad value only where ``config
 otherwise the event is rejected, counted and logged, and the caller goes on. Each returns the id of the row, or None.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
+from smarttext_pipelines.core.statuses import REPORT_REQUEST_ID
 from smarttext_pipelines.tracking import prices, process, values
 
 _UNDELIVERED = frozenset({"failed", "undelivered"})
@@ -66,6 +68,43 @@ def track_sms_event(
 
     bad = isinstance(status, str) and status.lower() in _UNDELIVERED
     return _track("sms_events", row, problem=("message", status, error_code, business_id) if bad else None)
+
+
+def track_delivery_report(
+    *, from_: str, to: str, status: str, message_sid: str, error_code: str, occurred_at: datetime | None = None
+) -> UUID | None:
+    """Tell what Twilio says of a message that was told before; the same report told again is the same row.
+
+    The id is that of the rows which ``delivery`` fetches, so a report that comes both ways is there once.
+
+    Args:
+        from_: Sending number.
+        to: Recipient.
+        status: Twilio's status.
+        message_sid: Twilio's sid.
+        error_code: Twilio's error code; empty is none.
+        occurred_at: Aware time of the report; now by default.
+    """
+
+    def row() -> dict[str, Any]:
+        return {
+            "message_sid": values.text("message_sid", message_sid),
+            "from_number": values.address("from_", from_, required=True),
+            "to_number": values.address("to", to, required=True),
+            "business_id": None,
+            "status": values.text("status", status, required=True),
+            "error_code": values.text("error_code", error_code or None),
+            "error_message": None,
+            "request_id": REPORT_REQUEST_ID,
+            "body_length": None,
+            "created_at": values.instant("occurred_at", occurred_at),
+            "payload": values.payload("payload", {"source": "twilio"}),
+        }
+
+    name = f"twilio-report:{message_sid}:{status}:{error_code}"
+    id_ = UUID(hashlib.md5(name.encode(), usedforsecurity=False).hexdigest())
+    bad = status in _UNDELIVERED
+    return _track("sms_events", row, id_=id_, problem=("message", status, error_code, None) if bad else None)
 
 
 def track_openai_usage(
@@ -220,10 +259,14 @@ def track_call_event(
 
 
 def _track(
-    table: str, build: Callable[[], dict[str, Any]], *, problem: tuple[object, ...] | None = None
+    table: str,
+    build: Callable[[], dict[str, Any]],
+    *,
+    problem: tuple[object, ...] | None = None,
+    id_: UUID | None = None,
 ) -> UUID | None:
     writer = process.current()
-    id_ = uuid4()
+    id_ = id_ or uuid4()
     try:
         row = {"id": str(id_), **build()}
     except ValueError as error:

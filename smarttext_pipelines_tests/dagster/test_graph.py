@@ -27,10 +27,13 @@ GRAPH = {
     "businesses": ("sources", ()),
     "call_events": ("sources", ()),
     "call_volume": ("facts", ("businesses", "call_events")),
-    "daily_stats": ("stats", ("call_volume", "owner_alert_delivery", "sms_outcomes", "spend")),
+    "daily_digest": ("alerts", ("alert_incidents", "daily_stats", "missed_call_replies", "sms_outcomes", "spend")),
+    "daily_stats": ("stats", ("call_volume", "missed_call_replies", "owner_alert_delivery", "sms_outcomes", "spend")),
+    "missed_call_replies": ("facts", ("businesses", "call_events", "owner_alerts", "sms_events")),
     "openai_budgets": ("stats", ("api_usage",)),
     "owner_alert_delivery": ("facts", ("owner_alerts",)),
     "owner_alerts": ("sources", ()),
+    "sms_delivery_reports": ("delivery", ("sms_events",)),
     "sms_events": ("sources", ()),
     "sms_failure_rates": ("stats", ("sms_outcomes",)),
     "sms_outcomes": ("facts", ("businesses", "owner_alerts", "sms_events")),
@@ -38,6 +41,8 @@ GRAPH = {
 }
 CRONS = {
     "alert_report_schedule": "20 0 * * *",
+    "daily_digest_schedule": "0 8 * * *",
+    "delivery_report_schedule": "*/15 * * * *",
     "archive_scrub_schedule": "0 2 * * 0",
     "dagster_history_schedule": "30 3 * * *",
     "intraday_rollup_schedule": "*/10 * * * *",

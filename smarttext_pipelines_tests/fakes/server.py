@@ -33,6 +33,7 @@ class Server:
         faults: Faults in the order in which sending meets them; used up before chance is.
         share: Share of the sends that meet a fault by chance.
         look_up_share: Share of the look-ups that end with 500.
+        look_up_faults: Faults of look-ups (429, 500, half_answer, empty for none), used up first.
         hang_seconds: How long a request hangs that times out.
     """
 
@@ -41,6 +42,7 @@ class Server:
         self.share = 0.0
         self.look_up_share = 0.0
         self.hang_seconds = 1.5
+        self.look_up_faults: list[str] = []
         self.chance = random.Random(7)
         self.met: Counter[str] = Counter()
         self.requests: list[tuple[str, str, dict[str, Any], dict[str, str]]] = []
@@ -61,6 +63,10 @@ class Server:
             if self.faults:
                 return self.faults.pop(0)
             return self.chance.choice(SENDING_FAULTS) if self.chance.random() < self.share else None
+
+    def next_look_up_fault(self) -> str | None:
+        with self.lock:
+            return self.look_up_faults.pop(0) if self.look_up_faults else None
 
     def fails_to_look_up(self) -> bool:
         with self.lock:
@@ -88,6 +94,9 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:  # noqa: C901
                 server.requests.append((method, parts.path, query, dict(self.headers)))
             if server.is_send(method, parts.path):
                 self._send(method, parts.path, query, body)
+            elif fault := server.next_look_up_fault():
+                server.met[f"look_up_{fault}"] += 1
+                self._fail_to_answer(fault, server.answer(method, parts.path, query, body, self.headers))
             elif server.fails_to_look_up():
                 server.met["look_up_500"] += 1
                 self._reply(Reply(500, "{}"))
@@ -114,6 +123,19 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:  # noqa: C901
                 server.closing.wait(server.hang_seconds)
                 self.close_connection = True
             else:
+                self.close_connection = True
+
+        def _fail_to_answer(self, fault: str, reply: Reply) -> None:
+            if fault == "429":
+                self._reply(Reply(429, '{"code": 20429, "message": "Too Many Requests"}', {"Retry-After": "7"}))
+            elif fault == "500":
+                self._reply(Reply(503, '{"message": "Service Unavailable"}'))
+            else:  # the connection ends in the middle of the answer
+                self.send_response(reply.status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(reply.body.encode())))
+                self.end_headers()
+                self.wfile.write(reply.body.encode()[: len(reply.body) // 2])
                 self.close_connection = True
 
         def _reply(self, reply: Reply) -> None:

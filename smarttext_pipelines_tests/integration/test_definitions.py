@@ -31,6 +31,7 @@ FACTS = {
     "sms_outcomes": ("business_id", "audience", "sender", "status", "status_class", "error_code"),
     "spend": ("business_id", "service", "model", "endpoint"),
     "call_volume": ("business_id",),
+    "missed_call_replies": ("business_id",),
     "owner_alert_delivery": ("business_id", "alert_type"),
 }
 
@@ -39,7 +40,7 @@ def _expected(events: Any, days: DayRange, zone: ZoneInfo, as_of: datetime) -> d
     shared = strategies.SHARED_SENDERS
     told: dict[str, dict[Any, Any]] = {name: {} for name in METRICS}
     for day in days:
-        for name in ("sms_outcomes", "call_volume"):
+        for name in ("sms_outcomes", "call_volume", "missed_call_replies"):
             found = getattr(reference, name)(
                 events, day, zone=zone, settle_days=SETTLE, shared_senders=shared, as_of=as_of
             )

@@ -21,11 +21,39 @@ ALLOWED = {
     "retention": {"core", "metrics", "engines", "storage"},
     "sample": {"core", "storage"},
     "providers": {"core"},
+    "delivery": {"core", "storage", "providers"},
     "alerting": {"core", "metrics", "engines", "storage", "providers", "settings"},
-    "defs": {"core", "metrics", "rollup", "alerting", "retention", "storage", "settings"},
+    "receiver": {"core"},
+    "explain": {"core", "metrics", "engines", "storage"},
+    "digest": {"core", "storage", "alerting", "settings"},
+    "defs": {
+        "core",
+        "metrics",
+        "rollup",
+        "alerting",
+        "delivery",
+        "digest",
+        "providers",
+        "retention",
+        "storage",
+        "settings",
+    },
     "definitions": {"defs", "settings"},
     "launch": {"core", "storage", "settings", "sample", "retention", "defs", "definitions"},
-    "cli": {"core", "storage", "settings", "sample", "rollup", "alerting", "retention", "launch"},
+    "cli": {
+        "core",
+        "storage",
+        "settings",
+        "sample",
+        "rollup",
+        "alerting",
+        "digest",
+        "explain",
+        "receiver",
+        "tracking",
+        "retention",
+        "launch",
+    },
 }
 """What each layer may import of the others; everything may import itself."""
 
@@ -75,7 +103,7 @@ def test_tracking_loads_neither_dagster_nor_pandas_nor_ibis() -> None:
 
 
 def test_the_graph_loads_no_engine_until_it_computes() -> None:
-    assert not {"ibis", "duckdb", "matplotlib"} & _loaded_by("import smarttext_pipelines.definitions")
+    assert not {"ibis", "duckdb", "matplotlib", "twilio"} & _loaded_by("import smarttext_pipelines.definitions")
 
 
 def test_the_command_line_starts_without_dagster() -> None:

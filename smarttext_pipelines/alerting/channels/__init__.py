@@ -11,7 +11,7 @@ from smarttext_pipelines.alerting.channels.log import LogChannel
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.settings import Settings, variable_of
 
-CHANNELS = ("log", "slack", "twilio_sms", "webhook", "pagerduty")
+CHANNELS = ("log", "slack", "twilio_sms", "webhook", "pagerduty", "email")
 
 __all__ = ["CHANNELS", "Channel", "build_channels", "reference"]
 
@@ -82,6 +82,13 @@ def _others(settings: Settings) -> list[Channel]:
         from smarttext_pipelines.alerting.channels.webhook import WebhookChannel
 
         found.append(WebhookChannel(settings.alert_webhook_url.get_secret_value(), settings.ui_url))
+    if settings.smtp_url:
+        _require(settings, "smtp_url", "digest_emails", "smtp_from")
+        from smarttext_pipelines.alerting.channels.email import EmailChannel
+
+        addresses = [address.get_secret_value() for address in settings.digest_emails]
+        by_reference = {reference(address).replace("phone", "mail"): address for address in addresses}
+        found.append(EmailChannel(_secret(settings.smtp_url), str(settings.smtp_from), by_reference))
     return found
 
 

@@ -4,7 +4,7 @@ The comment of a column is its entry in the data dictionary (meaning, unit, cave
 column schemas in Dagster and ``docs/data-dictionary.md``.
 """
 
-from smarttext_pipelines.storage.schema import alerting, guardrail, internal, retention, sources, stats
+from smarttext_pipelines.storage.schema import alerting, delivery, guardrail, internal, retention, sources, stats
 from smarttext_pipelines.storage.schema.base import MONITORING, PUBLIC, metadata
 
 SOURCE_TABLES = (
@@ -20,6 +20,7 @@ __all__ = [
     "PUBLIC",
     "SOURCE_TABLES",
     "alerting",
+    "delivery",
     "guardrail",
     "internal",
     "metadata",

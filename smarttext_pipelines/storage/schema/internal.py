@@ -24,7 +24,12 @@ installation = Table(
 rollup_days = Table(
     "rollup_days",
     metadata,
-    column("table_name", Text, "Source table, or the stats table that was written.", primary_key=True),
+    column(
+        "table_name",
+        Text,
+        "Source table, or the table that was written where another one stands for the source.",
+        primary_key=True,
+    ),
     column("row_day", Date, "Reporting day.", primary_key=True),
     column(
         "rows",

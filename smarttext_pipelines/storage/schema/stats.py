@@ -1,4 +1,4 @@
-"""The tables this project computes: four daily facts, and what people read of them.
+"""The tables this project computes: daily facts, and what people read of them.
 
 The text dimensions are cut at ``core.statuses.TEXT_LIMIT`` characters.
 """
@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Date, Index, Integer, Numeric, Table, Text, Uuid, text
 
+from smarttext_pipelines.core.failure_classes import failure_classes
 from smarttext_pipelines.storage.schema.base import (
     MONITORING,
     PUBLIC,
@@ -91,6 +92,28 @@ call_volume = Table(
     comment="Calls and inbound texts by day and business.",
 )
 
+missed_call_replies = Table(
+    "missed_call_replies",
+    metadata,
+    derived_id(),
+    *_day("missed_call_replies"),
+    _business(),
+    _count("replied_in_time_count", "Missed calls whose caller got a text of the business within reply_minutes."),
+    _count("replied_late_count", "Missed calls whose caller got one later, within 24 hours."),
+    _count("unreplied_count", "Missed calls whose caller got none within 24 hours; a text that failed is none."),
+    _count(
+        "reply_unknown_count",
+        "Missed calls with no known answer: a text whose outcome is open or that has no business, a withheld number, "
+        "a call without business, or the time is not over.",
+    ),
+    column("wait_p50_ms", BigInteger, "Median wait of the answered, nearest rank, in ms; NULL when none is."),
+    column("wait_p95_ms", BigInteger, "95th percentile of the wait of the answered, nearest rank, in ms."),
+    column("reply_minutes", Integer, "Minutes that counted as in time when the day was computed.", nullable=False),
+    updated_at(),
+    schema=MONITORING,
+    comment="What became of missed calls, by day and business: answered by a text in time, later, never, or unknown.",
+)
+
 owner_alert_delivery = Table(
     "owner_alert_delivery",
     metadata,
@@ -120,6 +143,10 @@ sms_failure_rates = Table(
     _count("unknown", "Messages of any other status."),
     column("coverage_percent", _Percent, "Share of attempted − suppressed messages whose outcome is final, percent."),
     column("failure_rate_lower_percent", _Percent, "95 % Wilson lower bound of the failure rate, percent."),
+    *(
+        column(f"failed_{each.name}", BigInteger, f"Failed messages: {each.reason}; who acts: {each.who}.")
+        for each in failure_classes().values()
+    ),
     updated_at(),
     Index("sms_failure_rates_date_idx", "date"),
     schema=MONITORING,
@@ -167,6 +194,9 @@ daily_stats = Table(
     _added("owner_alerts_failed", "Owner alerts that were not sent."),
     column("data_through", Instant, "End of the day; for a day that was read before its end, the time of reading."),
     column("is_final", Boolean, "Whether the settle window of the day is over; NULL on rows of the old cron script."),
+    _added("missed_calls_replied", "Missed calls whose caller got a text within 24 hours; in time or late."),
+    _added("missed_calls_unreplied", "Missed calls whose caller got none within 24 hours."),
+    _added("missed_calls_reply_unknown", "Missed calls of which neither is known."),
     Index("daily_stats_business_id_date_key", "business_id", "date", unique=True, postgresql_nulls_not_distinct=True),
     Index("daily_stats_date_idx", "date"),
     schema=PUBLIC,

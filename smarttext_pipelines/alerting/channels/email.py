@@ -1,0 +1,82 @@
+"""Channel ``email``: plain text over SMTP. A server cannot be asked what it has; a repetition carries the same id."""
+
+import smtplib
+import ssl
+from collections.abc import Mapping
+from email.message import EmailMessage
+from urllib.parse import unquote, urlsplit
+
+from smarttext_pipelines.alerting.channels.base import Delivery, Later, Outcome, Rejected, Sent, Unclear
+from smarttext_pipelines.alerting.channels.http import TIMEOUT_SECONDS
+from smarttext_pipelines.alerting.messages import headline, slack_text
+from smarttext_pipelines.core.errors import SettingsError
+
+_RETRY_SECONDS = 60.0
+_PERMANENT = 500
+_PORTS = {"smtp": 587, "smtps": 465}
+
+
+class EmailChannel:
+    """Sends over the server of a URL ``smtp://user:password@host:port``; ``smtps`` is encrypted from the beginning."""
+
+    name = "email"
+
+    def __init__(self, url: str, sender: str, addresses: Mapping[str, str]) -> None:
+        """Take the server, the sender's address, and the addresses by their references."""
+        parts = urlsplit(url)
+        if parts.scheme not in _PORTS or not parts.hostname:
+            msg = "SMARTTEXT_SMTP_URL cannot be read; write it as smtp://user:password@host:587"
+            raise SettingsError(msg)
+        self._parts, self._sender, self._addresses = parts, sender, addresses
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """References to the addresses."""
+        return tuple(self._addresses)
+
+    def send(self, delivery: Delivery) -> Outcome:
+        """Hand it to the server."""
+        mail = EmailMessage()
+        mail["Subject"] = headline(delivery.message)
+        mail["From"], mail["To"] = self._sender, self._addresses[delivery.recipient]
+        mail["Message-ID"] = f"<{delivery.tag}@{self._sender.partition('@')[2] or 'smarttext'}>"
+        mail.set_content(slack_text(delivery.message, attempt=delivery.attempt))
+        try:
+            with self._connect() as server:
+                return _hand_over(server, mail)
+        except smtplib.SMTPAuthenticationError as error:
+            return Rejected(f"login refused: {error.smtp_code}")
+        except (smtplib.SMTPException, OSError) as error:
+            return Later(_RETRY_SECONDS, type(error).__name__)
+
+    def find(self, delivery: Delivery) -> Sent | None:
+        """Nobody can be asked; a mail that comes twice has one Message-ID and says that it may repeat."""
+        return None
+
+    def _connect(self) -> smtplib.SMTP:
+        host, port = str(self._parts.hostname), self._parts.port or _PORTS[self._parts.scheme]
+        context = ssl.create_default_context()
+        if self._parts.scheme == "smtps":
+            server: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=TIMEOUT_SECONDS, context=context)
+        else:
+            server = smtplib.SMTP(host, port, timeout=TIMEOUT_SECONDS)
+            server.ehlo()
+            if server.has_extn("starttls"):
+                server.starttls(context=context)
+        if self._parts.username:
+            server.login(unquote(self._parts.username), unquote(self._parts.password or ""))
+        return server
+
+
+def _hand_over(server: smtplib.SMTP, mail: EmailMessage) -> Outcome:
+    try:
+        server.send_message(mail)
+    except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused):
+        return Rejected("an address was refused")
+    except smtplib.SMTPResponseException as error:
+        permanent = error.smtp_code >= _PERMANENT
+        return Rejected(str(error.smtp_code)) if permanent else Later(_RETRY_SECONDS, str(error.smtp_code))
+    except (smtplib.SMTPException, OSError) as error:
+        # The server may have taken it before the connection broke.
+        return Unclear(type(error).__name__)
+    return Sent()

@@ -1,0 +1,93 @@
+"""``smarttext explain``: from a number to its rows."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Connection
+
+from smarttext_pipelines.cli.options import BusinessOption, DateOption, find_business, parse_days, today
+from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.launch.databases import databases
+from smarttext_pipelines.settings import Settings, load_settings
+from smarttext_pipelines.storage.connect import connected, open_engine
+from smarttext_pipelines.storage.installation import require_installation
+
+_console = Console(highlight=False, soft_wrap=True)
+
+
+def explain(
+    what: Annotated[str | None, typer.Argument(help="A column of daily_stats, or: call, message.")] = None,
+    sid: Annotated[str | None, typer.Argument(help="Sid of the call or message.")] = None,
+    *,
+    business: BusinessOption = None,
+    day: DateOption = None,
+    incident: Annotated[str | None, typer.Option("--incident", help="Number of an incident.")] = None,
+) -> None:
+    """Show the rows behind a number, a call, a message or an incident, with numbers masked."""
+    if incident:
+        from smarttext_pipelines.cli import alerts
+
+        alerts.show(incident, rows=50)
+        return
+    if not what:
+        msg = "say what to explain: a column with --business and --date, call SID, message SID, or --incident ID"
+        raise InputError(msg)
+    settings = load_settings()
+    with databases(settings) as ready:
+        engine = open_engine(ready.database_url.get_secret_value())  # type: ignore[union-attr]
+        require_installation(engine, ready.zone)
+        with connected(engine) as connection:
+            rows, sentences = _explained(connection, settings, what, sid, business, day)
+    _print(rows)
+    for sentence in sentences:
+        _console.print(sentence, markup=False)
+
+
+def _explained(
+    connection: Connection, settings: Settings, what: str, sid: str | None, business: str | None, day: str | None
+) -> tuple[Sequence[dict[str, Any]], Sequence[str]]:
+    from smarttext_pipelines.explain import explain_call, explain_column, explain_message
+    from smarttext_pipelines.explain.columns import window_of
+
+    shared = [number.get_secret_value() for number in settings.shared_senders]
+    if what in ("call", "message"):
+        if not sid:
+            msg = f"give the sid: `smarttext explain {what} SID`"
+            raise InputError(msg)
+        if what == "message":
+            found = explain_message(connection, sid)
+        else:
+            found = explain_call(
+                connection,
+                sid,
+                zone=settings.zone,
+                settle_days=settings.settle_days,
+                now=datetime.now(UTC),
+                reply_minutes=settings.reply_minutes,
+                shared_senders=shared,
+            )
+        return found.rows, found.sentences
+    days = parse_days(settings, day, None, None, default=today(settings) - timedelta(days=1), partitions_only=False)
+    window = window_of(days.first, settings.zone, settings.settle_days, datetime.now(UTC), settings.reply_minutes)
+    chosen = find_business(connection, business) if business else None
+    rows = explain_column(connection, what, chosen, window, shared_senders=shared)
+    return rows, [f"{len(rows)} rows of {what} on {days.first}"]
+
+
+def _print(rows: Sequence[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    table = Table()
+    for name in rows[0]:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*("" if value is None else _cell(value) for value in row.values()))
+    _console.print(table)
+
+
+def _cell(value: object) -> str:
+    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)

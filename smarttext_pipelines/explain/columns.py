@@ -1,0 +1,183 @@
+"""The rows behind a column of ``daily_stats``, found by the same expressions that counted them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import ibis.expr.types as ir
+from sqlalchemy import Connection, text
+
+from smarttext_pipelines.core.days import DayRange, day_end, day_start
+from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.core.failure_classes import class_of
+from smarttext_pipelines.core.scrub import mask_phone
+from smarttext_pipelines.core.statuses import DELIVERED_STATUSES, STATUS_CLASS
+from smarttext_pipelines.engines import Parameters, PostgresEngine
+from smarttext_pipelines.metrics import Window
+from smarttext_pipelines.metrics.messages import attempts, status_name
+from smarttext_pipelines.metrics.replies import replied_calls
+
+Row = dict[str, Any]
+
+STATES = {
+    "in_time": "a text of the business reached the caller in time",
+    "late": "the first text that reached the caller came later",
+    "never": "no text of the business reached the caller within 24 hours",
+    "unknown": "",
+}
+
+_CLASS_OF_COLUMN: Mapping[str, str | None] = {
+    "messages_sent": None,
+    "sms_success_count": "successful",
+    "sms_failure_count": "failed",
+    "sms_in_flight_count": "in_flight",
+    "sms_suppressed_count": "suppressed",
+    "sms_unknown_count": "unknown",
+    "sms_delivered_count": None,
+}
+_STATES_OF_COLUMN: Mapping[str, Sequence[str]] = {
+    "calls_missed": tuple(STATES),
+    "missed_calls_replied": ("in_time", "late"),
+    "missed_calls_unreplied": ("never",),
+    "missed_calls_reply_unknown": ("unknown",),
+}
+_USAGE = text(
+    """
+    SELECT created_at, endpoint, model, tokens_used, cost_estimate, request_id FROM public.api_usage
+    WHERE service = 'openai' AND business_id IS NOT DISTINCT FROM :business
+        AND (reset_date = :day OR reset_date IS NULL AND created_at >= :start AND created_at < :end)
+        AND (NOT :unpriced OR tokens_used > 0 AND coalesce(cost_estimate, 0) = 0) AND endpoint <> 'daily_reset'
+    ORDER BY created_at LIMIT :most
+    """
+)
+_USAGE_COLUMNS = ("openai_tokens_used", "openai_cost_estimate", "openai_requests", "openai_unpriced_requests")
+
+
+def window_of(day: date, zone: ZoneInfo, settle_days: int, now: datetime, reply_minutes: int) -> Window:
+    """Return the window of one day as a rollup would see it now."""
+    return Window(DayRange(day, day), zone, settle_days, now, reply_minutes=reply_minutes)
+
+
+def explain_column(
+    connection: Connection,
+    column: str,
+    business: UUID | None,
+    window: Window,
+    *,
+    shared_senders: Sequence[str] = (),
+    most: int = 200,
+) -> list[Row]:
+    """Return the rows that a column counts for a business on a day, in order of time.
+
+    Args:
+        connection: In a transaction.
+        column: Column of ``daily_stats``.
+        business: Business; None for what has none.
+        window: Result of ``window_of``.
+        shared_senders: Numbers that identify no business.
+        most: Most rows.
+
+    Raises:
+        InputError: The column cannot be explained.
+    """
+    readers: Mapping[str, Callable[[], list[Row]]] = {
+        **dict.fromkeys(_CLASS_OF_COLUMN, lambda: _messages(connection, column, business, window, shared_senders)),
+        **dict.fromkeys(_STATES_OF_COLUMN, lambda: _calls(connection, column, business, window, shared_senders)),
+        **dict.fromkeys(_USAGE_COLUMNS, lambda: _usage(connection, column, business, window, most)),
+    }
+    if column not in readers:
+        msg = f"'{column}' cannot be explained; one of {', '.join(readers)} can"
+        raise InputError(msg)
+    return readers[column]()[:most]
+
+
+def _run(
+    connection: Connection, window: Window, shared: Sequence[str], build: Callable[[Any, Window], ir.Table]
+) -> list[Row]:
+    engine = PostgresEngine(connection, Parameters(window, shared))
+    return engine.fetch(build(engine.tables, window))
+
+
+def _messages(
+    connection: Connection, column: str, business: UUID | None, window: Window, shared: Sequence[str]
+) -> list[Row]:
+    def build(tables: Any, window: Window) -> ir.Table:
+        found = attempts(tables, window)
+        return found.mutate(status=status_name(found.status_order)).order_by("first_at")
+
+    wanted = _CLASS_OF_COLUMN[column]
+    rows = []
+    for row in _run(connection, window, shared, build):
+        is_wanted = wanted is None or STATUS_CLASS[row["status"]] == wanted
+        is_wanted &= column != "sms_delivered_count" or row["status"] in DELIVERED_STATUSES
+        if is_wanted and row["business_id"] == business:
+            rows.append(_message(row))
+    return rows
+
+
+def _message(row: Row) -> Row:
+    failed = STATUS_CLASS[row["status"]] == "failed"
+    found = class_of(row["error_code"]) if failed else None
+    return {
+        "at": row["first_at"],
+        "message": row["key"][1:] if row["key"][0] == "s" else "(no sid)",
+        "to": mask_phone(row["recipient"]),
+        "status": row["status"],
+        "code": row["error_code"] or "",
+        "class": found.name if found else STATUS_CLASS[row["status"]],
+        "who acts": found.who if found else "",
+        "next step": found.next_step if found else "",
+    }
+
+
+def find_replies(connection: Connection, window: Window, shared: Sequence[str]) -> list[Row]:
+    """Return every missed call of the window's day with its state; see ``metrics.replies``."""
+    return _run(connection, window, shared, lambda tables, w: replied_calls(tables, w).order_by("missed_at"))
+
+
+def _calls(
+    connection: Connection, column: str, business: UUID | None, window: Window, shared: Sequence[str]
+) -> list[Row]:
+    named = str(business) if business else None
+    return [
+        told_call(row)
+        for row in find_replies(connection, window, shared)
+        if row["business"] == named and row["state"] in _STATES_OF_COLUMN[column]
+    ]
+
+
+def told_call(row: Row) -> Row:
+    """Return a missed call for people, with the reason why it counts as what it does."""
+    return {
+        "missed": row["missed_at"],
+        "call": row["key"][2:] if row["key"].startswith("cs") else "(no sid)",
+        "caller": mask_phone(row["caller"]) if row["caller"] else "withheld",
+        "replied": row["replied_at"] or "",
+        "state": row["state"].replace("_", " "),
+        "why": STATES[row["state"]] or _why_unknown(row),
+    }
+
+
+def _why_unknown(row: Row) -> str:
+    if not row["business"]:
+        return "the call has no business"
+    if not row["caller"]:
+        return "the caller withholds the number"
+    if row["is_open"]:
+        return "a text went out, but its outcome or its business is not known"
+    return "the time for a text is not over"
+
+
+def _usage(connection: Connection, column: str, business: UUID | None, window: Window, most: int) -> list[Row]:
+    day = window.days.first
+    values = {
+        "business": business,
+        "day": day,
+        "start": day_start(day, window.zone),
+        "end": day_end(day, window.zone),
+        "unpriced": column == "openai_unpriced_requests",
+        "most": most,
+    }
+    return [dict(row) for row in connection.execute(_USAGE, values).mappings()]

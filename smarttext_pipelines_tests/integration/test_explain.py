@@ -1,0 +1,130 @@
+"""From a number to its rows: as many as were counted, with masked numbers and what to do."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from typer.testing import CliRunner
+
+from smarttext_pipelines.cli.app import app
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.explain import explain_call, explain_column, explain_message
+from smarttext_pipelines.explain.columns import window_of
+from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all
+from smarttext_pipelines_tests.strategies import BUSINESS_IDS, api_call, business, call_event, events, sms_event
+
+DAY = date(2026, 3, 16)
+AT = datetime(2026, 3, 16, 12, tzinfo=UTC)
+NOW = datetime(2026, 4, 1, tzinfo=UTC)
+FIRST = BUSINESS_IDS[0]
+UTC_ZONE = ZoneInfo("UTC")
+
+
+def _text(number: int, minutes: float, caller: str, status: str, **columns: Any) -> dict[str, Any]:
+    given = {"message_sid": f"SM{number}", "business_id": FIRST, "to_number": caller, **columns}
+    return sms_event(number, AT + timedelta(minutes=minutes), status=status, **given)
+
+
+@pytest.fixture
+def told(database: Database) -> Database:
+    callers = [f"+155501000{n:02}" for n in range(4)]
+    calls = [
+        call_event(n, AT, call_sid=f"CA{n}", business_id=FIRST, event_type="voice.missed", from_number=caller)
+        for n, caller in enumerate(callers)
+    ]
+    texts = [
+        _text(1, 1, callers[0], "queued"),
+        _text(11, 9, callers[0], "delivered", message_sid="SM1", request_id="twilio-report"),
+        _text(2, 60, callers[1], "sent"),
+        _text(3, 1, callers[2], "undelivered", error_code="30007"),
+        _text(4, 1, callers[3], "sending"),
+    ]
+    usage = [api_call(1, AT, business_id=FIRST, tokens_used=5)]
+    replace_events(
+        database.engine,
+        events(businesses=[business(1)], call_events=calls, sms_events=texts, api_usage=usage),
+    )
+    roll_up_all(database.engine, DayRange(DAY, DAY), as_of=NOW)
+    return database
+
+
+COLUMNS = (
+    "calls_missed",
+    "missed_calls_replied",
+    "missed_calls_unreplied",
+    "missed_calls_reply_unknown",
+    "messages_sent",
+    "sms_success_count",
+    "sms_failure_count",
+    "sms_in_flight_count",
+    "sms_suppressed_count",
+    "sms_delivered_count",
+    "openai_requests",
+    "openai_unpriced_requests",
+)
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_column_has_as_many_rows_as_it_says_and_shows_no_number(told: Database, column: str) -> None:
+    (stats,) = cells(told.engine, "daily_stats", DAY)
+    with told.engine.begin() as connection:
+        rows = explain_column(connection, column, FIRST, window_of(DAY, UTC_ZONE, 4, NOW, 5))
+    assert len(rows) == stats[column]
+    assert "+1555" not in str(rows)
+
+
+def test_an_unknown_column_names_those_that_can_be_explained(told: Database) -> None:
+    with told.engine.begin() as connection, pytest.raises(InputError, match="sms_failure_count"):
+        explain_column(connection, "updated_at", FIRST, window_of(DAY, UTC_ZONE, 4, NOW, 5))
+
+
+@pytest.mark.parametrize(
+    ("sid", "says"),
+    [
+        ("CA0", "in time, 60 s after it was missed"),
+        ("CA1", "late, 3600 s after"),
+        ("CA2", "never: no text of the business reached the caller"),
+        ("CA3", "unknown: a text went out, but its outcome"),
+    ],
+)
+def test_a_call_says_why_it_counts_as_it_does(told: Database, sid: str, says: str) -> None:
+    with told.engine.begin() as connection:
+        found = explain_call(connection, sid, zone=UTC_ZONE, settle_days=4, now=NOW, reply_minutes=5)
+    assert says in found.sentences[0]
+    assert "+1555" not in str(found)
+
+
+def test_a_message_shows_every_row_in_order_and_what_to_do(told: Database) -> None:
+    with told.engine.begin() as connection:
+        found = explain_message(connection, "SM1")
+        failed = explain_message(connection, "SM3")
+        with pytest.raises(InputError, match="no row names"):
+            explain_message(connection, "SM99")
+    assert [row["status"] for row in found.rows] == ["queued", "delivered"]
+    assert "It counts as delivered" in found.sentences[0]
+    assert "carrier filtered the content (30007, filtered). Who acts: you." in failed.sentences[1]
+    assert failed.sentences[2].startswith("Next step: ")
+
+
+def test_the_views_mask_numbers_and_nobody_else_may_read_them(told: Database) -> None:
+    rows = told.rows("SELECT * FROM monitoring.message_rows") + told.rows("SELECT * FROM monitoring.call_rows")
+    assert len(rows) == 9
+    assert "+1555" not in str(rows)
+    assert told.rows(
+        "SELECT 1 FROM information_schema.role_table_grants WHERE table_schema = 'monitoring'"
+        " AND table_name IN ('message_rows', 'call_rows', 'failure_classes') AND grantee <> grantor"
+    ) == []  # fmt: skip
+
+
+def test_the_command_prints_rows_and_reason(told: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMARTTEXT_DATABASE_URL", told.url)
+    done = CliRunner().invoke(
+        app, ["explain", "missed_calls_unreplied", "--business", "Business 1", "--date", str(DAY)]
+    )
+    assert done.exit_code == 0, done.output
+    assert "1 rows of missed_calls_unreplied on 2026-03-16" in done.output
+    done = CliRunner().invoke(app, ["explain", "message", "SM3"])
+    assert "Next step" in done.output

@@ -1,0 +1,200 @@
+"""Twilio's callbacks arrive, once, signed; everything else is refused and counted."""
+
+import asyncio
+import random
+import string
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import requests
+import uvicorn
+from twilio.request_validator import RequestValidator
+
+from smarttext_pipelines import tracking
+from smarttext_pipelines.core.errors import SettingsError
+from smarttext_pipelines.receiver import MOST_BYTES, Receiver
+from smarttext_pipelines.receiver.form import StatusReport
+from smarttext_pipelines.tracking.events import track_delivery_report
+from smarttext_pipelines_tests.conftest import Database
+
+PUBLIC = "https://hooks.example.com/twilio/status"
+TOKEN = "t" * 32
+
+
+def _form(number: int = 1, **fields: str) -> dict[str, str]:
+    return {
+        "MessageSid": f"SM{number:032x}",
+        "MessageStatus": "undelivered",
+        "ErrorCode": "30003",
+        "From": "+15550001000",
+        "To": "+15550100001",
+        "AccountSid": "AC" + "0" * 32,
+        **fields,
+    }
+
+
+def _sign(form: dict[str, str], url: str = PUBLIC) -> str:
+    signature: str = RequestValidator(TOKEN).compute_signature(url, form)
+    return signature
+
+
+def _ask(
+    app: Receiver,
+    form: dict[str, str],
+    signature: str | None = None,
+    *,
+    body: bytes | None = None,
+    method: str = "POST",
+    path: str = "/twilio/status",
+    media: str = "application/x-www-form-urlencoded",
+    query: str = "",
+) -> int:
+    sent: list[Any] = []
+    data = urlencode(form).encode() if body is None else body
+    chunks = [data[n : n + 4096] for n in range(0, len(data), 4096)] or [b""]
+    messages = iter(
+        {"type": "http.request", "body": chunk, "more_body": n < len(chunks) - 1} for n, chunk in enumerate(chunks)
+    )
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", media.encode())]
+    headers += [(b"x-twilio-signature", (_sign(form) if signature is None else signature).encode("latin-1"))]
+    scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": headers}
+    asyncio.run(app(scope, receive, send))
+    return int(sent[0]["status"])
+
+
+@pytest.fixture
+def heard() -> list[StatusReport]:
+    return []
+
+
+@pytest.fixture
+def app(heard: list[StatusReport]) -> Receiver:
+    return Receiver(auth_token=TOKEN, public_url=PUBLIC, track=heard.append)
+
+
+def test_a_signed_report_is_taken(app: Receiver, heard: list[StatusReport]) -> None:
+    assert _ask(app, _form()) == 204
+    assert heard == [StatusReport(f"SM{1:032x}", "undelivered", "30003", "+15550001000", "+15550100001")]
+
+
+def test_the_query_is_part_of_what_is_signed(app: Receiver) -> None:
+    assert _ask(app, _form(), _sign(_form(), PUBLIC + "?a=1"), query="a=1") == 204
+    assert _ask(app, _form(), _sign(_form()), query="a=1") == 403
+
+
+def test_every_mutated_signature_is_refused_and_counted(app: Receiver, heard: list[StatusReport]) -> None:
+    chance = random.Random(3)
+    right = _sign(_form())
+    for _ in range(1000):
+        place = chance.randrange(len(right))
+        other = chance.choice([c for c in string.printable[:94] + "\xe9" if c != right[place]])
+        changed = chance.choice([right[:place] + other + right[place + 1 :], right[:place], right + other])
+        assert _ask(app, _form(), changed) == 403
+    assert app.counts == {"forged": 1000}
+    assert not heard
+
+
+@pytest.mark.parametrize("field", ["MessageSid", "MessageStatus", "ErrorCode", "To", "AccountSid"])
+def test_a_changed_field_is_refused(app: Receiver, field: str) -> None:
+    signature = _sign(_form())
+    assert _ask(app, _form(**{field: "x"}), signature) == 403
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "reason"),
+    [
+        ({"body": b"a=" + b"x" * MOST_BYTES}, 413, "oversized"),
+        ({"body": b"\xff\xfe"}, 400, "malformed"),
+        ({"body": b"no form"}, 400, "malformed"),
+        ({"body": "&".join(f"a{n}=1" for n in range(101)).encode()}, 400, "malformed"),
+        ({"method": "GET"}, 405, "method"),
+        ({"path": "/"}, 404, "not_found"),
+        ({"media": "application/json"}, 415, "media_type"),
+    ],
+)
+def test_what_is_no_callback_is_refused_and_counted(
+    app: Receiver, heard: list[StatusReport], asked: dict[str, Any], status: int, reason: str
+) -> None:
+    assert _ask(app, _form(), **asked) == status
+    assert app.counts == {reason: 1}
+    assert not heard
+
+
+@pytest.mark.parametrize(
+    "fields", [{"MessageSid": "RATE_LIMITED"}, {"MessageStatus": ""}, {"ErrorCode": "x"}, {"From": "a\nb"}]
+)
+def test_a_signed_form_without_a_report_is_malformed(app: Receiver, fields: dict[str, str]) -> None:
+    assert _ask(app, _form(**fields)) == 400
+
+
+@pytest.mark.parametrize("url", ["", "hooks.example.com/x", "https://hooks.example.com", "https://h.example.com/a?b=c"])
+def test_a_url_that_twilio_cannot_call_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="SMARTTEXT_RECEIVER_URL"):
+        Receiver(auth_token=TOKEN, public_url=url, track=print)
+
+
+@pytest.fixture
+def served(database: Database, tmp_path: Path) -> Iterator[str]:
+    """A real server that writes to the database through the tracking library."""
+    tracking.configure(database_url=database.url, spill_folder=tmp_path / "spill")
+
+    def track(report: StatusReport) -> None:
+        track_delivery_report(
+            from_=report.from_number,
+            to=report.to_number,
+            status=report.status,
+            message_sid=report.sid,
+            error_code=report.error_code,
+        )
+
+    app = Receiver(auth_token=TOKEN, public_url=PUBLIC, track=track)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", access_log=False))
+    ready = threading.Event()
+    started = server.startup
+
+    async def startup(sockets: Any = None) -> None:
+        await started(sockets)
+        ready.set()
+
+    server.startup = startup  # type: ignore[method-assign]
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert ready.wait(20)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/twilio/status"
+    server.should_exit = True
+    thread.join()
+    tracking.configure(database_url=database.url, spill_folder=tmp_path / "end")
+
+
+def _post(url: str, form: dict[str, str]) -> int:
+    return requests.post(url, data=form, headers={"X-Twilio-Signature": _sign(form)}, timeout=10).status_code
+
+
+def test_reports_survive_an_outage_of_the_database_and_a_replay_changes_nothing(
+    served: str, database: Database
+) -> None:
+    assert _post(served, _form(0)) == 204
+    assert tracking.flush(20)
+    with database.server.connect() as admin:
+        admin.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false")
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database.name,))
+    assert [_post(served, _form(n)) for n in range(1, 40)] == [204] * 39
+    with database.server.connect() as admin:
+        admin.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS true")
+    assert [_post(served, _form(n)) for n in range(40)] == [204] * 40
+    assert tracking.flush(60)
+    rows = database.rows("SELECT message_sid, status, error_code, request_id, payload::text FROM public.sms_events")
+    assert len(rows) == 40
+    assert {r["request_id"] for r in rows} == {"twilio-report"}
+    assert tracking.counters().dropped == 0

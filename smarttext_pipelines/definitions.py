@@ -8,6 +8,7 @@ import dagster as dg
 from smarttext_pipelines.defs.alert_assets import build_alert_assets
 from smarttext_pipelines.defs.alert_sensors import build_alert_sensors, deliver_notifications_job
 from smarttext_pipelines.defs.assets import build_assets
+from smarttext_pipelines.defs.budgets import openai_budgets
 from smarttext_pipelines.defs.jobs import build_jobs
 from smarttext_pipelines.defs.partitions import build_daily_partitions
 from smarttext_pipelines.defs.resources import Warehouse
@@ -33,7 +34,7 @@ def build_definitions(
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = [*build_assets(partitions), *build_alert_assets(partitions)]
     return dg.Definitions(
-        assets=[*SOURCE_ASSETS, *assets],
+        assets=[*SOURCE_ASSETS, *assets, openai_budgets],
         jobs=[*build_jobs(), deliver_notifications_job],
         schedules=build_schedules(settings),
         sensors=[*build_sensors(settings), *build_alert_sensors()],

@@ -3,7 +3,7 @@
 import typer
 from rich.console import Console
 
-from smarttext_pipelines.cli import alerts, database, rollup, simulate, stats
+from smarttext_pipelines.cli import alerts, budgets, database, rollup, simulate, stats
 from smarttext_pipelines.core.errors import SmartTextError
 
 app = typer.Typer(
@@ -17,6 +17,8 @@ app.command("migrate")(database.migrate)
 app.command("change-zone")(database.change_zone)
 app.command("rollup")(rollup.rollup)
 app.command("stats")(stats.stats)
+app.add_typer(budgets.app, name="budgets")
+app.command("reset-openai")(budgets.reset_openai)
 app.command("simulate")(simulate.simulate)
 app.add_typer(alerts.app, name="alerts")
 app.command("update-daily-stats", hidden=True)(rollup.update_daily_stats)

@@ -2,16 +2,21 @@
 
 from datetime import UTC, date, datetime
 from typing import Annotated
+from uuid import UUID
 
 import typer
+from sqlalchemy import Connection, Text, cast, or_, select
 
 from smarttext_pipelines.core.days import DayRange, day_of
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.storage.schema.sources import businesses
 
 DateOption = Annotated[str | None, typer.Option("--date", metavar="YYYY-MM-DD", help="One reporting day.")]
 FromOption = Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First day of a range.")]
 ToOption = Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="Last day of a range.")]
+
+BusinessOption = Annotated[str | None, typer.Option("--business", help="Id, name or part of a name.")]
 
 
 def parse_day(text: str) -> date:
@@ -57,3 +62,23 @@ def parse_days(
         msg = f"{days.first} is before the first partition {settings.start_date}; set SMARTTEXT_START_DATE"
         raise InputError(msg)
     return days
+
+
+def find_business(connection: Connection, text: str) -> UUID:
+    """Return the business that a text names; raise InputError for none and for several."""
+    id_, name = businesses.c.id, businesses.c.name
+    escaped = text.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
+    found = connection.execute(
+        select(id_, name)
+        .where(or_(cast(id_, Text) == text.lower(), name.ilike(f"%{escaped}%")))
+        .order_by(name)
+        .limit(6)
+    ).all()
+    exact = [row for row in found if text.lower() in (row.name.lower(), str(row.id))]
+    if len(exact) == 1 or len(found) == 1:
+        return UUID(str((exact or found)[0].id))
+    if not found:
+        msg = f"no business is called '{text}' or has that id"
+        raise InputError(msg)
+    msg = f"'{text}' fits several businesses: {', '.join(row.name for row in found[:5])}; give more of the name"
+    raise InputError(msg)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from smarttext_pipelines.cli.budgets import reset_openai
 from smarttext_pipelines.cli.options import DateOption, FromOption, ToOption, parse_days, today
 from smarttext_pipelines.settings import load_settings
 
@@ -27,6 +28,13 @@ def rollup(
     run_rollup(settings, days, allow_empty=allow_empty)
 
 
-def update_daily_stats(*, day: DateOption = None) -> None:
+def update_daily_stats(
+    *,
+    day: DateOption = None,
+    reset: Annotated[bool, typer.Option("--reset-openai", help="Open the OpenAI day instead.")] = False,
+) -> None:
     """Roll up a day, under the name of the old cron script; default is yesterday."""
-    rollup(day=day)
+    if reset:
+        reset_openai()
+    else:
+        rollup(day=day)

@@ -12,11 +12,18 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import Connection, Text, cast, func, or_, select
+from sqlalchemy import Connection, func, select
 
-from smarttext_pipelines.cli.options import DateOption, FromOption, ToOption, parse_days, today
+from smarttext_pipelines.cli.options import (
+    BusinessOption,
+    DateOption,
+    FromOption,
+    ToOption,
+    find_business,
+    parse_days,
+    today,
+)
 from smarttext_pipelines.core.days import DayRange, day_end
-from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.rates import percent
 from smarttext_pipelines.launch.databases import databases
 from smarttext_pipelines.settings import load_settings
@@ -39,7 +46,7 @@ def stats(
     day: DateOption = None,
     first: FromOption = None,
     last: ToOption = None,
-    business: Annotated[str | None, typer.Option("--business", help="Id, name or part of a name.")] = None,
+    business: BusinessOption = None,
     format_: Annotated[Format, typer.Option("--format")] = Format.table,
 ) -> None:
     """Show daily_stats of a day or a range of days; default is yesterday."""
@@ -49,7 +56,7 @@ def stats(
         engine = open_engine(ready.database_url.get_secret_value())  # type: ignore[union-attr]
         require_installation(engine, ready.zone)
         with connected(engine) as connection:
-            chosen = _find_business(connection, business) if business else None
+            chosen = find_business(connection, business) if business else None
             rows = _read(connection, days, chosen)
     if format_ is Format.table:
         _print_table(rows, days, settings.zone)
@@ -59,25 +66,6 @@ def stats(
         writer = csv.DictWriter(sys.stdout, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _find_business(connection: Connection, text: str) -> UUID:
-    id_, name = businesses.c.id, businesses.c.name
-    escaped = text.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
-    found = connection.execute(
-        select(id_, name)
-        .where(or_(cast(id_, Text) == text.lower(), name.ilike(f"%{escaped}%")))
-        .order_by(name)
-        .limit(6)
-    ).all()
-    exact = [row for row in found if text.lower() in (row.name.lower(), str(row.id))]
-    if len(exact) == 1 or len(found) == 1:
-        return UUID(str((exact or found)[0].id))
-    if not found:
-        msg = f"no business is called '{text}' or has that id"
-        raise InputError(msg)
-    msg = f"'{text}' fits several businesses: {', '.join(row.name for row in found[:5])}; give more of the name"
-    raise InputError(msg)
 
 
 def _read(connection: Connection, days: DayRange, business: UUID | None) -> list[dict[str, Any]]:

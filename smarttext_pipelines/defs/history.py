@@ -6,7 +6,13 @@ from typing import Any
 
 import dagster as dg
 
-FREQUENT_JOBS = ("intraday_rollup_job", "deliver_notifications_job", "dagster_history_job")
+FREQUENT_JOBS = (
+    "intraday_rollup_job",
+    "openai_budgets_job",
+    "openai_usage_reset_job",
+    "deliver_notifications_job",
+    "dagster_history_job",
+)
 ASKED = {"smarttext/asked_by": "rollup_requests"}
 """Tag of the runs that serve requests; there may be one a minute."""
 

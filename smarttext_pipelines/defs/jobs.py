@@ -4,9 +4,10 @@ from typing import Any
 
 import dagster as dg
 
+from smarttext_pipelines.defs.budgets import openai_usage_reset_job
 from smarttext_pipelines.defs.history import ASKED, delete_old_runs
 
-STAGES = dg.AssetSelection.groups("facts", "stats")
+STAGES = dg.AssetSelection.groups("facts", "stats") - dg.AssetSelection.assets("openai_budgets")
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -51,5 +52,11 @@ def build_jobs() -> list[Any]:
             description="Counts incidents and notifications of a day.",
             tags={PRIORITY_TAG: "1", KIND_TAG: "alert_report"},
         ),
+            "openai_budgets_job",
+            dg.AssetSelection.assets("openai_budgets"),
+            description="Reads today's OpenAI use against the limits and checks the counter.",
+            tags={PRIORITY_TAG: "5", KIND_TAG: "budgets"},
+        ),
+        openai_usage_reset_job,
         dagster_history_job,
     ]

@@ -88,4 +88,27 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             return dg.SkipReason("the first partition is not over")
         return dg.RunRequest(partition_key=day.isoformat())
 
-    return [rollup_schedule, intraday_rollup_schedule, alert_report_schedule, dagster_history_schedule]
+    budgets = dg.ScheduleDefinition(
+        name="openai_budgets_schedule",
+        job_name="openai_budgets_job",
+        cron_schedule="*/30 * * * *",
+        execution_timezone=zone,
+        default_status=_RUNNING,
+        description="Reads today's OpenAI use and checks the counter.",
+    )
+    reset = dg.ScheduleDefinition(
+        name="openai_usage_reset_schedule",
+        job_name="openai_usage_reset_job",
+        cron_schedule="1 0 * * *",
+        execution_timezone=zone,
+        default_status=_RUNNING,
+        description="Notes that the OpenAI day was opened.",
+    )
+    return [
+        budgets,
+        reset,
+        rollup_schedule,
+        intraday_rollup_schedule,
+        alert_report_schedule,
+        dagster_history_schedule,
+    ]

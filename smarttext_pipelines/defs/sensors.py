@@ -6,6 +6,7 @@ import dagster as dg
 
 from smarttext_pipelines.core.days import DayRange, day_of
 from smarttext_pipelines.core.planning import contiguous
+from smarttext_pipelines.defs.budgets import openai_reaper_sensor
 from smarttext_pipelines.defs.jobs import ASKED, UNFINISHED
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.resources import Warehouse
@@ -69,4 +70,4 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         days = ", ".join(map(str, sorted(reasons)))
         return dg.SkipReason(f"asked for {days}" if days else "no day has rows that were not read")
 
-    return [rollup_request_sensor, rollup_drift_sensor]
+    return [rollup_request_sensor, rollup_drift_sensor, openai_reaper_sensor]

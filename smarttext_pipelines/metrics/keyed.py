@@ -5,7 +5,6 @@ of the ``settle_days`` after. A range of days gives exactly what its days give o
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 import ibis
@@ -57,34 +56,17 @@ def per_key(rows: ir.Table, window: Window, measures: Callable[[ir.Table], Mappi
     if not window.is_one_day:
         near = rows_of(first_days(rows, window), rows, window)
         return near.group_by("key", "day").agg(**measures(near))
-    near = _rows_near(rows, window, window.search_end_at)
+    near = _rows_near(rows, window)
     found = near.group_by("key").agg(first_at=near.at.min(), **measures(near))
     return found.filter(window.between(found.first_at, window.start_at, window.end_at))
 
 
-def count_keys(rows: ir.Table, window: Window) -> ir.Table:
-    """Return ``keys``, how many begin on each ``day`` of the window; what ``per_key`` reads later is not looked at.
-
-    Args:
-        rows: Table with ``key``, ``key_hash`` and ``at``.
-        window: The days.
-    """
-    if not window.is_one_day:
-        heads = first_days(rows, window)
-        return heads.group_by("day").agg(keys=heads.count())
-    near = _rows_near(rows, window, window.end_at)
-    found = near.group_by("key").agg(first_at=near.at.min())
-    return found.agg(keys=found.count(where=found.first_at >= ibis.literal(window.start_at))).mutate(
-        day=window.literal_day()
-    )
-
-
-def _rows_near(rows: ir.Table, window: Window, end: datetime) -> ir.Table:
-    """Return the rows, up to an end, of whatever has a row on the only day, and a few more whose hashes are equal."""
+def _rows_near(rows: ir.Table, window: Window) -> ir.Table:
+    """Return the rows of whatever has a row on the only day, and a few more whose hashes are equal."""
     # One pass, cut down by small hashes. That times are near holds anyway; it keeps PostgreSQL from sorting out
     # repeated hashes first, once in each parallel worker.
     seen = rows.filter(window.between(rows.at, window.start_at, window.end_at)).select("key_hash", "at")
-    near = rows.filter(window.between(rows.at, window.search_start_at, end))
+    near = rows.filter(window.between(rows.at, window.search_start_at, window.search_end_at))
     span = ibis.interval(hours=24 * (window.settle_days + 2))
     return near.semi_join(seen, [near.key_hash == seen.key_hash, near.at < seen.at + span])
 

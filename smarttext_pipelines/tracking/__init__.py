@@ -1,3 +1,50 @@
-"""What an application imports to report its events. Loads neither dagster, pandas nor ibis."""
+"""What an application imports to tell events and to stay within its OpenAI budget.
 
-__all__: list[str] = []
+Every ``track_*`` call validates, stamps the time, appends to a bounded buffer and returns; a background thread writes.
+Database trouble never reaches the caller: what cannot be written goes to a file (0600) and is written later, once.
+
+    from smarttext_pipelines import tracking
+
+    tracking.configure(database_url="postgresql://service_role:…@host:5432/postgres")
+    tracking.track_sms_event(from_="+15550100", to="+15550101", status="queued", message_sid=sid, business_id=business)
+    with tracking.reserve_openai_usage(business, tokens=1200, request_id=request) as reservation:
+        answer = ask_openai(...)
+        reservation.settle(answer.usage.total_tokens)
+"""
+
+from smarttext_pipelines.tracking.events import (
+    track_call_event,
+    track_openai_usage,
+    track_owner_alert,
+    track_sms_event,
+)
+from smarttext_pipelines.tracking.guard import (
+    BudgetExceeded,
+    LimitDecision,
+    Reservation,
+    check_openai_usage_limit,
+    reserve_openai_usage,
+    reset_daily_openai_usage,
+)
+from smarttext_pipelines.tracking.process import Counters, configure, counters, flush
+from smarttext_pipelines.tracking.reads import get_daily_stats, get_openai_usage, get_sms_failure_rate
+
+__all__ = [
+    "BudgetExceeded",
+    "Counters",
+    "LimitDecision",
+    "Reservation",
+    "check_openai_usage_limit",
+    "configure",
+    "counters",
+    "flush",
+    "get_daily_stats",
+    "get_openai_usage",
+    "get_sms_failure_rate",
+    "reserve_openai_usage",
+    "reset_daily_openai_usage",
+    "track_call_event",
+    "track_openai_usage",
+    "track_owner_alert",
+    "track_sms_event",
+]

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smarttext_pipelines.storage.embedded import embedded_server
-from smarttext_pipelines_tests.bench import backfill, day, graph, load, storage
+from smarttext_pipelines_tests.bench import backfill, day, graph, guardrail, load, storage, tracking
 from smarttext_pipelines_tests.conftest import Server
 
 BENCHMARKS = {
@@ -20,6 +20,8 @@ BENCHMARKS = {
     "load": load.measure,
     "graph": graph.measure,
     "storage": storage.measure,
+    "guardrail": guardrail.measure,
+    "tracking": tracking.measure,
 }
 
 
@@ -31,6 +33,8 @@ def _server() -> Iterator[Server]:
         return
     with tempfile.TemporaryDirectory(prefix="smarttext-bench-") as folder:
         Path(folder).chmod(0o755)
+        with embedded_server(Path(folder)) as embedded, Server(embedded.url("postgres")).connect() as connection:
+            connection.execute("ALTER SYSTEM SET max_connections = 100")
         with embedded_server(Path(folder)) as embedded:
             yield Server(embedded.url("postgres"))
 

@@ -31,5 +31,8 @@ def stored_instance(url: str) -> Iterator[dg.DagsterInstance]:
     with tempfile.TemporaryDirectory() as home:
         # YAML is a superset of JSON.
         Path(home, "dagster.yaml").write_text(json.dumps(overrides))
-        with dg.DagsterInstance.from_config(home) as instance:
-            yield instance
+        try:
+            with dg.DagsterInstance.from_config(home) as instance:
+                yield instance
+        finally:
+            logging.disable(logging.NOTSET)

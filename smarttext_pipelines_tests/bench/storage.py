@@ -16,7 +16,7 @@ from smarttext_pipelines_tests.bench.instance import stored_instance
 from smarttext_pipelines_tests.bench.tools import Line
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 
-FULL_DAYS, INTRADAY_RUNS, LIMIT = 30, 144, "200 MB"
+FULL_DAYS, INTRADAY_RUNS, BUDGET_RUNS, LIMIT = 30, 144, 48, "200 MB"
 BUSINESSES, EVENTS_PER_DAY = 40, 3_000
 
 _COPY = """
@@ -72,34 +72,40 @@ def measure(server: Server, scale: float) -> list[Line]:
         now = datetime.now(UTC)
         load_sample(database.url, SampleSpec(40, BUSINESSES, EVENTS_PER_DAY, 7, now.date(), now))
         with stored_instance(storage.plain_url) as instance:
-            nightly, intraday = _real_runs(database, instance, first)
+            nightly, intraday, budgets = _real_runs(database, instance, first)
             _real_ticks(instance, intraday, first)
             begun = _bytes(storage)
             for day in range(1, days + 1):
                 _copy(storage, intraday, INTRADAY_RUNS, first, day)
+                _copy(storage, budgets, BUDGET_RUNS, first, day)
                 _copy(storage, nightly, 1, first, day)
                 storage.run(_TICKS_OF_A_DAY.format(later=day))
                 storage.run(_PURGE_TICKS.format(later=day))
-                delete_runs(instance, now=first + timedelta(days=day + 1), keep=(nightly, intraday))
+                delete_runs(instance, now=first + timedelta(days=day + 1), keep=(nightly, intraday, budgets))
                 storage.run("VACUUM")
             stored = _bytes(storage)
             runs = instance.get_runs_count()
     return [
         Line("storage with one run of each kind", f"{begun / 1e6:.0f} MB"),
-        Line(f"after {days} days of {INTRADAY_RUNS} intraday runs and one nightly", f"{stored / 1e6:.0f} MB", LIMIT),
+        Line(
+            f"after {days} days of {INTRADAY_RUNS} intraday, {BUDGET_RUNS} budget runs and one nightly",
+            f"{stored / 1e6:.0f} MB",
+            LIMIT,
+        ),
         Line("runs that are kept", f"{runs:,}"),
     ]
 
 
-def _real_runs(database: Database, instance: dg.DagsterInstance, first: datetime) -> tuple[str, str]:
-    """Run the nightly and the intraday job and return their ids."""
+def _real_runs(database: Database, instance: dg.DagsterInstance, first: datetime) -> tuple[str, str, str]:
+    """Run the nightly, the intraday and the budgets job and return their ids."""
     definitions = build_definitions(database.settings())
     today = first.date()
     week = DayRange(today - timedelta(days=5), today - timedelta(days=1))
     ids = []
     for job, tags in (("rollup_job", range_tags(week)), ("intraday_rollup_job", range_tags(DayRange(today, today)))):
         ids.append(definitions.resolve_job_def(job).execute_in_process(instance=instance, tags=tags).run_id)
-    return ids[0], ids[1]
+    budgets = definitions.resolve_job_def("openai_budgets_job").execute_in_process(instance=instance)
+    return ids[0], ids[1], budgets.run_id
 
 
 def _real_ticks(instance: dg.DagsterInstance, run: str, at: datetime) -> None:

@@ -26,6 +26,7 @@ GRAPH = {
     "call_events": ("sources", ()),
     "call_volume": ("facts", ("businesses", "call_events")),
     "daily_stats": ("stats", ("call_volume", "owner_alert_delivery", "sms_outcomes", "spend")),
+    "openai_budgets": ("stats", ("api_usage",)),
     "owner_alert_delivery": ("facts", ("owner_alerts",)),
     "owner_alerts": ("sources", ()),
     "sms_events": ("sources", ()),
@@ -37,10 +38,13 @@ CRONS = {
     "alert_report_schedule": "20 0 * * *",
     "dagster_history_schedule": "30 3 * * *",
     "intraday_rollup_schedule": "*/10 * * * *",
+    "openai_budgets_schedule": "*/30 * * * *",
+    "openai_usage_reset_schedule": "1 0 * * *",
     "rollup_schedule": "5 0 * * *",
 }
 SENSORS = {
     "alert_evaluation_sensor": 60,
+    "openai_reaper_sensor": 300,
     "rollup_drift_sensor": 3600,
     "rollup_request_sensor": 60,
     "run_failure_alert_sensor": 30,
@@ -84,7 +88,7 @@ def test_every_asset_is_described_owned_and_has_a_column_schema(definitions: dg.
 
 
 def test_a_range_is_one_run(definitions: dg.Definitions) -> None:
-    computed = [n for n in definitions.resolve_asset_graph().asset_nodes if n.group_name in ("facts", "stats")]
+    computed = [n for n in definitions.resolve_asset_graph().asset_nodes if n.key.to_user_string() in METRICS]
     assert len(computed) == len(METRICS)
     for node in computed:
         assert node.backfill_policy == dg.BackfillPolicy.single_run()

@@ -15,7 +15,7 @@ ALLOWED = {
     "core": set(),
     "metrics": {"core"},
     "storage": {"core"},
-    "tracking": {"core", "storage"},
+    "tracking": {"core", "storage", "settings"},
     "engines": {"core", "metrics", "storage"},
     "rollup": {"core", "metrics", "engines", "storage"},
     "sample": {"core", "storage"},

@@ -18,7 +18,7 @@ CREATE OR REPLACE FUNCTION monitoring.count_openai_usage() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
     zone CONSTANT text := (SELECT reporting_timezone FROM monitoring.installation);
-    open_from CONSTANT date := (now() AT TIME ZONE zone)::date - 7;
+    open_from CONSTANT date := monitoring.today() - 7;
     days date[];
     businesses uuid[];
     tokens numeric[];
@@ -107,7 +107,7 @@ CREATE OR REPLACE FUNCTION monitoring.recount_openai_usage() RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
     -- The caller keeps writers of api_usage out.
     UPDATE monitoring.openai_budgets AS b SET used_tokens = 0, used_usd = 0
-    WHERE b.day >= monitoring.reporting_day(now()) - 7;
+    WHERE b.day >= monitoring.today() - 7;
     INSERT INTO monitoring.openai_budgets AS b (business_id, day, used_tokens, used_usd, limit_tokens, limit_usd)
     SELECT u.business_id, u.day, u.tokens, u.usd, l.limit_tokens, l.limit_usd
     FROM (
@@ -115,11 +115,11 @@ LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
                sum(coalesce(u.tokens_used, 0)::numeric) AS tokens, sum(monitoring.usage_usd(u.cost_estimate)) AS usd
         FROM public.api_usage AS u, monitoring.installation AS i
         WHERE u.service = 'openai' AND (
-            u.reset_date >= monitoring.reporting_day(now()) - 7
-            OR u.reset_date IS NULL AND u.created_at >= now() - interval '9 days')
+            u.reset_date >= monitoring.today() - 7
+            OR u.reset_date IS NULL AND u.created_at >= monitoring.today() - 9)
         GROUP BY 1, 2
     ) AS u, LATERAL monitoring.openai_limit(u.business_id) AS l
-    WHERE u.day >= monitoring.reporting_day(now()) - 7 AND (u.tokens <> 0 OR u.usd <> 0)
+    WHERE u.day >= monitoring.today() - 7 AND (u.tokens <> 0 OR u.usd <> 0)
     ON CONFLICT (day, business_key) DO UPDATE SET used_tokens = excluded.used_tokens, used_usd = excluded.used_usd;
 $$;
 COMMENT ON FUNCTION monitoring.recount_openai_usage() IS 'Counts the ledger of the open days anew.';

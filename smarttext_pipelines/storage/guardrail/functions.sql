@@ -7,6 +7,12 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
 $$;
 COMMENT ON FUNCTION monitoring.reporting_day(timestamptz) IS 'Reporting day of an instant.';
 
+CREATE OR REPLACE FUNCTION monitoring.today() RETURNS date
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
+    SELECT (clock_timestamp() AT TIME ZONE installation.reporting_timezone)::date FROM monitoring.installation
+$$;
+COMMENT ON FUNCTION monitoring.today() IS 'The reporting day that it is now; every function here asks this one.';
+
 CREATE OR REPLACE FUNCTION monitoring.openai_limit(
     business uuid, OUT limit_tokens bigint, OUT limit_usd numeric
 ) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
@@ -36,8 +42,8 @@ CREATE OR REPLACE FUNCTION public.check_openai_usage_limit(
     business_id uuid,
     OUT allowed boolean, OUT reason text, OUT used numeric, OUT "limit" numeric, OUT remaining numeric,
     OUT reset_at timestamptz
-) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
-    WITH today AS (SELECT monitoring.reporting_day(clock_timestamp()) AS day),
+) LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
+    WITH today AS MATERIALIZED (SELECT monitoring.today() AS day),
     budget AS (
         SELECT b.used_tokens, b.used_usd, b.reserved_tokens, b.reserved_usd,
                b.limit_tokens + b.granted_tokens AS tokens, b.limit_usd + b.granted_usd AS usd
@@ -67,9 +73,9 @@ CREATE OR REPLACE FUNCTION public.reserve_openai_usage(
 DECLARE
     key CONSTANT uuid := coalesce($1, '00000000-0000-0000-0000-000000000000');
     cost CONSTANT numeric := coalesce($6, 0);
-    today CONSTANT date := monitoring.reporting_day(clock_timestamp());
-    found_state text;
-    was_added boolean;
+    today CONSTANT date := monitoring.today();
+    seen record;
+    earlier text;
 BEGIN
     IF $2 IS NULL OR $2 < 0 OR $2 > 2147483647 THEN
         RAISE EXCEPTION 'tokens must be from 0 to 2147483647' USING ERRCODE = 'invalid_parameter_value';
@@ -80,57 +86,60 @@ BEGIN
     ELSIF $4 = 'daily_reset' THEN
         RAISE EXCEPTION 'the endpoint daily_reset marks a reset' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    FOR attempt IN 1..2 LOOP
-        -- Its condition is false for whom there is nothing left: then no lock is taken and nobody waits.
+    allowed := false;
+    LOOP
+        -- Who is refused has only read: he takes no lock, and nobody waits for him.
+        SELECT b.day, b.used_tokens, b.limit_tokens + b.granted_tokens AS tokens,
+               greatest(b.limit_tokens + b.granted_tokens - b.used_tokens - b.reserved_tokens, 0) AS remaining,
+               CASE WHEN b.used_tokens + b.reserved_tokens + $2 > b.limit_tokens + b.granted_tokens THEN 'limit_tokens'
+                    WHEN b.used_usd + b.reserved_usd + cost > b.limit_usd + b.granted_usd THEN 'limit_usd' END AS reason,
+               (today + 1)::timestamp AT TIME ZONE i.reporting_timezone AS reset_at
+        INTO seen
+        FROM monitoring.installation AS i
+        LEFT JOIN monitoring.openai_budgets AS b ON b.day = today AND b.business_key = key;
+        EXIT WHEN seen.reason IS NOT NULL;
+        IF seen.day IS NULL THEN
+            IF $1 IS NOT NULL AND NOT EXISTS (SELECT FROM public.businesses AS b WHERE b.id = $1) THEN
+                RAISE EXCEPTION 'there is no such business' USING ERRCODE = 'foreign_key_violation';
+            END IF;
+            PERFORM monitoring.open_openai_budgets(ARRAY[today], ARRAY[$1]);
+            CONTINUE;
+        END IF;
         UPDATE monitoring.openai_budgets AS b
         SET reserved_tokens = b.reserved_tokens + $2, reserved_usd = b.reserved_usd + cost
         WHERE b.day = today AND b.business_key = key
             AND (b.limit_tokens IS NULL OR b.used_tokens + b.reserved_tokens + $2 <= b.limit_tokens + b.granted_tokens)
             AND (b.limit_usd IS NULL OR b.used_usd + b.reserved_usd + cost <= b.limit_usd + b.granted_usd);
         allowed := FOUND;
-        EXIT WHEN allowed OR EXISTS (
-            SELECT FROM monitoring.openai_budgets AS b WHERE b.day = today AND b.business_key = key);
-        IF $1 IS NOT NULL AND NOT EXISTS (SELECT FROM public.businesses AS b WHERE b.id = $1) THEN
-            RAISE EXCEPTION 'there is no such business' USING ERRCODE = 'foreign_key_violation';
-        END IF;
-        PERFORM monitoring.open_openai_budgets(ARRAY[today], ARRAY[$1]);
+        EXIT WHEN allowed;
     END LOOP;
+    used := seen.used_tokens;
+    "limit" := seen.tokens;
+    remaining := greatest(seen.remaining - CASE WHEN allowed THEN $2 ELSE 0 END, 0);
+    reset_at := seen.reset_at;
     IF allowed THEN
         INSERT INTO monitoring.openai_reservations
             (request_id, business_id, day, tokens, cost_usd, endpoint, model, state, reserved_at)
         VALUES ($3, $1, today, $2, $6, coalesce($4, 'chat'), $5, 'held', clock_timestamp())
         ON CONFLICT DO NOTHING;
-        was_added := FOUND;
-        IF NOT was_added THEN
-            UPDATE monitoring.openai_budgets AS b
-            SET reserved_tokens = b.reserved_tokens - $2, reserved_usd = b.reserved_usd - cost
-            WHERE b.day = today AND b.business_key = key;
-        END IF;
-    END IF;
-    IF NOT coalesce(was_added, false) THEN
-        SELECT r.state INTO found_state FROM monitoring.openai_reservations AS r WHERE r.request_id = $3;
         IF FOUND THEN
-            allowed := found_state = 'held';
-            reason := CASE WHEN NOT allowed THEN 'already_' || found_state END;
+            RETURN;
         END IF;
+        UPDATE monitoring.openai_budgets AS b
+        SET reserved_tokens = b.reserved_tokens - $2, reserved_usd = b.reserved_usd - cost
+        WHERE b.day = today AND b.business_key = key;
+        remaining := seen.remaining;
     END IF;
-    SELECT b.used_tokens, b.limit_tokens + b.granted_tokens,
-           greatest(b.limit_tokens + b.granted_tokens - b.used_tokens - b.reserved_tokens, 0),
-           (today + 1)::timestamp AT TIME ZONE i.reporting_timezone,
-           coalesce(reason, CASE
-               WHEN allowed THEN NULL
-               WHEN b.used_usd + b.reserved_usd + cost > b.limit_usd + b.granted_usd
-                   AND (b.limit_tokens IS NULL
-                        OR b.used_tokens + b.reserved_tokens + $2 <= b.limit_tokens + b.granted_tokens) THEN 'limit_usd'
-               ELSE 'limit_tokens' END)
-    INTO used, "limit", remaining, reset_at, reason
-    FROM monitoring.openai_budgets AS b, monitoring.installation AS i
-    WHERE b.day = today AND b.business_key = key;
-    IF reason LIKE 'limit%' THEN
-        INSERT INTO monitoring.openai_refusals AS r (day, business_key, reason, slot, refused_count)
-        VALUES (today, key, reason, pg_catalog.pg_backend_pid() % 1000, 1)
-        ON CONFLICT (day, business_key, reason, slot) DO UPDATE SET refused_count = r.refused_count + 1;
+    SELECT r.state INTO earlier FROM monitoring.openai_reservations AS r WHERE r.request_id = $3;
+    IF FOUND THEN
+        allowed := earlier = 'held';
+        reason := CASE WHEN NOT allowed THEN 'already_' || earlier END;
+        RETURN;
     END IF;
+    reason := seen.reason;
+    INSERT INTO monitoring.openai_refusals_new AS r (day, business_key, reason, slot, refused_count)
+    VALUES (today, key, seen.reason, pg_catalog.pg_backend_pid() % 1000, 1)
+    ON CONFLICT (day, business_key, reason, slot) DO UPDATE SET refused_count = r.refused_count + 1;
 END
 $$;
 COMMENT ON FUNCTION public.reserve_openai_usage(uuid, bigint, text, text, text, numeric) IS
@@ -188,7 +197,7 @@ DROP FUNCTION IF EXISTS public.reset_daily_openai_usage();
 CREATE OR REPLACE FUNCTION public.reset_daily_openai_usage(business_id uuid DEFAULT NULL) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
     INSERT INTO monitoring.openai_resets (business_id, day)
-    VALUES ($1, monitoring.reporting_day(clock_timestamp())) ON CONFLICT DO NOTHING;
+    VALUES ($1, monitoring.today()) ON CONFLICT DO NOTHING;
 $$;
 COMMENT ON FUNCTION public.reset_daily_openai_usage(uuid) IS
     'Notes that the day was opened; touches no usage and hands out no allowance.';
@@ -222,6 +231,13 @@ BEGIN
     UPDATE monitoring.openai_reservations AS r
     SET state = 'reaped', settled_at = clock_timestamp(), actual_tokens = r.tokens
     WHERE r.request_id = ANY (requests);
+    WITH counted AS (
+        DELETE FROM monitoring.openai_refusals_new AS r RETURNING r.*
+    )
+    INSERT INTO monitoring.openai_refusals AS r (day, business_key, reason, refused_count)
+    SELECT c.day, c.business_key, c.reason, sum(c.refused_count) FROM counted AS c
+    GROUP BY c.day, c.business_key, c.reason ORDER BY c.day, c.business_key, c.reason
+    ON CONFLICT (day, business_key, reason) DO UPDATE SET refused_count = r.refused_count + excluded.refused_count;
     -- A request that comes back after a week is a new one.
     DELETE FROM monitoring.openai_reservations AS r
     WHERE r.state <> 'held' AND r.reserved_at < clock_timestamp() - interval '8 days';
@@ -229,4 +245,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION monitoring.reap_openai_reservations(interval) IS
-    'Books reservations that nobody settled at their upper bound; returns how many.';
+    'Books reservations that nobody settled at their upper bound, and adds up refusals; returns how many were booked.';

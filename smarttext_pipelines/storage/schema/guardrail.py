@@ -103,12 +103,24 @@ openai_refusals = Table(
     column("day", Date, "Reporting day.", primary_key=True),
     column("business_key", Uuid, "Business, or zeros for none.", primary_key=True),
     column("reason", Text, "limit_tokens or limit_usd.", primary_key=True),
+    column("refused_count", BigInteger, "Refused calls.", nullable=False),
+    schema=MONITORING,
+    comment="Calls to OpenAI that were refused; the last minutes are in openai_refusals_new.",
+)
+
+openai_refusals_new = Table(
+    "openai_refusals_new",
+    metadata,
+    column("day", Date, "Reporting day.", primary_key=True),
+    column("business_key", Uuid, "Business, or zeros for none.", primary_key=True),
+    column("reason", Text, "limit_tokens or limit_usd.", primary_key=True),
     column(
         "slot", SmallInteger, "Share of the count, so that refused calls do not wait for each other.", primary_key=True
     ),
     column("refused_count", BigInteger, "Refused calls.", nullable=False),
     schema=MONITORING,
-    comment="Calls to OpenAI that were refused; sum over the slots.",
+    prefixes=["UNLOGGED"],
+    comment="Refused calls that are not added up yet; a crash of the server loses them.",
 )
 
 openai_grants = Table(

@@ -35,6 +35,11 @@ CREATE TABLE monitoring.openai_reservations (
 ) WITH (fillfactor = 70);
 CREATE INDEX openai_reservations_reserved_at_idx ON monitoring.openai_reservations (reserved_at);
 CREATE TABLE monitoring.openai_refusals (
+    day date NOT NULL, business_key uuid NOT NULL, reason text NOT NULL, refused_count bigint NOT NULL,
+    PRIMARY KEY (day, business_key, reason)
+);
+-- Unlogged: a refused call must not wait for the disk. A crash loses what was not added up yet, some minutes.
+CREATE UNLOGGED TABLE monitoring.openai_refusals_new (
     day date NOT NULL, business_key uuid NOT NULL, reason text NOT NULL, slot smallint NOT NULL,
     refused_count bigint NOT NULL, PRIMARY KEY (day, business_key, reason, slot)
 ) WITH (fillfactor = 50);

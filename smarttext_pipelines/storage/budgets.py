@@ -1,0 +1,186 @@
+"""The budgets as people see and set them; admission itself is in ``storage/guardrail``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+NIL = UUID(int=0)
+
+
+@dataclass(frozen=True)
+class BudgetUse:
+    """One business today; amounts of tokens, and of USD.
+
+    Attributes:
+        business: Name, or ``(no business)``.
+        allowed_tokens: Limit and grants; None is no limit.
+        reached_at: When the limit of tokens is reached at the rate of the last hour; None when not today.
+    """
+
+    business: str
+    business_id: UUID | None
+    used_tokens: Decimal
+    reserved_tokens: Decimal
+    allowed_tokens: Decimal | None
+    used_usd: Decimal
+    allowed_usd: Decimal | None
+    refused: int
+    reached_at: datetime | None
+
+    @property
+    def percent(self) -> float | None:
+        """Use of the scarcer unit, in percent; None without a limit."""
+        shares = [
+            float(100 * used / allowed)
+            for used, allowed in ((self.used_tokens, self.allowed_tokens), (self.used_usd, self.allowed_usd))
+            if allowed
+        ]
+        return max(shares, default=None)
+
+
+_USE = text(
+    """
+    SELECT coalesce(s.name, '(no business)') AS business, b.business_id, b.used_tokens, b.reserved_tokens,
+           b.limit_tokens + b.granted_tokens AS allowed_tokens, b.used_usd, b.limit_usd + b.granted_usd AS allowed_usd,
+           coalesce(r.refused, 0)::bigint AS refused, f.reached_at
+    FROM monitoring.openai_budgets AS b
+    CROSS JOIN monitoring.installation AS i
+    LEFT JOIN public.businesses AS s ON s.id = b.business_id
+    LEFT JOIN (
+        SELECT business_key, sum(refused_count) AS refused FROM (
+            SELECT day, business_key, refused_count FROM monitoring.openai_refusals
+            UNION ALL SELECT day, business_key, refused_count FROM monitoring.openai_refusals_new
+        ) AS both_kinds WHERE day = monitoring.today() GROUP BY business_key
+    ) AS r ON r.business_key = b.business_key
+    LEFT JOIN (
+        SELECT business_id, sum(tokens_used) AS tokens FROM public.api_usage
+        WHERE service = 'openai' AND created_at BETWEEN now() - interval '1 hour' AND now() GROUP BY business_id
+    ) AS hour ON hour.business_id IS NOT DISTINCT FROM b.business_id
+    CROSS JOIN LATERAL (
+        SELECT now() + (b.limit_tokens + b.granted_tokens - b.used_tokens) / nullif(hour.tokens, 0) * interval '1 hour'
+            AS at
+    ) AS rate
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN hour.tokens > 0 AND rate.at < (b.day + 1)::timestamp AT TIME ZONE i.reporting_timezone
+                    THEN greatest(rate.at, now()) END AS reached_at
+    ) AS f
+    WHERE b.day = monitoring.today()
+    ORDER BY greatest(b.used_tokens / nullif(b.limit_tokens + b.granted_tokens, 0),
+                      b.used_usd / nullif(b.limit_usd + b.granted_usd, 0)) DESC NULLS LAST, b.business_key
+    """
+)
+_DIFFERENCES = text(
+    """
+    SELECT day, coalesce(b.business_id, u.business_id) AS business_id,
+           coalesce(b.used_tokens, 0) - coalesce(u.tokens, 0) AS tokens,
+           coalesce(b.used_usd, 0) - coalesce(u.usd, 0) AS usd
+    FROM (SELECT * FROM monitoring.openai_budgets WHERE day >= monitoring.today() - 6) AS b
+    FULL JOIN (
+        SELECT monitoring.usage_day(u.reset_date, u.created_at, i.reporting_timezone) AS day, u.business_id,
+               coalesce(u.business_id, CAST(:nil AS uuid)) AS business_key,
+               sum(coalesce(u.tokens_used, 0)::numeric) AS tokens, sum(monitoring.usage_usd(u.cost_estimate)) AS usd
+        FROM public.api_usage AS u CROSS JOIN monitoring.installation AS i
+        WHERE u.service = 'openai' AND (u.reset_date >= monitoring.today() - 6
+                                        OR u.reset_date IS NULL AND u.created_at >= monitoring.today() - 8)
+        GROUP BY 1, 2
+    ) AS u USING (day, business_key)
+    WHERE day >= monitoring.today() - 6
+        AND (coalesce(b.used_tokens, 0) <> coalesce(u.tokens, 0) OR coalesce(b.used_usd, 0) <> coalesce(u.usd, 0))
+    ORDER BY 1, 2
+    """
+)
+_REWRITES = text(
+    """
+    SELECT count(*) AS rewrites, coalesce(sum(-least(tokens_change, 0)), 0) AS tokens_given_back,
+           coalesce(sum(-least(usd_change, 0)), 0) AS usd_given_back
+    FROM monitoring.ledger_rewrites WHERE rewritten_at >= now() - interval '1 day'
+    """
+)
+_SET = text(
+    """
+    INSERT INTO monitoring.openai_limits (scope, name, limit_tokens, limit_usd, updated_by)
+    VALUES (:scope, :name, :tokens, :usd, :author)
+    ON CONFLICT (scope, name) DO UPDATE SET limit_tokens = excluded.limit_tokens, limit_usd = excluded.limit_usd,
+        updated_by = excluded.updated_by, updated_at = now()
+    """
+)
+_APPLY = text(
+    """
+    UPDATE monitoring.openai_budgets AS b SET limit_tokens = l.limit_tokens, limit_usd = l.limit_usd
+    FROM (SELECT day, business_key, (monitoring.openai_limit(business_id)).* FROM monitoring.openai_budgets
+          WHERE day >= monitoring.today() ORDER BY day, business_key FOR UPDATE) AS l
+    WHERE b.day = l.day AND b.business_key = l.business_key
+    """
+)
+_GRANT = text(
+    """
+    WITH opened AS (
+        SELECT monitoring.open_openai_budgets(ARRAY[monitoring.today()], ARRAY[CAST(:business AS uuid)])
+    ), granted AS (
+        INSERT INTO monitoring.openai_grants (grant_id, business_id, day, tokens, usd, author, reason)
+        SELECT :grant_id, :business, monitoring.today(), :tokens, :usd, :author, :reason FROM opened
+        ON CONFLICT DO NOTHING RETURNING day
+    )
+    SELECT day FROM granted
+    """
+)
+_ADD = text(
+    """
+    UPDATE monitoring.openai_budgets SET granted_tokens = granted_tokens + :tokens, granted_usd = granted_usd + :usd
+    WHERE day = :day AND business_key = coalesce(CAST(:business AS uuid), CAST(:nil AS uuid))
+    """
+)
+
+
+def read_budgets(connection: Connection) -> Sequence[BudgetUse]:
+    """Return today's budgets, the most used first."""
+    return [BudgetUse(**row) for row in connection.execute(_USE).mappings()]
+
+
+def counter_differences(connection: Connection) -> list[tuple[date, UUID | None, Decimal, Decimal]]:
+    """Return day, business, and by how many tokens and USD the counter exceeds the ledger, where they differ.
+
+    Looks at the last 7 days; the counters of older ones are closed.
+    """
+    return [tuple(row) for row in connection.execute(_DIFFERENCES, {"nil": NIL})]
+
+
+def recent_rewrites(connection: Connection) -> tuple[int, Decimal, Decimal]:
+    """Return how often usage was rewritten in the last 24 hours, and the tokens and USD that gave back."""
+    row = connection.execute(_REWRITES).one()
+    return int(row[0]), row[1], row[2]
+
+
+def set_limit(
+    connection: Connection, scope: str, name: str, tokens: int | None, usd: Decimal | None, author: str
+) -> None:
+    """Set a daily limit, also for the day that goes on; None is no limit."""
+    values = {"scope": scope, "name": name, "tokens": tokens, "usd": usd, "author": author}
+    connection.execute(_SET, values)
+    connection.execute(_APPLY)
+
+
+def grant(
+    connection: Connection, business: UUID | None, tokens: int, usd: Decimal, *, grant_id: str, author: str, reason: str
+) -> bool:
+    """Allow more today, once per grant id; tell whether it was granted now."""
+    values = {"business": business, "tokens": tokens, "usd": usd, "grant_id": grant_id, "author": author}
+    day = connection.execute(_GRANT, {**values, "reason": reason}).scalar()
+    if day is None:
+        return False
+    connection.execute(_ADD, {"tokens": tokens, "usd": usd, "day": day, "business": business, "nil": NIL})
+    return True
+
+
+def open_day(connection: Connection, business: UUID | None = None) -> None:
+    """Note that the day was opened, as the SQL function does; touches no usage."""
+    connection.execute(text("SELECT public.reset_daily_openai_usage(:business)"), {"business": business})
+
+
+def reap(connection: Connection) -> int:
+    """Book reservations that were not settled within 15 minutes at their upper bound; return how many."""
+    return int(connection.execute(text("SELECT monitoring.reap_openai_reservations()")).scalar_one())

@@ -1,0 +1,237 @@
+"""The four ``track_*`` functions: an event as the application tells it, and the row that is written for it.
+
+Meanings are those of the existing columns (docs/data-dictionary.md): rows of this library and of any other writer
+cannot be told apart. Each raises ValueError for a bad value only where ``configure(synchronous=True)`` was called;
+otherwise the event is rejected, counted and logged, and the caller goes on. Each returns the id of the row, or None.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+from smarttext_pipelines.tracking import prices, process, values
+
+_UNDELIVERED = frozenset({"failed", "undelivered"})
+
+
+def track_sms_event(
+    *,
+    from_: str,
+    to: str,
+    status: str,
+    message_sid: str | None = None,
+    business_id: UUID | str | None = None,
+    error_code: str | int | None = None,
+    error_message: str | None = None,
+    request_id: str | None = None,
+    body_length: int | None = None,
+    payload: Mapping[str, Any] | None = None,
+    occurred_at: datetime | None = None,
+) -> UUID | None:
+    """Tell that a text was sent, tried, or changed its status.
+
+    Args:
+        from_: Sending number.
+        to: Recipient.
+        status: Twilio's status, in any case.
+        message_sid: Twilio's sid; empty after a failed send.
+        business_id: Business; None where it is not known.
+        error_code: Twilio's error code.
+        error_message: Twilio's error message.
+        request_id: Request that sent it; ends in ``-owner`` for texts to the owner.
+        body_length: Characters of the text.
+        payload: Twilio's response.
+        occurred_at: Aware time of the event; now by default.
+
+    Example:
+        >>> track_sms_event(from_="+15550100", to="+15550101", status="queued", message_sid="")  # doctest: +SKIP
+    """
+
+    def row() -> dict[str, Any]:
+        return {
+            "message_sid": values.text("message_sid", message_sid),
+            "from_number": values.address("from_", from_, required=True),
+            "to_number": values.address("to", to, required=True),
+            "business_id": values.uuid("business_id", business_id),
+            "status": values.text("status", status, required=True),
+            "error_code": values.text("error_code", None if error_code is None else str(error_code)),
+            "error_message": values.text("error_message", error_message),
+            "request_id": values.text("request_id", request_id),
+            "body_length": values.count("body_length", body_length),
+            "created_at": values.instant("occurred_at", occurred_at),
+            "payload": values.payload("payload", payload),
+        }
+
+    bad = isinstance(status, str) and status.lower() in _UNDELIVERED
+    return _track("sms_events", row, problem=("message", status, error_code, business_id) if bad else None)
+
+
+def track_openai_usage(
+    *,
+    endpoint: str,
+    tokens_used: int | None = None,
+    input_tokens: int | None = None,
+    output_tokens: int | None = None,
+    business_id: UUID | str | None = None,
+    cost_estimate: Decimal | float | None = None,
+    model: str | None = None,
+    request_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    occurred_at: datetime | None = None,
+) -> UUID | None:
+    """Tell what a call to OpenAI used. A ``request_id`` that was reserved is settled instead: then nothing is written.
+
+    Args:
+        endpoint: What was called, such as ``chat``.
+        tokens_used: All tokens; by default the sum of input and output.
+        input_tokens: Tokens of the prompt.
+        output_tokens: Tokens of the answer.
+        business_id: Business; None where it is not known.
+        cost_estimate: Cost in USD. Without it, model, input and output tokens give the list price of the day; without
+            those the request stays unpriced and is counted as such.
+        model: Model as OpenAI names it.
+        request_id: Request that made the call.
+        metadata: Anything else, as JSON.
+        occurred_at: Aware time of the call; now by default.
+
+    Example:
+        >>> track_openai_usage(endpoint="chat", tokens_used=1200, model="gpt-4o-mini")  # doctest: +SKIP
+    """
+
+    def row() -> dict[str, Any]:
+        parts = [values.count("input_tokens", input_tokens), values.count("output_tokens", output_tokens)]
+        used = values.count("tokens_used", tokens_used)
+        if used is None:
+            used = values.count("input_tokens and output_tokens", sum(part or 0 for part in parts))
+        cost = values.usd("cost_estimate", cost_estimate)
+        at = values.instant("occurred_at", occurred_at)
+        name = values.text("model", model)
+        if cost is None and name and None not in parts:
+            cost = prices.list_price(name, input_tokens or 0, output_tokens or 0, at)
+        counted = {"input_tokens": input_tokens, "output_tokens": output_tokens}
+        return {
+            "endpoint": values.text("endpoint", endpoint, required=True),
+            "business_id": values.uuid("business_id", business_id),
+            "tokens_used": used,
+            "cost_estimate": None if cost is None else str(cost),
+            "model": name,
+            "created_at": at,
+            "request_id": values.text("request_id", request_id),
+            "metadata": {
+                **{key: part for key, part in counted.items() if part is not None},
+                **values.payload("metadata", metadata),
+            },
+        }
+
+    return _track("api_usage", row)
+
+
+def track_owner_alert(
+    *,
+    business_id: UUID | str,
+    owner_phone: str,
+    customer_phone: str,
+    alert_type: str,
+    message_content: str,
+    detection_source: str | None = None,
+    message_sid: str | None = None,
+    delivered: bool = True,
+    error_message: str | None = None,
+    occurred_at: datetime | None = None,
+) -> UUID | None:
+    """Tell that the owner of a business was alerted.
+
+    Args:
+        business_id: Business.
+        owner_phone: Number of the owner.
+        customer_phone: Number of the customer.
+        alert_type: ``missed_call``, ``urgent_message``, ``custom_keyword`` …
+        message_content: Text of the alert.
+        detection_source: What made the application alert.
+        message_sid: Twilio's sid of the alert.
+        delivered: Whether Twilio took it.
+        error_message: Why it did not.
+        occurred_at: Aware time; now by default.
+    """
+
+    def row() -> dict[str, Any]:
+        if business_id is None:
+            msg = "business_id is required: an owner alert belongs to a business"
+            raise ValueError(msg)
+        return {
+            "business_id": values.uuid("business_id", business_id),
+            "owner_phone": values.address("owner_phone", owner_phone, required=True),
+            "customer_phone": values.address("customer_phone", customer_phone, required=True),
+            "alert_type": values.text("alert_type", alert_type, required=True),
+            "message_content": values.text("message_content", message_content, required=True),
+            "detection_source": values.text("detection_source", detection_source),
+            "message_sid": values.text("message_sid", message_sid),
+            "delivered": bool(delivered),
+            "error_message": values.text("error_message", error_message),
+            "created_at": values.instant("occurred_at", occurred_at),
+        }
+
+    problem = None if delivered else ("owner alert", "not delivered", alert_type, business_id)
+    return _track("owner_alerts", row, problem=problem)
+
+
+def track_call_event(
+    *,
+    event_type: str,
+    call_sid: str | None = None,
+    from_: str | None = None,
+    to: str | None = None,
+    business_id: UUID | str | None = None,
+    call_status: str | None = None,
+    owner_notified: bool = False,
+    payload: Mapping[str, Any] | None = None,
+    occurred_at: datetime | None = None,
+) -> UUID | None:
+    """Tell of a call or an inbound text.
+
+    Args:
+        event_type: ``voice.missed``, ``voice.inbound``, ``sms.inbound`` …
+        call_sid: Twilio's sid of the call.
+        from_: Caller.
+        to: Number that was called.
+        business_id: Business; None where it is not known.
+        call_status: Twilio's status of the call.
+        owner_notified: Whether the owner was told.
+        payload: The webhook.
+        occurred_at: Aware time; now by default.
+    """
+
+    def row() -> dict[str, Any]:
+        return {
+            "call_sid": values.text("call_sid", call_sid),
+            "from_number": values.address("from_", from_),
+            "to_number": values.address("to", to),
+            "business_id": values.uuid("business_id", business_id),
+            "event_type": values.text("event_type", event_type, required=True),
+            "call_status": values.text("call_status", call_status),
+            "owner_notified": bool(owner_notified),
+            "ts": values.instant("occurred_at", occurred_at),
+            "payload": values.payload("payload", payload),
+        }
+
+    return _track("call_events", row)
+
+
+def _track(
+    table: str, build: Callable[[], dict[str, Any]], *, problem: tuple[object, ...] | None = None
+) -> UUID | None:
+    writer = process.current()
+    id_ = uuid4()
+    try:
+        row = {"id": str(id_), **build()}
+    except ValueError as error:
+        writer.reject(table, str(error))
+        if writer.synchronous:
+            raise
+        return None
+    if problem is not None:
+        writer.note_problem(*problem)
+    writer.accept(table, row)
+    return id_

@@ -1,0 +1,151 @@
+"""What tests and benchmarks of the OpenAI guardrail share: the ledger summed by hand, and a crowd of clients."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+
+from smarttext_pipelines_tests.conftest import Database
+
+LEDGER = """
+SELECT day::text, business_id, sum(tokens) AS tokens, sum(usd) AS usd FROM (
+    SELECT CASE WHEN reset_date IS NOT NULL THEN reset_date
+                WHEN created_at BETWEEN '0002-01-01' AND '9990-01-01'
+                THEN (created_at AT TIME ZONE (SELECT reporting_timezone FROM monitoring.installation))::date END
+           AS day,
+           business_id, coalesce(tokens_used, 0)::numeric AS tokens,
+           CASE WHEN cost_estimate = 'NaN' THEN 0 ELSE coalesce(cost_estimate, 0) END AS usd
+    FROM public.api_usage WHERE service = 'openai'
+) AS usage
+WHERE day >= monitoring.today() - 7 GROUP BY 1, 2 HAVING sum(tokens) <> 0 OR sum(usd) <> 0 ORDER BY 1, 2
+"""
+COUNTER = """
+SELECT day::text, business_id, used_tokens AS tokens, used_usd AS usd FROM monitoring.openai_budgets
+WHERE day >= monitoring.today() - 7 AND (used_tokens <> 0 OR used_usd <> 0) ORDER BY 1, 2
+"""
+RESERVE = "SELECT allowed, reason FROM public.reserve_openai_usage(%s, %s, %s)"
+SETTLE = "SELECT settled, reason FROM public.settle_openai_usage(%s, %s::bigint, %s::numeric)"
+REAP = "SELECT monitoring.reap_openai_reservations('0 seconds')"
+
+
+def add_businesses(database: Database, count: int) -> list[UUID]:
+    """Insert businesses and return their ids."""
+    statement = "INSERT INTO public.businesses (name) SELECT 'B' || n FROM generate_series(1, %s) AS n RETURNING id"
+    return [row["id"] for row in database.rows(statement, count)]
+
+
+def connect_as(database: Database, role: str | None = None) -> psycopg.Connection[Any]:
+    """Return a connection of its own, as a role."""
+    connection = database.server.connect(database.name)
+    if role:
+        connection.execute(f"SET ROLE {role}")
+    return connection
+
+
+@dataclass
+class Crowd:
+    """Clients that spend from one budget for some seconds, some of which are killed or never settle.
+
+    Attributes:
+        overshoot: Largest amount by which the use exceeded the limit at any moment.
+        admitted: Calls that were made.
+        refused: Calls that were refused.
+        killed: Sessions that were ended from outside.
+        unsettled: Calls after which the client did not settle.
+    """
+
+    database: Database
+    business: UUID
+    limit: int
+    overshoot: int = 0
+    admitted: int = 0
+    refused: int = 0
+    killed: int = 0
+    unsettled: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    def run(
+        self, clients: int, seconds: float, call: Callable[["Crowd", psycopg.Connection[Any], random.Random], None]
+    ) -> None:
+        """Let the clients loose."""
+        end = time.monotonic() + seconds
+        threads = [threading.Thread(target=self._client, args=(n, end, call)) for n in range(clients)]
+        threads += [threading.Thread(target=self._watch, args=(end,)), threading.Thread(target=self._kill, args=(end,))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _client(self, seed: int, end: float, call: Callable[..., None]) -> None:
+        rng = random.Random(seed)  # noqa: S311
+        while time.monotonic() < end:
+            try:
+                with connect_as(self.database) as connection:
+                    connection.execute("SET application_name = 'client'")
+                    while time.monotonic() < end:
+                        call(self, connection, rng)
+            except psycopg.OperationalError:
+                continue
+            except psycopg.Error as error:
+                self.errors.append(str(error))
+
+    def _watch(self, end: float) -> None:
+        with connect_as(self.database) as connection:
+            while time.monotonic() < end:
+                row = connection.execute(
+                    "SELECT used_tokens, (SELECT sum(tokens_used) FROM public.api_usage) "
+                    "FROM monitoring.openai_budgets WHERE business_id = %s",
+                    [self.business],
+                ).fetchone()
+                if row:
+                    self.overshoot = max(self.overshoot, int(row[0]) - self.limit, int(row[1] or 0) - self.limit)
+
+    def _kill(self, end: float) -> None:
+        rng = random.Random(0)  # noqa: S311
+        statement = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'client' OFFSET %s LIMIT 1"
+        )
+        with connect_as(self.database) as connection:
+            while time.monotonic() < end:
+                time.sleep(0.05)
+                self.killed += connection.execute(statement, [rng.randrange(8)]).rowcount
+
+
+Call = Callable[[Crowd, psycopg.Connection[Any], random.Random], None]
+"""What a client does, again and again."""
+
+
+def guarded(crowd: Crowd, connection: psycopg.Connection[Any], rng: random.Random) -> None:
+    """Reserve, call, settle; one call in ten is never settled."""
+    tokens, request = rng.randrange(1, 40), str(uuid4())
+    allowed, _ = connection.execute(RESERVE, [crowd.business, tokens, request]).fetchone()  # type: ignore[misc]
+    if not allowed:
+        crowd.refused += 1
+        return
+    crowd.admitted += 1
+    if rng.random() < 0.1:
+        crowd.unsettled += 1
+        return
+    connection.execute(SETTLE, [request, rng.randrange(tokens + 1), None])
+
+
+def read_then_compare(crowd: Crowd, connection: psycopg.Connection[Any], rng: random.Random) -> None:
+    """Do as the application did: read the sum, compare, call, insert."""
+    tokens = rng.randrange(1, 40)
+    used = connection.execute(
+        "SELECT coalesce(sum(tokens_used), 0) FROM public.api_usage WHERE business_id = %s", [crowd.business]
+    ).fetchone()
+    if used and used[0] + tokens > crowd.limit:
+        crowd.refused += 1
+        return
+    crowd.admitted += 1
+    time.sleep(0.005)
+    connection.execute(
+        "INSERT INTO public.api_usage (service, endpoint, business_id, tokens_used) VALUES ('openai', 'chat', %s, %s)",
+        [crowd.business, tokens],
+    )

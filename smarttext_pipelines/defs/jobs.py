@@ -52,6 +52,7 @@ def build_jobs() -> list[Any]:
             description="Counts incidents and notifications of a day.",
             tags={PRIORITY_TAG: "1", KIND_TAG: "alert_report"},
         ),
+        dg.define_asset_job(
             "openai_budgets_job",
             dg.AssetSelection.assets("openai_budgets"),
             description="Reads today's OpenAI use against the limits and checks the counter.",

@@ -15,16 +15,17 @@ ALLOWED = {
     "core": set(),
     "metrics": {"core"},
     "storage": {"core"},
-    "tracking": {"core", "storage", "settings"},
+    "tracking": {"core", "storage", "providers", "settings"},
     "engines": {"core", "metrics", "storage"},
     "rollup": {"core", "metrics", "engines", "storage"},
     "sample": {"core", "storage"},
-    "providers": {"core"},
+    "providers": {"core", "settings"},
+    "health": {"core", "storage", "alerting", "providers", "settings"},
     "alerting": {"core", "metrics", "engines", "storage", "providers", "settings"},
-    "defs": {"core", "metrics", "rollup", "alerting", "storage", "settings"},
+    "defs": {"core", "metrics", "rollup", "alerting", "providers", "health", "storage", "settings"},
     "definitions": {"defs", "settings"},
-    "launch": {"core", "storage", "settings", "sample", "defs", "definitions"},
-    "cli": {"core", "storage", "settings", "sample", "rollup", "alerting", "launch"},
+    "launch": {"core", "storage", "providers", "settings", "sample", "defs", "definitions"},
+    "cli": {"core", "storage", "settings", "sample", "rollup", "alerting", "providers", "health", "launch"},
 }
 """What each layer may import of the others; everything may import itself."""
 

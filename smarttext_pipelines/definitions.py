@@ -9,6 +9,7 @@ from smarttext_pipelines.defs.alert_assets import build_alert_assets
 from smarttext_pipelines.defs.alert_sensors import build_alert_sensors, deliver_notifications_job
 from smarttext_pipelines.defs.assets import build_assets
 from smarttext_pipelines.defs.budgets import openai_budgets
+from smarttext_pipelines.defs.health import build_heartbeat_sensor
 from smarttext_pipelines.defs.jobs import build_jobs
 from smarttext_pipelines.defs.partitions import build_daily_partitions
 from smarttext_pipelines.defs.resources import Warehouse
@@ -33,11 +34,13 @@ def build_definitions(
         # Backfill policies are marked as beta; nobody who runs this can act on that.
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = [*build_assets(partitions), *build_alert_assets(partitions)]
+    jobs = [*build_jobs(), deliver_notifications_job]
+    schedules, sensors = build_schedules(settings), [*build_sensors(settings), *build_alert_sensors()]
     return dg.Definitions(
         assets=[*SOURCE_ASSETS, *assets, openai_budgets],
-        jobs=[*build_jobs(), deliver_notifications_job],
-        schedules=build_schedules(settings),
-        sensors=[*build_sensors(settings), *build_alert_sensors()],
+        jobs=jobs,
+        schedules=schedules,
+        sensors=[*sensors, build_heartbeat_sensor(schedules, sensors, [job.name for job in jobs])],
         resources={"warehouse": Warehouse(settings), **(resource_overrides or {})},
         # Statements run in the database; a process per asset would cost more than they do.
         executor=dg.in_process_executor,

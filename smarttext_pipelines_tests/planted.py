@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 HEX = "0123456789abcdef"
 LETTERS = string.ascii_letters + string.digits
-_WORDS = "please call about the leaking tap in our kitchen tomorrow morning thanks".split()
+_WORDS = ("please", "call", "about", "the", "leaking", "tap", "in", "our", "kitchen", "tomorrow", "morning")
 
 
 def _of(chance: random.Random, alphabet: str, length: int) -> str:
@@ -90,7 +90,7 @@ def _planted(form: str, chance: random.Random) -> Planted:
     if form == "message_text":
         shown = chance.choice(
             [f'{{"body": "{made}"}}', f"body='{made}'", f'{{"message_content": "{made}"}}',
-             f"null value in column\nDETAIL:  Failing row contains (1, {made}, null).", f"Body={made.replace(' ', '+')}"]
+             f"null value\nDETAIL:  Failing row contains (1, {made}, null).", f"Body={made.replace(' ', '+')}"]
         )  # fmt: skip
         return Planted(form, made.rsplit(" ", 1)[1], shown)
     if form == "keyword_password":

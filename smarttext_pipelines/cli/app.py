@@ -5,7 +5,7 @@ from contextlib import suppress
 import typer
 from rich.console import Console
 
-from smarttext_pipelines.cli import alerts, budgets, database, rollup, simulate, stats
+from smarttext_pipelines.cli import alerts, budgets, database, doctor, rollup, simulate, stats
 from smarttext_pipelines.core.errors import SettingsError, SmartTextError
 from smarttext_pipelines.core.scrub import scrub
 from smarttext_pipelines.providers.sentry import watch_process
@@ -18,6 +18,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("up")(database.up)
+app.command("doctor")(doctor.doctor)
 app.command("migrate")(database.migrate)
 app.command("change-zone")(database.change_zone)
 app.command("rollup")(rollup.rollup)

@@ -44,6 +44,7 @@ CRONS = {
 }
 SENSORS = {
     "alert_evaluation_sensor": 60,
+    "heartbeat_sensor": 60,
     "openai_reaper_sensor": 300,
     "rollup_drift_sensor": 3600,
     "rollup_request_sensor": 60,

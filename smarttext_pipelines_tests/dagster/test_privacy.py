@@ -15,7 +15,7 @@ from smarttext_pipelines_tests.bench.instance import stored_instance
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.planted import Planted, found_in, plant
 
-PLANTED = plant(70)
+PLANTED = plant(28)
 _TEXTS = "SELECT string_agg(t::text, E'\\n') AS told FROM {} AS t"
 
 
@@ -44,9 +44,9 @@ def _failing(planted: list[Planted]) -> dg.AssetsDefinition:
 @dg.op
 def _raise() -> None:
     try:
-        raise ValueError("; ".join(each.shown for each in PLANTED[:20]))
+        raise ValueError("; ".join(each.shown for each in PLANTED[:14]))
     except ValueError as error:
-        raise dg.Failure("; ".join(each.shown for each in PLANTED[20:]), metadata={"x": PLANTED[0].shown}) from error
+        raise dg.Failure("; ".join(each.shown for each in PLANTED[14:]), metadata={"x": PLANTED[0].shown}) from error
 
 
 @dg.job
@@ -86,7 +86,7 @@ def test_the_error_of_a_tick_is_stored_without_one(empty_database: Database) -> 
     assert found_in(told, PLANTED) == []
 
 
-@pytest.mark.parametrize("status", list(TickStatus))
+@pytest.mark.parametrize("status", [TickStatus.STARTED, TickStatus.SUCCESS, TickStatus.SKIPPED])
 def test_a_tick_survives_scrubbing(status: TickStatus) -> None:
     tick = TickData("o", "a_sensor", InstigatorType.SENSOR, status, 1.5, run_ids=["+14155550123", "r"])
     assert scrubbed(tick)._replace(run_ids=[]) == tick._replace(run_ids=[])

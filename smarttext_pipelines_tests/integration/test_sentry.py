@@ -1,4 +1,4 @@
-"""Sentry, against a server that takes its envelopes: initialised once, told once, and nothing that is nobody's business."""
+"""Sentry, against a server that takes its envelopes: initialised once, told once, and told nothing personal."""
 
 import os
 import subprocess

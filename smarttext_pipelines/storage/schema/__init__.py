@@ -4,7 +4,7 @@ The comment of a column is its entry in the data dictionary (meaning, unit, cave
 column schemas in Dagster and ``docs/data-dictionary.md``.
 """
 
-from smarttext_pipelines.storage.schema import alerting, guardrail, internal, sources, stats
+from smarttext_pipelines.storage.schema import alerting, guardrail, health, internal, sources, stats
 from smarttext_pipelines.storage.schema.base import MONITORING, PUBLIC, metadata
 
 SOURCE_TABLES = (
@@ -15,4 +15,15 @@ SOURCE_TABLES = (
     sources.owner_alerts,
 )
 
-__all__ = ["MONITORING", "PUBLIC", "SOURCE_TABLES", "alerting", "guardrail", "internal", "metadata", "sources", "stats"]
+__all__ = [
+    "MONITORING",
+    "PUBLIC",
+    "SOURCE_TABLES",
+    "alerting",
+    "guardrail",
+    "health",
+    "internal",
+    "metadata",
+    "sources",
+    "stats",
+]

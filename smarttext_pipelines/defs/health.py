@@ -32,7 +32,7 @@ def build_heartbeat_sensor(
     )
     def heartbeat_sensor(context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.SkipReason:
         # First what needs no event database: it may be what broke.
-        context.update_cursor(tell_of_failed_ticks(context.instance, context.cursor) or "0")
+        context.update_cursor(tell_of_failed_ticks(context.instance, context.cursor))
         now = datetime.now(UTC)
         beats = read_beats(context.instance, parts, now)
         with warehouse.transaction() as connection:

@@ -1,6 +1,6 @@
 """What Dagster knows of its own parts: last success and failure of each sensor, schedule and job, as heartbeats."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
@@ -16,7 +16,9 @@ from smarttext_pipelines.providers.sentry import capture_failure
 ON_DEMAND = {"intraday_rollup_job"}
 """Jobs whose schedule launches them only when there is something to do."""
 
-_WELL = [TickStatus.SUCCESS, TickStatus.SKIPPED]
+_WELL = (TickStatus.SUCCESS, TickStatus.SKIPPED)
+_FAILED = (TickStatus.FAILURE,)
+_TICKS_SEEN = 5
 _CRONS_SEEN = 8
 _STACK = 4000
 
@@ -51,42 +53,41 @@ def _interval(schedule: dg.ScheduleDefinition) -> timedelta:
 
 
 def read_beats(instance: dg.DagsterInstance, parts: Sequence[Watched], now: datetime) -> list[Heartbeat]:
-    """Return the heartbeat of each part as Dagster's storage has it."""
-    ticks = {status: _last_ticks(instance, statuses) for status, statuses in _STATUSES.items()}
+    """Return the heartbeat of each part as Dagster's storage has it; what is older than a few ticks is left out."""
+    ticks = _recent_ticks(instance)
     return [
         Heartbeat(part.kind, part.name, part.interval, *_last_times(instance, part, ticks), watched_since=now)
         for part in parts
     ]
 
 
-_STATUSES = {"succeeded": _WELL, "failed": [TickStatus.FAILURE]}
-
-
-def _last_ticks(instance: dg.DagsterInstance, statuses: Sequence[TickStatus]) -> dict[tuple[str, str], InstigatorTick]:
-    states = {state.selector_id: state for state in instance.all_instigator_state()}
-    found = instance.get_batch_ticks(list(states), limit=1, statuses=statuses) if states else {}
-    last: dict[tuple[str, str], InstigatorTick] = {}
-    for selector, ticks in found.items():
-        state = states[selector]
+def _recent_ticks(instance: dg.DagsterInstance) -> dict[tuple[str, str], list[InstigatorTick]]:
+    # Not get_batch_ticks: it reads every tick that is stored, and fails when it is asked for statuses.
+    recent: dict[tuple[str, str], list[InstigatorTick]] = {}
+    for state in instance.all_instigator_state():
         key = (str(state.instigator_type.value).lower(), state.instigator_name)
-        for tick in ticks:
-            # The same name may stand in an older location, too.
-            if key not in last or tick.timestamp > last[key].timestamp:
-                last[key] = tick
-    return last
+        # The same name may stand in an older location, too.
+        recent.setdefault(key, []).extend(
+            instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=_TICKS_SEEN)
+        )
+    return recent
 
 
 def _last_times(
-    instance: dg.DagsterInstance, part: Watched, ticks: dict[str, dict[tuple[str, str], InstigatorTick]]
+    instance: dg.DagsterInstance, part: Watched, ticks: Mapping[tuple[str, str], Sequence[InstigatorTick]]
 ) -> tuple[datetime | None, datetime | None]:
     if part.kind == "job":
         return (
             _last_run(instance, part.name, dg.DagsterRunStatus.SUCCESS),
             _last_run(instance, part.name, dg.DagsterRunStatus.FAILURE),
         )
-    found = (ticks[status].get((part.kind, part.name)) for status in _STATUSES)
-    succeeded, failed = (datetime.fromtimestamp(tick.timestamp, UTC) if tick else None for tick in found)
-    return succeeded, failed
+    found = ticks.get((part.kind, part.name), ())
+    return _last(found, _WELL), _last(found, _FAILED)
+
+
+def _last(ticks: Iterable[InstigatorTick], statuses: Sequence[TickStatus]) -> datetime | None:
+    last = max((tick.timestamp for tick in ticks if tick.status in statuses), default=None)
+    return None if last is None else datetime.fromtimestamp(last, UTC)
 
 
 def _last_run(instance: dg.DagsterInstance, job: str, status: dg.DagsterRunStatus) -> datetime | None:
@@ -95,15 +96,21 @@ def _last_run(instance: dg.DagsterInstance, job: str, status: dg.DagsterRunStatu
     return None if ended is None else datetime.fromtimestamp(ended, UTC)
 
 
-def tell_of_failed_ticks(instance: dg.DagsterInstance, cursor: str | None) -> str | None:
+def tell_of_failed_ticks(instance: dg.DagsterInstance, cursor: str | None) -> str:
     """Tell Sentry of the ticks that failed since; return the new cursor. Where there is none yet, all is old."""
-    failed = _last_ticks(instance, _STATUSES["failed"])
-    newest = max((int(tick.tick_id) for tick in failed.values()), default=0)
-    for (kind, name), tick in failed.items():
-        if cursor is not None and int(tick.tick_id) > int(cursor):
-            error: Any = tick.error
-            said = (error.message.strip().splitlines() or [""])[0] if error else "failed"
-            stack = "".join(error.stack)[-_STACK:] if error else ""
-            tags = {kind: name, "tick": str(tick.tick_id)}
-            capture_failure(kind, str(tick.tick_id), f"{kind} {name}: {said}", tags=tags, detail=stack)
-    return str(max(newest, int(cursor or 0)))
+    last = int(cursor or 0)
+    for (kind, name), ticks in _recent_ticks(instance).items():
+        for tick in ticks:
+            number = int(tick.tick_id)
+            last = max(last, number)
+            if tick.status in _FAILED and cursor is not None and number > int(cursor):
+                _capture_tick(kind, name, tick)
+    return str(last)
+
+
+def _capture_tick(kind: str, name: str, tick: InstigatorTick) -> None:
+    error: Any = tick.error
+    said = (error.message.strip().splitlines() or [""])[0] if error else "failed"
+    stack = "".join(error.stack)[-_STACK:] if error else ""
+    tags = {kind: name, "tick": str(tick.tick_id)}
+    capture_failure(kind, str(tick.tick_id), f"{kind} {name}: {said}", tags=tags, detail=stack)

@@ -64,7 +64,6 @@ def init_sentry(settings: Settings, component: str) -> bool:
             ],
             include_local_variables=False,
             max_request_body_size="never",
-            send_default_pii=False,
             max_breadcrumbs=30,
             before_send=clean,
             before_send_transaction=clean,

@@ -30,7 +30,7 @@ lint: install ## Check style and types
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-bench: install ## Measure the rollup
+bench: install ## Measure the rollup and the archive
 	@exec $(BIN)/python -m smarttext_pipelines_tests.bench $(ARGS)
 
 soak: install ## Look for counterexamples for a long time

@@ -13,6 +13,7 @@ from smarttext_pipelines.defs.health import build_heartbeat_sensor
 from smarttext_pipelines.defs.jobs import build_jobs
 from smarttext_pipelines.defs.partitions import build_daily_partitions
 from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.defs.retention import archive_scrub, build_archived_events
 from smarttext_pipelines.defs.schedules import build_schedules
 from smarttext_pipelines.defs.sensors import build_sensors
 from smarttext_pipelines.defs.sources import SOURCE_ASSETS
@@ -37,7 +38,7 @@ def build_definitions(
     jobs = [*build_jobs(), deliver_notifications_job]
     schedules, sensors = build_schedules(settings), [*build_sensors(settings), *build_alert_sensors()]
     return dg.Definitions(
-        assets=[*SOURCE_ASSETS, *assets, openai_budgets],
+        assets=[*SOURCE_ASSETS, *assets, openai_budgets, build_archived_events(partitions), archive_scrub],
         jobs=jobs,
         schedules=schedules,
         sensors=[*sensors, build_heartbeat_sensor(schedules, sensors, [job.name for job in jobs])],

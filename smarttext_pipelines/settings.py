@@ -22,9 +22,9 @@ def _provider(variable: str, description: str, *others: str) -> Any:
 
 
 class Settings(BaseSettings):
-    """Everything a process can be told; the variable of a field is ``SMARTTEXT_`` and its name in capitals, or its alias.
+    """Everything a process can be told; the variable of a field is ``SMARTTEXT_`` and its name in capitals.
 
-    Providers' own settings keep the names that they have everywhere, without the prefix.
+    Providers' settings keep the names that they have everywhere, without the prefix.
     """
 
     model_config = SettingsConfigDict(
@@ -57,6 +57,21 @@ class Settings(BaseSettings):
         default=(), description="Twilio numbers that send for several businesses, separated by commas."
     )
     data_dir: Path = Field(default=Path(".smarttext"), description="Embedded server, DAGSTER_HOME and other files.")
+    archive_url: str | None = Field(
+        default=None,
+        description="Archive of old events: a directory, s3://bucket/path or gs://bucket/path. "
+        "Empty: the folder archive in SMARTTEXT_DATA_DIR.",
+    )
+    retention_days: int = Field(
+        default=90,
+        ge=11,
+        description="Days after which events may leave their tables; at least 7 more than SMARTTEXT_SETTLE_DAYS.",
+    )
+    retention_delete: bool = Field(
+        default=False,
+        description="Let the schedule delete what is archived and verified; needs SMARTTEXT_ARCHIVE_URL. "
+        "On the embedded server it always does.",
+    )
     ui_url: str = Field(default="http://127.0.0.1:3000", description="Where people open the Dagster UI.")
     alert_rules: Path | None = Field(
         default=None, description="File of alert rules. Empty: the shipped alert_rules.yaml."
@@ -113,6 +128,13 @@ class Settings(BaseSettings):
             values += [secret.get_secret_value() for secret in found if isinstance(secret, SecretStr)]
         passwords = [unquote(part) for value in values if (part := _password(value))]
         return [*values, *(word for word in passwords if len(word) >= LONG_PASSWORD or not word.isalpha())]
+
+    @property
+    def archive_location(self) -> str:
+        """Where the archive is: a URL, or an absolute path."""
+        if self.archive_url and "://" in self.archive_url:
+            return self.archive_url
+        return str(Path(self.archive_url or self.data_dir / "archive").expanduser().resolve())
 
     @property
     def zone(self) -> ZoneInfo:

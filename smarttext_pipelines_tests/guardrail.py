@@ -82,7 +82,7 @@ class Crowd:
             thread.join()
 
     def _client(self, seed: int, end: float, call: Callable[..., None]) -> None:
-        rng = random.Random(seed)  # noqa: S311
+        rng = random.Random(seed)
         while time.monotonic() < end:
             try:
                 with connect_as(self.database) as connection:
@@ -106,7 +106,7 @@ class Crowd:
                     self.overshoot = max(self.overshoot, int(row[0]) - self.limit, int(row[1] or 0) - self.limit)
 
     def _kill(self, end: float) -> None:
-        rng = random.Random(0)  # noqa: S311
+        rng = random.Random(0)
         statement = (
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'client' OFFSET %s LIMIT 1"
         )

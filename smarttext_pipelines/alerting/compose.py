@@ -19,7 +19,7 @@ _CAUSES = 3
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _NEXT_STEPS = {
     "sms_in_flight_share": "(you): check that delivery reports still arrive, then Twilio's status page.",
-    "unattributed_share": "(you): find out which sender writes events without a business; see SMARTTEXT_SHARED_SENDERS.",
+    "unattributed_share": "(you): find the sender that writes events without a business; see SMARTTEXT_SHARED_SENDERS.",
     "openai_budget": "(you): ask the owner, then grant more for today or let the limit hold.",
     "openai_spend": "(you): look which model and endpoint grew, and whether a loop calls OpenAI.",
     "unpriced_share": "(you): find the writer that records tokens without a cost.",

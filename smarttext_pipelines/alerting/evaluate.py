@@ -59,7 +59,8 @@ _STATES = text(
     SELECT rule, verdict, note, breaches, :now FROM jsonb_to_recordset(CAST(:rows AS jsonb))
         AS s (rule text, verdict text, note text, breaches integer)
     ON CONFLICT (rule) DO UPDATE
-    SET verdict = EXCLUDED.verdict, note = EXCLUDED.note, breaches = EXCLUDED.breaches, evaluated_at = EXCLUDED.evaluated_at
+    SET verdict = EXCLUDED.verdict, note = EXCLUDED.note, breaches = EXCLUDED.breaches,
+        evaluated_at = EXCLUDED.evaluated_at
     """
 )
 _FORGET_STATES = text("DELETE FROM monitoring.rule_states WHERE rule <> ALL (:rules)")

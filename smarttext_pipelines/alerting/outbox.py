@@ -1,5 +1,6 @@
-"""The outbox: statements that enqueue, claim and finish a notification. Each is one transaction of its own, but for
-``enqueue``, which belongs to the transaction that opens the incident.
+"""The outbox: statements that enqueue, claim and finish a notification.
+
+Each is one transaction of its own, but for ``enqueue``, which belongs to the transaction that opens the incident.
 
     pending ─claim→ sending ─taken→ sent       ─429→ pending      ─refused→ dead
                             ─no answer→ unknown ─lease over→ unknown
@@ -102,7 +103,8 @@ _CLAIM = text(
     WITH next AS (
         SELECT n.id FROM monitoring.notifications AS n
         WHERE n.status IN ('pending', 'unknown') AND n.due_at <= clock_timestamp()
-            AND (n.channel, n.recipient) IN (SELECT * FROM unnest(CAST(:channels AS text[]), CAST(:recipients AS text[])))
+            AND (n.channel, n.recipient) IN (
+                SELECT * FROM unnest(CAST(:channels AS text[]), CAST(:recipients AS text[])))
             AND NOT EXISTS (
                 SELECT FROM monitoring.notifications AS earlier
                 WHERE earlier.incident_id = n.incident_id AND n.incident_id <> 0 AND earlier.sequence < n.sequence

@@ -91,7 +91,7 @@ def plan(rules: Mapping[str, Rule], found: Measurement, stored: Mapping[Key, Sto
     """
     done = Plan(verdicts={name: _rule_verdict(rule, found) for name, rule in rules.items()})
     keys = {key for key in {*found.rows, *stored} if key[1] != GROUP_SCOPE}
-    firing: dict[str, dict[str, str]] = defaultdict(dict)
+    firing: dict[str, dict[str, tuple[str, Severity]]] = defaultdict(dict)
     for key in sorted(keys, key=lambda k: (_ORDER[_kind(k)], k)):
         _one(done, rules, found, stored, around, key, firing)
     _groups(done, rules, stored, around)
@@ -105,7 +105,7 @@ def _one(
     stored: Mapping[Key, Stored],
     around: Around,
     key: Key,
-    firing: dict[str, dict[str, str]],
+    firing: dict[str, dict[str, tuple[str, Severity]]],
 ) -> None:
     """Bring one incident forward."""
     old, rule, row = stored.get(key), rules.get(key[0]), found.rows.get(key)
@@ -126,7 +126,7 @@ def _one(
         reason=reason,
     )
     if finding.verdict is Verdict.breach:
-        verdict, breaches, note = done.verdicts[rule.name]
+        _, breaches, note = done.verdicts[rule.name]
         done.verdicts[rule.name] = (Verdict.breach, breaches + 1, note)
     base = old or Stored(None, key, row.business_id if row else None, step.incident or _NOTHING)
     if row is not None:
@@ -139,8 +139,8 @@ def _one(
         return None
     _take(done, base, step, row)
     after = step.incident
-    if after and after.is_firing and after.told is not None and _kind(key) != "business" and rule.signal.family:
-        firing[rule.signal.family][key[1]] = key[0]
+    if after and after.is_firing and after.told is not None and rule.signal.family:
+        firing[rule.signal.family].setdefault(key[1], (key[0], after.severity))
     return None
 
 
@@ -208,19 +208,22 @@ def _held(
     finding: Finding,
     rule: Rule,
     around: Around,
-    firing: Mapping[str, Mapping[str, str]],
+    firing: Mapping[str, Mapping[str, tuple[str, Severity]]],
     row: Row | None,
 ) -> str | None:
     """Return what holds notices of an incident back now."""
     for silence in around.silences:
         if silence.matches(key):
             return f"silence {silence.id}"
+    severity = finding.severity if finding.verdict is Verdict.breach else old.incident.severity if old else None
     by = firing.get(rule.signal.family, {}) if rule.scope == "business" else {}
     business = old.business_id if old else row.business_id if row else None
     for scope in ("platform", around.senders.get(business, "") if business else ""):
         if scope in by:
-            return f"inhibited by {by[scope]}"
-    severity = finding.severity if finding.verdict is Verdict.breach else old.incident.severity if old else None
+            return f"inhibited by {by[scope][0]}"
+    # Two rules of one family on one business have one reason; the first one that is as severe tells it.
+    if key[1] in by and severity is not None and by[key[1]][1] >= severity:
+        return f"inhibited by {by[key[1]][0]}"
     if old and old.muted_by and old.muted_severity and severity and severity <= old.muted_severity:
         return old.muted_by
     return None

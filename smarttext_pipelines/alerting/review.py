@@ -12,7 +12,8 @@ from smarttext_pipelines.core.errors import InputError
 Rows = Sequence[dict[str, Any]]
 
 _NAMED = """
-    SELECT i.id, i.rule, i.scope, CASE WHEN i.business_id IS NULL THEN i.scope ELSE coalesce(b.name, i.scope) END AS whom,
+    SELECT i.id, i.rule, i.scope,
+           CASE WHEN i.business_id IS NULL THEN i.scope ELSE coalesce(b.name, i.scope) END AS whom,
            i.state, i.severity, i.since, i.fired_at, i.resolved_at, i.reason, i.value, i.part, i.whole, i.peak, i.told,
            i.acknowledged_by, i.held_by
     FROM monitoring.incidents AS i LEFT JOIN public.businesses AS b ON b.id = i.business_id

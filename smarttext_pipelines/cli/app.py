@@ -5,7 +5,7 @@ from contextlib import suppress
 import typer
 from rich.console import Console
 
-from smarttext_pipelines.cli import alerts, budgets, database, doctor, rollup, simulate, stats
+from smarttext_pipelines.cli import alerts, budgets, database, doctor, retention, rollup, simulate, stats
 from smarttext_pipelines.core.errors import SettingsError, SmartTextError
 from smarttext_pipelines.core.scrub import scrub
 from smarttext_pipelines.providers.sentry import watch_process
@@ -27,6 +27,9 @@ app.add_typer(budgets.app, name="budgets")
 app.command("reset-openai")(budgets.reset_openai)
 app.command("simulate")(simulate.simulate)
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(retention.app, name="retention")
+app.command("erase")(retention.erase)
+app.command("cleanup", hidden=True)(retention.cleanup)
 app.command("update-daily-stats", hidden=True)(rollup.update_daily_stats)
 
 

@@ -11,6 +11,7 @@ from smarttext_pipelines.core.days import day_of
 from smarttext_pipelines.core.errors import DatabaseError, InputError
 from smarttext_pipelines.launch.databases import databases
 from smarttext_pipelines.settings import Settings, load_settings
+from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected, describe, open_engine
 
 __all__ = ["change_zone", "migrate", "up"]
@@ -55,7 +56,7 @@ def change_zone(
 
     new = load_zone(zone)
     with databases(load_settings()) as ready:
-        change_reporting_zone(open_engine(_url(ready)), new)
+        change_reporting_zone(open_engine(_url(ready)), new, ArchiveTarget(ready.archive_location))
         _console.print(f"reporting days are now those of {zone}; set SMARTTEXT_REPORTING_TIMEZONE={zone} everywhere")
         _tell_what_to_run(ready.model_copy(update={"reporting_timezone": zone}))
 

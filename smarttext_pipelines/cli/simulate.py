@@ -31,6 +31,9 @@ def simulate(
         str | None, typer.Option("--end", metavar="YYYY-MM-DD", help="Last day; default today (UTC).")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Load nothing; go on as time goes by.")] = False,
+    incident: Annotated[
+        bool, typer.Option("--incident", help="With --follow: let texts of one business fail for three minutes.")
+    ] = False,
     into_this_database: Annotated[
         bool, typer.Option("--into-this-database", help="Write into a database that is not the embedded one.")
     ] = False,
@@ -47,13 +50,22 @@ def simulate(
         until = _newest_event(url) or now if follow else now
         spec = SampleSpec(days, businesses, events_per_day, seed, last, until)
         if follow:
-            follow_sample(url, spec, lambda: datetime.now(UTC), threading.Event().wait)
+            if incident:
+                from smarttext_pipelines.sample.demo import play_incident
+
+                script = (url, _now, threading.Event().wait)
+                threading.Thread(target=play_incident, args=script, daemon=True).start()
+            follow_sample(url, spec, _now, threading.Event().wait)
             return
         columns = (TextColumn("sample events"), BarColumn(), MofNCompleteColumn(), TextColumn("days"))
         with Progress(*columns, console=_console) as progress:
             task = progress.add_task("load", total=days)
             rows = load_sample(url, spec, lambda _day, _rows: progress.advance(task))
         _console.print(", ".join(f"{count:,} {name}" for name, count in rows.items()))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _require_ours(settings: Settings, *, allowed: bool) -> str:

@@ -58,6 +58,7 @@ def up(
 
 
 def _run(settings: "Settings", address: "WebAddress", *, follow: bool) -> None:
+    from smarttext_pipelines.alerting.service import follow_log
     from smarttext_pipelines.launch.databases import databases, prepare_dagster_home
     from smarttext_pipelines.launch.locks import only_launcher, require_free_port
     from smarttext_pipelines.launch.processes import Children
@@ -70,12 +71,15 @@ def _run(settings: "Settings", address: "WebAddress", *, follow: bool) -> None:
             ready = stack.enter_context(databases(settings, dagster=True))
         environment = _environment(ready, prepare_dagster_home(ready), address)
         children = stack.enter_context(Children(environment, settings.data_dir / "logs", lock))
+        new_alerts = follow_log(settings)
         is_ours = settings.database_url is None
         _prepare_events(ready, children, is_ours=is_ours)
         _serve(ready, children, address, follow=follow and is_ours)
         _print_links(address)
         for look in count(1):
             children.check()
+            if alerts := new_alerts():
+                _console.print(alerts, markup=False)
             if look % _LOOKS_PER_SERVER_LOOK == 0:
                 require_embedded_server(settings, ready)
             time.sleep(_LOOK_SECONDS)
@@ -118,6 +122,9 @@ def _serve(ready: "Settings", children: "Children", address: "WebAddress", *, fo
         services.wait_for_web_server(children, address)
     if follow and follow_sample(children, ready):
         _console.print("[green]✓[/green] Sample events keep coming in; --no-follow leaves them out")
+        _console.print(
+            "  In three minutes texts of one business fail: the alert appears here, and its end five minutes later"
+        )
 
 
 def _print_links(address: "WebAddress") -> None:
@@ -127,6 +134,7 @@ def _print_links(address: "WebAddress") -> None:
         "daily_stats": "/assets/daily_stats",
         "failing check": f"/assets/{asset}?view=checks&checkDetail={check}",
         "backfill": "/assets/daily_stats?view=partitions",
+        "alerts": "/assets/notifications?view=lineage&lineageScope=upstream&lineageDepth=3",
     }
     _console.print()
     for name, path in links.items():

@@ -5,6 +5,8 @@ SmartTextError
 ├── InputError             a date, a name or an option that cannot be used
 ├── DatabaseError          unreachable, not migrated, wrong role, wrong pooler
 │   └── SchemaError        tables or columns are not what this version expects
+├── ArchiveError           the archive cannot be read or written; no row was deleted
+│   └── DamagedFileError   a file of the archive is missing, or not the one that was verified
 ├── EmbeddedServerError    the embedded PostgreSQL could not be started or is not ours
 └── AgreementError         a result does not agree with its sources; it was rolled back
     └── RepeatedKeyError   two rows have the same dimensions
@@ -29,6 +31,14 @@ class DatabaseError(SmartTextError):
 
 class SchemaError(DatabaseError):
     """Tables or columns differ from what this version expects."""
+
+
+class ArchiveError(SmartTextError):
+    """The archive cannot be read or written; no row was deleted because of it."""
+
+
+class DamagedFileError(ArchiveError):
+    """A file of the archive is missing, or it is not the one that was verified."""
 
 
 class EmbeddedServerError(SmartTextError):

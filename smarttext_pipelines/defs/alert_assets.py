@@ -1,4 +1,4 @@
-"""Assets of alerting: what happened on a day. Their tables are written by evaluation and delivery; these tell of them."""
+"""Assets of alerting: what happened on a day. Evaluation and delivery write the tables; these count them."""
 
 from datetime import date
 from typing import Any
@@ -24,7 +24,7 @@ _COUNTS = {
     "incidents": text(
         """
         SELECT count(*) FILTER (WHERE fired_at >= :start) AS fired,
-               count(*) FILTER (WHERE resolved_at >= :start AND resolved_at < :end AND fired_at IS NOT NULL) AS resolved,
+               count(*) FILTER (WHERE resolved_at >= :start AND resolved_at < :end) AS resolved,
                count(*) FILTER (WHERE fired_at >= :start AND severity = 'critical') AS critical,
                count(*) FILTER (WHERE fired_at >= :start AND told IS NULL) AS untold,
                count(*) FILTER (WHERE resolved_at IS NULL) AS open_at_the_end,
@@ -36,7 +36,8 @@ _COUNTS = {
     "notifications": text(
         """
         SELECT count(*) AS enqueued, count(*) FILTER (WHERE status = 'sent') AS sent,
-               count(*) FILTER (WHERE status = 'dead') AS dead, count(*) FILTER (WHERE status = 'suppressed') AS suppressed,
+               count(*) FILTER (WHERE status = 'dead') AS dead,
+               count(*) FILTER (WHERE status = 'suppressed') AS suppressed,
                count(*) FILTER (WHERE status IN ('pending', 'sending', 'unknown')) AS waiting,
                count(*) FILTER (WHERE attempts > 1) AS sent_with_retries,
                coalesce(extract(epoch FROM percentile_disc(0.5) WITHIN GROUP (ORDER BY finished_at - created_at)

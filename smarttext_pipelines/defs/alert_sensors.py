@@ -1,4 +1,4 @@
-"""Alerting in Dagster: a sensor that evaluates and delivers, a job for more than fits, and what the pipeline tells of itself."""
+"""Alerting in Dagster: a sensor that evaluates and delivers, a job for what is more, failures of the pipeline."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from smarttext_pipelines.alerting.service import (
 )
 from smarttext_pipelines.core.errors import SmartTextError
 from smarttext_pipelines.defs.assets import FACTS, STATS
+from smarttext_pipelines.defs.budgets import openai_budgets
 from smarttext_pipelines.defs.checks import check_specs
 from smarttext_pipelines.defs.jobs import DELIVER_JOB, KIND_TAG, PRIORITY_TAG, UNFINISHED
 from smarttext_pipelines.defs.resources import Warehouse
@@ -27,7 +28,10 @@ SENSOR_BUDGET_SECONDS = 20
 """Of the 60 s that a tick may take; what is more goes to the job."""
 
 _RUNNING = dg.DefaultSensorStatus.RUNNING
-_CHECK_KEYS = [dg.AssetCheckKey(dg.AssetKey(a), spec.name) for a in (*FACTS, *STATS) for spec in check_specs(a)]
+_CHECK_KEYS = [
+    *(dg.AssetCheckKey(dg.AssetKey(a), spec.name) for a in (*FACTS, *STATS) for spec in check_specs(a)),
+    *openai_budgets.check_keys,
+]
 
 
 def build_alert_sensors() -> list[dg.SensorDefinition]:
@@ -43,11 +47,14 @@ def build_alert_sensors() -> list[dg.SensorDefinition]:
         context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.RunRequest | dg.SkipReason:
         engine, channels = warehouse.engine(), configured_channels(warehouse.settings)
-        with warehouse.transaction() as connection:
-            _tell_of_checks(context.instance, connection)
-            _tell_of_recovered_jobs(context.instance, connection)
-        notices = evaluate_now(engine, warehouse.settings, channels, datetime.now(UTC))
-        done = deliver_now(engine, channels, budget_seconds=SENSOR_BUDGET_SECONDS)
+        try:
+            with warehouse.transaction() as connection:
+                _tell_of_checks(context.instance, connection)
+                _tell_of_recovered_jobs(context.instance, connection)
+            notices = evaluate_now(engine, warehouse.settings, channels, datetime.now(UTC))
+        finally:
+            # Whatever keeps the rules from being evaluated, what was enqueued before is delivered.
+            done = deliver_now(engine, channels, budget_seconds=SENSOR_BUDGET_SECONDS)
         unfinished = dg.RunsFilter(job_name=DELIVER_JOB, statuses=UNFINISHED)
         if done.is_more_due and not context.instance.get_runs_count(unfinished):
             return dg.RunRequest()

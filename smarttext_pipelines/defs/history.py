@@ -8,9 +8,9 @@ import dagster as dg
 
 FREQUENT_JOBS = (
     "intraday_rollup_job",
+    "deliver_notifications_job",
     "openai_budgets_job",
     "openai_usage_reset_job",
-    "deliver_notifications_job",
     "dagster_history_job",
 )
 ASKED = {"smarttext/asked_by": "rollup_requests"}

@@ -6,6 +6,7 @@ import dagster as dg
 
 from smarttext_pipelines.defs.budgets import openai_usage_reset_job
 from smarttext_pipelines.defs.history import ASKED, delete_old_runs
+from smarttext_pipelines.defs.retention import archive_scrub, retention_job
 
 STAGES = dg.AssetSelection.groups("facts", "stats") - dg.AssetSelection.assets("openai_budgets")
 
@@ -60,4 +61,11 @@ def build_jobs() -> list[Any]:
         ),
         openai_usage_reset_job,
         dagster_history_job,
+        retention_job,
+        dg.define_asset_job(
+            "archive_scrub_job",
+            dg.AssetSelection.assets(archive_scrub),
+            description="Checks every file of the archive.",
+            tags={PRIORITY_TAG: "1", KIND_TAG: "retention"},
+        ),
     ]

@@ -4,7 +4,7 @@ A plain object, not a configurable resource: whatever stands in a resource's con
 unauthenticated GraphQL API.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -15,11 +15,15 @@ from sqlalchemy import Connection, Engine
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import SettingsError
+from smarttext_pipelines.core.retention import may_delete_unasked
 from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected, open_engine
+from smarttext_pipelines.storage.embedded import is_embedded
 from smarttext_pipelines.storage.installation import require_installation
 
 if TYPE_CHECKING:
+    from smarttext_pipelines.retention.run import DayDone
     from smarttext_pipelines.rollup import RolledUp
     from smarttext_pipelines.rollup.drift import ChangedDay
     from smarttext_pipelines.rollup.report import Report
@@ -57,6 +61,30 @@ class Warehouse:
         with connected(self.engine()) as connection, connection.begin():
             yield connection
 
+    def archive(self) -> ArchiveTarget:
+        """Return where events lie that have left the database."""
+        return ArchiveTarget(self.settings.archive_location)
+
+    def archive_days(
+        self,
+        days: int | None,
+        tables: Sequence[str],
+        *,
+        done: "Callable[[DayDone], None]",
+        begun: Callable[[int], None],
+    ) -> "list[DayDone]":
+        """Archive what is old enough, and delete only what may be deleted unasked; see ``retention.run``."""
+        from smarttext_pipelines.retention.run import Retention, archive_days
+
+        s = self.settings
+        with connected(self.engine()) as connection:
+            is_ours = is_embedded(connection, s.data_dir)
+        deletes = may_delete_unasked(
+            is_embedded=is_ours, is_wanted=s.retention_delete, has_archive_url=s.archive_url is not None
+        )
+        retention = Retention(s.zone, s.settle_days, days or s.retention_days, deletes, tuple(tables))
+        return archive_days(self.engine(), self.archive(), retention, done=done, begun=begun)
+
     def roll_up(self, metric: str, days: DayRange, *, allow_empty: bool = False) -> "RolledUp":
         """Roll one metric up; see ``rollup.roll_up``."""
         # Ibis is imported by the process that computes, not by every one that looks at the graph.
@@ -72,6 +100,7 @@ class Warehouse:
             settle_days=s.settle_days,
             shared_senders=[number.get_secret_value() for number in s.shared_senders],
             allow_empty=allow_empty,
+            archive=self.archive(),
         )
 
     def report(self, result: "RolledUp") -> "Report":
@@ -86,4 +115,4 @@ class Warehouse:
         from smarttext_pipelines.rollup.drift import changed_days
 
         with self.transaction() as connection:
-            return changed_days(connection, days, self.settings.zone)
+            return changed_days(connection, days, self.settings.zone, self.archive())

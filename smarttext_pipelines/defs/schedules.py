@@ -9,6 +9,7 @@ from smarttext_pipelines.core.planning import MOST_DAYS_BACK, nightly_days
 from smarttext_pipelines.defs.jobs import UNFINISHED
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.defs.retention import build_retention_schedules
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.storage.progress import complete_days
 
@@ -104,7 +105,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         default_status=_RUNNING,
         description="Notes that the OpenAI day was opened.",
     )
-    return [
+    own = [
         budgets,
         reset,
         rollup_schedule,
@@ -112,3 +113,4 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         alert_report_schedule,
         dagster_history_schedule,
     ]
+    return [*own, *build_retention_schedules(zone)]

@@ -2,6 +2,15 @@
 
 from smarttext_pipelines.engines.archive import ArchiveEngine
 from smarttext_pipelines.engines.base import Engine, Parameters
+from smarttext_pipelines.engines.choice import EngineChoice, SourceDay, read_source_days
 from smarttext_pipelines.engines.postgres import PostgresEngine
 
-__all__ = ["ArchiveEngine", "Engine", "Parameters", "PostgresEngine"]
+__all__ = [
+    "ArchiveEngine",
+    "Engine",
+    "EngineChoice",
+    "Parameters",
+    "PostgresEngine",
+    "SourceDay",
+    "read_source_days",
+]

@@ -1,22 +1,40 @@
 """DuckDB over Arrow or Parquet: for days whose events have left the database. Results are staged in PostgreSQL."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import duckdb
 import ibis.expr.types as ir
 import pyarrow as pa
 import sqlglot.expressions as sge
 from ibis.backends.sql.compilers import DuckDBCompiler
-from sqlalchemy import Connection
+from sqlalchemy import Column, Connection, Table
 
 from smarttext_pipelines.engines.base import Parameters, Spelling, compile_sql, quoted
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
-from smarttext_pipelines.engines.unbound import unbound_parameter, unbound_table
+from smarttext_pipelines.engines.unbound import ibis_type, unbound_parameter, unbound_table
 from smarttext_pipelines.storage.schema import metadata
 
 _COMPILER = DuckDBCompiler()
+
+
+@dataclass(frozen=True)
+class ArchivedFile:
+    """A local file of a segment that speaks for its rows.
+
+    Attributes:
+        path: Where it is; its bytes were compared with the manifest.
+        seq: Of two files that hold an id, the one with the highest speaks for it.
+        changed_ids: Rows that the file does not speak for.
+    """
+
+    path: Path
+    seq: int
+    changed_ids: Sequence[UUID] = ()
 
 
 def _day(at: sge.Expression, zone: sge.Expression) -> sge.Expression:
@@ -27,43 +45,48 @@ def _bytes(text: sge.Expression) -> sge.Expression:
     return text
 
 
-class ArchiveEngine:
-    """Runs metrics over Parquet files, one view per table, in an in-memory DuckDB."""
+class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
+    """Runs metrics over rows that are live, files of the archive, or both, in an in-memory DuckDB."""
 
     name = "archive"
 
-    def __init__(self, connection: Connection | None, parameters: Parameters, files: Mapping[str, list[Path]]) -> None:
+    def __init__(
+        self,
+        connection: Connection | None,
+        parameters: Parameters,
+        live: Mapping[str, Sequence[Path] | pa.Table],
+        archived: Mapping[str, Sequence[ArchivedFile]] | None = None,
+    ) -> None:
         """Open the files.
 
         Args:
             connection: PostgreSQL transaction to stage into; None when results are only fetched.
             parameters: What statements know beside the events.
-            files: Parquet files by table name.
+            live: Rows that are in the database, by table name; as Arrow or as Parquet files.
+            archived: Files of the archive, by table name; a live row goes before an archived one of its id.
         """
         self._connection = connection
         self._duckdb = duckdb.connect()
         self._duckdb.execute("SET TimeZone = 'UTC'")
         self.tables: dict[str, ir.Table] = {}
         for table in metadata.tables.values():
-            if table.name in files:
-                self._duckdb.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(table.schema or 'main')}")
-                view = self._duckdb.read_parquet([str(path) for path in files[table.name]])
-                view.create_view(f"{table.name}_files")
-                self._duckdb.execute(
-                    f"CREATE VIEW {quoted(table.schema or 'main')}.{quoted(table.name)} AS"  # noqa: S608
-                    f" SELECT * FROM main.{quoted(table.name + '_files')}"
-                )
-                self.tables[table.name] = unbound_table(table)
+            if table.name in live:
+                self._offer(table, live[table.name], (archived or {}).get(table.name, ()))
         for name, rows in parameters.tables.items():
             self._duckdb.register(name, rows)
             self.tables[name] = unbound_parameter(name, rows)
+
+    def __exit__(self, *_error: object) -> None:
+        """Close DuckDB and what it holds."""
+        self._duckdb.close()
 
     def stage(self, expression: ir.Table, into: str) -> str:
         """Copy the result into the temporary table ``into`` of the PostgreSQL transaction."""
         if self._connection is None:
             message = "this engine was opened without a PostgreSQL transaction to stage into"
             raise ValueError(message)
-        copy_into_temporary_table(self._connection, into, self.arrow(expression))
+        uuids = [name for name, kind in expression.schema().items() if kind.is_uuid()]
+        copy_into_temporary_table(self._connection, into, self.arrow(expression), uuids=uuids)
         return self.sql(expression)
 
     def fetch(self, expression: ir.Table) -> list[dict[str, Any]]:
@@ -82,3 +105,57 @@ class ArchiveEngine:
         """Return the statement, with line breaks; DuckDB compares text by bytes already."""
         spelling: Spelling = {"reporting_day": _day, "byte_order": _bytes}
         return compile_sql(_COMPILER, expression, spelling, _COMPILER.dialect)
+
+    def _offer(self, table: Table, live: Sequence[Path] | pa.Table, archived: Sequence[ArchivedFile]) -> None:
+        """Make a view of the table: its live rows, and archived ones that no live row and no later file replaces."""
+        name = quoted(f"{table.name}_live")
+        if isinstance(live, pa.Table):
+            self._duckdb.register(f"{table.name}_live", live)
+        else:
+            self._duckdb.read_parquet([str(path) for path in live]).create_view(f"{table.name}_live")
+        found = set(self._duckdb.view(f"{table.name}_live").columns)
+        columns = [c for c in table.columns if ibis_type(c.type) and c.name in found]
+        query = f"SELECT {', '.join(_cast(c) for c in columns)} FROM {name}"  # noqa: S608 - names of ours, quoted
+        if archived:
+            rows = self._archived(table, archived)
+            # A file may be older than a column.
+            found = set(self._duckdb.view(f"{table.name}_files").columns)
+            told = ", ".join(_cast(c) if c.name in found else f"NULL AS {quoted(c.name)}" for c in columns)
+            query += f" UNION ALL SELECT {told} FROM ({rows})"  # noqa: S608
+        schema = quoted(table.schema or "main")
+        self._duckdb.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        self._duckdb.execute(f"CREATE VIEW {schema}.{quoted(table.name)} AS {query}")
+        self.tables[table.name] = unbound_table(table)
+
+    def _archived(self, table: Table, files: Sequence[ArchivedFile]) -> str:
+        segments = pa.table({"filename": [str(f.path) for f in files], "seq": [f.seq for f in files]})
+        changed = [(str(f.path), str(id_)) for f in files for id_ in f.changed_ids]
+        self._duckdb.register(f"{table.name}_segments", segments)
+        self._duckdb.register(
+            f"{table.name}_changed",
+            pa.table(
+                {
+                    "filename": pa.array([c[0] for c in changed], pa.string()),
+                    "id": pa.array([c[1] for c in changed], pa.string()),
+                }
+            ),
+        )
+        self._duckdb.read_parquet([f"{f.path}" for f in files], filename=True, union_by_name=True).create_view(
+            f"{table.name}_files"
+        )
+        latest = " QUALIFY row_number() OVER (PARTITION BY f.id ORDER BY s.seq DESC) = 1" if len(files) > 1 else ""
+        live, segs, gone, rows = (quoted(f"{table.name}_{n}") for n in ("live", "segments", "changed", "files"))
+        return (
+            f"SELECT f.* FROM {rows} AS f JOIN {segs} AS s USING (filename)"  # noqa: S608 - names of ours, quoted
+            f" ANTI JOIN {live} AS l ON l.id = f.id"
+            f" ANTI JOIN {gone} AS c ON c.id = f.id AND c.filename = f.filename{latest}"
+        )
+
+
+def _cast(column: Column[Any]) -> str:
+    kind, name = ibis_type(column.type), column.name
+    if kind is None or kind.is_uuid() or kind.is_string():
+        return f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}"
+    if kind.is_decimal():
+        return f"CAST({quoted(name)} AS DECIMAL(38, {kind.scale})) AS {quoted(name)}"
+    return quoted(name)

@@ -1,6 +1,7 @@
 """Arrow into a temporary table of an open PostgreSQL transaction, through binary-safe COPY."""
 
 import io
+from collections.abc import Collection
 from typing import Any
 
 import pyarrow as pa
@@ -19,9 +20,20 @@ def _sql_type(kind: pa.DataType) -> str:
     return names.get(kind, "text")
 
 
-def copy_into_temporary_table(connection: Connection, name: str, rows: pa.Table) -> None:
-    """Create the temporary table ``name`` with the rows; it is dropped when the transaction ends."""
-    columns = ", ".join(f"{quoted(field.name)} {_sql_type(field.type)}" for field in rows.schema)
+def copy_into_temporary_table(
+    connection: Connection, name: str, rows: pa.Table, *, uuids: Collection[str] = ()
+) -> None:
+    """Create the temporary table ``name`` with the rows; it is dropped when the transaction ends.
+
+    Args:
+        connection: The transaction.
+        name: Name of the table.
+        rows: What it holds.
+        uuids: Text columns that are of type uuid there.
+    """
+    columns = ", ".join(
+        f"{quoted(field.name)} {'uuid' if field.name in uuids else _sql_type(field.type)}" for field in rows.schema
+    )
     connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {quoted(name)} ({columns}) ON COMMIT DROP")
     if not rows.num_rows:
         return

@@ -60,12 +60,12 @@ _KEPT = text(
         AND checked_at > now() - interval '2 days' AND rolled_up_at < checked_at - interval '1 hour'
     """
 )
-_HAS_ARCHIVE = text("SELECT to_regclass('monitoring.archive_segments') IS NOT NULL")
 _ARCHIVE = text(
     """
-    SELECT count(*) AS segments, count(*) FILTER (WHERE state = 'planned') AS planned,
+    SELECT count(*) AS segments, count(failure) AS failures, max(failure) AS failure,
+           count(*) FILTER (WHERE state = 'planned' AND planned_at < now() - interval '1 day') AS planned,
            max(day) FILTER (WHERE state IN ('verified', 'deleted')) AS newest
-    FROM monitoring.archive_segments
+    FROM monitoring.archive_segments WHERE state <> 'superseded'
     """
 )
 
@@ -165,12 +165,13 @@ def old_scripts(connection: Connection) -> Line:
 
 def archive(connection: Connection) -> Line:
     """Judge the archive by its manifest."""
-    if not connection.execute(_HAS_ARCHIVE).scalar():
-        return Line("archive", State.unknown, "this version archives nothing")
     row = connection.execute(_ARCHIVE).one()
+    if row.failures:
+        todo = "run `smarttext retention scrub`; a damaged file of deleted rows is restored from its copy elsewhere"
+        return Line("archive", State.fail, f"{row.failures} files failed: {row.failure}", todo)
     if row.planned:
         todo = "run `smarttext retention run`: it takes up what was left"
-        return Line("archive", State.warn, f"{row.planned} segments were begun and not verified", todo)
+        return Line("archive", State.warn, f"{row.planned} segments were begun and not verified for a day", todo)
     return Line("archive", State.ok, f"{row.segments} segments, the newest verified day is {row.newest or 'none yet'}")
 
 

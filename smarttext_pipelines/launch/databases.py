@@ -87,4 +87,5 @@ def child_environment(settings: Settings, home: Path) -> dict[str, str]:
         "SMARTTEXT_DATABASE_URL": settings.database_url.get_secret_value(),
         "SMARTTEXT_DAGSTER_STORAGE_URL": storage.render_as_string(hide_password=False),
         "SMARTTEXT_DATA_DIR": str(settings.data_dir.resolve()),
+        **({"SMARTTEXT_ARCHIVE_URL": settings.archive_location} if settings.archive_url else {}),
     }

@@ -74,7 +74,7 @@ def follow_sample(children: Children, settings: Settings) -> Child | None:
     """Keep sample events coming in, if the events are those that were loaded here."""
     if not _mark(settings.data_dir).exists():
         return None
-    return children.start("follow", [CLI, "simulate", "--follow", *_sample_options()], grace=3)
+    return children.start("follow", [CLI, "simulate", "--follow", "--incident", *_sample_options()], grace=3)
 
 
 def _sample_options() -> list[str]:

@@ -46,7 +46,9 @@ def first_days(rows: ir.Table, window: Window) -> ir.Table:
 
 
 def per_key(rows: ir.Table, window: Window, measures: Callable[[ir.Table], Mapping[str, ir.Value]]) -> ir.Table:
-    """Return one row for each ``key`` (and ``day``, for a range) that begins within the window; for one day ``first_at``.
+    """Return one row for each ``key`` (and ``day``, for a range) that begins within the window.
+
+    For one day each has its ``first_at``.
 
     Args:
         rows: Table with ``key``, ``key_hash`` (equal for equal keys), ``at`` and what the measures read.

@@ -56,7 +56,7 @@ def messages(tables: Tables, window: Window) -> ir.Table:
 
 
 def recent_attempts(tables: Tables, window: Window) -> ir.Table:
-    """Return one row per message attempted within a window that is no range of days, with ``first_at`` and ``recipient``."""
+    """Return one row per message attempted within one day or less, with ``first_at`` and ``recipient``."""
 
     def measures(rows: ir.Table) -> dict[str, ir.Value]:
         return _measures(rows) | {"recipient": byte_order(rows.to_number).min()}

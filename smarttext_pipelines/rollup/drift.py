@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, select
 
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.engines import Parameters, PostgresEngine
+from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay
 from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.metrics.sources import SOURCE_TIMES
-from smarttext_pipelines.rollup.guard import SourceDay, read_source_days
+from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.schema.internal import rollup_days
 
 SourceDays = dict[tuple[str, date], SourceDay]
@@ -30,11 +30,11 @@ class ChangedDay:
         return f"{self.source} has {self.rows} rows, {self.recorded} were read"
 
 
-def live_days(connection: Connection, days: DayRange, zone: ZoneInfo) -> SourceDays:
-    """Return what every source holds now, by source and day; days without rows are left out."""
+def readable_days(connection: Connection, days: DayRange, zone: ZoneInfo, archive: ArchiveTarget | None) -> SourceDays:
+    """Return what every source and its archive hold now, by source and day; days without rows are left out."""
     window = Window(days=days, zone=zone, settle_days=0, as_of=datetime.now(UTC))
-    engine = PostgresEngine(connection, Parameters(window))
-    return {(source, day): found for source in SOURCE_TIMES for day, found in read_source_days(engine, source).items()}
+    choice = EngineChoice(connection, Parameters(window), archive)
+    return {(source, day): found for source in SOURCE_TIMES for day, found in choice.source_days(source).items()}
 
 
 def recorded_days(connection: Connection, days: DayRange) -> SourceDays:
@@ -45,7 +45,9 @@ def recorded_days(connection: Connection, days: DayRange) -> SourceDays:
     return {(name, day): SourceDay(rows, newest) for name, day, rows, newest in connection.execute(within)}
 
 
-def changed_days(connection: Connection, days: DayRange, zone: ZoneInfo) -> list[ChangedDay]:
+def changed_days(
+    connection: Connection, days: DayRange, zone: ZoneInfo, archive: ArchiveTarget | None = None
+) -> list[ChangedDay]:
     """Return where rows were added since the last rollup; rows that have gone ask for nothing.
 
     A row that was changed in place is not seen; the nightly settle window covers it.
@@ -56,7 +58,7 @@ def changed_days(connection: Connection, days: DayRange, zone: ZoneInfo) -> list
         read = recorded.get(key, SourceDay())
         return live.rows > read.rows or (live.rows == read.rows and live.newest_event_at != read.newest_event_at)
 
-    live = live_days(connection, days, zone)
+    live = readable_days(connection, days, zone, archive)
     return [
         ChangedDay(day, source, found.rows, recorded.get((source, day), SourceDay()).rows)
         for (source, day), found in sorted(live.items())

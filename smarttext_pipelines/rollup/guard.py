@@ -1,7 +1,6 @@
 """Reads what protects history: rows that are there, rows that once were, counts that are stored."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -9,9 +8,8 @@ from sqlalchemy import Connection, Table, and_, func, select
 
 from smarttext_pipelines.core.days import is_final
 from smarttext_pipelines.core.history import DayRecord, days_to_keep, short_days
-from smarttext_pipelines.engines import Engine
+from smarttext_pipelines.engines import EngineChoice, SourceDay
 from smarttext_pipelines.metrics import METRICS, Metric, Window
-from smarttext_pipelines.metrics.sources import source_days
 from smarttext_pipelines.storage.schema.internal import rollup_days
 from smarttext_pipelines.storage.schema.tables import table_named
 
@@ -24,35 +22,18 @@ _COLUMNS_BY_FACT: Mapping[str, tuple[str, ...]] = {
 """Columns of ``daily_stats`` that each fact accounts for."""
 
 
-@dataclass(frozen=True)
-class SourceDay:
-    """Rows of a source on one day that can be read, and the newest time among them."""
-
-    rows: int = 0
-    newest_event_at: datetime | None = None
-
-
-def read_source_days(engine: Engine, source: str) -> dict[date, SourceDay]:
-    """Return what can be read of a source, by day, for the window and its neighbours."""
-    rows = engine.fetch(source_days(source, engine.tables))
-    return {row["day"]: SourceDay(row["rows"], row["newest_event_at"]) for row in rows}
-
-
-def days_kept(
-    connection: Connection, engine: Engine, metric: Metric, window: Window, events: Mapping[date, SourceDay]
-) -> set[date]:
+def days_kept(choice: EngineChoice, metric: Metric, window: Window, events: Mapping[date, SourceDay]) -> set[date]:
     """Return the days of the window that keep their numbers because their events are no longer all there.
 
     Args:
-        connection: The rollup's transaction.
-        engine: The rollup's engine.
+        choice: The engines of the rollup's transaction.
         metric: What is rolled up.
         window: The days.
         events: Rows of the metric's source by day, neighbours included; empty for stats.
     """
     if metric.source:
-        return _days_kept_of_fact(connection, engine, metric, window, events)
-    return _days_kept_of_stats(connection, engine, window) if metric.name == "daily_stats" else set()
+        return _days_kept_of_fact(choice, metric, window, events)
+    return _days_kept_of_stats(choice, window) if metric.name == "daily_stats" else set()
 
 
 def facts_read_at(connection: Connection, metric: Metric, window: Window) -> dict[date, datetime]:
@@ -66,14 +47,15 @@ def facts_read_at(connection: Connection, metric: Metric, window: Window) -> dic
 
 
 def _days_kept_of_fact(
-    connection: Connection, engine: Engine, metric: Metric, window: Window, events: Mapping[date, SourceDay]
+    choice: EngineChoice, metric: Metric, window: Window, events: Mapping[date, SourceDay]
 ) -> set[date]:
+    connection = choice.connection
     source = str(metric.source)
     target = table_named(metric.name)
     lost = {
         day
         for other in metric.looked_up
-        for day in short_days(_live(read_source_days(engine, other)), _recorded(connection, other, window))
+        for day in short_days(_live(choice.source_days(other)), _recorded(connection, other, window))
     }
     return days_to_keep(
         window.days,
@@ -85,8 +67,9 @@ def _days_kept_of_fact(
     )
 
 
-def _days_kept_of_stats(connection: Connection, engine: Engine, window: Window) -> set[date]:
+def _days_kept_of_stats(choice: EngineChoice, window: Window) -> set[date]:
     """Return the days whose stored counts come from events that no fact accounts for."""
+    connection = choice.connection
     kept: set[date] = set()
     for fact, columns in _COLUMNS_BY_FACT.items():
         source = str(METRICS[fact].source)
@@ -94,7 +77,7 @@ def _days_kept_of_stats(connection: Connection, engine: Engine, window: Window) 
             connection, table_named(fact), window
         )
         if unaccounted:
-            live = _live(read_source_days(engine, source))
+            live = _live(choice.source_days(source))
             kept |= days_to_keep(
                 unaccounted,
                 live=live,

@@ -12,9 +12,9 @@ from sqlalchemy.dialects.postgresql import insert
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import AgreementError
 from smarttext_pipelines.engines import Engine as MetricEngine
-from smarttext_pipelines.engines import Parameters, PostgresEngine
+from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay, read_source_days
 from smarttext_pipelines.metrics import Metric, Window
-from smarttext_pipelines.rollup.guard import SourceDay, days_kept, facts_read_at, read_source_days
+from smarttext_pipelines.rollup.guard import days_kept, facts_read_at
 from smarttext_pipelines.rollup.locks import locked
 from smarttext_pipelines.rollup.merge import (
     COMPUTED,
@@ -24,6 +24,7 @@ from smarttext_pipelines.rollup.merge import (
     stage_rows,
     totals_by_day,
 )
+from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.installation import require_zone
 from smarttext_pipelines.storage.schema.internal import rollup_days
 from smarttext_pipelines.storage.schema.tables import table_named
@@ -89,6 +90,7 @@ def roll_up(
     shared_senders: Sequence[str] = (),
     allow_empty: bool = False,
     as_of: datetime | None = None,
+    archive: ArchiveTarget | None = None,
 ) -> RolledUp:
     """Compute a metric for a range of days and merge it into its table.
 
@@ -101,8 +103,10 @@ def roll_up(
         shared_senders: Numbers that identify no business.
         allow_empty: Write what is there even where events have gone since the last rollup.
         as_of: Time of reading; default is the start of the transaction by the database's clock.
+        archive: Where events lie that have left the database.
 
     Raises:
+        ArchiveError: Events of the days are archived, and their file is missing or damaged; nothing was written.
         AgreementError: The result contradicts its sources; nothing was written.
         SettingsError: The database reports in another zone.
         DatabaseError: The database cannot be used; nothing was written.
@@ -114,13 +118,14 @@ def roll_up(
         window = Window(days=days, zone=zone, settle_days=settle_days, as_of=read_at)
         require_zone(connection, zone)
         facts_read = {} if metric.source else facts_read_at(connection, metric, window)
-        engine = PostgresEngine(connection, Parameters(window, shared_senders, facts_read))
+        choice = EngineChoice(connection, Parameters(window, shared_senders, facts_read), archive)
         unready = set() if metric.source else set(window.days) - set(facts_read)
-        return _write(connection, engine, metric, window, unready, allow_empty=allow_empty)
+        with choice.engine_for(metric.inputs) as engine:
+            return _write(choice, engine, metric, window, unready, allow_empty=allow_empty)
 
 
 def _write(
-    connection: Connection,
+    choice: EngineChoice,
     engine: MetricEngine,
     metric: Metric,
     window: Window,
@@ -128,9 +133,9 @@ def _write(
     *,
     allow_empty: bool,
 ) -> RolledUp:
-    target = table_named(metric.name)
+    connection, target = choice.connection, table_named(metric.name)
     events = read_source_days(engine, metric.source) if metric.source else {}
-    kept = set() if allow_empty else days_kept(connection, engine, metric, window, events)
+    kept = set() if allow_empty else days_kept(choice, metric, window, events)
     kept |= set(unready)
     written = [day for day in window.days if day not in kept]
     sql = engine.stage(metric.rows(engine.tables, window), COMPUTED)

@@ -6,10 +6,11 @@ from sqlalchemy import Engine, delete, func, select, text, update
 
 from smarttext_pipelines.core.days import DayRange, load_zone
 from smarttext_pipelines.core.errors import SchemaError
+from smarttext_pipelines.engines import SourceDay
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.rollup.drift import live_days, recorded_days
-from smarttext_pipelines.rollup.guard import SourceDay
+from smarttext_pipelines.rollup.drift import readable_days, recorded_days
 from smarttext_pipelines.storage.access import reset_date_default
+from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
 from smarttext_pipelines.storage.installation import HEAD, revision
 from smarttext_pipelines.storage.progress import request_rollups
@@ -18,7 +19,7 @@ from smarttext_pipelines.storage.schema.internal import installation, rollup_day
 _ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('smarttext:' || :asset, 0))")
 
 
-def change_reporting_zone(engine: Engine, zone: ZoneInfo) -> None:
+def change_reporting_zone(engine: Engine, zone: ZoneInfo, archive: ArchiveTarget | None = None) -> None:
     """Store the zone, forget what was read of every day whose events are still all there, and ask for those days.
 
     Days that have lost events keep their numbers, which stay those of the old zone's days. Waits for rollups under way.
@@ -36,7 +37,7 @@ def change_reporting_zone(engine: Engine, zone: ZoneInfo) -> None:
         bounds = connection.execute(select(func.min(rollup_days.c.row_day), func.max(rollup_days.c.row_day))).one()
         if bounds[0]:
             days = DayRange(*bounds)
-            live, recorded = live_days(connection, days, old), recorded_days(connection, days)
+            live, recorded = readable_days(connection, days, old, archive), recorded_days(connection, days)
             short = {d for (source, d), read in recorded.items() if live.get((source, d), SourceDay()).rows < read.rows}
             connection.execute(delete(rollup_days).where(rollup_days.c.row_day.not_in(short)))
             request_rollups(connection, {day: "the reporting zone changed" for day in days if day not in short})

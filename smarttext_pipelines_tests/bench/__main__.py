@@ -11,7 +11,17 @@ from rich.console import Console
 from rich.table import Table
 
 from smarttext_pipelines.storage.embedded import embedded_server
-from smarttext_pipelines_tests.bench import backfill, day, graph, guardrail, load, storage, tracking
+from smarttext_pipelines_tests.bench import (
+    alerts,
+    archive,
+    backfill,
+    day,
+    graph,
+    guardrail,
+    load,
+    storage,
+    tracking,
+)
 from smarttext_pipelines_tests.conftest import Server
 
 BENCHMARKS = {
@@ -20,8 +30,10 @@ BENCHMARKS = {
     "load": load.measure,
     "graph": graph.measure,
     "storage": storage.measure,
+    "alerts": alerts.measure,
     "guardrail": guardrail.measure,
     "tracking": tracking.measure,
+    "archive": archive.measure,
 }
 
 

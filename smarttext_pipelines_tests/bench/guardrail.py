@@ -108,7 +108,7 @@ def _run(database: Database, clients: int, seconds: float, action: Action) -> li
     end = time.monotonic() + seconds
 
     def client(seed: int) -> None:
-        rng, mine = random.Random(seed), []  # noqa: S311
+        rng, mine = random.Random(seed), []
         with connect_as(database) as connection:
             while time.monotonic() < end:
                 begun = time.perf_counter()

@@ -10,8 +10,9 @@ import dagster as dg
 import pytest
 from pydantic import SecretStr
 
-from smarttext_pipelines.alerting.service import LOG_FILE
+from smarttext_pipelines.alerting.service import LOG_FILE, configured_channels
 from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.definitions import build_definitions
 from smarttext_pipelines.defs.alert_sensors import deliver_notifications_job
 from smarttext_pipelines.defs.partitions import range_tags
@@ -78,6 +79,20 @@ def test_more_than_fits_into_a_tick_asks_for_one_run(
     assert result.success
     assert world.outbox("status") == [("sent",)]
     assert _tick(settings, instance).run_requests == []
+
+
+def test_rules_that_cannot_be_read_keep_nothing_from_being_delivered(
+    database: Database, settings: Settings, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    world = _world(database)
+    world.channels = configured_channels(settings)
+    world.tick(0)
+    world.send(1, ago=MINUTE, status="failed", error_code="30034", message_sid="")
+    world.tick(0)
+    assert world.outbox("status") == [("pending",)]
+    with pytest.raises(InputError, match="SMARTTEXT_ALERT_RULES"):
+        _tick(settings.model_copy(update={"alert_rules": tmp_path / "missing.yaml"}), instance)
+    assert world.outbox("status") == [("sent",)]
 
 
 def test_a_failed_check_is_an_incident_until_it_passes(
@@ -176,7 +191,7 @@ def test_with_the_daemon_an_incident_is_in_slack_within_minutes(
             world.failing()
             begun = time.monotonic()
             _wait(lambda: _posted(slack, "not registered"), 120, process, tmp_path)
-            _wait(lambda: _posted(slack, "24 of 62"), 180 - (time.monotonic() - begun), process, tmp_path)
+            _wait(lambda: _posted(slack, "23 of 61"), 180 - (time.monotonic() - begun), process, tmp_path)
         assert all("555888" not in message["text"] for message in slack.messages.values())
         log = (tmp_path / "daemon.log").read_text()
         assert "555888" not in log

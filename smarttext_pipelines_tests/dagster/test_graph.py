@@ -22,6 +22,8 @@ GRAPH = {
     ),
     "notifications": ("alerts", ("alert_incidents",)),
     "api_usage": ("sources", ()),
+    "archive_scrub": ("archive", ("archived_events",)),
+    "archived_events": ("archive", ("api_usage", "call_events", "owner_alerts", "sms_events")),
     "businesses": ("sources", ()),
     "call_events": ("sources", ()),
     "call_volume": ("facts", ("businesses", "call_events")),
@@ -36,10 +38,12 @@ GRAPH = {
 }
 CRONS = {
     "alert_report_schedule": "20 0 * * *",
+    "archive_scrub_schedule": "0 2 * * 0",
     "dagster_history_schedule": "30 3 * * *",
     "intraday_rollup_schedule": "*/10 * * * *",
     "openai_budgets_schedule": "*/30 * * * *",
     "openai_usage_reset_schedule": "1 0 * * *",
+    "retention_schedule": "0 1 * * *",
     "rollup_schedule": "5 0 * * *",
 }
 SENSORS = {

@@ -41,7 +41,7 @@ class Server:
         self.share = 0.0
         self.look_up_share = 0.0
         self.hang_seconds = 1.5
-        self.chance = random.Random(7)  # noqa: S311
+        self.chance = random.Random(7)
         self.met: Counter[str] = Counter()
         self.requests: list[tuple[str, str, dict[str, Any], dict[str, str]]] = []
         self.lock = threading.Lock()
@@ -67,7 +67,7 @@ class Server:
             return self.chance.random() < self.look_up_share
 
 
-def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
+def _handler(server: Server) -> type[BaseHTTPRequestHandler]:  # noqa: C901
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 

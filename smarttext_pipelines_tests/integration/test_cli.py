@@ -173,3 +173,56 @@ def test_every_command_and_option_has_help(smarttext) -> None:
     for command in ("up", "migrate", "change-zone", "rollup", "stats", "simulate"):
         assert command in out
         assert smarttext(command, "--help")[0] == 0
+
+
+@pytest.fixture
+def archived(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Database:
+    """Events of a day long ago, rolled up, and a place for the archive."""
+    replace_events(database.engine, strategies.every_peculiarity(ZoneInfo("UTC"), DAY))
+    roll_up_all(database.engine, DayRange(DAY, DAY).widen(12))
+    monkeypatch.setenv("SMARTTEXT_ARCHIVE_URL", str(tmp_path / "archive"))
+    return database
+
+
+def _texts(database: Database) -> int:
+    return int(database.rows("SELECT count(*) FROM public.sms_events")[0]["count"])
+
+
+def test_retention_shows_first_then_deletes_what_it_read_back_and_restores_it(smarttext, archived: Database) -> None:
+    before = _texts(archived)
+    for command in (("retention", "run", "--dry-run"), ("cleanup", "--days", "90", "--dry-run")):
+        code, shown, _ = smarttext(*command)
+        assert code == 0
+        assert "would be archived" in shown
+        assert "2026-03-15" in shown
+        assert _texts(archived) == before
+    assert smarttext("retention", "run", "--table", "owner_alerts")[0] == 0
+    assert _texts(archived) == before
+    code, shown, _ = smarttext("retention", "run")
+    assert code == 0
+    assert _texts(archived) == 1
+    code, shown, _ = smarttext("retention", "status")
+    assert "sms_events" in shown
+    assert "deleted" in shown
+    assert "6 files are as they were" in smarttext("retention", "verify")[1]
+    code, shown, _ = smarttext(
+        "retention", "restore", "--table", "sms_events", "--from", "2026-03-01", "--to", "2026-03-31"
+    )
+    assert (code, _texts(archived)) == (0, before)
+    assert "17 rows of 3 days" in shown
+    code, shown, _ = smarttext("retention", "run", "--dry-run")
+    assert "restored, stays until" in shown
+
+
+def test_retention_refuses_what_it_must_not_do(smarttext, archived: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    _refused(smarttext("retention", "run", "--days", "10"), "at least 11 days")
+    _refused(smarttext("retention", "run", "--table", "daily_stats"), "is not archived")
+    _refused(
+        smarttext("retention", "restore", "--table", "x", "--from", "2026-03-01", "--to", "2026-03-02"), "not archived"
+    )
+    monkeypatch.delenv("SMARTTEXT_ARCHIVE_URL")
+    before = _texts(archived)
+    _refused(smarttext("retention", "run"), "set SMARTTEXT_ARCHIVE_URL", "only holder")
+    assert _texts(archived) == before
+    monkeypatch.setenv("SMARTTEXT_ARCHIVE_URL", "nonsense://bucket")
+    _refused(smarttext("retention", "run"), "SMARTTEXT_ARCHIVE_URL", "nonsense")

@@ -113,6 +113,12 @@ def test_a_table_that_was_changed_is_found(database: Database, settings: Setting
             "UPDATE monitoring.notifications SET status = 'sent'",
         ),
         (
+            "archive",
+            "INSERT INTO monitoring.archive_segments (id, table_name, day, seq, state, failure)"
+            " VALUES (gen_random_uuid(), 'sms_events', '2026-01-01', 1, 'verified', 'the file has another hash')",
+            "UPDATE monitoring.archive_segments SET failure = NULL",
+        ),
+        (
             "old cron scripts",
             "INSERT INTO public.api_usage (service, endpoint, created_at) VALUES ('openai', 'daily_reset', now())",
             "UPDATE public.api_usage SET created_at = now() - interval '3 days'",

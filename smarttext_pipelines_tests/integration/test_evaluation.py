@@ -130,16 +130,35 @@ def test_many_businesses_at_once_become_one_message_and_one_end(rated: World) ->
 def test_a_platform_incident_inhibits_those_of_businesses(world: World) -> None:
     world.rules = only("sms_failure_rate", "sms_failure_rate_platform")
     world.begin()
-    world.failing()
+    for business in (1, 2, 3):
+        world.failing(business)
     world.tick()
     assert world.tick().notices == {"firing": 1}
-    assert sorted(world.outbox("status, note")) == [
-        ("pending", None),
-        ("suppressed", "inhibited by sms_failure_rate_platform"),
-    ]
-    world.send(2000, business=2)
+    inhibited = ("suppressed", "inhibited by sms_failure_rate_platform")
+    assert sorted(world.outbox("status, note")) == [("pending", None), *[inhibited] * 3]
+    world.send(4000, business=4)
     told = [world.tick().notices for _ in range(6)]
-    assert {"resolved": 1, "firing": 1} in told, "the business still fails, and is told as soon as nothing inhibits it"
+    assert {"resolved": 1, "firing": 3} in told, "they still fail, and are told as soon as nothing inhibits it"
+
+
+def test_two_rules_with_one_reason_are_told_once(world: World) -> None:
+    world.rules = only("sms_failure_rate", "sms_filtered_rate", for_=1)
+    world.begin()
+    world.failing()
+    assert world.tick().notices == {"firing": 1}
+    assert sorted(world.outbox("status, note"), key=str) == [
+        ("pending", None),
+        ("suppressed", "inhibited by sms_failure_rate"),
+    ]
+
+
+def test_one_business_does_not_make_an_incident_of_everybody(world: World) -> None:
+    world.rules = only("sms_failure_rate", "sms_failure_rate_platform", for_=1)
+    world.begin()
+    world.send(60, business=2)
+    world.failing()
+    world.tick()
+    assert world.incidents("rule") == [("sms_failure_rate",)]
 
 
 def test_a_silence_holds_back_until_it_ends(rated: World) -> None:

@@ -303,7 +303,7 @@ def test_writers_of_many_businesses_in_any_order_never_deadlock(database: Databa
     migrate(database.engine, ZoneInfo("UTC"))
 
     def write(seed: int) -> None:
-        rng = random.Random(seed)  # noqa: S311
+        rng = random.Random(seed)
         with connect_as(database, "service_role") as connection:
             for _ in range(40):
                 chosen = rng.sample(businesses, 12)

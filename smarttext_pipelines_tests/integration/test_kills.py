@@ -58,7 +58,7 @@ class Harness:
     enqueued: int = 0
     killed_at: Counter[str] = field(default_factory=Counter)
     alive: list[int] = field(default_factory=list)
-    chance: random.Random = field(default_factory=lambda: random.Random(11))  # noqa: S311
+    chance: random.Random = field(default_factory=lambda: random.Random(11))
 
     @property
     def url(self) -> str:

@@ -28,7 +28,13 @@ def test_whatever_a_business_is_called_the_mark_stays(subject: str, headline: st
 @pytest.mark.parametrize("what", SAMPLES)
 def test_a_message_says_incident_rule_severity_runbook_and_command(what: str) -> None:
     last = slack_text(SAMPLES[what]).splitlines()[-1]
-    for words in ("INC-214", SAMPLES[what].rule, SAMPLES[what].severity, "docs/runbooks/", "`smarttext alerts show 214`"):
+    for words in (
+        "INC-214",
+        SAMPLES[what].rule,
+        SAMPLES[what].severity,
+        "docs/runbooks/",
+        "`smarttext alerts show 214`",
+    ):
         assert words in last
     assert "smarttext alerts" in last
 

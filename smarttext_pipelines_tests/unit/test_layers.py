@@ -18,14 +18,15 @@ ALLOWED = {
     "tracking": {"core", "storage", "providers", "settings"},
     "engines": {"core", "metrics", "storage"},
     "rollup": {"core", "metrics", "engines", "storage"},
+    "retention": {"core", "metrics", "engines", "storage"},
     "sample": {"core", "storage"},
     "providers": {"core", "settings"},
     "health": {"core", "storage", "alerting", "providers", "settings"},
     "alerting": {"core", "metrics", "engines", "storage", "providers", "settings"},
-    "defs": {"core", "metrics", "rollup", "alerting", "providers", "health", "storage", "settings"},
+    "defs": {"core", "metrics", "rollup", "alerting", "retention", "providers", "health", "storage", "settings"},
     "definitions": {"defs", "settings"},
-    "launch": {"core", "storage", "providers", "settings", "sample", "defs", "definitions"},
-    "cli": {"core", "storage", "settings", "sample", "rollup", "alerting", "providers", "health", "launch"},
+    "launch": {"core", "storage", "providers", "settings", "sample", "retention", "defs", "definitions"},
+    "cli": {"core", "storage", "settings", "sample", "rollup", "alerting", "retention", "providers", "health", "launch"},
 }
 """What each layer may import of the others; everything may import itself."""
 

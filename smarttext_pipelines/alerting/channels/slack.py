@@ -1,5 +1,7 @@
-"""Channels to Slack. A bot writes one message per incident, edits it in place and replies in its thread; an incoming
-webhook can only post, and cannot be searched, so what it may post twice says so.
+"""Channels to Slack: a bot, and an incoming webhook.
+
+The bot writes one message per incident, edits it in place and replies in its thread. A webhook can only post and cannot
+be searched, so what it may post twice says so.
 """
 
 import re

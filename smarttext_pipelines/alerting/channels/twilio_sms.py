@@ -1,4 +1,4 @@
-"""Channel ``twilio_sms``: Twilio has no idempotency key, so a text carries a mark and is looked for before it is resent."""
+"""Channel ``twilio_sms``: without an idempotency key, a text carries a mark and is looked for before it is resent."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,5 +1,4 @@
 -- Messages of the short windows (one pass, staged) and of whole days (daily facts), counted per scope.
--- {messages} is the staged pass or an empty stand-in for it.
 INSERT INTO alert_measures (signal, kind, scope, business_id, label, minutes, part, whole, value)
 WITH counted AS (
     SELECT w.minutes, m.business_id, m.sender, m.status_class, m.is_final, m.status_class = 'failed' AS has_failed,
@@ -22,6 +21,16 @@ WITH counted AS (
 ), known_codes AS (
     SELECT DISTINCT error_code FROM monitoring.sms_outcomes
     WHERE day < :today AND day >= :today - 90 AND error_code IS NOT NULL
+), by_business AS (
+    SELECT minutes, CASE WHEN grouping(sender) = 1 THEN 'platform' ELSE 'sender' END AS kind,
+           coalesce(sender, '') AS sender, business_id,
+           sum(messages) FILTER (WHERE has_failed AND class <> ALL (:outside)) AS failed,
+           sum(messages) FILTER (WHERE has_failed AND class <> ALL (:outside) OR status_class = 'successful') AS decided
+    FROM counted WHERE business_id IS NOT NULL
+    GROUP BY GROUPING SETS ((minutes, sender, business_id), (minutes, business_id))
+), worst AS (
+    SELECT DISTINCT ON (minutes, kind, sender) minutes, kind, sender, failed, decided
+    FROM by_business ORDER BY minutes, kind, sender, failed DESC NULLS LAST
 ), scoped AS (
     SELECT minutes,
            CASE WHEN grouping(business_id) = 0 THEN 'business' WHEN grouping(sender) = 0 THEN 'sender'
@@ -46,8 +55,12 @@ SELECT v.signal, s.kind,
        s.business_id, CASE s.kind WHEN 'sender' THEN '•••' || right(s.sender, 2) END,
        s.minutes, coalesce(v.part, 0), coalesce(v.whole, 0), coalesce(100 * v.part / nullif(v.whole, 0), 0)
 FROM scoped AS s
+-- A business with more than half of the failures has an incident of its own and does not make one of everybody.
+LEFT JOIN worst AS w ON w.minutes = s.minutes AND w.kind = s.kind AND w.sender = coalesce(s.sender, '')
+    AND w.failed > s.failed / 2
 CROSS JOIN LATERAL (VALUES
-    ('sms_failure_rate', coalesce(s.failed, 0), coalesce(s.failed, 0) + coalesce(s.successful, 0)),
+    ('sms_failure_rate', coalesce(s.failed, 0) - coalesce(w.failed, 0),
+     coalesce(s.failed, 0) + coalesce(s.successful, 0) - coalesce(w.decided, 0)),
     ('sms_filtered_rate', coalesce(s.filtered, 0), coalesce(s.failed, 0) + coalesce(s.successful, 0)),
     ('sms_in_flight_share', s.stuck, s.old),
     ('unattributed_share', s.unattributed, s.attempts)

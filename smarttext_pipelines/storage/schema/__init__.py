@@ -4,7 +4,7 @@ The comment of a column is its entry in the data dictionary (meaning, unit, cave
 column schemas in Dagster and ``docs/data-dictionary.md``.
 """
 
-from smarttext_pipelines.storage.schema import alerting, guardrail, health, internal, sources, stats
+from smarttext_pipelines.storage.schema import alerting, guardrail, health, internal, retention, sources, stats
 from smarttext_pipelines.storage.schema.base import MONITORING, PUBLIC, metadata
 
 SOURCE_TABLES = (
@@ -24,6 +24,7 @@ __all__ = [
     "health",
     "internal",
     "metadata",
+    "retention",
     "sources",
     "stats",
 ]

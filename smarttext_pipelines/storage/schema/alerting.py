@@ -1,4 +1,4 @@
-"""Alerting: incidents, the outbox of what is told of them, silences, signals. No telephone number stands in any of them."""
+"""Alerting: incidents, the outbox of what is told of them, silences, signals. No telephone number stands in them."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Identity, Index, Integer, Numeric, Table, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB

@@ -1,0 +1,187 @@
+"""``smarttext retention``: archive and delete, look, restore, verify; and ``smarttext erase``."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from smarttext_pipelines.cli.options import parse_day
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.errors import SettingsError
+from smarttext_pipelines.launch.databases import databases
+from smarttext_pipelines.settings import Settings, load_settings
+from smarttext_pipelines.storage.archive_target import ArchiveTarget
+from smarttext_pipelines.storage.connect import connected, open_engine
+from smarttext_pipelines.storage.embedded import is_embedded
+from smarttext_pipelines.storage.installation import require_installation
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from smarttext_pipelines.retention.run import DayDone, Retention
+
+app = typer.Typer(help="Archive old events, delete only what was read back, restore it.", no_args_is_help=True)
+
+DaysOption = Annotated[
+    int | None, typer.Option("--days", min=1, help="Days that rows stay; default SMARTTEXT_RETENTION_DAYS.")
+]
+TableOption = Annotated[str | None, typer.Option("--table", help="One table; default all four.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would happen; change nothing.")]
+
+
+@app.command()
+def run(*, days: DaysOption = None, table: TableOption = None, dry_run: DryRunOption = False) -> None:
+    """Archive days that are old enough, and delete them once their files were read back."""
+    with _opened() as (settings, engine, archive):
+        from smarttext_pipelines.retention.run import archive_days, plan, raise_failures
+
+        retention = _retention(settings, days, table)
+        if dry_run:
+            _print_days(plan(engine, archive, retention), "would be archived and deleted")
+            return
+        _require_place(settings, engine)
+        with _progress() as progress:
+            bar = progress.add_task("archiving")
+            results = archive_days(
+                engine,
+                archive,
+                retention,
+                done=lambda _day: progress.advance(bar),
+                begun=lambda number: progress.update(bar, total=number),
+            )
+        _print_days(results, "archived and deleted")
+        raise_failures(results)
+
+
+def cleanup(*, days: DaysOption = None, dry_run: DryRunOption = False) -> None:
+    """Archive and delete old days, under the name of the old cron script."""
+    run(days=days, table=None, dry_run=dry_run)
+
+
+@app.command()
+def status() -> None:
+    """Show what is archived, table by table."""
+    with _opened() as (_settings, engine, archive):
+        from smarttext_pipelines.retention.status import read_status
+
+        shown = Table("table", "state", "days", "files", "rows", "bytes", "from", "to", "failures", title=archive.name)
+        with connected(engine) as connection:
+            for line in read_status(connection):
+                shown.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in line))
+        _say(shown)
+
+
+@app.command()
+def restore(
+    *,
+    table: Annotated[str, typer.Option("--table", help="Table to restore.")],
+    first: Annotated[str, typer.Option("--from", metavar="YYYY-MM-DD", help="First day (UTC).")],
+    last: Annotated[str, typer.Option("--to", metavar="YYYY-MM-DD", help="Last day (UTC).")],
+    hold_days: Annotated[int, typer.Option("--hold-days", min=1, help="Days before they may be archived again.")] = 30,
+) -> None:
+    """Put archived rows back into their table, exactly as they were."""
+    days = DayRange(parse_day(first), parse_day(last))
+    with _opened() as (_settings, engine, archive):
+        from smarttext_pipelines.retention.restore import restore as restore_days
+
+        with _progress() as progress:
+            bar = progress.add_task("restoring", total=None)
+            results = restore_days(
+                engine, archive, table, days, hold_days=hold_days, done=lambda _day: progress.advance(bar)
+            )
+        rows, there = sum(r.rows for r in results), sum(r.rows_already_live for r in results)
+        _say(f"{rows:,} rows of {len(results)} days of {table} are live again; {there:,} were there already")
+
+
+@app.command()
+def verify() -> None:
+    """Hash every file of the archive, and compare its rows with the manifest."""
+    with _opened() as (_settings, engine, archive):
+        from smarttext_pipelines.retention.scrub import raise_damage, scrub
+
+        with _progress() as progress:
+            bar = progress.add_task("verifying")
+            results = scrub(
+                engine,
+                archive,
+                begun=lambda number: progress.update(bar, total=number),
+                done=lambda: progress.advance(bar),
+            )
+        raise_damage(results)
+        _say(f"{len(results):,} files are as they were verified")
+
+
+@contextmanager
+def _opened() -> "Iterator[tuple[Settings, Engine, ArchiveTarget]]":
+    with databases(load_settings()) as ready:
+        engine = open_engine(ready.database_url.get_secret_value())  # type: ignore[union-attr]
+        require_installation(engine, ready.zone)
+        yield ready, engine, ArchiveTarget(ready.archive_location)
+
+
+def _retention(settings: Settings, days: int | None, table: str | None) -> "Retention":
+    from smarttext_pipelines.retention.columns import DAY_COLUMNS
+    from smarttext_pipelines.retention.run import Retention
+
+    tables = (table,) if table else tuple(DAY_COLUMNS)
+    return Retention(settings.zone, settings.settle_days, days or settings.retention_days, deletes=True, tables=tables)
+
+
+def _require_place(settings: Settings, engine: "Engine") -> None:
+    """Refuse to make a folder of this machine the only holder of another database's rows without being told so."""
+    if settings.archive_url is None:
+        with connected(engine) as connection:
+            if not is_embedded(connection, settings.data_dir):
+                msg = (
+                    "set SMARTTEXT_ARCHIVE_URL to a directory or bucket first: it will be the only holder of these rows"
+                )
+                raise SettingsError(msg)
+
+
+def _say(what: Table | str) -> None:
+    Console(highlight=False).print(what)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _print_days(results: "list[DayDone]", title: str) -> None:
+    shown = Table("table", "day", "rows live", "archived", "deleted", "bytes", "stays", "", title=title)
+    for r in results:
+        numbers = (r.rows_live, r.rows_archived, r.rows_deleted, r.bytes, r.rows_left)
+        shown.add_row(r.table, str(r.day), *(f"{n:,}" for n in numbers), r.failure or r.waits or "")
+    _say(shown if results else "no day is old enough")
+
+
+def erase(
+    *,
+    phone: Annotated[str, typer.Option("--phone", help="The person's number, such as +15551234567.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete every row that mentions a person's number, from the tables and from the archive."""
+    with _opened() as (settings, engine, archive):
+        from smarttext_pipelines.retention.erase import erase as erase_person
+
+        if not yes and sys.stdin.isatty():
+            typer.confirm("Delete every row that mentions this number? Nothing brings them back", abort=True)
+        with _progress() as progress:
+            bar = progress.add_task("searching the archive")
+            erased = erase_person(
+                engine,
+                archive,
+                phone,
+                zone=settings.zone,
+                shared_senders=[number.get_secret_value() for number in settings.shared_senders],
+                begun=lambda number: progress.update(bar, total=number),
+                done=lambda: progress.advance(bar),
+            )
+        live, archived = erased.live_rows.total(), erased.archived_rows.total()
+        _say(f"{live:,} rows deleted, {archived:,} cut out of {erased.segments_rewritten:,} archive files")
+        _say("their days are rolled up again by rollup_request_sensor; backups of the database are not touched")

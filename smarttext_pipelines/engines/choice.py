@@ -1,0 +1,106 @@
+"""Which engine reads the events of a window: the manifest says so, in the snapshot that the rows are read in."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sqlalchemy import Connection
+
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.errors import ArchiveError
+from smarttext_pipelines.engines.archive import ArchivedFile, ArchiveEngine
+from smarttext_pipelines.engines.base import Engine, Parameters
+from smarttext_pipelines.engines.live import live_rows
+from smarttext_pipelines.engines.postgres import PostgresEngine
+from smarttext_pipelines.metrics import Window
+from smarttext_pipelines.metrics.sources import SOURCE_TIMES, source_days
+from smarttext_pipelines.storage.archive_target import ArchiveTarget
+from smarttext_pipelines.storage.manifest import DELETED, Segment, find_segments
+from smarttext_pipelines.storage.schema.tables import table_named
+
+
+@dataclass(frozen=True)
+class SourceDay:
+    """Rows of a source on one day that can be read, and the newest time among them."""
+
+    rows: int = 0
+    newest_event_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """The engines of one transaction.
+
+    Attributes:
+        connection: REPEATABLE READ, so that manifest and rows are of one snapshot.
+        parameters: The window, and what else statements know.
+        archive: Where archived files lie; None where the caller has none.
+    """
+
+    connection: Connection
+    parameters: Parameters
+    archive: ArchiveTarget | None
+
+    @cached_property
+    def postgres(self) -> PostgresEngine:
+        """The engine for what is in the database."""
+        return PostgresEngine(self.connection, self.parameters)
+
+    @contextmanager
+    def engine_for(self, tables: Collection[str]) -> Iterator[Engine]:
+        """Give PostgreSQL where all rows of the tables are there, and DuckDB over both where some are archived.
+
+        Raises:
+            ArchiveError: A file that speaks for rows of the window is missing or damaged, or nobody said where it is.
+        """
+        segments = find_segments(
+            self.connection,
+            tables=[name for name in tables if name in SOURCE_TIMES],
+            days=archive_days(self.parameters.window),
+            states=[DELETED],
+        )
+        if not segments:
+            yield self.postgres
+            return
+        with TemporaryDirectory(prefix="smarttext-") as folder:
+            archived = self._fetch(segments, Path(folder))
+            live = {
+                name: live_rows(self.connection, table_named(name), self.parameters.window)
+                for name in tables
+                if name in SOURCE_TIMES or name == "businesses"
+            }
+            with ArchiveEngine(self.connection, self.parameters, live, archived) as engine:
+                yield engine
+
+    def source_days(self, source: str) -> dict[date, SourceDay]:
+        """Return what can be read of a source, by day, for the window and its neighbours."""
+        with self.engine_for([source]) as engine:
+            return read_source_days(engine, source)
+
+    def _fetch(self, segments: Collection[Segment], folder: Path) -> dict[str, list[ArchivedFile]]:
+        if self.archive is None:
+            days = sorted({s.day for s in segments})
+            msg = f"events of {days[0]} … {days[-1]} are archived; set SMARTTEXT_ARCHIVE_URL to where"
+            raise ArchiveError(msg)
+        files: dict[str, list[ArchivedFile]] = {}
+        for s in segments:
+            path = self.archive.fetch(*s.file, folder)
+            files.setdefault(s.table_name, []).append(ArchivedFile(path, s.seq, s.changed_ids or ()))
+        return files
+
+
+def read_source_days(engine: Engine, source: str) -> dict[date, SourceDay]:
+    """Return what an engine can read of a source, by day, for the window and its neighbours."""
+    rows = engine.fetch(source_days(source, engine.tables))
+    return {row["day"]: SourceDay(row["rows"], row["newest_event_at"]) for row in rows}
+
+
+def archive_days(window: Window) -> DayRange:
+    """Return the days of the archive, days of UTC, that share an instant with a window and its neighbours."""
+    near = window.days.widen(window.settle_days)
+    start, end = window.search_start_at.astimezone(UTC).date(), window.search_end_at.astimezone(UTC).date()
+    return DayRange(min(start, near.first), max(end, near.last))

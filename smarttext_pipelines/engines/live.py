@@ -1,0 +1,89 @@
+"""Live rows near a window as Arrow, read in the caller's transaction: what the archive is merged with."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import ibis.expr.datatypes as dt
+import pyarrow as pa
+import pyarrow.csv as pacsv
+from psycopg import sql
+from sqlalchemy import Column, Connection, Table
+
+from smarttext_pipelines.engines.unbound import ibis_type
+from smarttext_pipelines.metrics import Window
+from smarttext_pipelines.metrics.sources import SOURCE_TIMES
+
+_BLOCK_BYTES = 16 << 20
+
+
+def live_rows(connection: Connection, table: Table, window: Window) -> pa.Table:
+    """Return the rows of the window and its neighbours; of a table that has no days, all.
+
+    What no metric reads differently from NULL is NULL: numbers that are none, and times that Python cannot hold.
+    """
+    columns = [c for c in table.columns if ibis_type(c.type)]
+    query = sql.SQL("COPY (SELECT {} FROM {}{}) TO STDOUT (FORMAT csv)").format(
+        sql.SQL(", ").join(map(_told, columns)), sql.Identifier(str(table.schema), table.name), _near(table, window)
+    )
+    with TemporaryDirectory(prefix="smarttext-") as folder:
+        path = Path(folder) / "rows.csv"
+        driver: Any = connection.connection.driver_connection
+        with path.open("wb") as file, driver.cursor() as cursor, cursor.copy(query) as copy:
+            for part in copy:
+                file.write(part)
+        return _read(path, columns)
+
+
+def _read(path: Path, columns: list[Column[Any]]) -> pa.Table:
+    kinds = {c.name: _arrow(c) for c in columns}
+    if not path.stat().st_size:
+        return pa.schema(kinds).empty_table()
+    as_written = {name: pa.int64() if pa.types.is_timestamp(kind) else kind for name, kind in kinds.items()}
+    rows = pacsv.read_csv(
+        path,
+        pacsv.ReadOptions(column_names=list(kinds), block_size=_BLOCK_BYTES),
+        pacsv.ParseOptions(newlines_in_values=True),
+        pacsv.ConvertOptions(
+            column_types=as_written, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
+        ),
+    )
+    return rows.cast(pa.schema(kinds))
+
+
+def _arrow(column: Column[Any]) -> pa.DataType:
+    kind = ibis_type(column.type)
+    if isinstance(kind, dt.Decimal):
+        return pa.decimal128(38, kind.scale)
+    if isinstance(kind, dt.Timestamp):
+        return pa.timestamp("us", tz="UTC")
+    found: pa.DataType = dt.string.to_pyarrow() if kind is None or kind.is_uuid() else kind.to_pyarrow()
+    return found
+
+
+def _told(column: Column[Any]) -> sql.Composable:
+    name, kind = sql.Identifier(column.name), ibis_type(column.type)
+    if isinstance(kind, dt.Decimal):
+        return sql.SQL("CASE WHEN abs({0}) < 1e30 THEN round({0}, {1}) END").format(name, sql.Literal(kind.scale))
+    if isinstance(kind, dt.Timestamp):
+        within = (
+            "CASE WHEN {0} BETWEEN '0001-01-02' AND '9999-12-30' THEN (extract(epoch FROM {0}) * 1000000)::bigint END"
+        )
+        return sql.SQL(within).format(name)
+    if isinstance(kind, dt.Date):
+        return sql.SQL("CASE WHEN {0} BETWEEN '0001-01-02' AND '9999-12-30' THEN {0} END").format(name)
+    return sql.SQL("{}::text").format(name) if kind is not None and kind.is_boolean() else name
+
+
+def _near(table: Table, window: Window) -> sql.Composable:
+    if table.name not in SOURCE_TIMES:
+        return sql.SQL("")
+    at = sql.Identifier(SOURCE_TIMES[table.name])
+    bounds = (sql.Literal(window.search_start_at.isoformat()), sql.Literal(window.search_end_at.isoformat()))
+    timed = sql.SQL("({} >= {} AND {} < {})").format(at, bounds[0], at, bounds[1])
+    if table.name != "api_usage":
+        return sql.SQL(" WHERE {}").format(timed)
+    days = window.days.widen(window.settle_days)
+    return sql.SQL(" WHERE reset_date BETWEEN {} AND {} OR (reset_date IS NULL AND {})").format(
+        sql.Literal(days.first.isoformat()), sql.Literal(days.last.isoformat()), timed
+    )

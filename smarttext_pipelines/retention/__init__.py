@@ -1,0 +1,1 @@
+"""Archive, verify, delete, restore, erase: a row is deleted only when a file that was read back holds exactly it."""

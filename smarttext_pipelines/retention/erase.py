@@ -1,0 +1,225 @@
+"""Erase one person: the rows that mention a number go from the tables and from every file; what stays says not whose.
+
+Files are written anew without the rows and read back like new ones. It can be interrupted anywhere and run again.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
+
+from psycopg import sql
+from sqlalchemy import Connection, Engine, func, insert, or_, select, update
+
+from smarttext_pipelines.core.days import day_of
+from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.metrics.sources import SOURCE_TIMES
+from smarttext_pipelines.retention.columns import DAY_COLUMNS, SESSION, read_shape, run
+from smarttext_pipelines.retention.files import ArchivedRows, number_pattern, verify_file, write_batches
+from smarttext_pipelines.retention.protocol import (
+    file_values,
+    finish_interrupted,
+    publish_file,
+    remove_files,
+    supersede,
+)
+from smarttext_pipelines.retention.session import locked_day
+from smarttext_pipelines.storage.archive_target import ArchiveTarget
+from smarttext_pipelines.storage.connect import connected
+from smarttext_pipelines.storage.manifest import (
+    DELETED,
+    SUPERSEDED,
+    Segment,
+    change_segment,
+    find_segments,
+    plan_segment,
+)
+from smarttext_pipelines.storage.progress import request_rollups
+from smarttext_pipelines.storage.schema.internal import rollup_days
+from smarttext_pipelines.storage.schema.retention import erasures
+from smarttext_pipelines.storage.schema.sources import businesses
+from smarttext_pipelines.storage.schema.stats import sms_outcomes
+
+_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
+_REASON = "rows of a person were erased"
+
+
+@dataclass
+class Erased:
+    """What an erasure removed.
+
+    Attributes:
+        live_rows: Rows deleted, by table.
+        archived_rows: Rows cut out of the archive, by table.
+        segments_rewritten: Files that were written anew, or that went.
+    """
+
+    live_rows: Counter[str] = field(default_factory=Counter)
+    archived_rows: Counter[str] = field(default_factory=Counter)
+    segments_rewritten: int = 0
+
+
+@dataclass(frozen=True)
+class _Erasure:
+    id: UUID
+    digits: str
+    zone: ZoneInfo
+    archive: ArchiveTarget
+    erased: Erased
+
+
+def erase(
+    database: Engine,
+    archive: ArchiveTarget,
+    phone: str,
+    *,
+    zone: ZoneInfo,
+    shared_senders: Collection[str] = (),
+    begun: Callable[[int], None] = lambda _days: None,
+    done: Callable[[], None] = lambda: None,
+) -> Erased:
+    """Delete every row that mentions a telephone number, in the tables and in the archive.
+
+    Args:
+        database: Result of ``open_engine``.
+        archive: Where the files lie.
+        phone: The number as Twilio writes it, such as +15551234567.
+        zone: Reporting zone.
+        shared_senders: Numbers that identify no business.
+        begun: Hears how many days of the archive are searched.
+        done: Hears of each.
+
+    Raises:
+        InputError: The text is no number, or the number is that of a business.
+        ArchiveError: A file cannot be read or written; run it again.
+    """
+    if not _NUMBER.fullmatch(phone):
+        msg = "write the number as Twilio does: a plus, the country code and the number, without spaces"
+        raise InputError(msg)
+    erasure = _Erasure(uuid4(), phone.removeprefix("+"), zone, archive, Erased())
+    with connected(database) as connection:
+        for statement in SESSION:
+            connection.exec_driver_sql(statement)
+        connection.commit()
+        _refuse_businesses(connection, phone, shared_senders)
+        with connection.begin():
+            connection.execute(insert(erasures).values(id=erasure.id))
+            for table in DAY_COLUMNS:
+                _erase_live(connection, erasure, table)
+            sender = sms_outcomes.c.sender
+            connection.execute(update(sms_outcomes).where(sender == phone).values(sender="erased"))
+            _record(connection, erasure)
+        days = _archived_days(connection)
+    begun(len(days))
+    for table, day in days:
+        with locked_day(database, table, day) as connection:
+            _erase_day(connection, erasure, table, day)
+        done()
+    with connected(database) as connection, connection.begin():
+        _record(connection, erasure, finished_at=func.now())
+    return erasure.erased
+
+
+def _refuse_businesses(connection: Connection, phone: str, shared_senders: Collection[str]) -> None:
+    with connection.begin():
+        t = businesses.c
+        found = connection.scalar(select(func.count()).where(or_(t.twilio_phone == phone, t.public_phone == phone)))
+    if found or phone in shared_senders:
+        msg = "that is the number of a business: all its events would go"
+        raise InputError(msg)
+
+
+def _erase_live(connection: Connection, erasure: _Erasure, table: str) -> None:
+    shape = read_shape(connection, table)
+    texts = sql.SQL(", ").join(
+        sql.SQL("t.{}::text").format(sql.Identifier(c.name)) for c in shape.columns if not c.is_plain
+    )
+    at = sql.SQL("CASE WHEN isfinite(t.{0}) THEN (t.{0} AT TIME ZONE {1})::date END").format(
+        sql.Identifier(SOURCE_TIMES[table]), sql.Literal(erasure.zone.key)
+    )
+    day = sql.SQL("coalesce(CASE WHEN isfinite(t.reset_date) THEN t.reset_date END, {})").format(at)
+    query = sql.SQL("DELETE FROM public.{} AS t WHERE concat_ws(' ', {}) ~ {} RETURNING {}").format(
+        sql.Identifier(table), texts, sql.Literal(number_pattern(erasure.digits)), day if table == "api_usage" else at
+    )
+    rows = [row[0] for row in run(connection, query)]
+    erasure.erased.live_rows[table] += len(rows)
+    _adjust(connection, table, Counter(day for day in rows if day is not None))
+
+
+def _erase_day(connection: Connection, erasure: _Erasure, table: str, day: date) -> None:
+    finish_interrupted(connection, erasure.archive, table, day)
+    with connection.begin():
+        segments = [s for s in find_segments(connection, tables=[table]) if s.day == day and s.state != SUPERSEDED]
+    for segment in segments:
+        with TemporaryDirectory(prefix="smarttext-") as folder:
+            rows = ArchivedRows(erasure.archive.fetch(*segment.file, Path(folder)))
+            found = rows.about(erasure.digits)
+            if found and segment.state == DELETED:
+                _rewrite(connection, erasure, segment, rows, found)
+            elif found:
+                # Its rows are live, and without the person by now: they are archived anew when their time comes.
+                remove_files(connection, erasure.archive, supersede(connection, segment, None))
+                erasure.erased.segments_rewritten += 1
+
+
+def _rewrite(connection: Connection, erasure: _Erasure, old: Segment, rows: ArchivedRows, found: list[Any]) -> None:
+    """Put a file without the rows in the place of another, and adjust what rollups recorded, in one transaction."""
+    with connection.begin():
+        new = plan_segment(connection, uuid4(), old.table_name, old.day)
+    path = erasure.archive.temporary(new.folder, str(new.id))
+    written = write_batches(erasure.archive, path, rows.shape, rows.without(erasure.digits), lambda _step: None)
+    read = verify_file(path, written)
+    if written.rows:
+        new = publish_file(connection, erasure.archive, new, path, written, lambda _step: None)
+    with connection.begin():
+        gone = change_segment(connection, old, state=SUPERSEDED)
+        if written.rows:
+            kept = {"seq": old.seq, "deleted_rows": written.rows, "changed_ids": old.changed_ids}
+            values = file_values(rows.shape, written, read)
+            change_segment(connection, new, state=DELETED, deleted_at=func.now(), **kept, **values)
+        else:
+            new = change_segment(connection, new, state=SUPERSEDED)
+        erasure.erased.archived_rows[old.table_name] += len(found)
+        erasure.erased.segments_rewritten += 1
+        changed = {str(id_) for id_ in old.changed_ids or ()}
+        spoken = [(at, day) for id_, at, day in found if id_ not in changed]
+        _adjust(connection, old.table_name, Counter(_reporting_day(at, day, erasure.zone) for at, day in spoken))
+        _record(connection, erasure)
+    remove_files(connection, erasure.archive, gone)
+    if not written.rows:
+        remove_files(connection, erasure.archive, new)
+
+
+def _reporting_day(at: datetime | None, day: date | None, zone: ZoneInfo) -> date:
+    return day or day_of(at or datetime.min.replace(tzinfo=UTC), zone)
+
+
+def _adjust(connection: Connection, table: str, rows: Counter[date]) -> None:
+    """Let a rollup expect fewer rows of these days, and ask for one."""
+    t = rollup_days.c
+    for day, number in rows.items():
+        fewer = update(rollup_days).where(t.table_name == table, t.row_day == day)
+        connection.execute(fewer.values(rows=func.greatest(t.rows - number, 0)))
+    request_rollups(connection, dict.fromkeys(rows, _REASON))
+
+
+def _archived_days(connection: Connection) -> list[tuple[str, date]]:
+    """Return the tables and days with a file, also one that is about to go."""
+    with connection.begin():
+        found = find_segments(connection)
+    return sorted({(s.table_name, s.day) for s in found if s.object_key or s.state != SUPERSEDED})
+
+
+def _record(connection: Connection, erasure: _Erasure, **values: Any) -> None:
+    counted = {
+        "live_rows": dict(erasure.erased.live_rows),
+        "archived_rows": dict(erasure.erased.archived_rows),
+        "segments_rewritten": erasure.erased.segments_rewritten,
+    }
+    connection.execute(update(erasures).where(erasures.c.id == erasure.id).values(**counted, **values))

@@ -1,0 +1,241 @@
+"""The protocol for one table and day: plan, write, read back, publish, verify, and in a new step delete.
+
+Whatever dies in between, a row is in its table or in a file that the manifest names. ``told`` hears each step by name.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, func
+from sqlalchemy.exc import DBAPIError
+
+from smarttext_pipelines.core.errors import DamagedFileError, SmartTextError
+from smarttext_pipelines.retention.columns import Shape, read_shape
+from smarttext_pipelines.retention.deletion import count_archived, delete_archived
+from smarttext_pipelines.retention.files import ReadBack, Written, verify_file, write_day
+from smarttext_pipelines.storage.archive_target import ArchiveTarget
+from smarttext_pipelines.storage.manifest import (
+    DELETED,
+    PLANNED,
+    SUPERSEDED,
+    VERIFIED,
+    Segment,
+    change_segment,
+    find_segments,
+    plan_segment,
+)
+
+SEGMENT_ROWS = 100_000
+"""Most rows of a segment; a larger day has several, so that no deletion is long."""
+
+Told = Callable[[str], None]
+
+
+def finish_interrupted(connection: Connection, target: ArchiveTarget, table: str, day: date) -> Segment | None:
+    """Remove the files of segments that came to nothing; return a verified segment that waits for its deletion.
+
+    Only files that this database planned are touched: another one may keep its archive at the same place.
+    """
+    waiting = None
+    with connection.begin():
+        found = [s for s in find_segments(connection, tables=[table]) if s.day == day]
+    for segment in found:
+        if segment.state == PLANNED:
+            segment = supersede(connection, segment, segment.failure or "interrupted")
+        if segment.state == SUPERSEDED:
+            remove_files(connection, target, segment)
+        if segment.state == VERIFIED:
+            waiting = segment
+    return waiting
+
+
+def archive_segment(
+    connection: Connection, target: ArchiveTarget, table: str, day: date, *, limit: int, told: Told
+) -> Segment | None:
+    """Write rows of a day into a file that is read back and published; return None when there are no rows.
+
+    Args:
+        connection: Session that holds the lock of the table and day.
+        target: Where the file goes.
+        table: Table to read.
+        day: Day of the archive.
+        limit: Most rows.
+        told: Hears each step.
+
+    Raises:
+        ArchiveError: The file could not be written, or is not what was written; no row was deleted.
+    """
+    with connection.begin():
+        shape = read_shape(connection, table)
+        segment = plan_segment(connection, uuid4(), table, day)
+    told("planned")
+    path = target.temporary(segment.folder, str(segment.id))
+    try:
+        written = write_day(target, path, connection.engine.url, shape, day, limit, told)
+        told("written")
+        if not written.rows:
+            remove_files(connection, target, supersede(connection, segment, None))
+            return None
+        found = verify_file(path, written)
+        told("read back")
+        segment = publish_file(connection, target, segment, path, written, told)
+        with connection.begin():
+            segment = change_segment(connection, segment, state=VERIFIED, **file_values(shape, written, found))
+        told("verified")
+        return segment
+    except SmartTextError as error:
+        note_failure(connection, segment, error)
+        raise
+
+
+def publish_file(
+    connection: Connection, target: ArchiveTarget, segment: Segment, path: Path, written: Written, told: Told
+) -> Segment:
+    """Name the file of a planned segment in the manifest, then give it that name in the target."""
+    key = f"{segment.folder}/seq={segment.seq}-{written.sha256[:16]}.parquet"
+    with connection.begin():
+        segment = change_segment(connection, segment, object_key=key)
+    told("named")
+    target.publish(path, key, written.sha256)
+    told("published")
+    return segment
+
+
+def file_values(shape: Shape, written: Written, found: ReadBack) -> dict[str, Any]:
+    """Return what the manifest says of a file that was read back."""
+    return {
+        "file_sha256": written.sha256,
+        "content_sha256": found.content_sha256,
+        "rows": written.rows,
+        "bytes": written.bytes,
+        "uncompressed_bytes": written.uncompressed_bytes,
+        "min_at": found.min_at,
+        "max_at": found.max_at,
+        "schema_version": shape.version,
+        "verified_at": func.now(),
+        "failure": None,
+    }
+
+
+def delete_segment(connection: Connection, target: ArchiveTarget, segment: Segment, told: Told) -> Segment:
+    """Delete what the file of a verified segment holds exactly; from then on the file speaks for those rows.
+
+    Raises:
+        DamagedFileError: The file is not the one that was verified; the segment is given up and its rows stay.
+    """
+    with TemporaryDirectory(prefix="smarttext-") as folder:
+        try:
+            path = target.fetch(*segment.file, Path(folder))
+            told("hashed again")
+            with connection.begin():
+                deleted = delete_archived(connection, segment, path)
+                told("deleting")
+                if not deleted.rows:
+                    msg = f"no row of {segment.table_name}, {segment.day} is any longer as it was archived"
+                    raise DamagedFileError(msg)
+                segment = change_segment(
+                    connection,
+                    segment,
+                    state=DELETED,
+                    deleted_rows=deleted.rows,
+                    changed_rows=deleted.changed_rows,
+                    changed_ids=deleted.changed_ids,
+                    deleted_at=func.now(),
+                )
+        except DamagedFileError as error:
+            supersede(connection, segment, str(error))
+            raise
+    told("deleted")
+    return segment
+
+
+def compare_segment(connection: Connection, target: ArchiveTarget, segment: Segment) -> Segment:
+    """Count how many live rows a verified file holds exactly, where nothing may be deleted.
+
+    Raises:
+        DamagedFileError: It is none; the file is given up.
+    """
+    with TemporaryDirectory(prefix="smarttext-") as folder:
+        path = target.fetch(*segment.file, Path(folder))
+        with connection.begin():
+            same = count_archived(connection, path)
+            segment = change_segment(connection, segment, changed_rows=int(segment.rows or 0) - same)
+    if not same:
+        msg = f"no row of {segment.table_name}, {segment.day} is as its file says; the file was given up"
+        supersede(connection, segment, msg)
+        raise DamagedFileError(msg)
+    return segment
+
+
+def supersede(connection: Connection, segment: Segment, failure: str | None) -> Segment:
+    """Let a segment speak for nothing from now on; its rows are live."""
+    with connection.begin():
+        return change_segment(connection, segment, state=SUPERSEDED, failure=failure)
+
+
+def note_failure(connection: Connection, segment: Segment, error: SmartTextError) -> None:
+    """Record why a segment failed, if the database can still be told; the next run finishes it in any case."""
+    with suppress(DBAPIError), connection.begin():
+        change_segment(connection, segment, failure=str(error))
+
+
+def remove_files(connection: Connection, target: ArchiveTarget, segment: Segment) -> None:
+    """Remove the files of a superseded segment, then forget their names."""
+    target.discard(target.temporary(segment.folder, str(segment.id)))
+    if segment.object_key is not None:
+        target.remove(segment.object_key)
+        with connection.begin():
+            change_segment(connection, segment, object_key=None)
+
+
+def archive_rows(
+    connection: Connection,
+    target: ArchiveTarget,
+    table: str,
+    day: date,
+    *,
+    waiting: Segment | None,
+    deletes: bool,
+    most_rows: int,
+    told: Told = lambda _step: None,
+    segment_rows: int = SEGMENT_ROWS,
+) -> Iterator[Segment]:
+    """Bring a day into the archive, segment by segment, and yield each when it is done.
+
+    Args:
+        connection: Session that holds the lock of the table and day.
+        target: Where the files go.
+        table: Table to read.
+        day: Day of the archive.
+        waiting: Verified segment of an earlier run.
+        deletes: Whether rows are deleted; else one segment is written and compared with the live rows.
+        most_rows: Rows after which to stop.
+        told: Hears each step.
+        segment_rows: Most rows of a segment.
+    """
+    done = 0
+    if waiting and not deletes:
+        return
+    while done < most_rows:
+        is_last = False
+        if waiting is None:
+            segment = archive_segment(connection, target, table, day, limit=segment_rows, told=told)
+            if segment is None:
+                return
+            # What was changed or came in meanwhile is for the next run.
+            is_last = (segment.rows or 0) < segment_rows
+        else:
+            segment, waiting = waiting, None
+        if not deletes:
+            yield compare_segment(connection, target, segment)
+            return
+        segment = delete_segment(connection, target, segment, told)
+        done += segment.rows or 0
+        yield segment
+        if is_last:
+            return

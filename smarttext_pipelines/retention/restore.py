@@ -1,0 +1,142 @@
+"""Put archived rows back into their table, exactly as they were: all rows of a day and the manifest, or nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from psycopg import sql
+from sqlalchemy import Connection, Engine, func, select
+
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.errors import ArchiveError, InputError
+from smarttext_pipelines.retention.columns import DAY_COLUMNS, Shape, read_shape, run
+from smarttext_pipelines.retention.files import ArchivedRows
+from smarttext_pipelines.retention.session import locked_day
+from smarttext_pipelines.storage.archive_target import ArchiveTarget
+from smarttext_pipelines.storage.connect import connected
+from smarttext_pipelines.storage.manifest import DELETED, RESTORED, Segment, change_segment, find_segments
+
+HOLD_DAYS = 30
+"""How long restored rows stay before they may be archived again."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was done to a day.
+
+    Attributes:
+        day: Day of the archive.
+        rows: Rows that are live again.
+        rows_already_live: Rows of the files that the table had, in this or a newer version.
+    """
+
+    day: date
+    rows: int
+    rows_already_live: int
+
+
+def restore(
+    database: Engine,
+    archive: ArchiveTarget,
+    table: str,
+    days: DayRange,
+    *,
+    hold_days: int = HOLD_DAYS,
+    done: Callable[[Restored], None] = lambda _day: None,
+) -> list[Restored]:
+    """Insert the archived rows of a table and range of days, a day in each transaction.
+
+    Args:
+        database: Result of ``open_engine``.
+        archive: Where the files lie.
+        table: The table.
+        days: Days of the archive.
+        hold_days: Days for which the rows are not archived again.
+        done: Hears of each day.
+
+    Raises:
+        InputError: The table is not archived.
+        ArchiveError: A file is missing or damaged, or its rows would not come back as they were.
+    """
+    if table not in DAY_COLUMNS:
+        msg = f"'{table}' is not archived; one of {', '.join(DAY_COLUMNS)} is"
+        raise InputError(msg)
+    with connected(database) as connection:
+        found = {s.day for s in find_segments(connection, tables=[table], days=days, states=[DELETED])}
+    results = []
+    for day in sorted(found):
+        with locked_day(database, table, day) as connection, connection.begin():
+            results.append(_restore_day(connection, archive, table, day, hold_days))
+        done(results[-1])
+    return results
+
+
+def _restore_day(connection: Connection, archive: ArchiveTarget, table: str, day: date, hold_days: int) -> Restored:
+    rows = told = 0
+    until = connection.execute(select(func.now())).scalar_one() + timedelta(days=hold_days)
+    # The newest version of a row comes first, and whatever is there already stays.
+    segments = find_segments(connection, tables=[table], days=DayRange(day, day), states=[DELETED])
+    for segment in reversed(segments):
+        with TemporaryDirectory(prefix="smarttext-") as folder:
+            archived = ArchivedRows(archive.fetch(*segment.file, Path(folder)))
+            _require_columns(read_shape(connection, table), archived.shape)
+            loaded, inserted = _insert(connection, archived, segment)
+        rows, told = rows + inserted, told + loaded
+        change_segment(connection, segment, state=RESTORED, hold_until=until)
+    return Restored(day, rows, told - rows)
+
+
+def _require_columns(table: Shape, file: Shape) -> None:
+    missing = {c.name for c in file.columns} - {c.name for c in table.columns}
+    if missing:
+        msg = f"public.{table.table} no longer has {', '.join(sorted(missing))}, which its archive holds; add it again"
+        raise ArchiveError(msg)
+
+
+def _insert(connection: Connection, archived: ArchivedRows, segment: Segment) -> tuple[int, int]:
+    """Insert the rows that a file speaks for; return how many those are and how many were inserted.
+
+    Raises:
+        ArchiveError: A row would not be what the file holds.
+    """
+    shape = archived.shape
+    loaded = _load(connection, archived, segment)
+    columns = [c for c in shape.columns if not c.is_generated]
+    names = sql.SQL(", ").join(sql.Identifier(c.name) for c in columns)
+    typed = [sql.SQL("CAST(r.{} AS {})").format(sql.Identifier(c.name), sql.SQL(c.kind)) for c in columns]
+    insert = sql.SQL(
+        "INSERT INTO public.{} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM restored_rows AS r"
+        " ON CONFLICT (id) DO NOTHING RETURNING id"
+    )
+    table = sql.Identifier(shape.table)
+    inserted = [row[0] for row in run(connection, insert.format(table, names, sql.SQL(", ").join(typed)))]
+    compare = sql.SQL(
+        "SELECT count(*) FROM public.{} AS t JOIN restored_rows AS r ON CAST(r.id AS uuid) = t.id"
+        " WHERE t.id = ANY (%(ids)s) AND {} <> r.row_hash"
+    )
+    differing = run(connection, compare.format(table, shape.hash_in_postgres()), ids=inserted).scalar_one()
+    if differing:
+        msg = f"{differing} rows of {shape.table}, {segment.day} would not come back as they were; nothing was restored"
+        raise ArchiveError(msg)
+    return loaded, len(inserted)
+
+
+def _load(connection: Connection, archived: ArchivedRows, segment: Segment) -> int:
+    """Put the rows that a file speaks for into a temporary table of texts; return how many those are."""
+    columns = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(c.name)) for c in archived.shape.columns)
+    run(connection, sql.SQL("DROP TABLE IF EXISTS pg_temp.restored_rows"))
+    run(connection, sql.SQL("CREATE TEMPORARY TABLE restored_rows ({}, row_hash text) ON COMMIT DROP").format(columns))
+    changed = {str(id_) for id_ in segment.changed_ids or ()}
+    place = [c.name for c in archived.shape.columns].index("id")
+    loaded = 0
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy("COPY restored_rows FROM STDIN") as copy:
+        for row in archived.texts():
+            if row[place] not in changed:
+                copy.write_row(row)
+                loaded += 1
+    run(connection, sql.SQL("ANALYZE restored_rows"))
+    return loaded

@@ -1,0 +1,184 @@
+"""A run over tables and days: bounded in rows and minutes, so that the rollup never waits long; the next goes on."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Engine
+
+from smarttext_pipelines.core.errors import ArchiveError, InputError
+from smarttext_pipelines.core.retention import last_day_to_archive
+from smarttext_pipelines.retention.candidates import Candidate, count_unholdable, find_candidates, why_not
+from smarttext_pipelines.retention.columns import DAY_COLUMNS
+from smarttext_pipelines.retention.protocol import archive_rows, finish_interrupted
+from smarttext_pipelines.retention.session import locked_day
+from smarttext_pipelines.storage.archive_target import ArchiveTarget
+from smarttext_pipelines.storage.connect import connected
+from smarttext_pipelines.storage.manifest import Segment
+
+MOST_ROWS = 5_000_000
+MOST_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What a run may do.
+
+    Attributes:
+        zone: Reporting zone.
+        settle_days: Days in which messages of a day may still change.
+        retention_days: Days that rows stay in their table.
+        deletes: Whether rows are deleted once they are verified.
+        tables: Which tables.
+        most_rows: Rows after which the run ends.
+        most_seconds: Seconds after which it ends.
+    """
+
+    zone: ZoneInfo
+    settle_days: int
+    retention_days: int
+    deletes: bool
+    tables: Sequence[str] = tuple(DAY_COLUMNS)
+    most_rows: int = MOST_ROWS
+    most_seconds: float = MOST_SECONDS
+
+    def __post_init__(self) -> None:
+        """Refuse a table that is not archived."""
+        for table in self.tables:
+            if table not in DAY_COLUMNS:
+                msg = f"'{table}' is not archived; one of {', '.join(DAY_COLUMNS)} is"
+                raise InputError(msg)
+
+
+@dataclass
+class DayDone:
+    """What a run did to a table and day.
+
+    Attributes:
+        table: The table.
+        day: Day of the archive.
+        rows_live: Rows that were live before.
+        segments: Segments that were verified, or deleted.
+        waits: Why nothing, or no more, was done; None when the day is done.
+        rows_left: Rows that no file can hold exactly, and that stay.
+        failure: The error that stopped the table.
+    """
+
+    table: str
+    day: date
+    rows_live: int
+    segments: list[Segment] = field(default_factory=list)
+    waits: str | None = None
+    rows_left: int = 0
+    failure: str | None = None
+
+    @property
+    def rows_archived(self) -> int:
+        """Rows in the files."""
+        return sum(s.rows or 0 for s in self.segments)
+
+    @property
+    def rows_deleted(self) -> int:
+        """Rows that were deleted."""
+        return sum(s.deleted_rows or 0 for s in self.segments)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the files."""
+        return sum(s.bytes or 0 for s in self.segments)
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times larger the rows are in memory; None without a file."""
+        size = sum(s.uncompressed_bytes or 0 for s in self.segments)
+        return round(size / self.bytes, 2) if self.bytes else None
+
+
+Done = Callable[[DayDone], None]
+
+
+def plan(database: Engine, archive: ArchiveTarget, retention: Retention) -> list[DayDone]:
+    """Return what a run would do now, and change nothing."""
+    found = []
+    for candidate in _candidates(database, retention):
+        waits = why_not(
+            database, archive, candidate.table, candidate.day, zone=retention.zone, settle_days=retention.settle_days
+        )
+        found.append(DayDone(candidate.table, candidate.day, candidate.rows, waits=waits))
+    return found
+
+
+def archive_days(
+    database: Engine, archive: ArchiveTarget, retention: Retention, *, done: Done, begun: Callable[[int], None]
+) -> list[DayDone]:
+    """Archive what is old enough, and delete it where that is allowed.
+
+    Args:
+        database: Result of ``open_engine``.
+        archive: Where the files go.
+        retention: What may be done.
+        done: Hears of each day.
+        begun: Hears how many days there are to look at.
+
+    Returns:
+        What was done to each day. A table that fails is left as it is, and the others go on; see ``raise_failures``.
+    """
+    clock = time.monotonic()
+    candidates = _candidates(database, retention)
+    begun(len(candidates))
+    results: list[DayDone] = []
+    failed: set[str] = set()
+    for candidate in candidates:
+        budget = retention.most_rows - sum(r.rows_archived for r in results)
+        if candidate.table in failed or budget <= 0 or time.monotonic() - clock > retention.most_seconds:
+            continue
+        result = _archive_day(database, archive, retention, candidate, budget, clock + retention.most_seconds)
+        if result.failure:
+            failed.add(candidate.table)
+        results.append(result)
+        done(result)
+    return results
+
+
+def raise_failures(results: Sequence[DayDone]) -> None:
+    """Raise ArchiveError with the first failure and the number of others; nothing was deleted where it failed."""
+    failed = [r for r in results if r.failure]
+    if failed:
+        others = f" ({len(failed) - 1} more tables failed)" if len(failed) > 1 else ""
+        msg = f"{failed[0].table}, {failed[0].day}: {failed[0].failure}{others}"
+        raise ArchiveError(msg)
+
+
+def _candidates(database: Engine, retention: Retention) -> list[Candidate]:
+    last = last_day_to_archive(
+        datetime.now(UTC).date(), retention_days=retention.retention_days, settle_days=retention.settle_days
+    )
+    with connected(database) as connection:
+        return [c for table in retention.tables for c in find_candidates(connection, table, last)]
+
+
+def _archive_day(
+    database: Engine, archive: ArchiveTarget, retention: Retention, candidate: Candidate, budget: int, until: float
+) -> DayDone:
+    table, day = candidate.table, candidate.day
+    result = DayDone(table, day, candidate.rows)
+    with locked_day(database, table, day) as connection:
+        try:
+            waiting = finish_interrupted(connection, archive, table, day)
+            result.waits = why_not(
+                database, archive, table, day, zone=retention.zone, settle_days=retention.settle_days
+            )
+            if result.waits is None:
+                for segment in archive_rows(
+                    connection, archive, table, day, waiting=waiting, deletes=retention.deletes, most_rows=budget
+                ):
+                    result.segments.append(segment)
+                    if time.monotonic() > until:
+                        break
+                with connection.begin():
+                    result.rows_left = count_unholdable(connection, table, day)
+        except ArchiveError as error:
+            result.failure = str(error)
+    return result

@@ -1,0 +1,229 @@
+"""Where archive files lie: a directory, or an object store that fsspec knows. Files only; the manifest names them.
+
+Every file is read back as it lies in the target before anybody relies on it, and is readable by its owner alone.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError, SettingsError, SmartTextError
+
+CHUNK_BYTES = 1 << 22
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
+
+
+class ArchiveTarget:
+    """The files below one URL; keys are paths relative to it."""
+
+    def __init__(self, url: str) -> None:
+        """Prepare for a directory or a URL; nothing is created or connected yet.
+
+        Raises:
+            SettingsError: The URL names a file system that is not installed or does not exist.
+        """
+        parts = urlsplit(url)
+        self.name = url if "@" not in parts.netloc else url.replace(parts.netloc, parts.netloc.split("@")[-1])
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(url)
+        except ImportError:
+            extra = _EXTRAS.get(parts.scheme, parts.scheme)
+            msg = f"SMARTTEXT_ARCHIVE_URL {self.name} needs a package: pip install 'smarttext_pipelines[{extra}]'"
+            raise SettingsError(msg) from None
+        except ValueError as error:
+            msg = f"SMARTTEXT_ARCHIVE_URL {self.name} cannot be used: {error}"
+            raise SettingsError(msg) from None
+        self.is_local = isinstance(self._files, LocalFileSystem)
+
+    def temporary(self, folder: str, name: str) -> Path:
+        """Return where a file is written before it is published: beside its final place, or on this machine."""
+        if not self.is_local:
+            return Path(tempfile.gettempdir()) / f"smarttext-{name}.tmp"
+        with self._told("make", folder):
+            place = Path(self._root) / folder
+            for parent in (*reversed(place.parents), place):
+                parent.mkdir(mode=0o700, exist_ok=True)
+            return place / f"{name}.tmp"
+
+    @contextmanager
+    def created(self, path: Path) -> Iterator["HashedFile"]:
+        """Give a new file that only its owner can read; at the end its bytes are on the disk, not in a cache."""
+        with self._told("write", path.name):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            with self.opened(os.fdopen(descriptor, "wb")) as file:
+                hashed = HashedFile(file)
+                yield hashed
+                file.flush()
+                os.fsync(file.fileno())
+                if hasattr(os, "posix_fadvise"):
+                    # What is read back next comes from the disk.
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def opened(self, file: IO[bytes]) -> IO[bytes]:
+        """Return an open file; a place to stand between us and the disk."""
+        return file
+
+    def publish(self, path: Path, key: str, sha256: str) -> None:
+        """Give a written file its final name; an object is put, got back and compared.
+
+        Raises:
+            ArchiveError: The target refused, or what it gives back is not what was put.
+        """
+        with self._told("write", key):
+            if self.is_local:
+                path.rename(Path(self._root) / key)
+                self._sync_folder(Path(self._root) / key)
+                return
+            self._files.invalidate_cache()
+            self._files.put_file(str(path), self._path(key))
+        self.require(key, sha256)
+        path.unlink(missing_ok=True)
+
+    def require(self, key: str, sha256: str) -> None:
+        """Hash a file as it lies in the target.
+
+        Raises:
+            ArchiveError: It is missing, cannot be read, or is not the file that was verified.
+        """
+        with self._told("read", key), self._open(key) as file:
+            found = _sha256(file)
+        _compare(key, sha256, found)
+
+    def fetch(self, key: str, sha256: str, into: Path) -> Path:
+        """Return a local path of a file whose bytes are those that were verified.
+
+        Args:
+            key: Path of the file below the URL.
+            sha256: What its bytes must hash to.
+            into: Folder for a copy where the target is not on this machine.
+
+        Raises:
+            ArchiveError: It is missing, cannot be read, or is damaged.
+        """
+        if self.is_local:
+            self.require(key, sha256)
+            return Path(self._root) / key
+        copy = into / hashlib.sha256(key.encode()).hexdigest()
+        digest = hashlib.sha256()
+        with self._told("read", key), self._open(key) as file, copy.open("wb") as local:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+                local.write(chunk)
+        _compare(key, sha256, digest.hexdigest())
+        return copy
+
+    def remove(self, key: str) -> None:
+        """Remove a file; one that is not there is fine."""
+        with self._told("remove", key), suppress(FileNotFoundError):
+            self._files.rm_file(self._path(key))
+
+    def discard(self, path: Path) -> None:
+        """Remove a temporary file; one that is not there is fine."""
+        with self._told("remove", path.name):
+            path.unlink(missing_ok=True)
+
+    def _open(self, key: str) -> Any:
+        self._files.invalidate_cache()
+        if self.is_local:
+            return self.opened((Path(self._root) / key).open("rb"))
+        return self._files.open(self._path(key), "rb", block_size=CHUNK_BYTES)
+
+    def _path(self, key: str) -> str:
+        return f"{self._root.rstrip('/')}/{key}"
+
+    @staticmethod
+    def _sync_folder(path: Path) -> None:
+        # A name is on the disk when its folder is; so are the folders that were made for it.
+        for folder in (path.parent, path.parent.parent, path.parent.parent.parent):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    @contextmanager
+    def _told(self, verb: str, key: str) -> Iterator[None]:
+        """Turn whatever the file system raises into one line; object stores have errors of their own."""
+        try:
+            yield
+        except SmartTextError:
+            raise
+        except Exception as error:  # noqa: BLE001
+            if isinstance(error, FileNotFoundError) and verb == "read":
+                msg = f"{key} is missing in the archive {self.name}; check SMARTTEXT_ARCHIVE_URL"
+                raise DamagedFileError(msg) from None
+            reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+            msg = f"the archive {self.name} cannot {verb} {key}: {reason}; nothing was deleted"
+            raise ArchiveError(msg) from None
+
+
+class HashedFile:
+    """A file that knows the SHA-256 and the number of the bytes that were written to it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        """Write to ``file``."""
+        self._file, self._digest, self.bytes = file, hashlib.sha256(), 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        """Write and hash."""
+        view = memoryview(data)
+        self._digest.update(view)
+        self.bytes += view.nbytes
+        self._file.write(view)
+        return view.nbytes
+
+    def flush(self) -> None:
+        """Hand on."""
+        self._file.flush()
+
+    def tell(self) -> int:
+        """Return the number of bytes."""
+        return self.bytes
+
+    def close(self) -> None:
+        """Leave the file open; who opened it closes it."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what was written, not of what the disk holds."""
+        return self._digest.hexdigest()
+
+    def readable(self) -> bool:
+        """Return that it is not."""
+        return False
+
+    def writable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return that it is not."""
+        return False
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a local file."""
+    with path.open("rb") as file:
+        return _sha256(file)
+
+
+def _sha256(file: Any) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _compare(key: str, expected: str, found: str) -> None:
+    if found != expected:
+        msg = f"{key} is damaged: its SHA-256 is {found[:12]}…, {expected[:12]}… was verified"
+        raise DamagedFileError(msg)

@@ -1,0 +1,103 @@
+"""``smarttext alerts``: what it prints and refuses; and that what leaves a process holds no number and no secret."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from smarttext_pipelines.cli.app import run
+from smarttext_pipelines_tests.alerts import MINUTE, World
+from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.fakes.pagerduty import FakePagerDuty
+from smarttext_pipelines_tests.fakes.server import serving
+
+
+@pytest.fixture
+def alerts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database: Database):
+    """Run ``smarttext alerts …`` against the test's database; give exit code, output and errors."""
+    monkeypatch.setenv("SMARTTEXT_DATABASE_URL", database.url)
+    monkeypatch.setenv("COLUMNS", "250")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["smarttext", "alerts", *arguments])
+        try:
+            code = run()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def failing(database: Database, alerts) -> World:
+    """A world in which a sender is not registered since the first evaluation."""
+    world = World(database, now=datetime.now(UTC))
+    world.businesses(2)
+    assert alerts("evaluate")[:2] == (0, "nothing to tell\n")
+    world.send(2, ago=MINUTE, status="failed", error_code="30034", message_sid="", error_message="to +15558880001")
+    return world
+
+
+def test_an_incident_from_its_first_notice_to_its_acknowledgement(failing: World, alerts) -> None:
+    assert alerts("evaluate")[:2] == (0, "enqueued: 1 firing\n")
+    code, said, _ = alerts("deliver")
+    assert code == 0
+    assert "🔴 Sender •••01: 2 texts refused: sender not registered" in said
+    assert said.endswith("1 sent; the outbox is empty\n")
+    assert "INC-" in (listed := alerts("list")[1])
+    assert "sms_failure_rate: not applicable (not applicable: no delivery reports)" in listed
+    number = str(failing.incidents("id")[0][0])
+    assert "sender not registered" in alerts("show", f"INC-{number}")[1]
+    assert "is acknowledged by Ann" in alerts("ack", number, "--by", "Ann")[1]
+    why = alerts("why", number)[1]
+    assert "firing" in why
+    assert "acknowledged by Ann" in why
+    assert "555888" not in listed + why + said
+
+
+def test_a_silence_has_an_author_a_reason_and_an_end(failing: World, alerts) -> None:
+    code, said, _ = alerts(
+        "silence", "--rule", "registration_errors", "--for", "2h", "--by", "Ann", "--reason", "known"
+    )
+    assert (code, said[:15]) == (0, "silence 1 until")
+    assert alerts("evaluate")[1] == "nothing to tell\n"
+    number = str(failing.incidents("id")[0][0])
+    assert "held back now by: silence 1" in alerts("why", number)[1]
+    assert alerts("silence", "--for", "soon", "--by", "Ann", "--reason", "x")[0] == 2
+
+
+def test_mistakes_are_one_line_and_exit_code_two(alerts, tmp_path: Path) -> None:
+    for arguments, words in (
+        (("show", "999"), "there is no incident INC-999"),
+        (("ack", "x", "--by", "Ann"), "no incident"),
+        (("test", "slack"), "not configured here; there is log"),
+        (("backtest", "--from", "2026-01-02", "--to", "2026-01-01"), "before it starts"),
+    ):
+        code, _, errors = alerts(*arguments)
+        assert code == 2, arguments
+        assert words in errors
+        assert len(errors.strip().splitlines()) == 1
+    wrong = tmp_path / "rules.yaml"
+    wrong.write_text("rules:\n  a:\n    metric: sms_failure_rate\n    treshold: 5\n")
+    code, _, errors = alerts("validate", str(wrong))
+    assert code == 2
+    assert "line 4: unknown key 'treshold' in rule 'a'; did you mean 'threshold'?" in errors
+    assert alerts("validate")[1] == "alert_rules.yaml (shipped): 19 rules, no mistake\n"
+
+
+def test_a_backtest_counts_what_would_have_been_told(failing: World, alerts) -> None:
+    today = datetime.now(UTC).date().isoformat()
+    code, said, _ = alerts("backtest", "--from", today, "--to", today, "--every", "6h")
+    assert code == 0
+    assert "notices in" in said
+
+
+def test_a_test_message_goes_out_over_the_channel(alerts, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Test: this is what an alert looks like" in alerts("test", "log")[1]
+    with serving(FakePagerDuty()) as fake:
+        monkeypatch.setenv("SMARTTEXT_ALERT_WEBHOOK_URL", fake.url)
+        assert alerts("test", "webhook")[:2] == (0, "webhook to webhook: sent\n")
+        assert fake.bodies[0]["alerts"][0]["labels"]["alertname"] == "test"

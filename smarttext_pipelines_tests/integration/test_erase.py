@@ -1,0 +1,138 @@
+"""Erasing a person: no row, file, record or number of theirs is left; everybody else's stays as it was."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pyarrow.parquet as pq
+import pytest
+
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.errors import ArchiveError, InputError
+from smarttext_pipelines.retention import erase as module
+from smarttext_pipelines.retention.erase import erase
+from smarttext_pipelines.retention.restore import restore
+from smarttext_pipelines.retention.run import Retention, archive_days, raise_failures
+from smarttext_pipelines.retention.scrub import raise_damage, scrub
+from smarttext_pipelines.storage.archive_target import ArchiveTarget
+from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.events import cells, roll_up_all
+
+UTC_ZONE = ZoneInfo("UTC")
+OLD, NEW = date(2026, 3, 15), datetime.now(UTC).date() - timedelta(days=20)
+PERSON, LONGER, OTHER, BUSINESS = "+15550001111", "+155500011112", "+15550002222", "+15550009999"
+AS_OF = datetime.now(UTC)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> ArchiveTarget:
+    return ArchiveTarget(str(tmp_path / "archive"))
+
+
+@pytest.fixture
+def loaded(database: Database, archive: ArchiveTarget) -> Database:
+    """Two days with the same events of a person, of one whose number begins alike, and of another; one is archived."""
+    database.run("INSERT INTO public.businesses (id, name, twilio_phone) VALUES (md5('b')::uuid, 'B', %s)", BUSINESS)
+    for day in (OLD, NEW):
+        at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+        for phone in (PERSON, LONGER, OTHER):
+            database.run(
+                "INSERT INTO public.sms_events (from_number, to_number, status, message_sid, created_at, payload)"
+                " VALUES (%s, %s, 'delivered', gen_random_uuid()::text, %s, '{}'), (%s, 'x', 'received', '', %s, '{}'),"
+                " (%s, 'x', 'sent', gen_random_uuid()::text, %s, jsonb_build_object('to', 'sms:' || %s))",
+                BUSINESS, phone, at, phone, at, BUSINESS, at, phone,
+            )  # fmt: skip
+            database.run(
+                "INSERT INTO public.call_events (from_number, event_type, ts) VALUES (%s, 'voice.missed', %s)",
+                phone,
+                at,
+            )
+            database.run(
+                "INSERT INTO public.owner_alerts (business_id, owner_phone, customer_phone, alert_type,"
+                " message_content, created_at) VALUES"
+                " (md5('b')::uuid, 'o', 'c', 'custom', 'call ' || %s || ' back', %s)",
+                phone, at,
+            )  # fmt: skip
+            database.run(
+                "INSERT INTO public.api_usage (service, endpoint, reset_date, created_at, metadata) VALUES"
+                " ('openai', 'e', %s, %s, jsonb_build_object('from', %s::text))", day, at, phone,
+            )  # fmt: skip
+    _roll_up(database, None)
+    retention = Retention(UTC_ZONE, 4, 90, deletes=True)
+    raise_failures(archive_days(database.engine, archive, retention, done=lambda _d: None, begun=lambda _n: None))
+    return database
+
+
+def _roll_up(database: Database, archive: ArchiveTarget | None) -> None:
+    for day in (OLD, NEW):
+        roll_up_all(database.engine, DayRange(day, day + timedelta(days=8)), as_of=AS_OF, archive=archive)
+
+
+def _texts(database: Database, folder: Path) -> str:
+    """Everything that is readable anywhere."""
+    tables = ["sms_events", "call_events", "api_usage", "owner_alerts"]
+    monitoring = ["sms_outcomes", "archive_segments", "erasures", "rollup_requests"]
+    names = [*(f"public.{t}" for t in tables), *(f"monitoring.{t}" for t in monitoring)]
+    live = [str(database.rows(f"SELECT t::text FROM {name} AS t")) for name in names]
+    files = [str(pq.read_table(path).to_pylist()) for path in folder.rglob("*") if path.is_file()]
+    return " ".join([*live, *files])
+
+
+def _is_named(text: str, phone: str) -> bool:
+    return any(f"{phone}{end}" in text for end in ("'", '"', ",", " ", ")", "}"))
+
+
+def test_nothing_of_a_person_is_left_and_everybody_else_stays(
+    loaded: Database, archive: ArchiveTarget, tmp_path: Path
+) -> None:
+    assert _is_named(_texts(loaded, tmp_path / "archive"), PERSON)
+    erased = erase(loaded.engine, archive, PERSON, zone=UTC_ZONE)
+    assert erased.live_rows == erased.archived_rows == {
+        "sms_events": 3, "call_events": 1, "api_usage": 1, "owner_alerts": 1}  # fmt: skip
+    text = _texts(loaded, tmp_path / "archive")
+    assert not _is_named(text, PERSON)
+    assert _is_named(text, LONGER)
+    assert _is_named(text, OTHER)
+    raise_damage(scrub(loaded.engine, archive))
+    (record,) = loaded.rows("SELECT * FROM monitoring.erasures")
+    assert record["finished_at"]
+    assert record["archived_rows"] == dict(erased.archived_rows)
+    requested = {row["row_day"] for row in loaded.rows("SELECT row_day FROM monitoring.rollup_requests")}
+    assert requested == {OLD, NEW}
+    _roll_up(loaded, archive)
+    sent = {row["date"]: row["messages_sent"] for row in cells(loaded.engine, "daily_stats") if row["business_id"]}
+    assert set(sent.values()) == {4}, "the days were computed without the person, and none kept its numbers"
+    for table in ("sms_events", "call_events"):
+        restore(loaded.engine, archive, table, DayRange(OLD, OLD))
+    assert loaded.rows("SELECT count(*) FROM public.sms_events") == [{"count": 12}]
+
+
+def test_an_interrupted_erasure_is_finished_by_the_next(
+    loaded: Database, archive: ArchiveTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = module.remove_files, []
+
+    def fail(*arguments: object) -> None:
+        calls.append(arguments)
+        if len(calls) == 2:
+            message = "the power failed"
+            raise ArchiveError(message)
+        original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "remove_files", fail)
+    with pytest.raises(ArchiveError):
+        erase(loaded.engine, archive, PERSON, zone=UTC_ZONE)
+    monkeypatch.setattr(module, "remove_files", original)
+    assert loaded.rows("SELECT count(*) FROM monitoring.erasures WHERE finished_at IS NULL") == [{"count": 1}]
+    assert _is_named(_texts(loaded, tmp_path / "archive"), PERSON)
+    erase(loaded.engine, archive, PERSON, zone=UTC_ZONE)
+    assert not _is_named(_texts(loaded, tmp_path / "archive"), PERSON)
+    raise_damage(scrub(loaded.engine, archive))
+
+
+def test_what_is_no_person_is_refused(loaded: Database, archive: ArchiveTarget) -> None:
+    for phone in ("15550001111", "+1 555 000 1111", "%", ""):
+        with pytest.raises(InputError, match="as Twilio does"):
+            erase(loaded.engine, archive, phone, zone=UTC_ZONE)
+    with pytest.raises(InputError, match="number of a business"):
+        erase(loaded.engine, archive, BUSINESS, zone=UTC_ZONE)

@@ -167,7 +167,7 @@ def archive(connection: Connection) -> Line:
     """Judge the archive by its manifest."""
     row = connection.execute(_ARCHIVE).one()
     if row.failures:
-        todo = "run `smarttext retention scrub`; a damaged file of deleted rows is restored from its copy elsewhere"
+        todo = "run `smarttext retention verify`; a damaged file of deleted rows is restored from its copy elsewhere"
         return Line("archive", State.fail, f"{row.failures} files failed: {row.failure}", todo)
     if row.planned:
         todo = "run `smarttext retention run`: it takes up what was left"

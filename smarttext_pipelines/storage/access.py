@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from smarttext_pipelines.storage.guardrail import PUBLIC_FUNCTIONS, guardrail_statements
 from smarttext_pipelines.storage.migrations.lock import TAKE
+from smarttext_pipelines.storage.roles import role_grants
 from smarttext_pipelines.storage.schema import metadata
 
 _WANTED = """
@@ -178,7 +179,18 @@ def access_statements(zone: ZoneInfo) -> list[str]:
     relations = _RELATIONS.replace("{take}", TAKE)
     routines = ", ".join(f"'public.{name}'" for name in ("update_daily_stats(uuid, date)", *PUBLIC_FUNCTIONS))
     grants = _GRANTS.replace("{routines}", routines)
-    return [_WANTED, relations, reset_date_default(zone), _FUNCTIONS, *guardrail_statements(), grants, _comments()]
+    guard = [f"public.{name}" for name in PUBLIC_FUNCTIONS]
+    roles = role_grants(writer=guard[:3], pipeline=guard[3:])
+    return [
+        _WANTED,
+        relations,
+        reset_date_default(zone),
+        _FUNCTIONS,
+        *guardrail_statements(),
+        grants,
+        roles,
+        _comments(),
+    ]
 
 
 def reset_date_default(zone: ZoneInfo) -> str:

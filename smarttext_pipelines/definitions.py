@@ -10,6 +10,7 @@ from smarttext_pipelines.defs.alert_sensors import build_alert_sensors, deliver_
 from smarttext_pipelines.defs.assets import build_assets
 from smarttext_pipelines.defs.budgets import openai_budgets
 from smarttext_pipelines.defs.health import build_heartbeat_sensor
+from smarttext_pipelines.defs.health_assets import build_pipeline_health
 from smarttext_pipelines.defs.jobs import build_jobs
 from smarttext_pipelines.defs.partitions import build_daily_partitions
 from smarttext_pipelines.defs.resources import Warehouse
@@ -34,7 +35,11 @@ def build_definitions(
     with warnings.catch_warnings():
         # Backfill policies are marked as beta; nobody who runs this can act on that.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = [*build_assets(partitions), *build_alert_assets(partitions)]
+        assets = [
+            *build_assets(partitions),
+            *build_alert_assets(partitions),
+            build_pipeline_health(partitions),
+        ]
     jobs = [*build_jobs(), deliver_notifications_job]
     schedules, sensors = build_schedules(settings), [*build_sensors(settings), *build_alert_sensors()]
     return dg.Definitions(

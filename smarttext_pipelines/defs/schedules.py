@@ -89,6 +89,19 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             return dg.SkipReason("the first partition is not over")
         return dg.RunRequest(partition_key=day.isoformat())
 
+    @dg.schedule(
+        job_name="pipeline_health_job",
+        cron_schedule="25 0 * * *",
+        execution_timezone=zone,
+        default_status=_RUNNING,
+        description="Writes down how yesterday went.",
+    )
+    def pipeline_health_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        day = today(context) - timedelta(days=1)
+        if day < settings.start_date:
+            return dg.SkipReason("the first partition is not over")
+        return dg.RunRequest(partition_key=day.isoformat())
+
     budgets = dg.ScheduleDefinition(
         name="openai_budgets_schedule",
         job_name="openai_budgets_job",
@@ -111,6 +124,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         rollup_schedule,
         intraday_rollup_schedule,
         alert_report_schedule,
+        pipeline_health_schedule,
         dagster_history_schedule,
     ]
     return [*own, *build_retention_schedules(zone)]

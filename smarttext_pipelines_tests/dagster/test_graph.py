@@ -31,6 +31,7 @@ GRAPH = {
     "openai_budgets": ("stats", ("api_usage",)),
     "owner_alert_delivery": ("facts", ("owner_alerts",)),
     "owner_alerts": ("sources", ()),
+    "pipeline_health": ("health", ("api_usage", "call_events", "owner_alerts", "sms_events")),
     "sms_events": ("sources", ()),
     "sms_failure_rates": ("stats", ("sms_outcomes",)),
     "sms_outcomes": ("facts", ("businesses", "owner_alerts", "sms_events")),
@@ -44,6 +45,7 @@ CRONS = {
     "openai_budgets_schedule": "*/30 * * * *",
     "openai_usage_reset_schedule": "1 0 * * *",
     "retention_schedule": "0 1 * * *",
+    "pipeline_health_schedule": "25 0 * * *",
     "rollup_schedule": "5 0 * * *",
 }
 SENSORS = {

@@ -1,5 +1,7 @@
 """Heartbeats: recorded by one sensor, told to the switch outside when nothing is broken, and to Sentry when ticks fail."""
 
+import os
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,12 +17,17 @@ from dagster._utils.error import SerializableErrorInfo
 from pydantic import SecretStr
 
 from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.health import State
 from smarttext_pipelines.definitions import build_definitions
 from smarttext_pipelines.defs.heartbeats import watched_parts
 from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.health.doctor import examine
 from smarttext_pipelines.providers.sentry import init_sentry
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.conftest import Database, fresh_database
+from smarttext_pipelines_tests.conftest import Server as PostgresServer
+from smarttext_pipelines_tests.dagster.test_alerting import _wait as wait_until
+from smarttext_pipelines_tests.dagster.test_daemon import daemon
 from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.fakes.sentry import FakeSentry, sentry
 from smarttext_pipelines_tests.fakes.server import Reply, Server, serving
@@ -218,3 +225,55 @@ def test_a_failed_run_is_told_to_sentry_once_with_job_run_and_partition(
     assert (tags["job"], tags["run_id"], tags["partition"]) == ("rollup_job", result.run_id, "2026-03-01")
     assert tags["asset"] == "_boom"
     assert "4155550123" not in str(told.envelopes)
+
+
+def test_a_day_is_written_down_with_runs_failures_and_silence_and_a_rerun_writes_the_same(
+    settings: Settings, database: Database, instance: dg.DagsterInstance
+) -> None:
+    _failing.execute_in_process(instance=instance, raise_on_error=False)
+    start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    database.run(
+        "INSERT INTO public.sms_events (from_number, to_number, status, created_at) VALUES ('+1', '+2', 'sent', %s)",
+        start + timedelta(seconds=1),
+    )
+    job = build_definitions(settings).resolve_job_def("pipeline_health_job")
+    query = (
+        "SELECT kind, name, seen_count, failed_count, late_count, lag_seconds > 0 AS lags"
+        " FROM monitoring.pipeline_health WHERE day = %s ORDER BY kind, name"
+    )
+    seen = []
+    for _ in range(2):
+        result = job.execute_in_process(instance=instance, partition_key=start.date().isoformat())
+        rows = {row["name"]: tuple(row.values())[2:] for row in database.rows(query, start.date())}
+        seen.append({name: row for name, row in rows.items() if name != "pipeline_health_job"})
+        checks = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
+        assert checks == {
+            "no_failed_runs": False, "runs_start_in_time": True, "sources_fresh": True, "heartbeats_in_time": True,
+        }  # fmt: skip
+    assert seen[0] == seen[1]
+    assert seen[0]["rollup_job"] == (1, 1, 0, None)
+    assert seen[0]["sms_events"] == (1, None, None, True)
+    assert seen[0]["call_events"] == (0, None, None, None)
+
+
+def test_with_the_daemon_killed_the_switch_is_told_no_more_and_doctor_names_it_until_it_runs_again(
+    settings: Settings, server: PostgresServer, switch: Switch, tmp_path: Path
+) -> None:
+    with fresh_database(server) as storage:
+        watched = settings.model_copy(update={"dagster_database_url": SecretStr(storage.url)})
+
+        def state() -> State:
+            return {line.name: line.state for line in examine(watched, services=False).lines}["daemon"]
+
+        for _ in range(2):
+            told = len(switch.requests)
+            with daemon(settings, storage.url, tmp_path) as process:
+                wait_until(lambda told=told: len(switch.requests) > told, 200, process, tmp_path)  # type: ignore[misc]
+                assert state() is State.ok
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            told = len(switch.requests)
+            # As if more than two minutes had passed.
+            storage.run("UPDATE daemon_heartbeats SET timestamp = timestamp - interval '3 min'")
+            assert state() is State.fail
+            assert len(switch.requests) == told

@@ -80,7 +80,7 @@ class Planted:
 
 def plant(count: int = 1000, seed: int = 7) -> list[Planted]:
     """Return as many secrets, the forms in turn."""
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     names = list(FORMS)
     return [_planted(names[n % len(names)], chance) for n in range(count)]
 

@@ -1,7 +1,8 @@
 """``pipeline_health``: how each day of the pipeline went, with checks on runs, silence and heartbeats."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -91,7 +92,7 @@ def _judged(name: str, lines: list[Line]) -> dg.AssetCheckResult:
     return _result(name, not bad, bad)
 
 
-def _result(name: str, passed: bool, metadata: dict[str, object]) -> dg.AssetCheckResult:
+def _result(name: str, passed: bool, metadata: Mapping[str, Any]) -> dg.AssetCheckResult:
     warn = dg.AssetCheckSeverity.WARN
     return dg.AssetCheckResult(passed=passed, asset_key=NAME, check_name=name, severity=warn, metadata=metadata)
 

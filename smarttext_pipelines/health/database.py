@@ -46,7 +46,8 @@ _TODAY = text("SELECT max(data_through) FROM public.daily_stats WHERE date = :da
 _OLD_ROLLUP = text(
     """
     SELECT (SELECT max(updated_at) FROM public.daily_stats
-            WHERE data_through IS NULL AND date >= current_date - 3 AND updated_at > now() - interval '2 days') AS stats,
+            WHERE data_through IS NULL AND date >= current_date - 3
+                AND updated_at > now() - interval '2 days') AS stats,
            (SELECT max(created_at) FROM public.api_usage
             WHERE endpoint = 'daily_reset' AND created_at > now() - interval '2 days') AS markers,
            (SELECT max(requested_at) FROM monitoring.rollup_requests

@@ -1,4 +1,4 @@
-"""Heartbeats: recorded by one sensor, told to the switch outside when nothing is broken, and to Sentry when ticks fail."""
+"""Heartbeats: recorded by one sensor, told to the switch outside when nothing is broken; failures told to Sentry."""
 
 import os
 import signal
@@ -111,7 +111,10 @@ def test_a_late_sensor_is_an_incident_until_it_ticks_again(
     settings: Settings, database: Database, instance: dg.DagsterInstance, switch: Switch
 ) -> None:
     _tick(settings, instance)
-    late = "UPDATE monitoring.heartbeats SET watched_since = now() - interval '1 hour', last_success_at = {} WHERE name = %s"
+    late = (
+        "UPDATE monitoring.heartbeats SET watched_since = now() - interval '1 hour', last_success_at = {}"
+        " WHERE name = %s"
+    )
     database.run(late.format("NULL"), "alert_evaluation_sensor")
     before = len(switch.requests)
     assert _tick(settings, instance).skip_message == "not complete: sensor alert_evaluation_sensor"

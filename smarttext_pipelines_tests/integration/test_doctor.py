@@ -90,8 +90,8 @@ def test_a_table_that_was_changed_is_found(database: Database, settings: Setting
     [
         (
             "tracking",
-            "INSERT INTO monitoring.tracking_writers (writer_id, host, process_id, started_at, accepted, written, spilled,"
-            " dropped, rejected) VALUES (gen_random_uuid(), 'h', 1, now(), 9, 1, 0, 8, 0)",
+            "INSERT INTO monitoring.tracking_writers (writer_id, host, process_id, started_at, accepted, written,"
+            " spilled, dropped, rejected) VALUES (gen_random_uuid(), 'h', 1, now(), 9, 1, 0, 8, 0)",
             "UPDATE monitoring.tracking_writers SET dropped = 0",
         ),
         (
@@ -102,14 +102,15 @@ def test_a_table_that_was_changed_is_found(database: Database, settings: Setting
         (
             "dead notifications",
             "INSERT INTO monitoring.notifications (incident_id, sequence, kind, severity, channel, recipient, message,"
-            " status, deadline_at, finished_at, note) VALUES (1, 1, 'firing', 'info', 'slack', 'C1', '{}', 'dead', now(),"
-            " now(), 'channel_not_found')",
+            " status, deadline_at, finished_at, note) VALUES (1, 1, 'firing', 'info', 'slack', 'C1', '{}', 'dead',"
+            " now(), now(), 'channel_not_found')",
             "DELETE FROM monitoring.notifications",
         ),
         (
             "outbox",
             "INSERT INTO monitoring.notifications (incident_id, sequence, kind, severity, channel, recipient, message,"
-            " due_at, deadline_at) VALUES (1, 1, 'firing', 'info', 'slack', 'C1', '{}', now() - interval '11 min', now())",
+            " due_at, deadline_at) VALUES (1, 1, 'firing', 'info', 'slack', 'C1', '{}', now() - interval '11 min',"
+            " now())",
             "UPDATE monitoring.notifications SET status = 'sent'",
         ),
         (

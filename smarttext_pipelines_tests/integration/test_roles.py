@@ -35,13 +35,13 @@ ALL = "DELETE INSERT SELECT UPDATE"
 
 
 @pytest.fixture
-def roles(empty_database: Database) -> Iterator[Database]:
+def roles(empty_database: Database) -> Database:
     install_legacy(empty_database)
     add_history(empty_database)
     make_roles(empty_database.engine)
     make_roles(empty_database.engine)
     migrate(empty_database.engine, ZONE)
-    yield empty_database
+    return empty_database
 
 
 @contextmanager

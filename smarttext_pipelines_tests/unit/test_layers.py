@@ -26,7 +26,18 @@ ALLOWED = {
     "defs": {"core", "metrics", "rollup", "alerting", "retention", "providers", "health", "storage", "settings"},
     "definitions": {"defs", "settings"},
     "launch": {"core", "storage", "providers", "settings", "sample", "retention", "defs", "definitions"},
-    "cli": {"core", "storage", "settings", "sample", "rollup", "alerting", "retention", "providers", "health", "launch"},
+    "cli": {
+        "core",
+        "storage",
+        "settings",
+        "sample",
+        "rollup",
+        "alerting",
+        "retention",
+        "providers",
+        "health",
+        "launch",
+    },
 }
 """What each layer may import of the others; everything may import itself."""
 

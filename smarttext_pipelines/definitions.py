@@ -11,6 +11,8 @@ from smarttext_pipelines.defs.assets import build_assets
 from smarttext_pipelines.defs.budgets import openai_budgets
 from smarttext_pipelines.defs.delivery import delivery_report_job, sms_delivery_reports
 from smarttext_pipelines.defs.digest import daily_digest, daily_digest_job
+from smarttext_pipelines.defs.health import build_heartbeat_sensor
+from smarttext_pipelines.defs.health_assets import build_pipeline_health
 from smarttext_pipelines.defs.jobs import build_jobs
 from smarttext_pipelines.defs.partitions import build_daily_partitions
 from smarttext_pipelines.defs.resources import Warehouse
@@ -35,7 +37,13 @@ def build_definitions(
     with warnings.catch_warnings():
         # Backfill policies are marked as beta; nobody who runs this can act on that.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = [*build_assets(partitions), *build_alert_assets(partitions)]
+        assets = [
+            *build_assets(partitions),
+            *build_alert_assets(partitions),
+            build_pipeline_health(partitions),
+        ]
+    jobs = [*build_jobs(), deliver_notifications_job, delivery_report_job, daily_digest_job]
+    schedules, sensors = build_schedules(settings), [*build_sensors(settings), *build_alert_sensors()]
     return dg.Definitions(
         assets=[
             *SOURCE_ASSETS,
@@ -46,9 +54,9 @@ def build_definitions(
             build_archived_events(partitions),
             archive_scrub,
         ],
-        jobs=[*build_jobs(), deliver_notifications_job, delivery_report_job, daily_digest_job],
-        schedules=build_schedules(settings),
-        sensors=[*build_sensors(settings), *build_alert_sensors()],
+        jobs=jobs,
+        schedules=schedules,
+        sensors=[*sensors, build_heartbeat_sensor(schedules, sensors, [job.name for job in jobs])],
         resources={"warehouse": Warehouse(settings), **(resource_overrides or {})},
         # Statements run in the database; a process per asset would cost more than they do.
         executor=dg.in_process_executor,

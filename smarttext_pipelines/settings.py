@@ -3,6 +3,7 @@
 from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -10,6 +11,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from smarttext_pipelines.core.days import load_zone
 from smarttext_pipelines.core.errors import SettingsError
+
+LONG_PASSWORD = 12
+"""A shorter password of letters alone may be an ordinary word, and is not searched for in texts."""
 
 
 def _provider(variable: str, description: str, *others: str) -> Any:
@@ -104,6 +108,16 @@ class Settings(BaseSettings):
         default=None, description="Public URL of `smarttext receiver`, as given to Twilio as statusCallback."
     )
     pagerduty_routing_key: SecretStr | None = _provider("PAGERDUTY_ROUTING_KEY", "PagerDuty Events v2 routing key.")
+    sentry_dsn: SecretStr | None = _provider("SENTRY_DSN", "Sentry project that failures are told to.")
+    sentry_environment: str = Field(
+        default="production",
+        description="Environment of the events in Sentry.",
+        validation_alias=AliasChoices("SENTRY_ENVIRONMENT"),
+    )
+    heartbeat_url: SecretStr | None = Field(
+        default=None,
+        description="URL of an outside dead man's switch, asked after each complete cycle; its silence is the alarm.",
+    )
     twilio_base_url: str = Field(default="https://api.twilio.com", description="Where Twilio is asked.")
     slack_base_url: str = Field(default="https://slack.com/api/", description="Where Slack's API is asked.")
     pagerduty_base_url: str = Field(default="https://events.pagerduty.com", description="Where PagerDuty is asked.")
@@ -119,6 +133,16 @@ class Settings(BaseSettings):
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
+    def known_secrets(self) -> list[str]:
+        """Return what must never be shown: every secret value, and the passwords of its URLs."""
+        values: list[str] = []
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            found = value if isinstance(value, tuple) else (value,)
+            values += [secret.get_secret_value() for secret in found if isinstance(secret, SecretStr)]
+        passwords = [unquote(part) for value in values if (part := _password(value))]
+        return [*values, *(word for word in passwords if len(word) >= LONG_PASSWORD or not word.isalpha())]
+
     @property
     def archive_location(self) -> str:
         """Where the archive is: a URL, or an absolute path."""
@@ -130,6 +154,13 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The reporting zone."""
         return load_zone(self.reporting_timezone)
+
+
+def _password(url: str) -> str:
+    try:
+        return urlsplit(url).password or ""
+    except ValueError:
+        return ""
 
 
 def load_settings() -> Settings:

@@ -84,7 +84,10 @@ class Database:
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in os.environ:
-        if name.startswith(("SMARTTEXT_", "SLACK_", "TWILIO_", "PAGERDUTY_")) and name != "SMARTTEXT_TEST_DATABASE_URL":
+        if (
+            name.startswith(("SMARTTEXT_", "SLACK_", "TWILIO_", "PAGERDUTY_", "SENTRY_"))
+            and name != "SMARTTEXT_TEST_DATABASE_URL"
+        ):
             monkeypatch.delenv(name)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.chdir(tmp_path)

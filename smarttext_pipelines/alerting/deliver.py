@@ -23,6 +23,7 @@ from smarttext_pipelines.alerting.channels.base import (
 )
 from smarttext_pipelines.alerting.outbox import Claimed, Outbox, Timing
 from smarttext_pipelines.core.scrub import scrub
+from smarttext_pipelines.providers.sentry import capture_failure
 from smarttext_pipelines.storage.connect import connected
 
 STANDARD = Timing()
@@ -125,7 +126,7 @@ def _record(outbox: Outbox, claimed: Claimed, outcome: Outcome, timing: Timing) 
         case Sent(provider_id):
             return _said(outbox.finish(claimed, "sent", provider_id=provider_id), "sent")
         case Rejected(reason):
-            return _said(outbox.finish(claimed, "dead", note=scrub(reason)), "dead")
+            return _dead(outbox, claimed, scrub(reason))
         case Later(seconds, reason):
             wait = timedelta(seconds=seconds)
             return _said(outbox.finish(claimed, "pending", note=scrub(reason), wait=wait), "later")
@@ -136,10 +137,18 @@ def _record(outbox: Outbox, claimed: Claimed, outcome: Outcome, timing: Timing) 
 def _wait(outbox: Outbox, claimed: Claimed, timing: Timing, reason: str) -> str:
     if claimed.attempt >= timing.most_attempts:
         note = f"{scrub(reason)}; given up after {claimed.attempt} attempts"
-        return _said(outbox.finish(claimed, "dead", note=note, may_have_arrived=True), "dead")
+        return _dead(outbox, claimed, note, may_have_arrived=True)
     wait = min(timing.reconcile_delay * 2 ** min(claimed.attempt - 1, 10), timing.longest_wait)
     wait = max(wait, timing.reconcile_delay)
     return _said(outbox.finish(claimed, "unknown", note=scrub(reason), may_have_arrived=True, wait=wait), "unknown")
+
+
+def _dead(outbox: Outbox, claimed: Claimed, note: str, *, may_have_arrived: bool = False) -> str:
+    is_ours = outbox.finish(claimed, "dead", note=note, may_have_arrived=may_have_arrived)
+    if is_ours:
+        tags = {"channel": claimed.channel, "incident": str(claimed.message.incident)}
+        capture_failure("delivery", claimed.tag, f"{claimed.channel}: given up: {note}", tags=tags)
+    return _said(is_ours, "dead")
 
 
 def _said(is_ours: bool, outcome: str) -> str:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql import insert
 
 from smarttext_pipelines.alerting.messages import Message
+from smarttext_pipelines.core.scrub import scrub_tree
 from smarttext_pipelines.storage.schema.alerting import notifications
 
 DEADLINE = timedelta(hours=24)
@@ -170,7 +171,8 @@ def _row(item: Enqueued) -> dict[str, Any]:
         "severity": item.message.severity,
         "channel": item.channel,
         "recipient": item.recipient,
-        "message": item.message.as_json(),
+        # A business may be called by a number, a cause may quote one.
+        "message": scrub_tree(item.message.as_json()),
         "status": "suppressed" if held else "pending",
         "note": item.note,
     }

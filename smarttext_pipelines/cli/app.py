@@ -1,5 +1,7 @@
 """The Typer app: which commands there are. What they do is in a module each, imported when one is called."""
 
+from contextlib import suppress
+
 import typer
 from rich.console import Console
 
@@ -8,6 +10,7 @@ from smarttext_pipelines.cli import (
     budgets,
     database,
     digest,
+    doctor,
     explain,
     receiver,
     retention,
@@ -15,7 +18,10 @@ from smarttext_pipelines.cli import (
     simulate,
     stats,
 )
-from smarttext_pipelines.core.errors import SmartTextError
+from smarttext_pipelines.core.errors import SettingsError, SmartTextError
+from smarttext_pipelines.core.scrub import scrub
+from smarttext_pipelines.providers.sentry import watch_process
+from smarttext_pipelines.settings import load_settings
 
 app = typer.Typer(
     help="Daily statistics, failure rates and spend of SmartText.",
@@ -24,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("up")(database.up)
+app.command("doctor")(doctor.doctor)
 app.command("migrate")(database.migrate)
 app.command("change-zone")(database.change_zone)
 app.command("rollup")(rollup.rollup)
@@ -43,9 +50,18 @@ app.command("update-daily-stats", hidden=True)(rollup.update_daily_stats)
 
 def run() -> int:
     """Run the command of this process and return its exit code."""
+    _watch()
     try:
         app(standalone_mode=True)
     except SmartTextError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[red]error:[/red] {error}".replace("\n", " "))
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            f"[red]error:[/red] {scrub(str(error))}".replace("\n", " ")
+        )
         return 2
     return 0
+
+
+def _watch() -> None:
+    """Scrub the logs of this command, and tell Sentry of a fault of ours; a user's mistake is none."""
+    with suppress(SettingsError):  # the command says so itself
+        watch_process(load_settings(), "cli")

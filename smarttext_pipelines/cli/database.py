@@ -13,6 +13,7 @@ from smarttext_pipelines.launch.databases import databases
 from smarttext_pipelines.settings import Settings, load_settings
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected, describe, open_engine
+from smarttext_pipelines.storage.roles import create_roles
 
 __all__ = ["change_zone", "migrate", "up"]
 
@@ -25,12 +26,17 @@ def migrate(
     check: Annotated[
         bool, typer.Option("--check", help="Compare the database with the schema; change nothing.")
     ] = False,
+    roles: Annotated[
+        bool, typer.Option("--roles", help="Also make roles with least privilege, without login; see SECURITY.md.")
+    ] = False,
 ) -> None:
     """Bring the database to the newest schema; adopts a database that already holds the tables."""
     from smarttext_pipelines.storage import migrate as migration
 
     settings = load_settings()
     if sql:
+        if roles:
+            typer.echo(create_roles().strip() + ";\n")
         typer.echo(migration.migration_sql(settings.zone))
         return
     with databases(settings) as ready:
@@ -42,6 +48,8 @@ def migrate(
                 raise DatabaseError(msg)
             _console.print(f"{describe(engine.url)} is as this version expects it")
             return
+        if roles:
+            migration.make_roles(engine)
         migration.migrate(engine, ready.zone)
         _console.print(f"{describe(engine.url)} is migrated; reporting days are those of {ready.reporting_timezone}")
         _tell_what_to_run(ready)

@@ -1,33 +1,125 @@
 """One scrubber: takes out of any text what must not leave the process, found by its form, not by a field's name.
 
 Telephone numbers, e-mail addresses, Twilio's sids and tokens, Slack's tokens and webhooks, OpenAI's keys, JSON web
-tokens, and passwords in URLs. Rather too much than too little: a bare number of ten or eleven digits counts as one.
+tokens, passwords in URLs. A message text has no form of its own: it is found by what stands around it where texts
+leak, in PostgreSQL's DETAIL and quoted values, in parameters of a statement, and as a quoted body.
+Rather too much than too little: a bare national number counts as one whatever it means.
 """
 
 import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-_FORMS: tuple[tuple[str, str], ...] = (
-    ("[slack webhook]", r"https?://hooks\.slack\.com/\S+"),
+_PLUS = r"(?:\+|%2[bB]|\\u002[bB]|&#43;)"
+_GAP = r"[ ()./\u00a0\u2010\u2011\u2013-]{0,3}"
+_QUOTED = r"""(?:"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?)"""
+# A repr or JSON writes the end of a line as a letter.
+_EDGE = r"(?:(?<![a-zA-Z0-9])|(?<=\\[nrt]))"
+_STARTS = r"(?:(?<![\w.+-])|(?<=\\[nrt]))(?<!\d:)"
+
+_FORMS: tuple[tuple[str, str, str], ...] = (
+    # What PostgreSQL and SQLAlchemy tell of rows, up to what Python or SQLAlchemy adds: a text has lines of its own.
+    (
+        "detail: context:",
+        r"\1: [row]",
+        r"(?s)(?<![A-Z])(DETAIL|CONTEXT):.*?"
+        r"(?=\n\n(?:The above|During handling)|\n\[(?:SQL|parameters): |\n\(Background on |\Z)",
+    ),
+    (
+        "[parameters:",
+        "[parameters: hidden]",
+        r"(?s)\[parameters: (?!hidden\]).*?(?=\n\(Background on |\n\n(?:The above|During)|\Z)",
+    ),
+    (
+        "invalid malformed range: value",
+        r"\1[value]",
+        r'(?s)(\b(?:invalid input \w+ for [\w ]+: |malformed \w+ literal: |out of range: |value ))"[^"]*"?',
+    ),
+    (
+        "body content prompt",
+        r"\1[text]",
+        rf"""(?si)({_EDGE}(?:body|message_content|message_body|content|prompt)["']?\s*[:=]\s*){_QUOTED}""",
+    ),
+    ("body=", r"\1[text]", r"(Body=)(?!\[text\])[^&\s\"']+"),
+    ("hooks.slack.com", "[slack webhook]", r"(?:https?://)?hooks\.slack\.com/\S+"),
+    ("/services/", "[slack webhook]", r"/services/T\w+/B\w+/\w+"),
     # user:password@ of a database URL, key@ of a Sentry DSN; the host stays, it tells where.
-    (r"\1[secret]@", r"\b([a-z][a-z0-9+.-]*://)[^\s/@\"']+@"),
-    ("[token]", r"\beyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?"),
-    ("[token]", r"\bx(?:ox[a-z]|app)-[\w-]{8,}"),
-    ("[key]", r"\bsk-[\w-]{16,}"),
-    ("[sid]", r"\b[A-Z]{2}[0-9a-fA-F]{32}\b"),
-    ("[token]", r"\b[0-9a-fA-F]{32}\b"),
-    ("[e-mail]", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
-    ("[phone]", r"\+\d(?:[ ().-]{0,2}\d){6,14}"),
-    ("[phone]", r"(?<![\w.+-])(?<!\d:)(?:1[ .-]?)?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w-])"),
-    ("[phone]", r"(?<![\w.+-])(?<!\d:)1?\d{10}(?![\w-]|[.:]\d)"),
+    ("://", r"\1[secret]@", r"((?:postgres|mysql|redis|amqp|mongodb)[a-z0-9+.-]{0,20}://)[^\s\"'<>]+@"),
+    ("://", r"\1[secret]@", r"([a-z][a-z0-9+.-]{0,20}://)[^\s/@\"']+@"),
+    (
+        "passw pgpassw secret auth api",
+        r"\1[secret]",
+        rf"""(?i)({_EDGE}(?:password|passwd|pgpassword|secret|auth_?token|api_?key)["']?\s*[:=]\s*)"""
+        rf"""(?:{_QUOTED}|[^\s,;&)\]}}"']+)""",
+    ),
+    ("bearer basic", r"\1 [token]", rf"(?i){_EDGE}(bearer|basic)\s+(?=[^\s]*[\d=])[\w+/=.~-]{{12,}}"),
+    ("eyj", "[token]", r"eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?"),
+    ("xox xapp", "[token]", rf"{_EDGE}x(?:ox[a-z]|app)[-.][\w.-]{{8,}}"),
+    ("sk-", "[key]", rf"{_EDGE}sk-[\w-]{{16,}}"),
+    ("", "[sid]", r"[A-Z]{2}(?:[0-9a-f]{32}(?![0-9a-f])|[0-9A-F]{32}(?![0-9A-F]))"),
+    ("", "[token]", r"(?<![0-9a-fA-F])[0-9a-fA-F]{32}(?![0-9a-fA-F])"),
+    ("@ %40", "[e-mail]", r"(?<![\w.+-])[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+"),
+    # No country's code begins with 0; so an instant's offset is none.
+    ("", "[phone]", rf"{_PLUS}[1-9](?:{_GAP}\d){{6,14}}"),
+    ("", "[phone]", rf"(?=0){_STARTS}00[1-9](?:{_GAP}\d){{7,13}}(?![\w-])"),
+    (
+        "",
+        "[phone]",
+        rf"(?=[(1-9]){_STARTS}(?:1[ .-]?)?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])\d{{3}}[ .-]\d{{4}}(?![\w-])",
+    ),
+    ("", "[phone]", rf"(?=[(0]){_STARTS}\(?0\d{{2,4}}\)?[ -]\d{{3,4}}[ -]?\d{{3,4}}(?![\w-])"),
+    # Not 1 and nine digits: those are the seconds of an instant.
+    ("", "[phone]", rf"(?=\d){_STARTS}(?:1?[2-9]\d{{9}}|0\d{{9,10}})(?![\w-]|[.:]\d)"),
 )
-_PATTERNS = tuple((replacement, re.compile(pattern)) for replacement, pattern in _FORMS)
+"""Words of which a text in small letters must have one before it is searched, what is put there, and the form."""
+
+_PATTERNS = tuple((tuple(words.split()), new, re.compile(form)) for words, new, form in _FORMS)
+_MOST_PASSES = 4
+SHORTEST_SECRET = 6
+"""A shorter known secret is not searched for: it would be found in ordinary words."""
 
 
-def scrub(text: str) -> str:
-    """Return the text with everything personal or secret replaced by its kind in brackets."""
-    for replacement, pattern in _PATTERNS:
-        text = pattern.sub(replacement, text)
+def scrub(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return the text with everything personal or secret replaced by its kind in brackets.
+
+    Args:
+        text: Any text.
+        secrets: Values that are secret here, whatever their form.
+    """
+    for secret in sorted(set(secrets), key=len, reverse=True):
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, "[secret]")
+    # What was taken out may have hidden the beginning of what stood beside it.
+    for _ in range(_MOST_PASSES):
+        before, lower = text, text.lower()
+        for words, replacement, pattern in _PATTERNS:
+            if not words or any(word in lower for word in words):
+                text = pattern.sub(replacement, text)
+        if text == before:
+            break
     return text
+
+
+def scrub_tree(value: Any, clean: Callable[[str], str] = scrub, *, keep: frozenset[str] = frozenset()) -> Any:
+    """Return a copy of nested mappings and sequences whose every text, keys too, is scrubbed.
+
+    Args:
+        value: What JSON can hold; of anything else its ``repr`` is taken. Numbers stay numbers.
+        clean: What scrubs a text.
+        keep: Keys whose values are left alone, such as ids that would be taken for tokens.
+    """
+    if isinstance(value, str):
+        return clean(value)
+    if value is None or isinstance(value, bool | float | int):
+        return value
+    if isinstance(value, Mapping):
+        return {
+            clean(str(key)): inner if key in keep else scrub_tree(inner, clean, keep=keep)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [scrub_tree(inner, clean, keep=keep) for inner in value]
+    return clean(value.decode(errors="replace") if isinstance(value, bytes) else repr(value))
 
 
 def mask_phone(number: str | None) -> str:

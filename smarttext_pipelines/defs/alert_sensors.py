@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_START_TAG
 
 from smarttext_pipelines.alerting.service import (
     configured_channels,
@@ -18,6 +19,7 @@ from smarttext_pipelines.defs.budgets import openai_budgets
 from smarttext_pipelines.defs.checks import check_specs
 from smarttext_pipelines.defs.jobs import DELIVER_JOB, KIND_TAG, PRIORITY_TAG, UNFINISHED
 from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.providers.sentry import capture_failure
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -68,6 +70,7 @@ def build_alert_sensors() -> list[dg.SensorDefinition]:
         # What follows the first line can quote rows.
         said = (context.failure_event.message or "").splitlines()[:1]
         job = context.dagster_run.job_name
+        _capture_run(context, "".join(said))
         with warehouse.transaction() as connection:
             tell_signal(
                 connection,
@@ -78,6 +81,18 @@ def build_alert_sensors() -> list[dg.SensorDefinition]:
             )
 
     return [alert_evaluation_sensor, run_failure_alert_sensor]
+
+
+def _capture_run(context: dg.RunFailureSensorContext, said: str) -> None:
+    run = context.dagster_run
+    steps = [event.step_key for event in context.get_step_failure_events() if event.step_key]
+    tags = {
+        "job": run.job_name,
+        "run_id": run.run_id,
+        "asset": ", ".join(steps)[:200] or "none",
+        "partition": run.tags.get("dagster/partition") or run.tags.get(ASSET_PARTITION_RANGE_START_TAG, "none"),
+    }
+    capture_failure("run", run.run_id, f"{run.job_name} failed: {said}", tags=tags)
 
 
 def _tell_of_checks(instance: dg.DagsterInstance, connection: "Connection") -> None:
@@ -91,7 +106,13 @@ def _tell_of_checks(instance: dg.DagsterInstance, connection: "Connection") -> N
         is_error = evaluation.severity is dg.AssetCheckSeverity.ERROR
         for signal, fails in (("pipeline_failures", is_error), ("failed_checks", not is_error)):
             failed = not evaluation.passed and fails
-            if failed or scope.removeprefix("check:") in raised_signals(connection, signal, "check"):
+            was_raised = scope.removeprefix("check:") in raised_signals(connection, signal, "check")
+            if failed and not was_raised:
+                said = f"{scope}: {evaluation.description or key.name}"
+                tags = {"check": key.name, "asset": key.asset_key.to_user_string(), "run_id": record.run_id}
+                level = "error" if is_error else "warning"
+                capture_failure("check", f"{scope}:{record.run_id}", said, tags=tags, level=level)
+            if failed or was_raised:
                 tell_signal(connection, signal, scope, int(failed), evaluation.description or key.name)
 
 

@@ -54,6 +54,12 @@ def build_jobs() -> list[Any]:
             tags={PRIORITY_TAG: "1", KIND_TAG: "alert_report"},
         ),
         dg.define_asset_job(
+            "pipeline_health_job",
+            dg.AssetSelection.groups("health"),
+            description="Writes down how a day of the pipeline went.",
+            tags={PRIORITY_TAG: "1", KIND_TAG: "health"},
+        ),
+        dg.define_asset_job(
             "openai_budgets_job",
             dg.AssetSelection.assets("openai_budgets"),
             description="Reads today's OpenAI use against the limits and checks the counter.",

@@ -78,19 +78,8 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     def dagster_history_schedule(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         return dg.RunRequest()
 
-    @dg.schedule(
-        job_name="alert_report_job",
-        cron_schedule="20 0 * * *",
-        execution_timezone=zone,
-        default_status=_RUNNING,
-        description="Counts yesterday's incidents and notifications.",
-    )
-    def alert_report_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        day = today(context) - timedelta(days=1)
-        if day < settings.start_date:
-            return dg.SkipReason("the first partition is not over")
-        return dg.RunRequest(partition_key=day.isoformat())
-
+    report = _of_yesterday(settings, "alert_report", "20 0 * * *", "Counts yesterday's incidents and notifications.")
+    health = _of_yesterday(settings, "pipeline_health", "25 0 * * *", "Writes down how yesterday went.")
     budgets = dg.ScheduleDefinition(
         name="openai_budgets_schedule",
         job_name="openai_budgets_job",
@@ -112,7 +101,29 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         reset,
         rollup_schedule,
         intraday_rollup_schedule,
-        alert_report_schedule,
+        report,
+        health,
         dagster_history_schedule,
     ]
     return [*own, build_delivery_schedule(settings), build_digest_schedule(settings), *build_retention_schedules(zone)]
+
+
+def _of_yesterday(settings: Settings, name: str, cron: str, description: str) -> dg.ScheduleDefinition:
+    """Return a schedule that launches a job for the partition of yesterday."""
+
+    def request(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        at: datetime = context.scheduled_execution_time
+        day = at.astimezone(settings.zone).date() - timedelta(days=1)
+        if day < settings.start_date:
+            return dg.SkipReason("the first partition is not over")
+        return dg.RunRequest(partition_key=day.isoformat())
+
+    return dg.ScheduleDefinition(
+        name=f"{name}_schedule",
+        job_name=f"{name}_job",
+        cron_schedule=cron,
+        execution_timezone=settings.reporting_timezone,
+        default_status=_RUNNING,
+        description=description,
+        execution_fn=request,
+    )

@@ -3,6 +3,7 @@
 ``dagster-postgres`` opens three connections for each planned partition: planning a year in one run took 82 s, with this
 few. The planned partitions of a run are written in one statement. A check of ours looks at all days of its run, but
 Dagster plans it once per day, and keeps what it planned for ever; here it is planned once and goes with its run.
+What an event tells is scrubbed before it is stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.utils import pg_url_from_config
 from dagster_shared.record import replace
 from sqlalchemy import text
+
+from smarttext_pipelines.launch.private import scrubbed, watch_dagster_process
 
 _RESULT = "result"
 """Name of an asset's own output."""
@@ -37,7 +40,8 @@ class LeanEventLogStorage(PostgresEventLogStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "LeanEventLogStorage":
-        """Return the storage that ``dagster.yaml`` describes."""
+        """Return the storage that ``dagster.yaml`` describes; every process of Dagster passes here once."""
+        watch_dagster_process()
         return cls(postgres_url=pg_url_from_config(config_value), inst_data=inst_data)
 
     def store_event(self, event: EventLogEntry) -> None:
@@ -46,7 +50,7 @@ class LeanEventLogStorage(PostgresEventLogStorage):
         if kind is DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
             self.store_asset_check_event(_without_partitions(event), None)
         elif kind is not DagsterEventType.STEP_OUTPUT or _is_of_asset(event):
-            super().store_event(event)
+            super().store_event(scrubbed(event))
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events; those that plan a materialization in one statement, and those that report one."""
@@ -58,7 +62,7 @@ class LeanEventLogStorage(PostgresEventLogStorage):
                 self._store_planned(alike)
             else:
                 # One by one in the base class, but for what it can batch: materializations and observations.
-                super().store_event_batch(alike)
+                super().store_event_batch([scrubbed(event) for event in alike])
 
     def delete_events(self, run_id: str) -> None:
         """Delete the events of a run, and its check executions but for the last of each check."""

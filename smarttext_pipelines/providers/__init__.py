@@ -1,1 +1,1 @@
-"""Clients of other companies' APIs, as this project wants them: where, how long, how often. Imports core only."""
+"""Clients of other companies' APIs, as this project wants them: where, how long, how often."""

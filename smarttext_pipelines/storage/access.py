@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from smarttext_pipelines.storage.explaining import view_statements
 from smarttext_pipelines.storage.guardrail import PUBLIC_FUNCTIONS, guardrail_statements
 from smarttext_pipelines.storage.migrations.lock import TAKE
+from smarttext_pipelines.storage.roles import role_grants
 from smarttext_pipelines.storage.schema import metadata
 
 _WANTED = """
@@ -181,6 +182,8 @@ def access_statements(zone: ZoneInfo) -> list[str]:
     relations = _RELATIONS.replace("{take}", TAKE)
     routines = ", ".join(f"'public.{name}'" for name in ("update_daily_stats(uuid, date)", *PUBLIC_FUNCTIONS))
     grants = _GRANTS.replace("{routines}", routines)
+    guard = [f"public.{name}" for name in PUBLIC_FUNCTIONS]
+    roles = role_grants(writer=guard[:3], pipeline=guard[3:])
     return [
         _WANTED,
         relations,
@@ -189,6 +192,7 @@ def access_statements(zone: ZoneInfo) -> list[str]:
         *guardrail_statements(),
         *view_statements(),
         grants,
+        roles,
         _comments(),
     ]
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from smarttext_pipelines.core.errors import DatabaseError, SchemaError, SettingsError
+from smarttext_pipelines.core.scrub import scrub
 
 _SESSION = (
     "SET timezone = 'UTC'",
@@ -78,15 +79,17 @@ def connected(engine: Engine, *, isolation: str | None = None) -> Iterator[Conne
 
 
 def explain(error: DBAPIError, url: URL) -> DatabaseError:
-    """Return the error in one line; DETAIL is left out, because it quotes rows."""
+    """Return the error in one line, scrubbed; DETAIL is left out, because it quotes rows."""
     state = getattr(error.orig, "sqlstate", None)
     diagnosis = getattr(error.orig, "diag", None)
     first = (getattr(diagnosis, "message_primary", None) or "").splitlines()[:1]
-    said = first[0] if first else ""
+    said = scrub(first[0]) if first else ""
     place = describe(url)
     if not said and (error.connection_invalidated or state is None):
         reason = (
-            str(error.orig).strip().splitlines()[0].split("failed: ")[-1] if str(error.orig).strip() else "no answer"
+            scrub(str(error.orig).strip().splitlines()[0].split("failed: ")[-1])
+            if str(error.orig).strip()
+            else "no answer"
         )
         return DatabaseError(
             f"PostgreSQL at {place} cannot be used: {reason}; check SMARTTEXT_DATABASE_URL and the server"

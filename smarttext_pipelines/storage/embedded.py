@@ -21,13 +21,14 @@ from smarttext_pipelines.storage.embedded_process import (
     EmbeddedServer,
     ServerProcess,
     connect,
+    find_running,
     prepare_log,
     serves,
     try_lock,
 )
 from smarttext_pipelines.storage.embedded_user import find_place, known_clusters
 
-__all__ = ["EmbeddedServer", "embedded_server", "ensure_database", "is_embedded"]
+__all__ = ["EmbeddedServer", "embedded_server", "ensure_database", "is_embedded", "running_server"]
 
 
 @contextmanager
@@ -49,6 +50,11 @@ def embedded_server(data_dir: Path) -> Iterator[EmbeddedServer]:
     finally:
         with _alone(home):
             _leave(users, process)
+
+
+def running_server(data_dir: Path) -> EmbeddedServer | None:
+    """Return the embedded server of a data directory if it runs; it is not started, and nothing is made."""
+    return next((found for cluster in known_clusters(_home(data_dir)) if (found := find_running(cluster))), None)
 
 
 def ensure_database(server: EmbeddedServer, name: str) -> bool:

@@ -18,6 +18,7 @@ from smarttext_pipelines.storage.adoption import ADOPT_BOUNDARY_DAYS
 from smarttext_pipelines.storage.connect import connected, describe
 from smarttext_pipelines.storage.installation import HEAD, require_zone, revision, stored_zone
 from smarttext_pipelines.storage.pooler import refuse_transaction_pooler
+from smarttext_pipelines.storage.roles import create_roles
 from smarttext_pipelines.storage.schema import MONITORING, metadata
 
 LOCK_TIMEOUT = "30s"
@@ -58,6 +59,17 @@ def migrate(engine: Engine, zone: ZoneInfo, *, lock_timeout: str = LOCK_TIMEOUT)
     with connected(engine, isolation="AUTOCOMMIT") as guard:
         _wait_for_turn(guard)
         _migrate(engine, zone, lock_timeout)
+
+
+def make_roles(engine: Engine) -> None:
+    """Make the optional roles that are missing, without login; the next ``migrate`` sets their rights.
+
+    Raises:
+        DatabaseError: The role we are may not make roles that bypass row level security.
+    """
+    with connected(engine) as connection:
+        connection.exec_driver_sql(create_roles(), execution_options={"no_parameters": True})
+        connection.commit()
 
 
 def _wait_for_turn(guard: Connection) -> None:

@@ -1,15 +1,17 @@
 """What people should hear of: warnings in the log, once a minute each, and failed messages as events in Sentry.
 
-Sentry gets one event per (kind, status, code, business) and ten minutes, with a count; only where the application has
-initialised it, and so never by an import of ours.
+Sentry gets one event per (kind, status, code, business) and ten minutes, with a count; where the application has not
+initialised it, the first event does, if SENTRY_DSN is set. An import of ours never does.
 """
 
 import logging
-import sys
 import threading
 import time
 
+from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.core.scrub import scrub
+from smarttext_pipelines.providers.sentry import init_sentry, is_active
+from smarttext_pipelines.settings import load_settings
 
 WINDOW_S = 600.0
 _WARN_S = 60.0
@@ -56,12 +58,21 @@ class Problems:
             due = {key: count for key, (begun, count) in self._noted.items() if begun <= opened_before}
             for key in due:
                 del self._noted[key]
-        # An application without Sentry has not imported it; then there is nobody to tell.
-        if not due or "sentry_sdk" not in sys.modules:
+        if not due or not _is_told():
             return False
         for (kind, status, code, business), count in due.items():
             _capture(kind, status, code, business, count)
         return True
+
+
+def _is_told() -> bool:
+    """Whether there is a Sentry to tell; asked when there is something to tell, and not before."""
+    if is_active():
+        return True
+    try:
+        return init_sentry(load_settings(), "tracking")
+    except SettingsError:
+        return False
 
 
 def _capture(kind: str, status: str, code: str, business: str, count: int) -> None:

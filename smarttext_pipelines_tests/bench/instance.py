@@ -15,7 +15,7 @@ from smarttext_pipelines.launch.databases import EVENT_BATCH_SIZE
 _STORAGES = {
     "run_storage": ("dagster_postgres.run_storage", "PostgresRunStorage"),
     "event_log_storage": ("smarttext_pipelines.launch.event_log", "LeanEventLogStorage"),
-    "schedule_storage": ("dagster_postgres.schedule_storage", "PostgresScheduleStorage"),
+    "schedule_storage": ("smarttext_pipelines.launch.private", "PrivateScheduleStorage"),
 }
 
 

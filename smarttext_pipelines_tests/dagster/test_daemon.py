@@ -43,7 +43,9 @@ def daemon(settings: Settings, storage: str, home: Path) -> Iterator[subprocess.
 
 
 def _variables(settings: Settings) -> dict[str, str]:
-    told = {name: getattr(settings, name) for name in settings.model_fields_set if name.startswith("slack_")}
+    told = {
+        name: getattr(settings, name) for name in settings.model_fields_set if name.startswith(("slack_", "heartbeat_"))
+    }
     return {variable_of(n): v.get_secret_value() if isinstance(v, SecretStr) else v for n, v in told.items()}
 
 

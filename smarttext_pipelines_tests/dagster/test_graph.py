@@ -34,6 +34,7 @@ GRAPH = {
     "owner_alert_delivery": ("facts", ("owner_alerts",)),
     "owner_alerts": ("sources", ()),
     "sms_delivery_reports": ("delivery", ("sms_events",)),
+    "pipeline_health": ("health", ("api_usage", "call_events", "owner_alerts", "sms_events")),
     "sms_events": ("sources", ()),
     "sms_failure_rates": ("stats", ("sms_outcomes",)),
     "sms_outcomes": ("facts", ("businesses", "owner_alerts", "sms_events")),
@@ -49,10 +50,12 @@ CRONS = {
     "openai_budgets_schedule": "*/30 * * * *",
     "openai_usage_reset_schedule": "1 0 * * *",
     "retention_schedule": "0 1 * * *",
+    "pipeline_health_schedule": "25 0 * * *",
     "rollup_schedule": "5 0 * * *",
 }
 SENSORS = {
     "alert_evaluation_sensor": 60,
+    "heartbeat_sensor": 60,
     "openai_reaper_sensor": 300,
     "rollup_drift_sensor": 3600,
     "rollup_request_sensor": 60,

@@ -4,7 +4,16 @@ The comment of a column is its entry in the data dictionary (meaning, unit, cave
 column schemas in Dagster and ``docs/data-dictionary.md``.
 """
 
-from smarttext_pipelines.storage.schema import alerting, delivery, guardrail, internal, retention, sources, stats
+from smarttext_pipelines.storage.schema import (
+    alerting,
+    delivery,
+    guardrail,
+    health,
+    internal,
+    retention,
+    sources,
+    stats,
+)
 from smarttext_pipelines.storage.schema.base import MONITORING, PUBLIC, metadata
 
 SOURCE_TABLES = (
@@ -22,6 +31,7 @@ __all__ = [
     "alerting",
     "delivery",
     "guardrail",
+    "health",
     "internal",
     "metadata",
     "retention",

@@ -1,0 +1,81 @@
+"""What Dagster keeps and shows, without numbers, texts and keys: events, metadata, stacks of errors, ticks.
+
+Everything passes through its storage, so that is where it is scrubbed; the UI asks nobody who he is.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+from dagster import DagsterEventType
+from dagster._core.scheduler.instigation import InstigatorTick, TickData
+from dagster._serdes import ConfigurableClassData, deserialize_value, serialize_value
+from dagster_postgres.schedule_storage import PostgresScheduleStorage
+from dagster_postgres.utils import pg_url_from_config
+
+from smarttext_pipelines.core.errors import SettingsError
+from smarttext_pipelines.core.scrub import scrub, scrub_tree
+from smarttext_pipelines.providers.sentry import watch_process
+from smarttext_pipelines.settings import load_settings
+
+T = TypeVar("T")
+_NOTHING_TOLD = {
+    DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+    DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
+    DagsterEventType.STEP_START,
+    DagsterEventType.HANDLED_OUTPUT,
+    DagsterEventType.LOADED_INPUT,
+}
+"""Events of names only; a run has thousands of them."""
+
+_PICTURE = "](data:image/"
+_COMPONENTS = {"webserver": "webserver", "daemon": "daemon", "grpc": "code-server", "execute_run": "run-worker"}
+
+
+@cache
+def watch_dagster_process() -> None:
+    """Begin to scrub the logs of this process, and tell Sentry which of Dagster's it is."""
+    try:
+        settings = load_settings()
+    except SettingsError:
+        # The graph, or the command, says so in its own words.
+        return
+    command = " ".join(sys.argv[:3]) + " ".join(sys.orig_argv[:5])
+    component = next((name for part, name in _COMPONENTS.items() if part in command), "cli")
+    watch_process(settings, component)
+
+
+def scrubbed(value: T) -> T:
+    """Return an event or a tick of Dagster with every text in it scrubbed."""
+    kind = getattr(value, "dagster_event_type", None)
+    if kind in _NOTHING_TOLD:
+        return value
+    told = json.loads(serialize_value(value))  # type: ignore[arg-type]
+    clean = scrub_tree(told, _scrub_unless_picture)
+    return value if clean == told else deserialize_value(json.dumps(clean))  # type: ignore[return-value]
+
+
+def _scrub_unless_picture(text: str) -> str:
+    # A plot of ours; by chance its letters may look like a number.
+    return text if _PICTURE in text else scrub(text)
+
+
+class PrivateScheduleStorage(PostgresScheduleStorage):
+    """The ticks of ``dagster-postgres``, scrubbed."""
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> "PrivateScheduleStorage":
+        """Return the storage that ``dagster.yaml`` describes."""
+        return cls(postgres_url=pg_url_from_config(config_value), inst_data=inst_data)
+
+    def create_tick(self, tick_data: TickData) -> InstigatorTick:
+        """Store the begin of a tick."""
+        return super().create_tick(scrubbed(tick_data))
+
+    def update_tick(self, tick: InstigatorTick) -> InstigatorTick:
+        """Store what became of a tick."""
+        return super().update_tick(scrubbed(tick))

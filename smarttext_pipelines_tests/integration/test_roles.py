@@ -1,0 +1,175 @@
+"""Roles with least privilege: each does its work, and is refused everything else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine, text
+
+from smarttext_pipelines import tracking
+from smarttext_pipelines.alerting.service import configured_channels, deliver_now, evaluate_now
+from smarttext_pipelines.health import heartbeats
+from smarttext_pipelines.health.doctor import examine
+from smarttext_pipelines.metrics import METRICS
+from smarttext_pipelines.retention.files import ArchiveTarget
+from smarttext_pipelines.retention.run import Retention, archive_days, raise_failures
+from smarttext_pipelines.rollup import roll_up
+from smarttext_pipelines.storage import budgets
+from smarttext_pipelines.storage.connect import open_engine, parse_url
+from smarttext_pipelines.storage.migrate import make_roles, migrate
+from smarttext_pipelines.storage.progress import pending_requests, request_rollups
+from smarttext_pipelines.storage.roles import PIPELINE, READER, RETENTION, ROLES, WRITER
+from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.events import roll_up_all
+from smarttext_pipelines_tests.integration.test_access import session_of
+from smarttext_pipelines_tests.legacy import DAYS, TABLES, VIEWS, add_history, install_legacy
+
+ZONE = ZoneInfo("UTC")
+EVENTS = ("api_usage", "call_events", "owner_alerts", "sms_events")
+ALL = "DELETE INSERT SELECT UPDATE"
+
+
+@pytest.fixture
+def roles(empty_database: Database) -> Database:
+    install_legacy(empty_database)
+    add_history(empty_database)
+    make_roles(empty_database.engine)
+    make_roles(empty_database.engine)
+    migrate(empty_database.engine, ZONE)
+    return empty_database
+
+
+@contextmanager
+def logged_in(database: Database, role: str) -> Iterator[Engine]:
+    """Give an engine whose sessions are the role's own, as they are where its password was set."""
+    password = uuid4().hex
+    database.run(f"ALTER ROLE {role} LOGIN PASSWORD '{password}'")
+    engine = open_engine(parse_url(database.url).set(username=role, password=password).render_as_string(False))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+        database.run(f"ALTER ROLE {role} NOLOGIN PASSWORD NULL")
+
+
+def granted(database: Database, role: str) -> dict[str, str]:
+    """Rights on whole relations; rights on columns are marked."""
+    whole = database.rows(
+        "SELECT c.oid::regclass::text AS name, string_agg(privilege_type, ' ' ORDER BY privilege_type) AS rights"
+        " FROM pg_class AS c, aclexplode(relacl) AS a WHERE a.grantee = %s::regrole GROUP BY 1", role
+    )  # fmt: skip
+    return {row["name"]: row["rights"] for row in whole}
+
+
+def test_the_writer_can_insert_events_and_nothing_else(roles: Database) -> None:
+    found = granted(roles, WRITER)
+    assert {name: rights for name, rights in found.items() if not name.startswith("monitoring.")} == {
+        name: "INSERT" for name in EVENTS
+    }
+    assert {name: rights for name, rights in found.items() if name.startswith("monitoring.")} == {
+        "monitoring.installation": "SELECT",
+        "monitoring.alembic_version": "SELECT",
+        "monitoring.tracking_writers": "INSERT SELECT UPDATE",
+    }
+
+
+def test_the_pipeline_changes_no_event_and_no_manifest(roles: Database) -> None:
+    found = granted(roles, PIPELINE)
+    assert {name: found[name] for name in (*EVENTS, "businesses", *VIEWS)} == dict.fromkeys(
+        (*EVENTS, "businesses", *VIEWS), "SELECT"
+    )
+    assert found["daily_stats"] == ALL
+    assert found["monitoring.archive_segments"] == found["monitoring.installation"] == "SELECT"
+
+
+def test_retention_deletes_events_and_changes_no_number(roles: Database) -> None:
+    found = granted(roles, RETENTION)
+    assert {name for name, rights in found.items() if "DELETE" in rights} == {*EVENTS, "monitoring.archive_segments"}
+    assert {name for name, rights in found.items() if "UPDATE" in rights} == {"monitoring.archive_segments"}
+    assert found["daily_stats"] == "SELECT"
+
+
+def test_the_reader_changes_nothing_and_sees_no_event(roles: Database) -> None:
+    found = granted(roles, READER)
+    assert set(found.values()) == {"SELECT"}
+    assert not found.keys() & {*EVENTS, "businesses", "monitoring.notifications", "monitoring.sms_outcomes"}
+    with session_of(roles, READER) as connection:
+        assert connection.execute("SELECT count(*) > 0 FROM public.daily_stats").fetchone() == (True,)
+        for view in VIEWS:
+            connection.execute(f"SELECT * FROM public.{view}")
+        connection.execute("SELECT name FROM public.businesses")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_role_can_log_in_create_or_own_anything(roles: Database, role: str) -> None:
+    (found,) = roles.rows(
+        "SELECT rolcanlogin, rolsuper, rolcreatedb, rolcreaterole FROM pg_roles WHERE rolname = %s", role
+    )
+    assert not any(found.values())
+    assert roles.rows("SELECT 1 FROM pg_class WHERE relowner = %s::regrole", role) == []
+    for schema in ("public", "monitoring"):
+        assert roles.rows("SELECT has_schema_privilege(%s, %s, 'CREATE') AS may", role, schema) == [{"may": False}]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_was_granted_by_hand_is_taken_back_by_the_next_migrate(roles: Database, role: str) -> None:
+    before = granted(roles, role)
+    roles.run(f"GRANT ALL ON {', '.join(f'public.{t}' for t in TABLES)}, monitoring.incidents TO {role}")
+    migrate(roles.engine, ZONE)
+    assert granted(roles, role) == before
+
+
+def test_the_tracking_library_works_as_the_writer(roles: Database, tmp_path: Path) -> None:
+    with logged_in(roles, WRITER) as engine:
+        tracking.configure(database_url=engine.url.render_as_string(hide_password=False), spill_folder=tmp_path)
+        try:
+            tracking.track_sms_event(from_="+15550100", to="+15550101", status="queued", request_id="w1")
+            tracking.track_openai_usage(endpoint="chat", tokens_used=5, request_id="w2")
+            tracking.track_call_event(event_type="voice.missed", call_sid="CA1")
+            assert tracking.flush(20)
+            reserved = tracking.reserve_openai_usage(None, 100, "w3")
+            assert reserved.allowed, reserved
+            reserved.settle(50)
+            assert tracking.counters().dropped == tracking.counters().rejected == 0
+        finally:
+            tracking.configure(database_url="postgresql://x@127.0.0.1:9/x", spill_folder=tmp_path / "unused")
+    assert roles.rows("SELECT count(*) AS n FROM public.sms_events WHERE request_id = 'w1'") == [{"n": 1}]
+    assert roles.rows("SELECT tokens_used FROM public.api_usage WHERE request_id = 'w3'") == [{"tokens_used": 50}]
+
+
+def test_rollup_alerting_budgets_and_health_work_as_the_pipeline(roles: Database, tmp_path: Path) -> None:
+    with logged_in(roles, PIPELINE) as engine:
+        for metric in METRICS.values():
+            roll_up(engine, metric, DAYS, zone=ZONE, settle_days=4, shared_senders=[], allow_empty=True)
+        settings = roles.settings(data_dir=tmp_path)
+        channels = configured_channels(settings)
+        evaluate_now(engine, settings, channels, datetime.now(UTC))
+        deliver_now(engine, channels, budget_seconds=10)
+        with engine.begin() as connection:
+            request_rollups(connection, {date(2026, 3, 2): "test"})
+            assert pending_requests(connection)
+            budgets.reap(connection)
+            budgets.open_day(connection)
+            assert budgets.counter_differences(connection) == []
+            heartbeats.record(connection, [])
+            assert connection.execute(text("SELECT count(*) FROM public.daily_stats")).scalar()
+        url = engine.url.render_as_string(hide_password=False)
+        report = examine(settings.model_copy(update={"database_url": SecretStr(url)}), services=False)
+    unseen = [line for line in report.lines if "cannot be looked at" in line.said or "permission" in line.said]
+    assert unseen == []
+
+
+def test_archiving_and_deleting_works_as_retention(roles: Database, tmp_path: Path) -> None:
+    roll_up_all(roles.engine, DAYS, allow_empty=True)
+    retention = Retention(ZONE, 4, 30, deletes=True)
+    with logged_in(roles, RETENTION) as engine:
+        done = archive_days(
+            engine, ArchiveTarget(str(tmp_path)), retention, done=lambda _d: None, begun=lambda _n: None
+        )
+        raise_failures(done)
+    assert roles.rows("SELECT DISTINCT state FROM monitoring.archive_segments") == [{"state": "deleted"}]

@@ -72,7 +72,8 @@ def init_sentry(settings: Settings, component: str) -> bool:
     except BadDsn:
         # What watches must not stop what is watched; doctor names it.
         return False
-    sentry_sdk.set_tag("component", component)
+    # Ticks are evaluated in threads that inherit no other scope.
+    sentry_sdk.get_global_scope().set_tag("component", component)
     return True
 
 

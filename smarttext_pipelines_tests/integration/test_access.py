@@ -12,7 +12,10 @@ import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
+from smarttext_pipelines.alerting.service import configured_channels, evaluate_now
 from smarttext_pipelines.core.errors import DatabaseError
+from smarttext_pipelines.core.health import State
+from smarttext_pipelines.health.doctor import examine
 from smarttext_pipelines.storage.embedded import embedded_server
 from smarttext_pipelines.storage.migrate import find_drift, migrate
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
@@ -119,6 +122,44 @@ def test_service_role_is_granted_exactly_that(supabase: Database) -> None:
         "monitoring.spend": "SELECT",
         "monitoring.tracking_writers": "INSERT SELECT UPDATE",
     }
+
+
+_MATRIX = """
+SELECT r.role, c.oid::regclass::text AS thing, p.privilege FROM unnest(%s::text[]) AS r (role)
+CROSS JOIN pg_class AS c CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS p (privilege)
+WHERE c.relnamespace IN ('public'::regnamespace, 'monitoring'::regnamespace) AND c.relkind IN ('r', 'v', 'm', 'p')
+    AND (has_table_privilege(r.role, c.oid, p.privilege)
+         OR p.privilege NOT IN ('DELETE', 'TRUNCATE') AND has_any_column_privilege(r.role, c.oid, p.privilege))
+UNION ALL
+SELECT r.role, c.oid::regclass::text, p.privilege FROM unnest(%s::text[]) AS r (role)
+CROSS JOIN pg_class AS c CROSS JOIN unnest(ARRAY['USAGE', 'SELECT', 'UPDATE']) AS p (privilege)
+WHERE c.relnamespace IN ('public'::regnamespace, 'monitoring'::regnamespace) AND c.relkind = 'S'
+    AND has_sequence_privilege(r.role, c.oid, p.privilege)
+UNION ALL
+SELECT r.role, f.oid::regprocedure::text, 'EXECUTE' FROM unnest(%s::text[]) AS r (role) CROSS JOIN pg_proc AS f
+WHERE f.pronamespace IN ('public'::regnamespace, 'monitoring'::regnamespace)
+    AND has_function_privilege(r.role, f.oid, 'EXECUTE')
+"""
+
+
+def test_no_public_role_has_any_right_on_any_object_after_the_system_has_run(
+    supabase: Database, tmp_path: Path
+) -> None:
+    settings = supabase.settings(data_dir=tmp_path)
+    roll_up_all(supabase.engine, DAYS, allow_empty=True)
+    evaluate_now(supabase.engine, settings, configured_channels(settings), datetime.now(UTC))
+    public = ["anon", "authenticated"]
+    assert supabase.rows(_MATRIX, public, public, public) == []
+    of_service = supabase.rows(_MATRIX, *[["service_role"]] * 3)
+    assert {row["thing"] for row in of_service if row["thing"].startswith("monitoring.")} == {
+        "monitoring.sms_failure_rates",
+        "monitoring.spend",
+        "monitoring.tracking_writers",
+        "monitoring.openai_reservations",
+        "monitoring.reporting_day(timestamp with time zone)",
+    }
+    report = examine(settings, services=False, dagster=False)
+    assert {line.name: line.state for line in report.lines}["access"] is State.ok
 
 
 def test_service_role_asks_for_a_rollup_by_calling_the_function(supabase: Database) -> None:

@@ -94,6 +94,25 @@ for _ in range(2):
     assert event["release"].startswith("smarttext_pipelines@")
 
 
+def test_what_is_told_from_a_foreign_thread_says_which_process_it_was() -> None:
+    program = (
+        _WATCH
+        + """
+import _thread
+done = _thread.allocate_lock()
+done.acquire()
+def tell():
+    capture_failure("sensor", "1", "failed", tags={"sensor": "a"})
+    done.release()
+_thread.start_new_thread(tell, ())
+done.acquire()
+"""
+    )
+    with sentry() as fake:
+        assert run(program, fake).returncode == 0
+        assert [event["tags"]["component"] for event in fake.events] == ["cli"]
+
+
 def test_a_fault_of_a_process_and_of_its_threads_is_told_once() -> None:
     program = (
         _WATCH

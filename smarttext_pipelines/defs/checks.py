@@ -26,7 +26,8 @@ _DESCRIPTIONS = {
 SHARES: dict[str, tuple[str, ...]] = {
     "sms_outcomes": ("statuses_known", "error_codes_mapped", "late_reports"),
     "sms_failure_rates": ("coverage",),
-    "daily_stats": ("unattributed_share",),
+    "daily_stats": ("unattributed_share", "texts_have_calls", "answers_have_usage"),
+    "owner_alert_delivery": ("delivered_alerts_arrived",),
 }
 """Names of the share checks of each asset; ``rollup.quality`` says what they are."""
 

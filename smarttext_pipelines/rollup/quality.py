@@ -69,6 +69,42 @@ def _unattributed(connection: Connection, days: DayRange) -> dict[date, Share]:
     return {day: Share(int(p), int(w)) for day, p, w in connection.execute(per_day)}
 
 
+def _businesses(part: ColumnElement[bool], whole: ColumnElement[bool]) -> Any:
+    t = daily_stats.c
+
+    def read(connection: Connection, days: DayRange) -> dict[date, Share]:
+        counts = (func.count().filter(whole & part), func.count().filter(whole))
+        named = t.business_id.is_not(None) & t.date.between(days.first, days.last)
+        found = connection.execute(select(t.date, *counts).where(named).group_by(t.date))
+        return {day: Share(p, w) for day, p, w in found}
+
+    return read
+
+
+_FAILED_ALERTS = text(
+    """
+    WITH alerts AS (
+        SELECT (a.created_at AT TIME ZONE i.reporting_timezone)::date AS day, a.message_sid
+        FROM public.owner_alerts AS a CROSS JOIN monitoring.installation AS i
+        WHERE a.delivered AND a.message_sid NOT IN ('', 'RATE_LIMITED') AND NOT starts_with(a.alert_type, 'pipeline.')
+            AND a.created_at >= CAST(:first AS date) - 1 AND a.created_at < CAST(:last AS date) + 2
+    ), outcomes AS (
+        SELECT message_sid, bool_or(lower(status) IN ('failed', 'undelivered')) AS is_failed,
+               bool_or(lower(status) IN ('partially_delivered', 'delivered', 'read')) AS has_arrived
+        FROM public.sms_events WHERE message_sid IN (SELECT message_sid FROM alerts) GROUP BY message_sid
+    )
+    SELECT a.day, count(*) FILTER (WHERE o.is_failed AND NOT o.has_arrived), count(*)
+    FROM alerts AS a LEFT JOIN outcomes AS o USING (message_sid)
+    WHERE a.day BETWEEN :first AND :last GROUP BY a.day
+    """
+)
+
+
+def _failed_alerts(connection: Connection, days: DayRange) -> dict[date, Share]:
+    found = connection.execute(_FAILED_ALERTS, {"first": days.first, "last": days.last})
+    return {day: Share(part, whole) for day, part, whole in found}
+
+
 _FAILED = sms_outcomes.c.status_class == "failed"
 _NOT_SUPPRESSED = sms_outcomes.c.status_class != "suppressed"
 
@@ -113,6 +149,35 @@ SHARE_CHECKS = (
         "At most 10 % of a day's events have no business; else look at SMARTTEXT_SHARED_SENDERS and at the writers.",
         10.0,
         _unattributed,
+    ),
+    ShareCheck(
+        "daily_stats",
+        "texts_have_calls",
+        "At most 20 % of the businesses that sent texts had neither a call nor an inbound text; else look whether "
+        "call_events are still written.",
+        20.0,
+        _businesses(
+            (daily_stats.c.calls_total == 0) & (daily_stats.c.messages_received == 0), daily_stats.c.messages_sent > 0
+        ),
+    ),
+    ShareCheck(
+        "daily_stats",
+        "answers_have_usage",
+        "At most 20 % of the businesses that got and sent texts had no OpenAI request; else look whether api_usage is "
+        "still written.",
+        20.0,
+        _businesses(
+            func.coalesce(daily_stats.c.openai_requests, 0) == 0,
+            (daily_stats.c.messages_received > 0) & (daily_stats.c.messages_sent > daily_stats.c.calls_missed),
+        ),
+    ),
+    ShareCheck(
+        "owner_alert_delivery",
+        "delivered_alerts_arrived",
+        "At most 5 % of the owner alerts marked as delivered belong to a text that failed; see `smarttext explain "
+        "message SID`.",
+        5.0,
+        _failed_alerts,
     ),
 )
 

@@ -6,7 +6,7 @@ Everything passes through its storage, so that is where it is scrubbed; the UI a
 import json
 import sys
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 from dagster import DagsterEventType
@@ -57,8 +57,9 @@ def scrubbed(value: T) -> T:
     return value if clean == told else deserialize_value(json.dumps(clean))  # type: ignore[return-value]
 
 
+@lru_cache(maxsize=512)
 def _scrub_unless_picture(text: str) -> str:
-    # A plot of ours; by chance its letters may look like a number.
+    # A plot of ours; by chance its letters may look like a number. Names and statements come again with each day.
     return text if _PICTURE in text else scrub(text)
 
 

@@ -757,6 +757,9 @@ def test_daily_stats_holds_every_column_of_a_business():
             "owner_alerts_failed": 1,
             "data_through": datetime(2026, 3, 11, tzinfo=UTC),
             "is_final": True,
+            "missed_calls_replied": 1,
+            "missed_calls_unreplied": 0,
+            "missed_calls_reply_unknown": 0,
         }
     }
 
@@ -840,6 +843,8 @@ def test_failure_rates_hold_every_column():
         "unknown": 1,
         "coverage_percent": Decimal("42.86"),  # delivered, read and failed of seven
         "failure_rate_lower_percent": Decimal("4.56"),
+        **{f"failed_{name}": 0 for name in reference.FAILURE_CODES},
+        "failed_unmapped": 1,
     }
 
 

@@ -128,3 +128,14 @@ def test_the_command_prints_rows_and_reason(told: Database, monkeypatch: pytest.
     assert "1 rows of missed_calls_unreplied on 2026-03-16" in done.output
     done = CliRunner().invoke(app, ["explain", "message", "SM3"])
     assert "Next step" in done.output
+
+
+def test_the_views_neither_hold_a_column_of_the_application_nor_hide_its_index(told: Database) -> None:
+    told.run("ALTER TABLE public.sms_events ALTER COLUMN status TYPE varchar(40)")
+    told.run("ALTER TABLE public.call_events ALTER COLUMN call_status TYPE varchar(40)")
+    for view, table, key in (("message_rows", "sms_events", "message_sid"), ("call_rows", "call_events", "call_sid")):
+        plan = told.rows(f"EXPLAIN SELECT * FROM monitoring.{view} WHERE {key} = 'x'")
+        told_of = "\n".join(next(iter(row.values())) for row in plan)
+        assert table in told_of
+        assert f"{key} = 'x'" in told_of.replace("::text", "").replace("(", "").replace(")", "")
+        assert told.rows(f"SELECT * FROM monitoring.{view}")

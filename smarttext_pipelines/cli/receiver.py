@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from smarttext_pipelines.cli.doctor import with_embedded
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.launch.databases import databases
 from smarttext_pipelines.settings import load_settings
@@ -17,7 +18,7 @@ def receiver(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on.")] = 8080,
 ) -> None:
-    """Receive Twilio's status callbacks at SMARTTEXT_RECEIVER_URL until it is interrupted."""
+    """Receive Twilio's status callbacks at SMARTTEXT_RECEIVER_URL until it is interrupted; GET /healthz and /readyz."""
     settings = load_settings()
     if not (settings.twilio_auth_token and settings.receiver_url):
         msg = "set TWILIO_AUTH_TOKEN and SMARTTEXT_RECEIVER_URL, the public URL that Twilio calls"
@@ -25,6 +26,7 @@ def receiver(
     import uvicorn
 
     from smarttext_pipelines import tracking
+    from smarttext_pipelines.health.doctor import examine, readiness
     from smarttext_pipelines.receiver import Receiver
     from smarttext_pipelines.receiver.form import StatusReport
     from smarttext_pipelines.tracking.events import track_delivery_report
@@ -43,7 +45,14 @@ def receiver(
         require_installation(open_engine(url), ready.zone)
         tracking.configure(database_url=url)
         app = Receiver(
-            auth_token=settings.twilio_auth_token.get_secret_value(), public_url=settings.receiver_url, track=track
+            auth_token=settings.twilio_auth_token.get_secret_value(),
+            public_url=settings.receiver_url,
+            track=track,
+            # Other companies' services are not asked: anyone can ask here.
+            looks={
+                "/healthz": lambda: examine(with_embedded(ready), services=False),
+                "/readyz": lambda: readiness(ready),
+            },
         )
         # Access logs would hold what is in the URLs.
         uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)

@@ -1,7 +1,7 @@
 """The verdict: all lines in the order in which they break each other. Never raises, changes nothing, sends nothing.
 
-``smarttext doctor`` prints it; ``heartbeat_sensor`` lets it decide whether the switch outside is told; a server's
-``/healthz`` and ``/readyz`` answer with ``examine(…).as_json()`` and its status.
+``smarttext doctor`` prints it; ``heartbeat_sensor`` lets it decide whether the switch outside is told; the receiver's
+``/healthz`` and ``/readyz`` answer with its summary.
 """
 
 from collections.abc import Callable, Iterator
@@ -51,6 +51,11 @@ class Report:
         """Return the report for machines."""
         lines = [asdict(line) for line in self.lines]
         return {"at": self.at.isoformat(), "exit_code": self.exit_code, "lines": lines}
+
+    def as_summary(self) -> dict[str, Any]:
+        """Return what may be told to anyone: which lines are how, not what was found."""
+        states = {line.name: line.state for line in self.lines}
+        return {"at": self.at.isoformat(), "exit_code": self.exit_code, "lines": states}
 
 
 def examine(settings: Settings, *, services: bool = True, dagster: bool = True) -> Report:

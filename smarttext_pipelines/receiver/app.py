@@ -1,11 +1,13 @@
 """The ASGI application: refuses what is too large, malformed or not signed by Twilio, counts it, and hands on the rest.
 
+Beside Twilio's route it answers how it is, see ``health``.
+
 The signature is Twilio's over the public URL, because what a proxy in between makes of it is not what was signed.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from enum import IntEnum
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +16,7 @@ from twilio.request_validator import RequestValidator
 
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.receiver.form import Form, MalformedError, StatusReport, parse_form, parse_report
+from smarttext_pipelines.receiver.health import Health, Verdict
 
 MOST_BYTES = 16 * 1024
 """Twilio's callbacks are below 2 KB."""
@@ -52,13 +55,21 @@ class Receiver:
         counts: Requests by the name of what became of them.
     """
 
-    def __init__(self, *, auth_token: str, public_url: str, track: Callable[[StatusReport], object]) -> None:
+    def __init__(
+        self,
+        *,
+        auth_token: str,
+        public_url: str,
+        track: Callable[[StatusReport], object],
+        looks: Mapping[str, Callable[[], Verdict]] | None = None,
+    ) -> None:
         """Take what signs, and where reports go.
 
         Args:
             auth_token: Twilio's auth token.
             public_url: URL that Twilio calls, as it was given as ``statusCallback``, without a query.
             track: Takes each report and returns at once.
+            looks: What finds the verdict to GET, by path.
 
         Raises:
             SettingsError: The URL cannot be one that Twilio calls.
@@ -70,11 +81,15 @@ class Receiver:
         self.counts: Counter[str] = Counter()
         self._url, self._path, self._track = public_url, parts.path, track
         self._validator = RequestValidator(auth_token)
+        self._health = Health(looks or {})
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection (ASGI 3)."""
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
+            return
+        if scope["type"] == "http" and self._health.serves(scope["method"], scope["path"]):
+            await _respond(send, *await self._health.answer(scope["path"]), media=b"application/json")
             return
         try:
             self._track(await self._report(scope, receive))
@@ -85,8 +100,7 @@ class Receiver:
             if not self.counts[outcome.name]:
                 _log.warning("refused a request: %s", outcome.name)
         self.counts[outcome.name] += 1
-        await send({"type": "http.response.start", "status": int(outcome), "headers": []})
-        await send({"type": "http.response.body", "body": b""})
+        await _respond(send, int(outcome), b"")
 
     async def _report(self, scope: MutableMapping[str, Any], receive: Receive) -> StatusReport:
         if scope["type"] != "http" or scope["path"] != self._path:
@@ -108,6 +122,12 @@ class Receiver:
         url = self._url + ("?" + query.decode("latin-1") if query else "")
         if not signature.isascii() or not self._validator.validate(url, form, signature):
             raise _RefusedError(Outcome.forged)
+
+
+async def _respond(send: Send, status: int, body: bytes, media: bytes = b"text/plain") -> None:
+    headers = [(b"content-type", media), (b"cache-control", b"no-store")] if body else []
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _body(receive: Receive) -> bytes:

@@ -1,12 +1,15 @@
 """Twilio's callbacks arrive, once, signed; everything else is refused and counted."""
 
 import asyncio
+import json
 import random
 import string
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 from urllib.parse import urlencode
 
 import pytest
@@ -16,8 +19,10 @@ from twilio.request_validator import RequestValidator
 
 from smarttext_pipelines import tracking
 from smarttext_pipelines.core.errors import SettingsError
+from smarttext_pipelines.health.doctor import Report, examine, readiness
 from smarttext_pipelines.receiver import MOST_BYTES, Receiver
 from smarttext_pipelines.receiver.form import StatusReport
+from smarttext_pipelines.receiver.health import Verdict
 from smarttext_pipelines.tracking.events import track_delivery_report
 from smarttext_pipelines_tests.conftest import Database
 
@@ -53,6 +58,22 @@ def _ask(
     media: str = "application/x-www-form-urlencoded",
     query: str = "",
 ) -> int:
+    return int(
+        _answer(app, form, signature, body=body, method=method, path=path, media=media, query=query)[0]["status"]
+    )
+
+
+def _answer(
+    app: Receiver,
+    form: dict[str, str],
+    signature: str | None = None,
+    *,
+    body: bytes | None = None,
+    method: str = "POST",
+    path: str = "/twilio/status",
+    media: str = "application/x-www-form-urlencoded",
+    query: str = "",
+) -> list[Any]:
     sent: list[Any] = []
     data = urlencode(form).encode() if body is None else body
     chunks = [data[n : n + 4096] for n in range(0, len(data), 4096)] or [b""]
@@ -70,7 +91,7 @@ def _ask(
     headers += [(b"x-twilio-signature", (_sign(form) if signature is None else signature).encode("latin-1"))]
     scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": headers}
     asyncio.run(app(scope, receive, send))
-    return int(sent[0]["status"])
+    return sent
 
 
 @pytest.fixture
@@ -198,3 +219,40 @@ def test_reports_survive_an_outage_of_the_database_and_a_replay_changes_nothing(
     assert len(rows) == 40
     assert {r["request_id"] for r in rows} == {"twilio-report"}
     assert tracking.counters().dropped == 0
+
+
+def _look(looks: dict[str, Callable[[], Verdict]], path: str = "/healthz") -> tuple[int, dict[str, Any]]:
+    app = Receiver(auth_token=TOKEN, public_url=PUBLIC, track=print, looks=looks)
+    start, body = _answer(app, {}, method="GET", path=path)
+    return start["status"], json.loads(body["body"])
+
+
+def test_it_gives_the_verdict_of_doctor_and_tells_nobody_what_was_found(database: Database) -> None:
+    settings = database.settings()
+    looks: dict[str, Callable[[], Verdict]] = {
+        "/healthz": lambda: examine(settings, services=False),
+        "/readyz": lambda: readiness(settings),
+    }
+    assert _look(looks, "/readyz") == (200, {"at": ANY, "exit_code": 0, "lines": {"database": "ok"}})
+    with database.server.connect() as admin:
+        admin.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false")
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database.name,))
+    assert _look(looks, "/readyz")[0] == 503
+    status, told = _look(looks)
+    verdict = examine(settings, services=False)
+    assert (status, told["exit_code"]) == (503, 2) == (verdict.http_status, verdict.exit_code)
+    assert told["lines"] == {line.name: line.state for line in verdict.lines}
+
+
+def test_however_many_ask_one_looks() -> None:
+    looked = []
+
+    def look() -> Report:
+        looked.append(1)
+        return Report(datetime.now(UTC), [])
+
+    app = Receiver(auth_token=TOKEN, public_url=PUBLIC, track=print, looks={"/healthz": look})
+    assert [_ask(app, {}, method="GET", path="/healthz") for _ in range(50)] == [200] * 50
+    assert len(looked) == 1
+    assert _ask(app, {}, method="POST", path="/healthz") == 404
+    assert _ask(app, {}, method="GET", path="/elsewhere") == 404

@@ -23,7 +23,7 @@ run: install ## Start everything on this machine; ARGS="--port 3001" and the lik
 	@exec $(BIN)/smarttext up $(ARGS)
 
 test: lint ## Check style and types, and run every test
-	@$(BIN)/python -m pytest -n 3 $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 lint: install ## Check style and types
 	@$(BIN)/ruff check

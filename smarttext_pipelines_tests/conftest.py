@@ -15,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from sqlalchemy import Engine
 
+from smarttext_pipelines.engines import archive, postgres
+from smarttext_pipelines.engines.base import compile_sql
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.storage.connect import open_engine, parse_url
 from smarttext_pipelines.storage.embedded import embedded_server
@@ -93,6 +95,23 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _each_expression_is_compiled_once() -> Iterator[None]:
+    """Most tests compute the same days again and again; compiling is most of what a rollup of few rows costs."""
+    compiled: dict[Any, str] = {}
+
+    def compile_once(compiler: Any, expression: Any, *others: Any, **named: Any) -> str:
+        key = (type(compiler), expression.op())
+        if key not in compiled:
+            compiled[key] = compile_sql(compiler, expression, *others, **named)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for engine in (postgres, archive):
+            patch.setattr(engine, "compile_sql", compile_once)
+        yield
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     given = os.environ.get("SMARTTEXT_TEST_DATABASE_URL")
@@ -103,7 +122,12 @@ def server() -> Iterator[Server]:
         # The server's own user must be able to enter it when the tests run as root.
         Path(folder).chmod(0o755)
         with embedded_server(Path(folder)) as embedded:
-            yield Server(embedded.url("postgres"))
+            server = Server(embedded.url("postgres"))
+            with server.connect() as connection:
+                for setting in ("fsync", "full_page_writes", "autovacuum", "jit"):
+                    connection.execute(f"ALTER SYSTEM SET {setting} = off")
+                connection.execute("SELECT pg_reload_conf()")
+            yield server
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.engines import ArchiveEngine, Parameters
 from smarttext_pipelines.metrics import METRICS, Window
 from smarttext_pipelines_tests import reference, strategies
-from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.conftest import SOAK, Database
 from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all, write_parquet
 
 SETTLE = 4
@@ -99,7 +99,7 @@ def test_every_cell_is_what_the_contract_defines(
     zone = ZoneInfo(zone_name)
     days = DayRange(centre, centre).widen(strategies.DAYS_AROUND + SETTLE)
 
-    @settings(max_examples=5)
+    @settings(max_examples=100 if SOAK else 4)
     @given(
         events=strategies.event_sets(zone, centre),
         session_zone=st.sampled_from(["UTC", "Pacific/Kiritimati", "America/St_Johns"]),
@@ -135,7 +135,7 @@ def test_a_range_gives_what_its_days_give_one_by_one(database: Database, zone_na
             roll_up_all(database.engine, part, zone=zone_name, metrics=facts)
         return {name: cells(database.engine, name) for name in facts}
 
-    @settings(max_examples=3)
+    @settings(max_examples=100 if SOAK else 3)
     @given(events=strategies.event_sets(zone, centre, only_postgres_holds=True))
     def agrees(events: Any) -> None:
         replace_events(database.engine, events)

@@ -19,6 +19,7 @@ from smarttext_pipelines_tests.bench import (
     graph,
     guardrail,
     load,
+    receiver,
     storage,
     tracking,
 )
@@ -34,6 +35,7 @@ BENCHMARKS = {
     "guardrail": guardrail.measure,
     "tracking": tracking.measure,
     "archive": archive.measure,
+    "receiver": receiver.measure,
 }
 
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import random
 import string
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,6 @@ from urllib.parse import urlencode
 
 import pytest
 import requests
-import uvicorn
 from twilio.request_validator import RequestValidator
 
 from smarttext_pipelines import tracking
@@ -24,6 +22,7 @@ from smarttext_pipelines.receiver import MOST_BYTES, Receiver
 from smarttext_pipelines.receiver.form import StatusReport
 from smarttext_pipelines.receiver.health import Verdict
 from smarttext_pipelines.tracking.events import track_delivery_report
+from smarttext_pipelines_tests.asgi import serving_app
 from smarttext_pipelines_tests.conftest import Database
 
 PUBLIC = "https://hooks.example.com/twilio/status"
@@ -179,22 +178,8 @@ def served(database: Database, tmp_path: Path) -> Iterator[str]:
             error_code=report.error_code,
         )
 
-    app = Receiver(auth_token=TOKEN, public_url=PUBLIC, track=track)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", access_log=False))
-    ready = threading.Event()
-    started = server.startup
-
-    async def startup(sockets: Any = None) -> None:
-        await started(sockets)
-        ready.set()
-
-    server.startup = startup  # type: ignore[method-assign]
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    assert ready.wait(20)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/twilio/status"
-    server.should_exit = True
-    thread.join()
+    with serving_app(Receiver(auth_token=TOKEN, public_url=PUBLIC, track=track)) as port:
+        yield f"http://127.0.0.1:{port}/twilio/status"
     tracking.configure(database_url=database.url, spill_folder=tmp_path / "end")
 
 

@@ -8,7 +8,7 @@ import dagster as dg
 from smarttext_pipelines.core.days import DayRange, day_end
 from smarttext_pipelines.core.errors import AgreementError, DatabaseError, SmartTextError
 from smarttext_pipelines.defs.checks import agreement_failed, check_results, check_specs
-from smarttext_pipelines.defs.metadata import column_schema, day_metadata, observation, plot_metadata
+from smarttext_pipelines.defs.metadata import column_schema, day_metadata, month_metadata, observation, plot_metadata
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.storage.schema.tables import table_named
 
@@ -80,6 +80,8 @@ def _build(
         report = warehouse.report(result)
         for day in days:
             context.add_asset_metadata(day_metadata(result, day, report.preview), partition_key=day.isoformat())
+        if report.month:
+            context.add_asset_metadata(month_metadata(report.month), partition_key=keys.end)
         # Today is refreshed every ten minutes; a picture each time would fill Dagster's storage.
         if result.as_of >= day_end(days.last, warehouse.settings.zone):
             context.add_asset_metadata({"plot": plot_metadata(name, report.history)}, partition_key=keys.end)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from smarttext_pipelines.rollup import RolledUp
     from smarttext_pipelines.rollup.preview import History, Preview
     from smarttext_pipelines.rollup.report import ObservedSource
+    from smarttext_pipelines.storage.month import MonthSpend
 
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -83,6 +84,16 @@ def observation(source: "ObservedSource") -> dg.AssetObservation:
     if source.newest_event_at is not None:
         metadata["newest_event_at"] = dg.MetadataValue.timestamp(source.newest_event_at)
     return dg.AssetObservation(source.name, metadata=metadata)
+
+
+def month_metadata(month: "MonthSpend") -> dict[str, Any]:
+    """Return what the month has cost up to the last day of a rollup."""
+    expected = "unknown" if month.expected_usd is None else f"{month.expected_usd:.2f}"
+    return {
+        "month_to_date_usd": float(month.month_usd),
+        "month_days_missing": month.days_missing,
+        "expected_at_month_end_usd": expected,
+    }
 
 
 def plot_metadata(title: str, history: "History") -> dg.MetadataValue:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.days import day_end
 from smarttext_pipelines.core.statuses import FINAL_STATUSES
+from smarttext_pipelines.storage.month import MonthSpend, read_month
 
 WEEKS_COMPARED = 4
 _WEEK = timedelta(days=7)
@@ -65,9 +66,7 @@ class Facts:
         unanswered: The worst businesses first.
         openai_usd: Cost of OpenAI on the day.
         sms_usd: Cost of texts on the day; None while no price of the month is known.
-        month_usd: Month to date.
-        expected_usd: At the month's end, at the pace of the month so far.
-        unpriced_requests: OpenAI requests of the month without a recorded cost.
+        month: The month up to the day.
         refused: Refusals of the guard by reason.
         incidents: Open incidents: number, rule, severity, whom.
         silent: Businesses that have had events on that weekday and had none.
@@ -83,9 +82,7 @@ class Facts:
     unanswered: list[Unanswered] = field(default_factory=list)
     openai_usd: Decimal = Decimal(0)
     sms_usd: Decimal | None = None
-    month_usd: Decimal = Decimal(0)
-    expected_usd: Decimal = Decimal(0)
-    unpriced_requests: int = 0
+    month: MonthSpend = field(default_factory=lambda: MonthSpend(Decimal(0), 0, 0, None))
     refused: dict[str, int] = field(default_factory=dict)
     incidents: list[tuple[int, str, str, str]] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
@@ -128,8 +125,7 @@ _SPENT = text(
     """
     SELECT coalesce(sum(cost_usd) FILTER (WHERE day = :day AND service = 'openai'), 0) AS openai_usd,
            CASE WHEN bool_or(service = 'twilio')
-                THEN coalesce(sum(cost_usd) FILTER (WHERE day = :day AND service = 'twilio'), 0) END AS sms_usd,
-           coalesce(sum(cost_usd), 0) AS month_usd, coalesce(sum(unpriced_requests), 0)::bigint AS unpriced_requests
+                THEN coalesce(sum(cost_usd) FILTER (WHERE day = :day AND service = 'twilio'), 0) END AS sms_usd
     FROM monitoring.spend WHERE day BETWEEN date_trunc('month', CAST(:day AS date))::date AND :day
     """
 )
@@ -198,17 +194,10 @@ def read_facts(connection: Connection, day: date, *, zone: ZoneInfo, settle_days
         unanswered=[Unanswered(**row) for row in connection.execute(_UNANSWERED, {"day": day}).mappings()],
         openai_usd=spent["openai_usd"],
         sms_usd=spent["sms_usd"],
-        month_usd=spent["month_usd"],
-        expected_usd=spent["month_usd"] / day.day * _days_of_month(day),
-        unpriced_requests=spent["unpriced_requests"],
+        month=read_month(connection, day),
         refused={row.reason: row[1] for row in connection.execute(_REFUSED, {"day": day})},
         incidents=[tuple(row) for row in connection.execute(_INCIDENTS)],
         silent=list(connection.scalars(_SILENT, {"usual": usual, "day": day, "least": len(known) - 1})),
         restated=list(connection.scalars(_RESTATED, restated)),
         is_complete=bool(connection.scalar(_COMPLETE, {"day": day, "end": day_end(day, zone)})),
     )
-
-
-def _days_of_month(day: date) -> int:
-    following = date(day.year + day.month // 12, day.month % 12 + 1, 1)
-    return (following - date(day.year, day.month, 1)).days

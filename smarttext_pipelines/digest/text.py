@@ -89,11 +89,13 @@ def _delivery_problems(facts: Facts) -> list[str]:
 def _cost(facts: Facts) -> str:
     sms = "unknown" if facts.sms_usd is None else f"{facts.sms_usd:.2f}"
     usual = _usual(facts.usual, lambda d: d.cost_usd, "USD")
-    unpriced = f" {facts.unpriced_requests} requests of the month have no price." if facts.unpriced_requests else ""
-    return (
-        f"Cost: OpenAI {facts.openai_usd:.2f} + SMS {sms} USD{_beside(facts, usual)};"
-        f" {facts.month_usd:.2f} this month, {facts.expected_usd:.2f} expected at its end.{unpriced}"
-    )
+    month = facts.month
+    unpriced = f" {month.unpriced_requests} requests of the month have no price." if month.unpriced_requests else ""
+    if month.expected_usd is None:
+        so_far = f"{month.month_usd:.2f} this month without {month.days_missing} days that were not rolled up"
+    else:
+        so_far = f"{month.month_usd:.2f} this month, {month.expected_usd:.2f} expected at its end"
+    return f"Cost: OpenAI {facts.openai_usd:.2f} + SMS {sms} USD{_beside(facts, usual)}; {so_far}.{unpriced}"
 
 
 def _other_problems(facts: Facts) -> list[str]:

@@ -13,6 +13,7 @@ from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.rollup.preview import History, Preview, read_history, read_preview
 from smarttext_pipelines.rollup.quality import SHARE_CHECKS, Share, ShareCheck, undated_rows
 from smarttext_pipelines.rollup.write import RolledUp
+from smarttext_pipelines.storage.month import MonthSpend, read_month
 
 _ESTIMATE = text("SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass('public.' || :name)")
 
@@ -43,6 +44,7 @@ class Report:
     shares: Mapping[ShareCheck, Mapping[date, Share]]
     undated_rows: int | None
     sources: Sequence[ObservedSource]
+    month: MonthSpend | None
 
 
 def read_report(connection: Connection, result: RolledUp, *, zone: ZoneInfo, settle_days: int) -> Report:
@@ -59,6 +61,7 @@ def read_report(connection: Connection, result: RolledUp, *, zone: ZoneInfo, set
         },
         undated_rows=undated_rows(connection, metric.source) if metric.source else None,
         sources=_observe(connection, result, metric.source, metric.inputs),
+        month=read_month(connection, days.last) if metric.name == "spend" else None,
     )
 
 

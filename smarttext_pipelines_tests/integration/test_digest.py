@@ -12,6 +12,7 @@ import pytest
 from smarttext_pipelines.alerting.service import configured_channels, deliver_now
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.digest.service import enqueue_digest, read_digest
+from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import replace_events, roll_up_all
 from smarttext_pipelines_tests.strategies import (
@@ -64,6 +65,7 @@ def rolled_up(database: Database) -> Database:
     for week in range(5):
         day = DAY - timedelta(weeks=week)
         roll_up_all(database.engine, DayRange(day, day))
+    roll_up_all(database.engine, DayRange(DAY.replace(day=1), DAY), metrics={"spend": METRICS["spend"]})
     return database
 
 
@@ -77,6 +79,16 @@ def test_it_names_who_got_no_text_what_it_cost_and_who_is_silent(rolled_up: Data
     assert "1.75 this month, 3.39 expected" in text
     assert "Silent, unlike other Mondays: Business 2." in lines
     assert "+1555" not in text
+
+
+def test_a_month_that_lacks_a_day_is_not_extrapolated(rolled_up: Database) -> None:
+    rolled_up.run(
+        "DELETE FROM monitoring.rollup_days WHERE row_day = %s AND table_name = 'api_usage'", DAY.replace(day=3)
+    )
+    with rolled_up.engine.connect() as connection:
+        text = "\n".join(read_digest(connection, rolled_up.settings(), DAY))
+    assert "1.75 this month without 1 days that were not rolled up." in text
+    assert "expected" not in text
 
 
 def test_a_day_that_was_not_rolled_up_is_not_called_well(database: Database) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from smarttext_pipelines.digest.facts import DayFacts, Facts, Unanswered
 from smarttext_pipelines.digest.text import MOST_LINES, digest_lines
+from smarttext_pipelines.storage.month import MonthSpend
 
 GOLDEN = Path(__file__).parent / "digests"
 USUAL = [
@@ -21,8 +22,7 @@ WELL = Facts(
     USUAL,
     openai_usd=Decimal("3.10"),
     sms_usd=Decimal("1.02"),
-    month_usd=Decimal("61.30"),
-    expected_usd=Decimal("118.77"),
+    month=MonthSpend(Decimal("61.30"), 0, 0, Decimal("118.77")),
 )
 BAD = replace(
     WELL,
@@ -30,7 +30,7 @@ BAD = replace(
     unanswered=[Unanswered(f"Business {n}", 6 - n, 9) for n in range(1, 6)],
     openai_usd=Decimal("9.75"),
     sms_usd=None,
-    unpriced_requests=12,
+    month=MonthSpend(Decimal("61.30"), 12, 3, None),
     refused={"limit_tokens": 31},
     incidents=[(n, "sms_failure_rate", "critical", "Hartley Plumbing") for n in range(214, 220)],
     silent=["Rossi Dental", "Oak Garage"],

@@ -13,6 +13,7 @@ from smarttext_pipelines.core.scrub import scrub
 from smarttext_pipelines.settings import Settings
 
 _TIMEOUT_SECONDS = 5
+_REFUSES_GET = 405
 DISK_FAIL_BYTES, DISK_WARN_BYTES = 500 * 10**6, 2 * 10**9
 
 
@@ -23,6 +24,7 @@ def service_lines(settings: Settings) -> list[Line]:
         "twilio": twilio,
         "pagerduty": pagerduty,
         "sentry": sentry,
+        "receiver": receiver,
         "dead man's switch": switch,
     }
     return [check(settings) for check in checks.values()]
@@ -93,6 +95,21 @@ def sentry(settings: Settings) -> Line:
     if parts.scheme not in ("http", "https") or not parts.username or not parts.path.strip("/").isdigit():
         return Line("sentry", State.fail, "the DSN cannot be read", "copy it anew from the project's Client Keys")
     return Line("sentry", State.ok, f"told at {parts.hostname}")
+
+
+def receiver(settings: Settings) -> Line:
+    """Call the receiver as Twilio reaches it; it refuses a GET, which nothing else before it does with 405."""
+    if settings.receiver_url is None:
+        return Line("receiver", State.unknown, "SMARTTEXT_RECEIVER_URL is not set")
+    try:
+        status = requests.get(settings.receiver_url, timeout=_TIMEOUT_SECONDS, allow_redirects=False).status_code
+    except requests.RequestException as error:
+        status, said = None, f"did not answer: {type(error).__name__}"
+    else:
+        said = f"answered {status} to a GET, not {_REFUSES_GET}"
+    if status == _REFUSES_GET:
+        return Line("receiver", State.ok, "answers at SMARTTEXT_RECEIVER_URL")
+    return Line("receiver", State.fail, said, "see that `smarttext receiver` runs, and the proxy before it")
 
 
 def switch(settings: Settings) -> Line:

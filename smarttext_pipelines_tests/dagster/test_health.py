@@ -1,8 +1,10 @@
 """Heartbeats: recorded by one sensor, told to the switch outside when nothing is broken; failures told to Sentry."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,17 @@ from dagster._utils.error import SerializableErrorInfo
 from pydantic import SecretStr
 
 from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.errors import SmartTextError
 from smarttext_pipelines.core.health import State
 from smarttext_pipelines.definitions import build_definitions
 from smarttext_pipelines.defs.heartbeats import watched_parts
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.health.doctor import examine
+from smarttext_pipelines.health.services import receiver
 from smarttext_pipelines.providers.sentry import init_sentry
+from smarttext_pipelines.receiver import Receiver
 from smarttext_pipelines.settings import Settings
+from smarttext_pipelines_tests.asgi import serving_app
 from smarttext_pipelines_tests.conftest import Database, fresh_database
 from smarttext_pipelines_tests.conftest import Server as PostgresServer
 from smarttext_pipelines_tests.dagster.test_alerting import _wait as wait_until
@@ -105,6 +111,61 @@ def test_a_complete_cycle_tells_the_switch_and_a_broken_one_does_not(
     assert len(switch.requests) == 2
     (cycle,) = database.rows("SELECT name, last_success_at FROM monitoring.heartbeats WHERE kind = 'cycle'")
     assert datetime.now(UTC) - cycle["last_success_at"] < timedelta(minutes=1)
+
+
+@contextmanager
+def _twilio_away(_: Settings, __: Database) -> Iterator[dict[str, Any]]:
+    keys = {"twilio_account_sid": SecretStr("AC" + "0" * 32), "twilio_auth_token": SecretStr("t")}
+    yield keys | {"twilio_base_url": "http://127.0.0.1:1"}
+
+
+@contextmanager
+def _receiver_away(_: Settings, __: Database) -> Iterator[dict[str, Any]]:
+    with serving_app(Receiver(auth_token="t" * 32, public_url="http://127.0.0.1/t", track=print)) as port:
+        url = f"http://127.0.0.1:{port}/t"
+        assert receiver(Settings(_env_file=None, receiver_url=url)).state is State.ok
+    yield {"receiver_url": url}
+
+
+@contextmanager
+def _disk_full(_: Settings, __: Database) -> Iterator[dict[str, Any]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**12, 10**12, 0))  # type: ignore[attr-defined]
+        yield {}
+
+
+@contextmanager
+def _database_away(_: Settings, database: Database) -> Iterator[dict[str, Any]]:
+    with database.server.connect() as admin:
+        admin.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false")
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database.name,))
+    yield {}
+    with database.server.connect() as admin:
+        admin.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS true")
+
+
+@pytest.mark.parametrize(
+    ("name", "away"),
+    [
+        ("twilio", _twilio_away),
+        ("receiver", _receiver_away),
+        ("disk", _disk_full),
+        ("database", _database_away),
+    ],
+)
+def test_what_is_away_is_named_and_the_switch_is_told_no_more_until_it_is_back(
+    settings: Settings, database: Database, instance: dg.DagsterInstance, switch: Switch, name: str, away: Any
+) -> None:
+    assert _tick(settings, instance).skip_message == "complete; the switch was told"
+    with away(settings, database) as changes:
+        broken = settings.model_copy(update=changes)
+        assert {line.name: line.state for line in examine(broken, dagster=False).lines}[name] is State.fail
+        # A tick that fails tells nobody either.
+        with suppress(dg.Failure, SmartTextError):
+            assert _tick(broken, instance).skip_message == f"not complete: {name}"
+        assert len(switch.requests) == 1
+    assert _tick(settings, instance).skip_message == "complete; the switch was told"
+    assert len(switch.requests) == 2
 
 
 def test_a_late_sensor_is_an_incident_until_it_ticks_again(

@@ -12,6 +12,7 @@ from smarttext_pipelines.defs.jobs import UNFINISHED
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.defs.retention import build_retention_schedules
+from smarttext_pipelines.defs.weekly_test import build_weekly_test_schedule
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.storage.progress import complete_days
 
@@ -105,7 +106,13 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         health,
         dagster_history_schedule,
     ]
-    return [*own, build_delivery_schedule(settings), build_digest_schedule(settings), *build_retention_schedules(zone)]
+    return [
+        *own,
+        build_delivery_schedule(settings),
+        build_digest_schedule(settings),
+        build_weekly_test_schedule(settings),
+        *build_retention_schedules(zone),
+    ]
 
 
 def _of_yesterday(settings: Settings, name: str, cron: str, description: str) -> dg.ScheduleDefinition:

@@ -52,6 +52,7 @@ CRONS = {
     "retention_schedule": "0 1 * * *",
     "pipeline_health_schedule": "25 0 * * *",
     "rollup_schedule": "5 0 * * *",
+    "weekly_test_schedule": "0 10 * * 1",
 }
 SENSORS = {
     "alert_evaluation_sensor": 60,

@@ -12,8 +12,8 @@ from sqlalchemy import text
 
 from smarttext_pipelines.alerting.channels.base import Channel, Delivery, Outcome, Sent
 from smarttext_pipelines.alerting.evaluate import Evaluated, evaluate
-from smarttext_pipelines.alerting.measure import Place
 from smarttext_pipelines.alerting.rules_file import load_rules, parse_rules
+from smarttext_pipelines.alerting.signals import Place
 from smarttext_pipelines.core.rules import Rule
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import insert_events

@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, text
 
-from smarttext_pipelines.alerting.measure import Key, Place, measure
+from smarttext_pipelines.alerting.measure import measure
 from smarttext_pipelines.alerting.plan import Around, Told, plan
+from smarttext_pipelines.alerting.rule_tables import Key
+from smarttext_pipelines.alerting.signals import Place
 from smarttext_pipelines.alerting.store import Stored
 from smarttext_pipelines.alerting.targets import Target, targets_of
 from smarttext_pipelines.core.rules import Rule

@@ -7,9 +7,11 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from smarttext_pipelines.alerting.measure import MESSAGE_SIGNALS, Key, since_of
+from smarttext_pipelines.alerting.measure import since_of
 from smarttext_pipelines.alerting.messages import Message
 from smarttext_pipelines.alerting.plan import GROUP_SCOPE, Told
+from smarttext_pipelines.alerting.rule_tables import Key
+from smarttext_pipelines.alerting.signals import MESSAGE_SIGNALS
 from smarttext_pipelines.core.failure_classes import class_of
 from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
 from smarttext_pipelines.core.rules import Rule, Signal, evidence

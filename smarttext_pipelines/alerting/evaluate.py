@@ -14,10 +14,12 @@ from sqlalchemy import Connection, Engine, text
 
 from smarttext_pipelines.alerting.channels.base import Channel
 from smarttext_pipelines.alerting.compose import Setting, compose
-from smarttext_pipelines.alerting.measure import MESSAGE_SIGNALS, Key, Measurement, Place, _sql, measure, minutes_of
+from smarttext_pipelines.alerting.measure import Measurement, measure
 from smarttext_pipelines.alerting.messages import Message
 from smarttext_pipelines.alerting.outbox import Enqueued, enqueue
 from smarttext_pipelines.alerting.plan import Around, Plan, Silence, Told, plan
+from smarttext_pipelines.alerting.rule_tables import Key, minutes_of
+from smarttext_pipelines.alerting.signals import MESSAGE_SIGNALS, Place, read_sql
 from smarttext_pipelines.alerting.store import Stored, read_open, write
 from smarttext_pipelines.alerting.targets import Target, register, targets_of
 from smarttext_pipelines.core.days import day_of
@@ -201,7 +203,9 @@ def _details(
         "final": list(FINAL_STATUSES),
         "longest_short": minutes_of(LONGEST_SHORT_WINDOW),
     }
-    return {(row["rule"], row["scope"]): dict(row) for row in connection.execute(_sql("details"), values).mappings()}
+    return {
+        (row["rule"], row["scope"]): dict(row) for row in connection.execute(read_sql("details"), values).mappings()
+    }
 
 
 def _addressed(

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from smarttext_pipelines.alerting.measure import Key, Measurement, Row
+from smarttext_pipelines.alerting.measure import Measurement, Row
+from smarttext_pipelines.alerting.rule_tables import Key
 from smarttext_pipelines.alerting.store import Stored
 from smarttext_pipelines.core.incidents import Finding, Incident, Notice, Severity, State, Step, Verdict, advance, close
 from smarttext_pipelines.core.rules import Rule, judge

@@ -51,8 +51,8 @@ def evaluate_now(engine: Engine, settings: Settings, channels: list[Channel], no
     """Evaluate all rules; return the notices that were enqueued by kind."""
     # Ibis is imported by the process that measures, not by every one that looks at the graph.
     from smarttext_pipelines.alerting.evaluate import evaluate
-    from smarttext_pipelines.alerting.measure import Place
     from smarttext_pipelines.alerting.rules_file import load_rules
+    from smarttext_pipelines.alerting.signals import Place
 
     place = Place(settings.zone, settings.settle_days, [n.get_secret_value() for n in settings.shared_senders])
     done = evaluate(

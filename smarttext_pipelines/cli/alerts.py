@@ -216,9 +216,9 @@ def backtest(
 ) -> None:
     """Replay rules over history and say how many notices each would have sent, and to whom; changes nothing."""
     from smarttext_pipelines.alerting.backtest import backtest as replay
-    from smarttext_pipelines.alerting.measure import Place
     from smarttext_pipelines.alerting.rules_file import load_rules
     from smarttext_pipelines.alerting.service import configured_channels
+    from smarttext_pipelines.alerting.signals import Place
 
     step = parse_duration(every)
     if not isinstance(step, timedelta) or not step:

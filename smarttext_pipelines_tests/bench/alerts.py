@@ -6,8 +6,8 @@ from sqlalchemy import event
 
 from smarttext_pipelines.alerting.channels.log import LogChannel
 from smarttext_pipelines.alerting.evaluate import evaluate
-from smarttext_pipelines.alerting.measure import Place, stage_messages
 from smarttext_pipelines.alerting.rules_file import load_rules
+from smarttext_pipelines.alerting.signals import Place, stage_messages
 from smarttext_pipelines.core.rules import LONGEST_SHORT_WINDOW, Rule
 from smarttext_pipelines.engines import Parameters, PostgresEngine
 from smarttext_pipelines.metrics import METRICS

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from smarttext_pipelines.alerting.backtest import Backtest, backtest
-from smarttext_pipelines.alerting.measure import Place
 from smarttext_pipelines.alerting.rules_file import load_rules
+from smarttext_pipelines.alerting.signals import Place
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.rules import Rule
 from smarttext_pipelines.sample import SampleSpec, load_sample

@@ -26,6 +26,8 @@ _NEXT_STEPS = {
     "openai_spend": "(you): look which model and endpoint grew, and whether a loop calls OpenAI.",
     "unpriced_share": "(you): find the writer that records tokens without a cost.",
     "owner_alerts_failed_rate": "(you): check the owner's number, and call the owner if it is urgent.",
+    "missed_calls_unanswered": "(you): let the owner call back (`smarttext explain` names the calls), then see whether"
+    " the application runs and its number may send.",
     "event_silence": "(you): call the business's number; if nothing is recorded, check its webhooks.",
     "pipeline_failures": "(you): open the run in the UI; the first error in its log says what is missing.",
     "failed_checks": "(you): open the check in the UI; its metadata names the days.",
@@ -121,6 +123,8 @@ def _headline(told: Told, rule: Rule | None, setting: Setting) -> str:
             return f"{value:.0f} % of today's OpenAI budget used ({part:,.0f} of {whole:,.0f})"
         case "openai_spend":
             return f"{part:,.2f} USD for OpenAI today, {value:.1f} × the usual of the last 7 days"
+        case "missed_calls_unanswered":
+            return f"{part:.0f} of {whole:.0f} {signal.counts}{since}"
         case "event_silence":
             return f"{part:.0f} events{since}; on a {_weekday(setting)} at this hour at least {whole:.0f} are usual"
         case "pipeline_failures" | "failed_checks" | "notifications_dead":

@@ -188,8 +188,6 @@ def _no_answer(rule: Rule, found: Measurement) -> tuple[Verdict, str] | None:
     """Return why a rule has no answer for any scope, or None."""
     if rule.metric in found.errors:
         return Verdict.error, found.errors[rule.metric]
-    if not rule.signal.is_available:
-        return Verdict.not_applicable, "not applicable: this is not measured yet"
     if rule.signal.needs_outcomes and not found.has_outcomes:
         return Verdict.not_applicable, "not applicable: no delivery reports"
     return None

@@ -54,7 +54,7 @@ def evaluate_now(engine: Engine, settings: Settings, channels: list[Channel], no
     from smarttext_pipelines.alerting.rules_file import load_rules
     from smarttext_pipelines.alerting.signals import Place
 
-    place = Place(settings.zone, settings.settle_days, [n.get_secret_value() for n in settings.shared_senders])
+    place = Place.of(settings)
     done = evaluate(
         engine,
         load_rules(settings.alert_rules),

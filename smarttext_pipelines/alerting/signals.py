@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
+from typing import Self
 from zoneinfo import ZoneInfo
 
 import ibis
@@ -16,9 +17,10 @@ from smarttext_pipelines.core.failure_classes import OUTSIDE_THE_RATE
 from smarttext_pipelines.core.rules import LONGEST_SHORT_WINDOW, Rule
 from smarttext_pipelines.core.statuses import FINAL_STATUSES, STATUS_CLASS
 from smarttext_pipelines.engines import PostgresEngine
-from smarttext_pipelines.metrics import owner_alerts
-from smarttext_pipelines.metrics.base import RecentWindow
+from smarttext_pipelines.metrics import owner_alerts, replies
+from smarttext_pipelines.metrics.base import REPLY_MINUTES, RecentWindow
 from smarttext_pipelines.metrics.messages import attempts, status_name
+from smarttext_pipelines.settings import Settings
 
 MESSAGE_SIGNALS = {
     "sms_failure_rate", "sms_filtered_rate", "registration_errors", "account_errors", "unmapped_errors",
@@ -44,17 +46,27 @@ class Place:
         zone: Reporting zone.
         settle_days: Days in which earlier rows of a message are looked for.
         shared_senders: Numbers that send for several businesses.
+        reply_minutes: Minutes within which a missed call should get a text.
     """
 
     zone: ZoneInfo
     settle_days: int
     shared_senders: Sequence[str] = ()
+    reply_minutes: int = REPLY_MINUTES
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return what the settings say."""
+        senders = [number.get_secret_value() for number in settings.shared_senders]
+        return cls(settings.zone, settings.settle_days, senders, settings.reply_minutes)
 
 
 def recent_window(place: Place, now: datetime, length: timedelta) -> RecentWindow:
     """Return the window of that length that ends now."""
     today = day_of(now, place.zone)
-    return RecentWindow(DayRange(today, today), place.zone, place.settle_days, now, length)
+    return RecentWindow(
+        DayRange(today, today), place.zone, place.settle_days, now, length, reply_minutes=place.reply_minutes
+    )
 
 
 @cache
@@ -144,6 +156,19 @@ def _measure_owner_alerts(now: Now, rules: Sequence[Rule]) -> None:
     now.connection.execute(read_sql("owner_alerts"), {"today": now.today, "long": long if now.facts_are_fresh else []})
 
 
+def _measure_missed_calls(now: Now, rules: Sequence[Rule]) -> None:
+    short, long = _split(rules)
+    parts = []
+    for minutes in short or [60]:
+        calls = replies.replied_calls(now.engine.tables, recent_window(now.place, now.at, timedelta(minutes=minutes)))
+        counted = calls.group_by("business").agg(
+            unreplied=calls.count(where=calls.state == "never"), missed=calls.count()
+        )
+        parts.append(counted.mutate(minutes=ibis.literal(minutes, type="int32")))
+    now.engine.stage(ibis.union(*parts) if len(parts) > 1 else parts[0], "alert_missed_calls")
+    now.connection.execute(read_sql("missed_calls"), {"today": now.today, "long": long if now.facts_are_fresh else []})
+
+
 def _measure_money(now: Now, rules: Sequence[Rule]) -> None:
     now.connection.execute(read_sql("money"), {"today": now.today})
 
@@ -178,6 +203,7 @@ def _measure_pipeline(now: Now, rules: Sequence[Rule]) -> None:
 SIGNALS: tuple[tuple[set[str], Callable[[Now, Sequence[Rule]], None]], ...] = (
     (MESSAGE_SIGNALS, _measure_messages),
     ({"owner_alerts_failed_rate"}, _measure_owner_alerts),
+    ({"missed_calls_unanswered"}, _measure_missed_calls),
     ({"openai_budget", "openai_spend", "unpriced_share"}, _measure_money),
     ({"event_silence"}, _measure_silence),
     ({"pipeline_failures", "failed_checks", "notifications_dead"}, _measure_pipeline),

@@ -227,7 +227,7 @@ def backtest(
     with _engine() as (settings, engine):
         days = parse_days(settings, None, first, last, default=today(settings), partitions_only=False)
         known = load_rules(rules or settings.alert_rules)
-        place = Place(settings.zone, settings.settle_days, [n.get_secret_value() for n in settings.shared_senders])
+        place = Place.of(settings)
         targets = [(c.name, r) for c in configured_channels(settings) for r in c.recipients]
         start, end = day_start(days.first, settings.zone), min(day_end(days.last, settings.zone), datetime.now(UTC))
         with _console.status(f"replaying {days}") as status:

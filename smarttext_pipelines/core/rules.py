@@ -41,7 +41,6 @@ class Signal:
         absent_is_zero: Whether having no row means zero, not that nothing is known.
         breaks_twilio: Whether a breach says that Twilio itself cannot be used.
         for_: Evaluations in breach until it fires, where a rule does not say.
-        is_available: Whether it can be measured yet.
     """
 
     name: str
@@ -54,7 +53,6 @@ class Signal:
     absent_is_zero: bool = False
     breaks_twilio: bool = False
     for_: int = 2
-    is_available: bool = True
 
 
 _MESSAGES: tuple[ScopeKind, ...] = ("platform", "sender", "business")
@@ -74,7 +72,7 @@ SIGNALS: dict[str, Signal] = {
         Signal("openai_spend", "factor", ("business", "platform"), "USD today"),
         Signal("unpriced_share", "percent", ("platform",), "requests without a price", True),
         Signal("owner_alerts_failed_rate", "percent", ("platform", "business"), "owner alerts failed", True, "owner"),
-        Signal("missed_calls_unanswered", "count", ("business",), "missed calls without reply", is_available=False),
+        Signal("missed_calls_unanswered", "count", ("business",), "missed calls got no text", absent_is_zero=True),
         Signal("event_silence", "percent", ("platform", "business"), "events", family="silence"),
         Signal("pipeline_failures", "count", ("pipeline",), "failures", absent_is_zero=True, for_=1),
         Signal("failed_checks", "count", ("pipeline",), "checks failed", absent_is_zero=True, for_=1),

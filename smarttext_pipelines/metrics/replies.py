@@ -14,7 +14,7 @@ import ibis.expr.types as ir
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.statuses import STATUS_CLASS, WITHHELD_CALLERS
-from smarttext_pipelines.metrics.base import Metric, Tables, Window, byte_order, elapsed_ms
+from smarttext_pipelines.metrics.base import Metric, RecentWindow, Tables, Window, byte_order, elapsed_ms
 from smarttext_pipelines.metrics.calls import keyed_rows
 from smarttext_pipelines.metrics.keyed import businesses_by_number, first_days, grouping, rows_of
 from smarttext_pipelines.metrics.messages import attempts, status_name
@@ -101,6 +101,8 @@ def _voice_rows(tables: Tables, window: Window) -> ir.Table:
 
 def _texts(tables: Tables, window: Window) -> ir.Table:
     """Return the texts to customers that began on the day of a call (``call_day``) or on the next."""
+    if isinstance(window, RecentWindow):
+        return _texts_of(tables, window, window)
     following = replace(
         window,
         days=DayRange(window.days.first + timedelta(days=1), window.days.last + timedelta(days=1)),

@@ -10,6 +10,7 @@ from smarttext_pipelines.alerting.messages import Message, slack_text
 from smarttext_pipelines.core.incidents import Verdict
 from smarttext_pipelines_tests.alerts import MINUTE, Recorder, World, business_id, only, parse_rules
 from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.events import insert_events
 
 
 @pytest.fixture
@@ -346,3 +347,54 @@ def test_no_telephone_number_stands_in_incidents_or_outbox(world: World) -> None
     assert "Hartley" in dump
     assert "555888" not in dump
     assert "555777" not in dump
+
+
+def _miss(world: World, count: int, *, ago: float, business: int = 1, text: str | None = None) -> None:
+    """Record missed calls, each of a caller of its own; with a status, a text to each a minute later."""
+    at, calls = world.now - ago * MINUTE, []
+    for n in range(count):
+        caller = f"+1555999{int(ago * 10):03d}{n}"
+        number = f"+15557770{business:03d}"
+        calls.append(
+            {
+                "call_sid": f"CA{business}-{ago}-{n}",
+                "event_type": "voice.missed",
+                "from_number": caller,
+                "to_number": number,
+                "business_id": business_id(business),
+                "ts": at,
+            }
+        )
+        if text:
+            world.send(1, business=business, ago=(ago - 1) * MINUTE, status=text, to_number=caller)
+    with world.database.engine.begin() as connection:
+        insert_events(connection, {"call_events": calls})
+
+
+def test_missed_calls_without_a_text_are_told_and_their_end_too(world: World) -> None:
+    world.rules = only("missed_calls_unanswered")
+    world.begin()
+    _miss(world, 2, ago=30)
+    _miss(world, 4, ago=20, text="delivered")
+    _miss(world, 5, ago=0.5)
+    world.tick()
+    world.tick()
+    assert world.incidents() == [], "two got none, and the last five are still waiting"
+    _miss(world, 1, ago=31, text="undelivered")
+    world.tick()
+    assert world.tick().notices == {"firing": 1}
+    assert _texts(world)[0].startswith("🟠 Hartley Plumbing: 3 of 12 missed calls got no text since ")
+    world.run("UPDATE public.sms_events SET status = 'delivered' WHERE status = 'undelivered'")
+    world.run("DELETE FROM public.call_events WHERE ts > '2026-03-16 11:56:00+00'")
+    world.tick(5)
+    world.tick(5)
+    assert world.incidents("state, reason") == [("resolved", "window rolled")]
+
+
+def test_a_text_on_its_way_is_no_missing_answer(world: World) -> None:
+    world.rules = only("missed_calls_unanswered")
+    world.begin()
+    _miss(world, 9, ago=30, text="queued")
+    world.tick()
+    world.tick()
+    assert world.incidents() == []

@@ -9,6 +9,7 @@ from typing import Self
 from zoneinfo import ZoneInfo
 
 import ibis
+import ibis.expr.types as ir
 from sqlalchemy import Connection, TextClause, text
 
 from smarttext_pipelines.alerting.rule_tables import minutes_of
@@ -115,10 +116,7 @@ def has_outcomes(now: Now) -> bool:
 def _measure_messages(now: Now, rules: Sequence[Rule]) -> None:
     """Rates and shares of texts, after the one pass over them."""
     short, long = _split(rules)
-    # As in a rollup: where the planner's statistics lag behind the rows, nested loops take minutes for a second's work.
-    now.connection.exec_driver_sql("SET LOCAL enable_nestloop = off")
-    stage_messages(now.engine, now.place, now.at, timedelta(minutes=max(short, default=5)))
-    now.connection.exec_driver_sql("SET LOCAL enable_nestloop = on")
+    stage_messages(now, timedelta(minutes=max(short, default=5)))
     now.connection.exec_driver_sql("ANALYZE alert_messages")
     now.connection.execute(
         read_sql("messages"),
@@ -133,14 +131,21 @@ def _measure_messages(now: Now, rules: Sequence[Rule]) -> None:
     )
 
 
-def stage_messages(engine: PostgresEngine, place: Place, now: datetime, length: timedelta) -> None:
+def stage_messages(now: Now, length: timedelta) -> None:
     """Put the messages attempted within the last time into the temporary table ``alert_messages``: the one pass."""
-    rows = attempts(engine.tables, recent_window(place, now, length))
+    rows = attempts(now.engine.tables, recent_window(now.place, now.at, length))
     named = rows.mutate(status=status_name(rows.status_order))
     named = named.mutate(
         status_class=named.status.cases(*STATUS_CLASS.items()), is_final=named.status.isin(FINAL_STATUSES)
     )
-    engine.stage(named.drop("status_order", "is_inbound", "is_report"), "alert_messages")
+    _stage(now, [named.drop("status_order", "is_inbound", "is_report")], "alert_messages")
+
+
+def _stage(now: Now, parts: Sequence[ir.Table], into: str) -> None:
+    # As in a rollup: where the planner's statistics lag behind the rows, nested loops take minutes for a second's work.
+    now.connection.exec_driver_sql("SET LOCAL enable_nestloop = off")
+    now.engine.stage(ibis.union(*parts) if len(parts) > 1 else parts[0], into)
+    now.connection.exec_driver_sql("SET LOCAL enable_nestloop = on")
 
 
 def _measure_owner_alerts(now: Now, rules: Sequence[Rule]) -> None:
@@ -152,7 +157,7 @@ def _measure_owner_alerts(now: Now, rules: Sequence[Rule]) -> None:
         ).mutate(minutes=ibis.literal(minutes, type="int32"))
         for minutes in short or [5]
     ]
-    now.engine.stage(ibis.union(*parts) if len(parts) > 1 else parts[0], "alert_owner_alerts")
+    _stage(now, parts, "alert_owner_alerts")
     now.connection.execute(read_sql("owner_alerts"), {"today": now.today, "long": long if now.facts_are_fresh else []})
 
 
@@ -165,7 +170,7 @@ def _measure_missed_calls(now: Now, rules: Sequence[Rule]) -> None:
             unreplied=calls.count(where=calls.state == "never"), missed=calls.count()
         )
         parts.append(counted.mutate(minutes=ibis.literal(minutes, type="int32")))
-    now.engine.stage(ibis.union(*parts) if len(parts) > 1 else parts[0], "alert_missed_calls")
+    _stage(now, parts, "alert_missed_calls")
     now.connection.execute(read_sql("missed_calls"), {"today": now.today, "long": long if now.facts_are_fresh else []})
 
 

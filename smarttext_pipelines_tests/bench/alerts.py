@@ -7,7 +7,7 @@ from sqlalchemy import event
 from smarttext_pipelines.alerting.channels.log import LogChannel
 from smarttext_pipelines.alerting.evaluate import evaluate
 from smarttext_pipelines.alerting.rules_file import load_rules
-from smarttext_pipelines.alerting.signals import Place, stage_messages
+from smarttext_pipelines.alerting.signals import Now, Place, stage_messages
 from smarttext_pipelines.core.rules import LONGEST_SHORT_WINDOW, Rule
 from smarttext_pipelines.engines import Parameters, PostgresEngine
 from smarttext_pipelines.metrics import METRICS
@@ -75,4 +75,5 @@ def _tick(database: Database) -> None:
 def _pass_alone(database: Database) -> None:
     window = RecentWindow(WINDOW.days, ZONE, SETTLE_DAYS, NOW, LONGEST_SHORT_WINDOW)
     with database.engine.begin() as connection:
-        stage_messages(PostgresEngine(connection, Parameters(window, [SHARED])), PLACE, NOW, LONGEST_SHORT_WINDOW)
+        engine = PostgresEngine(connection, Parameters(window, [SHARED]))
+        stage_messages(Now(engine, connection, PLACE, NOW, facts_are_fresh=True), LONGEST_SHORT_WINDOW)

@@ -159,7 +159,10 @@ _SILENT = text(
 _RESTATED = text(
     """
     SELECT DISTINCT date FROM public.daily_stats
-    WHERE date < :settled AND date >= CAST(:settled AS date) - 400 AND updated_at >= :since ORDER BY date
+    WHERE date < :settled AND date >= CAST(:settled AS date) - 400 AND updated_at >= :since
+        -- What a new installation writes first was never told before.
+        AND (SELECT installed_at FROM monitoring.installation) < :since
+    ORDER BY date
     """
 )
 _COMPLETE = text("SELECT coalesce(bool_and(data_through >= :end), false) FROM public.daily_stats WHERE date = :day")

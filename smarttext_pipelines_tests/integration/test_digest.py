@@ -91,6 +91,16 @@ def test_a_month_that_lacks_a_day_is_not_extrapolated(rolled_up: Database) -> No
     assert "expected" not in text
 
 
+def test_days_that_changed_are_told_but_not_those_a_new_installation_wrote_first(rolled_up: Database) -> None:
+    def told() -> str:
+        with rolled_up.engine.connect() as connection:
+            return "\n".join(read_digest(connection, rolled_up.settings(), DAY))
+
+    assert "Restated" not in told()
+    rolled_up.run("UPDATE monitoring.installation SET installed_at = '2026-01-01'")
+    assert "Restated: 2026-02-16, 2026-02-23, 2026-03-02, 2026-03-09" in told()
+
+
 def test_a_day_that_was_not_rolled_up_is_not_called_well(database: Database) -> None:
     with database.engine.connect() as connection:
         assert "nothing is known" in read_digest(connection, database.settings(), DAY)[0]

@@ -50,11 +50,12 @@ CREATE TEMPORARY TABLE copy AS
 SELECT gen_random_uuid()::text AS id, timestamp '{at}' + n * interval '1 day' / {runs} AS at
 FROM generate_series(0, {runs} - 1) AS n;
 """
-# A schedule ticks every ten minutes, two sensors every minute; dagster.yaml keeps ticks without a run for three days.
+# A schedule ticks every ten minutes; three sensors every minute, one twice, one every five; dagster.yaml keeps ticks
+# without a run for three days.
 _TICKS_OF_A_DAY = """
 INSERT INTO job_ticks (job_origin_id, selector_id, status, type, timestamp, tick_body)
 SELECT job_origin_id, selector_id, status, type, timestamp + {later} * interval '1 day', tick_body
-FROM job_ticks, generate_series(1, CASE status WHEN 'SKIPPED' THEN 2880 ELSE 144 END)
+FROM job_ticks, generate_series(1, CASE status WHEN 'SKIPPED' THEN 7488 ELSE 144 END)
 WHERE id <= (SELECT min(id) + 1 FROM job_ticks);
 """
 _PURGE_TICKS = """

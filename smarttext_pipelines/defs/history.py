@@ -17,14 +17,14 @@ FREQUENT_JOBS = (
 ASKED = {"smarttext/asked_by": "rollup_requests"}
 """Tag of the runs that serve requests; there may be one a minute."""
 
-FREQUENT_AGE = timedelta(days=3)
+FREQUENT_AGE = timedelta(days=2)
 OTHER_AGE = timedelta(days=90)
 _PAGE = 500
 
 
 @dg.op
 def delete_old_runs(context: dg.OpExecutionContext) -> None:
-    """Delete runs of frequent jobs, and of requests, after 3 days and all others after 90."""
+    """Delete runs of frequent jobs, and of requests, after 2 days and all others after 90."""
     deleted = delete_runs(context.instance, now=datetime.now(UTC), keep={context.run_id})
     context.add_output_metadata({"runs_deleted": deleted})
 

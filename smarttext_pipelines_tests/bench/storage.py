@@ -51,7 +51,7 @@ SELECT gen_random_uuid()::text AS id, timestamp '{at}' + n * interval '1 day' / 
 FROM generate_series(0, {runs} - 1) AS n;
 """
 # A schedule ticks every ten minutes; three sensors every minute, one twice, one every five; dagster.yaml keeps ticks
-# without a run for three days.
+# without a run for a day.
 _TICKS_OF_A_DAY = """
 INSERT INTO job_ticks (job_origin_id, selector_id, status, type, timestamp, tick_body)
 SELECT job_origin_id, selector_id, status, type, timestamp + {later} * interval '1 day', tick_body
@@ -60,7 +60,7 @@ WHERE id <= (SELECT min(id) + 1 FROM job_ticks);
 """
 _PURGE_TICKS = """
 DELETE FROM job_ticks WHERE status = 'SKIPPED' AND id > (SELECT min(id) + 1 FROM job_ticks)
-    AND timestamp < (SELECT min(timestamp) FROM job_ticks) + ({later} - 3) * interval '1 day';
+    AND timestamp < (SELECT min(timestamp) FROM job_ticks) + ({later} - 1) * interval '1 day';
 """
 
 

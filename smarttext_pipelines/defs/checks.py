@@ -21,7 +21,31 @@ _DESCRIPTIONS = {
     KEYS: "One row per business and day, and per dimension of a fact; else nothing is written.",
     HISTORY: "No day had to keep older numbers because its events are no longer all there.",
     UNDATED: "Every row of the source has a time; a row without one belongs to no day.",
+    "statuses_known": "At most 1 % of a day's messages have a status of no class; add Twilio's to core/statuses.py.",
+    "error_codes_mapped": (
+        "No text failed with an error code of no class; look the code up in Twilio's error dictionary and add it to "
+        "core/failure_classes.csv."
+    ),
+    "late_reports": (
+        "At most 1 % of a day's messages are reports on messages older than the settle window; else raise "
+        "SMARTTEXT_SETTLE_DAYS."
+    ),
+    "coverage": "At most 30 % of a settled day's messages have no final outcome; else a failure rate means little.",
+    "unattributed_share": "At most 10 % of a day's events have no business; else look at SMARTTEXT_SHARED_SENDERS.",
+    "texts_have_calls": (
+        "At most 20 % of the businesses that sent texts had neither a call nor an inbound text; else look whether "
+        "call_events are still written."
+    ),
+    "answers_have_usage": (
+        "At most 20 % of the businesses that got and sent texts had no OpenAI request; else look whether api_usage "
+        "is still written."
+    ),
+    "delivered_alerts_arrived": (
+        "At most 5 % of the owner alerts marked as delivered belong to a text that failed; see `smarttext explain "
+        "message SID`."
+    ),
 }
+"""What must be true, and what to do else: stands on the check itself, and on its evaluations that failed."""
 
 SHARES: dict[str, tuple[str, ...]] = {
     "sms_outcomes": ("statuses_known", "error_codes_mapped", "late_reports"),
@@ -39,7 +63,7 @@ def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
     """Return the checks that an asset evaluates itself."""
     names = [AGREES, KEYS, *([HISTORY] if asset != "sms_failure_rates" else []), *SHARES.get(asset, ())]
     names += [UNDATED] if asset in _WITH_SOURCE else []
-    return [dg.AssetCheckSpec(name, asset=asset, description=_DESCRIPTIONS.get(name)) for name in names]
+    return [dg.AssetCheckSpec(name, asset=asset, description=_DESCRIPTIONS[name]) for name in names]
 
 
 def agreement_failed(asset: str, error: AgreementError) -> dg.AssetCheckResult:
@@ -62,19 +86,17 @@ def check_results(asset: str, result: "RolledUp", report: "Report") -> Iterator[
         told = {f"{day}": f"{share.part} of {share.whole}" for day, share in sorted(above.items())[:50]}
         worst = max((share.percent for share in shares.values()), default=0.0)
         metadata = {"limit_percent": check.limit_percent, "worst_percent": round(worst, 2), "days": len(shares), **told}
-        yield _result(asset, check.name, passed=not above, metadata=metadata, description=check.description)
+        yield _result(asset, check.name, passed=not above, metadata=metadata)
     if report.undated_rows is not None and asset in _WITH_SOURCE:
         yield _result(asset, UNDATED, passed=report.undated_rows == 0, metadata={"rows": report.undated_rows})
 
 
-def _result(
-    asset: str, name: str, *, passed: bool, metadata: dict[str, Any], description: str | None = None
-) -> dg.AssetCheckResult:
+def _result(asset: str, name: str, *, passed: bool, metadata: dict[str, Any]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=passed,
         asset_key=asset,
         check_name=name,
         severity=dg.AssetCheckSeverity.WARN,
-        description=description or _DESCRIPTIONS.get(name),
+        description=None if passed else _DESCRIPTIONS[name],
         metadata=metadata,
     )

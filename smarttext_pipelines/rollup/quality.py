@@ -33,7 +33,6 @@ class ShareCheck:
     Attributes:
         asset: Asset that carries the check.
         name: Name of the check.
-        description: What the share is and what to do when it is high.
         limit_percent: Largest share that passes.
         read: Reads the shares of a range of days.
         settled_only: Whether days whose settle window is not over are left out.
@@ -41,7 +40,6 @@ class ShareCheck:
 
     asset: str
     name: str
-    description: str
     limit_percent: float
     read: Callable[[Connection, DayRange], Mapping[date, Share]]
     settled_only: bool = False
@@ -112,15 +110,12 @@ SHARE_CHECKS = (
     ShareCheck(
         "sms_outcomes",
         "statuses_known",
-        "At most 1 % of a day's messages have a status of no class; if Twilio has it, add it to core/statuses.py.",
         1.0,
         _outcomes(sms_outcomes.c.status_class == "unknown", sms_outcomes.c.status_class.is_not(None)),
     ),
     ShareCheck(
         "sms_outcomes",
         "error_codes_mapped",
-        "No text failed with an error code of no class; look the code up in Twilio's error dictionary and add it to "
-        "core/failure_classes.csv.",
         0.0,
         _outcomes(
             _FAILED & sms_outcomes.c.error_code.is_not(None) & sms_outcomes.c.error_code.not_in(list(class_by_code())),
@@ -130,15 +125,12 @@ SHARE_CHECKS = (
     ShareCheck(
         "sms_outcomes",
         "late_reports",
-        "At most 1 % of a day's messages are reports on messages older than the settle window; else raise "
-        "SMARTTEXT_SETTLE_DAYS.",
         1.0,
         _outcomes(None, sms_outcomes.c.status_class.is_not(None)),
     ),
     ShareCheck(
         "sms_failure_rates",
         "coverage",
-        "At most 30 % of a settled day's messages have no final outcome; below that a failure rate means little.",
         30.0,
         _outcomes(_NOT_SUPPRESSED & sms_outcomes.c.status.not_in(FINAL_STATUSES), _NOT_SUPPRESSED),
         settled_only=True,
@@ -146,15 +138,12 @@ SHARE_CHECKS = (
     ShareCheck(
         "daily_stats",
         "unattributed_share",
-        "At most 10 % of a day's events have no business; else look at SMARTTEXT_SHARED_SENDERS and at the writers.",
         10.0,
         _unattributed,
     ),
     ShareCheck(
         "daily_stats",
         "texts_have_calls",
-        "At most 20 % of the businesses that sent texts had neither a call nor an inbound text; else look whether "
-        "call_events are still written.",
         20.0,
         _businesses(
             (daily_stats.c.calls_total == 0) & (daily_stats.c.messages_received == 0), daily_stats.c.messages_sent > 0
@@ -163,8 +152,6 @@ SHARE_CHECKS = (
     ShareCheck(
         "daily_stats",
         "answers_have_usage",
-        "At most 20 % of the businesses that got and sent texts had no OpenAI request; else look whether api_usage is "
-        "still written.",
         20.0,
         _businesses(
             func.coalesce(daily_stats.c.openai_requests, 0) == 0,
@@ -174,8 +161,6 @@ SHARE_CHECKS = (
     ShareCheck(
         "owner_alert_delivery",
         "delivered_alerts_arrived",
-        "At most 5 % of the owner alerts marked as delivered belong to a text that failed; see `smarttext explain "
-        "message SID`.",
         5.0,
         _failed_alerts,
     ),

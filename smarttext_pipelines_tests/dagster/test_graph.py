@@ -9,7 +9,7 @@ import pytest
 import smarttext_pipelines.defs
 from smarttext_pipelines.definitions import build_definitions
 from smarttext_pipelines.defs.assets import FACTS, STATS
-from smarttext_pipelines.defs.checks import SHARES
+from smarttext_pipelines.defs.checks import SHARES, check_specs
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.rollup.quality import SHARE_CHECKS
 from smarttext_pipelines.settings import Settings
@@ -119,6 +119,15 @@ def test_the_lineage_is_what_the_metrics_read() -> None:
 def test_every_share_check_is_declared_on_its_asset() -> None:
     declared = {(asset, name) for asset, names in SHARES.items() for name in names}
     assert declared == {(check.asset, check.name) for check in SHARE_CHECKS}
+
+
+def test_every_share_check_says_its_limit() -> None:
+    """The description stands on the spec, the limit where the share is read."""
+    said = {spec.name: spec.description or "" for asset in SHARES for spec in check_specs(asset)}
+    for check in SHARE_CHECKS:
+        assert said[check.name].startswith(f"At most {check.limit_percent:g} %" if check.limit_percent else "No "), (
+            check.name
+        )
 
 
 def test_everything_that_defs_builds_is_registered(definitions: dg.Definitions) -> None:

@@ -203,8 +203,10 @@ def test_old_runs_go_and_every_partition_keeps_its_last_materialization(
 ) -> None:
     job = _definitions(loaded).resolve_job_def("intraday_rollup_job")
     runs = [job.execute_in_process(instance=instance, partition_key="2026-03-15").run_id for _ in range(3)]
-    later = datetime.now(UTC) + timedelta(days=4)
-    assert delete_runs(instance, now=later) == 2
+    failed = instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE)
+    assert delete_runs(instance, now=datetime.now(UTC) + timedelta(days=2.5)) == 2
+    assert {run.run_id for run in instance.get_runs()} == {runs[-1], failed.run_id}
+    assert delete_runs(instance, now=datetime.now(UTC) + timedelta(days=4)) == 1
     assert [run.run_id for run in instance.get_runs()] == [runs[-1]]
     for asset in (*FACTS, *STATS):
         assert instance.get_materialized_partitions(dg.AssetKey(asset)) == {"2026-03-15"}

@@ -20,6 +20,7 @@ from smarttext_pipelines.defs.retention import archive_scrub, build_archived_eve
 from smarttext_pipelines.defs.schedules import build_schedules
 from smarttext_pipelines.defs.sensors import build_sensors
 from smarttext_pipelines.defs.sources import SOURCE_ASSETS
+from smarttext_pipelines.defs.twilio_usage import twilio_usage, twilio_usage_job
 from smarttext_pipelines.defs.weekly_test import weekly_test_job
 from smarttext_pipelines.settings import Settings, load_settings
 
@@ -43,12 +44,20 @@ def build_definitions(
             *build_alert_assets(partitions),
             build_pipeline_health(partitions),
         ]
-    jobs = [*build_jobs(), deliver_notifications_job, delivery_report_job, daily_digest_job, weekly_test_job]
+    jobs = [
+        *build_jobs(),
+        deliver_notifications_job,
+        delivery_report_job,
+        twilio_usage_job,
+        daily_digest_job,
+        weekly_test_job,
+    ]
     schedules, sensors = build_schedules(settings), [*build_sensors(settings), *build_alert_sensors()]
     return dg.Definitions(
         assets=[
             *SOURCE_ASSETS,
             sms_delivery_reports,
+            twilio_usage,
             daily_digest,
             *assets,
             openai_budgets,

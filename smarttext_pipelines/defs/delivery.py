@@ -1,6 +1,7 @@
 """Delivery reports in Dagster: an asset that asks Twilio what became of the texts, and its job."""
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -11,8 +12,30 @@ from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.storage.schema.sources import sms_events
 
+if TYPE_CHECKING:
+    from twilio.rest import Client
+
 DELIVERY_JOB = "delivery_report_job"
 NO_CREDENTIALS = "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are not set: Twilio is not asked, and outcomes stay unknown"
+
+
+def has_credentials(settings: Settings) -> bool:
+    """Tell whether Twilio can be asked."""
+    return bool(settings.twilio_account_sid and settings.twilio_auth_token)
+
+
+def twilio_client(settings: Settings) -> "Client | None":
+    """Return a client; None without credentials."""
+    if not (settings.twilio_account_sid and settings.twilio_auth_token):
+        return None
+    # The SDK is imported by the process that asks, not by every one that looks at the graph.
+    from smarttext_pipelines.providers.twilio import build_twilio_client
+
+    return build_twilio_client(
+        settings.twilio_account_sid.get_secret_value(),
+        settings.twilio_auth_token.get_secret_value(),
+        base_url=settings.twilio_base_url,
+    )
 
 
 @dg.asset(
@@ -26,17 +49,11 @@ NO_CREDENTIALS = "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are not set: Twilio i
 def sms_delivery_reports(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult[None]:
     """Ask for what is due, within the calls of one run."""
     settings = warehouse.settings
-    if not (settings.twilio_account_sid and settings.twilio_auth_token):
+    client = twilio_client(settings)
+    if client is None:
         return dg.MaterializeResult(metadata={"skipped": NO_CREDENTIALS})
-    # The SDK is imported by the process that asks, not by every one that looks at the graph.
     from smarttext_pipelines.delivery import fetch_reports
-    from smarttext_pipelines.providers.twilio import build_twilio_client
 
-    client = build_twilio_client(
-        settings.twilio_account_sid.get_secret_value(),
-        settings.twilio_auth_token.get_secret_value(),
-        base_url=settings.twilio_base_url,
-    )
     try:
         done = fetch_reports(
             warehouse.engine(),
@@ -71,7 +88,7 @@ def build_delivery_schedule(settings: Settings) -> dg.ScheduleDefinition:
     def delivery_report_schedule(
         context: dg.ScheduleEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.RunRequest | dg.SkipReason:
-        if not settings.twilio_account_sid or not settings.twilio_auth_token:
+        if not has_credentials(settings):
             return dg.SkipReason(NO_CREDENTIALS)
         if context.instance.get_runs_count(dg.RunsFilter(job_name=DELIVERY_JOB, statuses=UNFINISHED)):
             return dg.SkipReason("the last run is not finished")

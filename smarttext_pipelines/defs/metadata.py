@@ -55,7 +55,7 @@ def day_metadata(result: "RolledUp", day: date, preview: "Preview") -> dict[str,
         **{name: value for name, value in optional.items() if value is not None},
         **{f"total_{name}": float(value) for name, value in done.totals.items() if name != "rows"},
         "engine": result.engine,
-        "preview": dg.MetadataValue.md(_markdown_table(preview.rows.get(day, []))),
+        "preview": dg.MetadataValue.md(markdown_table(preview.rows.get(day, []))),
         "sql": _statement(result, day),
     }
 
@@ -68,7 +68,8 @@ def _statement(result: "RolledUp", day: date) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.md(f"```sql\n{result.sql}\n```")
 
 
-def _markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows of the same columns as a table."""
     if not rows:
         return "no rows"
     head = " | ".join(rows[0])

@@ -12,6 +12,7 @@ from smarttext_pipelines.defs.jobs import UNFINISHED
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.defs.retention import build_retention_schedules
+from smarttext_pipelines.defs.twilio_usage import build_usage_schedule
 from smarttext_pipelines.defs.weekly_test import build_weekly_test_schedule
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.storage.progress import complete_days
@@ -109,6 +110,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     return [
         *own,
         build_delivery_schedule(settings),
+        build_usage_schedule(settings),
         build_digest_schedule(settings),
         build_weekly_test_schedule(settings),
         *build_retention_schedules(zone),

@@ -1,8 +1,9 @@
 """Asking Twilio about messages, by pages of a list or one by one: bounded calls, each repeated with patience."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
@@ -10,6 +11,8 @@ import requests
 from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.rest import Client
 
+from smarttext_pipelines.core.errors import SmartTextError
+from smarttext_pipelines.core.scrub import scrub
 from smarttext_pipelines.providers.twilio import TooManyRequestsError
 
 PAGE_SIZE = 1000
@@ -50,6 +53,21 @@ class Report:
     is_outbound: bool
 
 
+@dataclass(frozen=True)
+class UsageRecord:
+    """What Twilio counts of a category on a day.
+
+    Attributes:
+        count: Messages.
+        price: What they cost.
+        currency: Currency of the price.
+    """
+
+    count: int = 0
+    price: Decimal = Decimal(0)
+    currency: str = "USD"
+
+
 class Asker:
     """Calls Twilio within a budget.
 
@@ -83,6 +101,17 @@ class Asker:
                 return
             page = self._call(lambda url=following: self._client.messages.get_page(url))  # type: ignore[misc]
 
+    def usage(self, category: str, first: date, last: date) -> dict[date, UsageRecord]:
+        """Return what Twilio counts of a category on its days (GMT); a day without any may be missing."""
+        daily = self._client.usage.records.daily
+        page = self._call(lambda: daily.page(category=category, start_date=first, end_date=last, page_size=PAGE_SIZE))
+        return {
+            date.fromisoformat(str(r.start_date)): UsageRecord(
+                int(Decimal(r.count or 0)), _price(r.price) or Decimal(0), str(r.price_unit or "USD").upper()
+            )
+            for r in page
+        }
+
     def _call(self, request: Callable[[], T]) -> T:
         wait = 1.0
         for attempt in range(MOST_TRIES):
@@ -96,17 +125,38 @@ class Asker:
                 return request()
             except TooManyRequestsError as error:
                 pause = error.retry_after_seconds
-            except TwilioRestException as error:
-                if error.status < _SERVER_ERROR:
-                    raise
+            except TwilioException as error:
+                if (refused := _refusal(error)) is not None:
+                    raise refused from None
                 pause = wait
             # Resets, timeouts, and answers that end in the middle.
-            except (requests.RequestException, TwilioException, ValueError):
+            except (requests.RequestException, ValueError):
                 pause = wait
             wait *= 2
             self._sleep(min(pause, LONGEST_WAIT_SECONDS))
         msg = f"Twilio did not answer {MOST_TRIES} times in a row"
         raise BudgetSpentError(msg)
+
+
+def as_refused(error: TwilioRestException) -> SmartTextError:
+    """Return a refusal in one line of words."""
+    msg = f"Twilio refused: {error.status}, code {error.code}, {scrub(str(error.msg))}; check TWILIO_ACCOUNT_SID"
+    return SmartTextError(" ".join(msg.split()))
+
+
+def _refusal(error: TwilioException) -> TwilioRestException | None:
+    """Return what Twilio will answer again, however often it is asked; of a page, the SDK raises only the response."""
+    if isinstance(error, TwilioRestException):
+        return error if error.status < _SERVER_ERROR else None
+    response = error.args[-1]
+    status = getattr(response, "status_code", _SERVER_ERROR)
+    if status >= _SERVER_ERROR:
+        return None
+    try:
+        said = json.loads(response.text)
+        return TwilioRestException(status, "", msg=str(said["message"]), code=said["code"])
+    except (ValueError, TypeError, KeyError):
+        return TwilioRestException(status, "", msg="no reason given")
 
 
 def _report(message: Any) -> Report:

@@ -14,10 +14,8 @@ from sqlalchemy import Engine
 from twilio.base.exceptions import TwilioRestException
 from twilio.rest import Client
 
-from smarttext_pipelines.core.errors import SmartTextError
-from smarttext_pipelines.core.scrub import scrub
 from smarttext_pipelines.delivery.appending import append_reports, count_unnamed
-from smarttext_pipelines.delivery.asking import PAGE_SIZE, Asker, BudgetSpentError, Report
+from smarttext_pipelines.delivery.asking import PAGE_SIZE, Asker, BudgetSpentError, Report, as_refused
 from smarttext_pipelines.delivery.waiting import Waiting, count_due, forget_old, read_due, record_asked
 from smarttext_pipelines.storage.connect import connected
 
@@ -93,8 +91,7 @@ def fetch_reports(
     except BudgetSpentError as error:
         ended_early = str(error)
     except TwilioRestException as error:
-        msg = f"Twilio refused: {error.status}, code {error.code}, {scrub(str(error.msg))}; check TWILIO_ACCOUNT_SID"
-        raise SmartTextError(" ".join(msg.split())) from None
+        raise as_refused(error) from None
     run.counts.update(calls=run.asker.calls, calls_repeated=run.asker.repeated)
     return Fetched(dict(run.counts), ended_early)
 

@@ -34,6 +34,7 @@ GRAPH = {
     "owner_alert_delivery": ("facts", ("owner_alerts",)),
     "owner_alerts": ("sources", ()),
     "sms_delivery_reports": ("delivery", ("sms_events",)),
+    "twilio_usage": ("delivery", ("api_usage", "call_events", "sms_delivery_reports")),
     "pipeline_health": ("health", ("api_usage", "call_events", "owner_alerts", "sms_events")),
     "sms_events": ("sources", ()),
     "sms_failure_rates": ("stats", ("sms_outcomes",)),
@@ -52,6 +53,7 @@ CRONS = {
     "retention_schedule": "0 1 * * *",
     "pipeline_health_schedule": "25 0 * * *",
     "rollup_schedule": "5 0 * * *",
+    "twilio_usage_schedule": "40 3 * * *",
     "weekly_test_schedule": "0 10 * * 1",
 }
 SENSORS = {

@@ -1,4 +1,4 @@
-"""Twilio's Messages resource: create, fetch, and a list by time of sending that lags behind."""
+"""Twilio's Messages resource: create, fetch, and a list by time of sending that lags behind; and its usage records."""
 
 import itertools
 import json
@@ -21,6 +21,8 @@ class FakeTwilio(Server):
     messages: What is stored: sid, to, body, and when.
     lag_seconds: How long a stored message is not listed.
     now: Time of the server; None for the real one.
+    usage: Usage records: category, day (GMT), count, price.
+    price_unit: Currency of the usage records.
     """
 
     def __init__(self) -> None:
@@ -28,6 +30,8 @@ class FakeTwilio(Server):
         self.messages: list[dict[str, Any]] = []
         self.lag_seconds = 0.0
         self.now: float | None = None
+        self.usage: list[tuple[str, str, int, str]] = []
+        self.price_unit = "usd"
         self._by_sid: dict[str, dict[str, Any]] | None = None
         self._numbers = itertools.count(1)
 
@@ -39,6 +43,8 @@ class FakeTwilio(Server):
             return Reply(401, json.dumps({"code": 20003, "message": "Authenticate", "status": 401}))
         if method == "POST":
             return self._create(body)
+        if path.endswith("/Usage/Records/Daily.json"):
+            return self._usage(query)
         return self._list(path, query) if path.endswith("/Messages.json") else self._fetch(path)
 
     def hold(self, sid: str, at: float, **said: Any) -> dict[str, Any]:
@@ -99,6 +105,22 @@ class FakeTwilio(Server):
             200,
             json.dumps({"messages": shown, "page": page, "next_page_uri": f"{path}?{following}" if more else None}),
         )
+
+    def _usage(self, query: dict[str, str]) -> Reply:
+        records = [
+            {
+                "category": category,
+                "start_date": day,
+                "end_date": day,
+                "count": str(count),
+                "count_unit": "messages",
+                "price": price,
+                "price_unit": self.price_unit,
+            }
+            for category, day, count, price in self.usage
+            if category == query["Category"] and query["StartDate"] <= day <= query["EndDate"]
+        ]
+        return Reply(200, json.dumps({"usage_records": records, "page": 0, "next_page_uri": None}))
 
     @staticmethod
     def _shown(stored: dict[str, Any]) -> dict[str, Any]:

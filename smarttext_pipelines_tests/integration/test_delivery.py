@@ -148,13 +148,16 @@ def test_a_message_that_twilio_never_finishes_costs_few_questions(database: Data
     assert 10 < len(twilio.requests) < 40
 
 
-def test_wrong_credentials_are_one_line(database: Database, twilio: FakeTwilio) -> None:
-    _load(database, _text(1, 20))
+@pytest.mark.parametrize("messages", [1, 10])
+def test_wrong_credentials_are_one_line_and_asked_once(database: Database, twilio: FakeTwilio, messages: int) -> None:
+    """For a message and for a list, whose refusal the SDK raises in another form."""
+    _load(database, *(_text(n, 20) for n in range(1, messages + 1)))
     twilio.answer = lambda *_: Reply(  # type: ignore[method-assign]
         401, '{"code": 20003, "message": "Authenticate", "status": 401}'
     )
     with pytest.raises(SmartTextError, match=r"^Twilio refused: 401, code 20003"):
         _fetch(database, twilio)
+    assert len(twilio.requests) == 1
 
 
 def test_every_outcome_arrives_through_faults_and_interruptions_and_none_twice(

@@ -1,0 +1,127 @@
+"""Twilio's bill beside ours in Dagster: an asset of the newest priced week, its checks, its job and its schedule."""
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from smarttext_pipelines.core.errors import SmartTextError
+from smarttext_pipelines.defs.delivery import NO_CREDENTIALS, has_credentials, twilio_client
+from smarttext_pipelines.defs.jobs import KIND_TAG, PRIORITY_TAG
+from smarttext_pipelines.defs.metadata import markdown_table
+from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from smarttext_pipelines.delivery import UsageDay
+
+USAGE_JOB = "twilio_usage_job"
+MOST_CALLS = 20
+
+_CHECKS = {
+    "texts_explained": "At most 5 % of a day's texts (or 10) that Twilio sent or received were recorded by nobody; else"
+    " another application uses the account, or a writer drops rows. Below zero, texts went over another account.",
+    "cost_explained": "At most 5 % of what Twilio charges for a day's texts (or 1 USD) has no recorded price; else look"
+    " at sms_delivery_reports.",
+}
+_COLUMNS = {
+    "day": ("date", "Day in GMT, which is Twilio's."),
+    "texts": ("bigint", "Texts sent, as Twilio counts them, and what nobody recorded of them."),
+    "received": ("bigint", "Texts received, as Twilio counts them, and what nobody recorded of them."),
+    "usd": ("numeric", "What Twilio charges for the texts sent, carriers' fees included, and what no price explains."),
+}
+
+
+@dg.asset(
+    deps=["sms_delivery_reports", "api_usage", "call_events"],
+    group_name="delivery",
+    description="Twilio's own count and bill of the newest week whose prices are known, beside what was recorded here.",
+    kinds={"twilio"},
+    owners=["team:data"],
+    check_specs=[dg.AssetCheckSpec(name, asset="twilio_usage", description=said) for name, said in _CHECKS.items()],
+    metadata={
+        "dagster/column_schema": dg.TableSchema(
+            columns=[dg.TableColumn(name, kind, description=said) for name, (kind, said) in _COLUMNS.items()]
+        )
+    },
+)
+def twilio_usage(
+    warehouse: dg.ResourceParam[Warehouse],
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+    """Ask for Twilio's usage records and compare."""
+    client = twilio_client(warehouse.settings)
+    if client is None:
+        raise dg.Failure(NO_CREDENTIALS, allow_retries=False)
+    from smarttext_pipelines.delivery import compare_usage, days_to_compare
+    from smarttext_pipelines.delivery.asking import Asker
+
+    asker = Asker(client, most_calls=MOST_CALLS, sleep=time.sleep)
+    try:
+        days = compare_usage(warehouse.engine(), asker, days_to_compare(datetime.now(UTC)))
+    except SmartTextError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    yield _result("texts_explained", [each for each in days if not each.are_texts_explained])
+    yield _result("cost_explained", [each for each in days if not each.is_cost_explained])
+    left = [each.unexplained_usd for each in days]
+    yield dg.MaterializeResult(
+        metadata={
+            "days": dg.MetadataValue.md(markdown_table([_row(each) for each in days])),
+            "unexplained_texts": sum(each.unexplained_texts for each in days),
+            "unexplained_usd": "unknown, the account pays in another currency"
+            if None in left
+            else float(sum(usd for usd in left if usd is not None)),
+        }
+    )
+
+
+def _result(name: str, wrong: "Sequence[UsageDay]") -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=not wrong,
+        check_name=name,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=_CHECKS[name] if wrong else None,
+        metadata={"days": ", ".join(str(each.day) for each in wrong) or "none"},
+    )
+
+
+def _row(each: "UsageDay") -> dict[str, object]:
+    return {
+        "day (GMT)": each.day,
+        "Twilio sent": each.twilio_texts,
+        "recorded": each.our_texts,
+        "our alerts": each.alert_texts,
+        "left": each.unexplained_texts,
+        "Twilio received": each.twilio_inbound,
+        "recorded ": each.our_inbound,
+        "left ": each.unexplained_inbound,
+        "Twilio USD": "unknown" if each.twilio_usd is None else each.twilio_usd,
+        "prices": each.our_usd,
+        "without a price": each.unpriced_texts,
+        "left USD": "unknown" if each.unexplained_usd is None else each.unexplained_usd,
+    }
+
+
+twilio_usage_job = dg.define_asset_job(
+    USAGE_JOB,
+    dg.AssetSelection.assets("twilio_usage"),
+    description="Compares Twilio's usage records with what was recorded.",
+    tags={PRIORITY_TAG: "1", KIND_TAG: "delivery"},
+)
+
+
+def build_usage_schedule(settings: Settings) -> dg.ScheduleDefinition:
+    """Return the schedule; without credentials it asks for nothing."""
+
+    @dg.schedule(
+        job_name=USAGE_JOB,
+        cron_schedule="40 3 * * *",
+        execution_timezone=settings.reporting_timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Compares Twilio's bill with ours.",
+    )
+    def twilio_usage_schedule() -> dg.RunRequest | dg.SkipReason:
+        return dg.RunRequest() if has_credentials(settings) else dg.SkipReason(NO_CREDENTIALS)
+
+    return twilio_usage_schedule

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Self
@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 from sqlalchemy import Connection, TextClause, text
 
 from smarttext_pipelines.alerting.rule_tables import minutes_of
-from smarttext_pipelines.core.days import DayRange, day_of
+from smarttext_pipelines.core.days import DayRange, day_of, weeks_before
 from smarttext_pipelines.core.failure_classes import OUTSIDE_THE_RATE
 from smarttext_pipelines.core.rules import LONGEST_SHORT_WINDOW, Rule
 from smarttext_pipelines.core.statuses import FINAL_STATUSES, STATUS_CLASS
@@ -180,23 +180,16 @@ def _measure_money(now: Now, rules: Sequence[Rule]) -> None:
 
 def _measure_silence(now: Now, rules: Sequence[Rule]) -> None:
     for minutes in _split(rules)[0]:
-        ranges = [_weeks_before(now.at, week, minutes, now.place.zone) for week in range(_WEEKS + 1)]
+        ends = [weeks_before(now.at, week, now.place.zone) for week in range(_WEEKS + 1)]
         now.connection.execute(
             read_sql("silence"),
             {
                 "minutes": minutes,
                 "weeks": list(range(_WEEKS + 1)),
-                "starts": [start for start, _ in ranges],
-                "ends": [end for _, end in ranges],
+                "starts": [end - timedelta(minutes=minutes) for end in ends],
+                "ends": ends,
             },
         )
-
-
-def _weeks_before(now: datetime, weeks: int, minutes: int, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Return the window so many weeks before, at the same time of the clock on the wall."""
-    there = now.astimezone(zone)
-    end = datetime.combine(there.date() - timedelta(weeks=weeks), there.time(), zone).astimezone(UTC) if weeks else now
-    return end - timedelta(minutes=minutes), end
 
 
 def _measure_pipeline(now: Now, rules: Sequence[Rule]) -> None:

@@ -33,7 +33,6 @@ def receiver(
 
     def track(report: StatusReport) -> None:
         track_delivery_report(
-            from_=report.from_number,
             to=report.to_number,
             status=report.status,
             message_sid=report.sid,

@@ -35,6 +35,12 @@ def day_end(day: date, zone: ZoneInfo) -> datetime:
     return day_start(day + timedelta(days=1), zone)
 
 
+def weeks_before(at: datetime, weeks: int, zone: ZoneInfo) -> datetime:
+    """Return the instant (UTC) so many weeks before, at the same time of the clock on the wall."""
+    there = at.astimezone(zone)
+    return datetime.combine(there.date() - timedelta(weeks=weeks), there.time(), zone).astimezone(UTC) if weeks else at
+
+
 def is_final(day: date, zone: ZoneInfo, settle_days: int, at: datetime) -> bool:
     """Tell whether the settle window of a day is over, so that late delivery reports no longer change it."""
     return at >= day_end(day + timedelta(days=settle_days), zone)

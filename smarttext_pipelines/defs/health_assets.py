@@ -57,7 +57,7 @@ def build_pipeline_health(partitions: dg.DailyPartitionsDefinition) -> dg.Assets
             context.add_asset_metadata({"rows": dg.MetadataValue.md(_table(of_day))}, partition_key=key)
             rows += of_day
         with warehouse.transaction() as connection:
-            traffic = [judge_traffic(each, now) for each in read_traffic(connection, now)]
+            traffic = [judge_traffic(each, now) for each in read_traffic(connection, now, zone)]
             beats = database.heartbeats(connection, now)
         yield _counted("no_failed_runs", {r.name: r.failed_count for r in rows if r.failed_count})
         yield _counted("runs_start_in_time", {r.name: r.late_count for r in rows if r.late_count})

@@ -13,7 +13,7 @@ from dagster._utils.schedules import cron_string_iterator
 from smarttext_pipelines.core.health import Heartbeat
 from smarttext_pipelines.providers.sentry import capture_failure
 
-ON_DEMAND = {"intraday_rollup_job"}
+ON_DEMAND = {"intraday_rollup_job", "delivery_report_job", "twilio_usage_job", "weekly_test_job"}
 """Jobs whose schedule launches them only when there is something to do."""
 
 _WELL = (TickStatus.SUCCESS, TickStatus.SKIPPED)

@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 
-from smarttext_pipelines.core.days import day_end
+from smarttext_pipelines.core.days import DayRange, day_end
 from smarttext_pipelines.core.statuses import FINAL_STATUSES
 from smarttext_pipelines.storage.month import MonthSpend, read_month
+from smarttext_pipelines.storage.progress import complete_days
 
 WEEKS_COMPARED = 4
 _WEEK = timedelta(days=7)
@@ -93,7 +94,11 @@ class Facts:
 
 _DAYS = text(
     """
-    SELECT d.day, r.missed, r.in_time, r.late, r.unreplied, r.reply_unknown,
+    SELECT d.day,
+           -- The fact has rows for missed calls only: without one, there was none, if it was computed.
+           CASE WHEN EXISTS (SELECT FROM monitoring.rollup_days AS c WHERE c.table_name = 'missed_call_replies'
+                             AND c.row_day = d.day AND c.checked_at IS NOT NULL)
+                THEN coalesce(r.missed, 0) ELSE r.missed END AS missed, r.in_time, r.late, r.unreplied, r.reply_unknown,
            coalesce(o.attempted, 0) AS attempted, coalesce(o.final, 0) AS final, coalesce(o.decided, 0) AS decided,
            coalesce(o.failed, 0) AS failed, s.cost_usd
     FROM unnest(CAST(:days AS date[])) AS d (day)
@@ -111,6 +116,8 @@ _DAYS = text(
         FROM monitoring.sms_outcomes WHERE day = d.day) AS o ON true
     LEFT JOIN LATERAL (SELECT sum(cost_usd) AS cost_usd FROM monitoring.spend WHERE day = d.day) AS s ON true
     WHERE EXISTS (SELECT FROM public.daily_stats WHERE date = d.day)
+        OR EXISTS (SELECT FROM monitoring.rollup_days AS c
+                   WHERE c.table_name = 'daily_stats' AND c.row_day = d.day AND c.checked_at IS NOT NULL)
     """
 )
 _UNANSWERED = text(
@@ -165,7 +172,6 @@ _RESTATED = text(
     ORDER BY date
     """
 )
-_COMPLETE = text("SELECT coalesce(bool_and(data_through >= :end), false) FROM public.daily_stats WHERE date = :day")
 
 
 def read_facts(connection: Connection, day: date, *, zone: ZoneInfo, settle_days: int, reply_minutes: int) -> Facts:
@@ -184,6 +190,7 @@ def read_facts(connection: Connection, day: date, *, zone: ZoneInfo, settle_days
     for row in connection.execute(_DAYS, values).mappings():
         told = {name: row[name] or 0 for name in row if name not in ("day", "missed", "cost_usd")}
         days[row["day"]] = DayFacts(missed=row["missed"], cost_usd=row["cost_usd"], **told)
+    is_complete = bool(complete_days(connection, DayRange(day, day), zone))
     spent = connection.execute(_SPENT, {"day": day}).mappings().one()
     known = [days[other] for other in usual if other in days]
     # A rollup of last night makes days final; only later changes restate them.
@@ -197,10 +204,10 @@ def read_facts(connection: Connection, day: date, *, zone: ZoneInfo, settle_days
         unanswered=[Unanswered(**row) for row in connection.execute(_UNANSWERED, {"day": day}).mappings()],
         openai_usd=spent["openai_usd"],
         sms_usd=spent["sms_usd"],
-        month=read_month(connection, day),
+        month=read_month(connection, day, is_over=is_complete),
         refused={row.reason: row[1] for row in connection.execute(_REFUSED, {"day": day})},
         incidents=[tuple(row) for row in connection.execute(_INCIDENTS)],
         silent=list(connection.scalars(_SILENT, {"usual": usual, "day": day, "least": len(known) - 1})),
         restated=list(connection.scalars(_RESTATED, restated)),
-        is_complete=bool(connection.scalar(_COMPLETE, {"day": day, "end": day_end(day, zone)})),
+        is_complete=is_complete,
     )

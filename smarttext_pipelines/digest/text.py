@@ -35,7 +35,7 @@ def _calls(facts: Facts) -> str:
         return "Missed calls: unknown, their replies were not computed."
     if not t.missed:
         return "No missed call."
-    said = f"{t.missed} missed calls, {t.in_time} got a text within {facts.reply_minutes} min"
+    said = f"{_some(t.missed, 'missed call')}, {t.in_time} got a text within {facts.reply_minutes} min"
     usual = _usual(facts.usual, lambda d: percent(d.in_time, d.missed) if d.missed else None, "%")
     share = percent(t.in_time, t.missed)
     return f"{said} ({share} %{_beside(facts, usual)})."
@@ -47,11 +47,13 @@ def _calls_problems(facts: Facts) -> list[str]:
     if t.unreplied:
         worst = ", ".join(f"{u.business} {u.unreplied} of {u.missed}" for u in facts.unanswered[:_NAMED])
         more = len(facts.unanswered) - _NAMED
-        found.append(f"No text at all: {t.unreplied} callers: {worst}{f', and {more} more' if more > 0 else ''}.")
+        found.append(
+            f"No text at all: {_some(t.unreplied, 'caller')}: {worst}{f', and {more} more' if more > 0 else ''}."
+        )
     if t.late:
-        found.append(f"Answered too late: {t.late} callers.")
+        found.append(f"Answered too late: {_some(t.late, 'caller')}.")
     if t.reply_unknown:
-        found.append(f"Whether they were answered is unknown: {t.reply_unknown} callers.")
+        found.append(f"Whether they were answered is unknown: {_some(t.reply_unknown, 'caller')}.")
     if t.missed is None:
         found.append("Roll the day up: `smarttext rollup`.")
     return found
@@ -62,7 +64,7 @@ def _delivery(facts: Facts) -> str:
     if not t.attempted:
         return "No text was sent."
     coverage = percent(t.final, t.attempted)
-    told = f"{t.attempted} texts"
+    told = _some(t.attempted, "text")
     if coverage is None or coverage < COVERAGE_FLOOR_PERCENT:
         return f"{told}, failure rate unknown (outcome known for {coverage} %)."
     usual = _usual(facts.usual, _failed_percent, "%")
@@ -90,9 +92,13 @@ def _cost(facts: Facts) -> str:
     sms = "unknown" if facts.sms_usd is None else f"{facts.sms_usd:.2f}"
     usual = _usual(facts.usual, lambda d: d.cost_usd, "USD")
     month = facts.month
-    unpriced = f" {month.unpriced_requests} requests of the month have no price." if month.unpriced_requests else ""
-    if month.expected_usd is None:
-        so_far = f"{month.month_usd:.2f} this month without {month.days_missing} days that were not rolled up"
+    unpriced = (
+        f" Without a price this month: {_some(month.unpriced_requests, 'request')}." if month.unpriced_requests else ""
+    )
+    if month.expected_usd is None and not month.days_missing:
+        so_far = f"{month.month_usd:.2f} this month so far"
+    elif month.expected_usd is None:
+        so_far = f"{month.month_usd:.2f} this month without {_some(month.days_missing, 'day')} not rolled up"
     else:
         so_far = f"{month.month_usd:.2f} this month, {month.expected_usd:.2f} expected at its end"
     return f"Cost: OpenAI {facts.openai_usd:.2f} + SMS {sms} USD{_beside(facts, usual)}; {so_far}.{unpriced}"
@@ -119,6 +125,10 @@ def _other_problems(facts: Facts) -> list[str]:
     if not facts.is_complete:
         found.append("The day was not rolled up after its end: its numbers are partial.")
     return found
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _usual(days: Sequence[DayFacts], value: Callable[[DayFacts], Decimal | None], unit: str) -> str | None:

@@ -101,7 +101,7 @@ def _events(settings: Settings, now: datetime) -> list[Line]:
     checks: list[tuple[str, Callable[[Connection], Line | list[Line]]]] = [
         ("access", access),
         ("clock", database.clock),
-        ("sources", lambda c: [judge_traffic(t, now) for t in read_traffic(c, now)]),
+        ("sources", lambda c: [judge_traffic(t, now) for t in read_traffic(c, now, settings.zone)]),
         ("daily_stats", lambda c: database.daily_stats(c, settings.zone, now, settings.start_date)),
         ("heartbeats", lambda c: database.heartbeats(c, now)),
         ("outbox", database.outbox),

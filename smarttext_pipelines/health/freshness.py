@@ -1,9 +1,12 @@
 """Traffic of each source now and at the same hours of the weeks before: what is usual is learned, not set."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 
+from smarttext_pipelines.core.days import weeks_before
 from smarttext_pipelines.core.health import LEAST_USUAL, Traffic
 
 SOURCES = {"sms_events": "created_at", "call_events": "ts", "api_usage": "created_at", "owner_alerts": "created_at"}
@@ -16,13 +19,11 @@ WEEKS = 4
 def _counts(table: str, at: str) -> str:
     # Weeks before the table's first event say nothing; a silent week after it says that silence is usual.
     return f"""
-        SELECT week, (SELECT count(*) FROM public.{table} AS e
-                      WHERE e.{at} > CAST(:now AS timestamptz) - make_interval(weeks => week, hours => :hours)
-                          AND e.{at} <= CAST(:now AS timestamptz) - make_interval(weeks => week)) AS events
-        FROM generate_series(0, :weeks) AS week
-        WHERE week = 0 OR EXISTS (
-            SELECT FROM public.{table} AS e WHERE e.{at} <= CAST(:now AS timestamptz) - make_interval(weeks => week))
-        ORDER BY week
+        SELECT (SELECT count(*) FROM public.{table} AS e
+                WHERE e.{at} > w.ends_at - make_interval(hours => :hours) AND e.{at} <= w.ends_at) AS events
+        FROM unnest(CAST(:ends AS timestamptz[])) WITH ORDINALITY AS w (ends_at, number)
+        WHERE number = 1 OR EXISTS (SELECT FROM public.{table} AS e WHERE e.{at} <= w.ends_at)
+        ORDER BY number
     """  # noqa: S608 - names of ours
 
 
@@ -30,16 +31,23 @@ def _newest(table: str, at: str) -> str:
     return f"SELECT max({at}) FROM public.{table} WHERE {at} <= :now"  # noqa: S608 - names of ours
 
 
-def read_traffic(connection: Connection, now: datetime) -> list[Traffic]:
-    """Return the traffic of every source in the shortest window in which some is usual."""
-    return [_read(connection, table, at, now) for table, at in SOURCES.items()]
+def read_traffic(connection: Connection, now: datetime, zone: ZoneInfo) -> list[Traffic]:
+    """Return the traffic of every source in the shortest window in which some is usual.
+
+    Args:
+        connection: A connection to the event database.
+        now: End of the window.
+        zone: Reporting zone, whose clock tells which hours of the weeks before are the same.
+    """
+    ends = [weeks_before(now, week, zone) for week in range(WEEKS + 1)]
+    return [_read(connection, table, at, now, ends) for table, at in SOURCES.items()]
 
 
-def _read(connection: Connection, table: str, at: str, now: datetime) -> Traffic:
+def _read(connection: Connection, table: str, at: str, now: datetime, ends: Sequence[datetime]) -> Traffic:
     newest = connection.execute(text(_newest(table, at)), {"now": now}).scalar()
     traffic = Traffic(table, 0, 0, (), newest)
     for hours in WINDOWS_HOURS:
-        rows = connection.execute(text(_counts(table, at)), {"now": now, "hours": hours, "weeks": WEEKS}).all()
+        rows = connection.execute(text(_counts(table, at)), {"hours": hours, "ends": list(ends)}).all()
         counts = [int(row.events) for row in rows]
         traffic = Traffic(table, hours, counts[0], counts[1:], newest)
         if traffic.usual >= LEAST_USUAL or len(traffic.weeks) < 2:

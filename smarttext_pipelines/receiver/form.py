@@ -37,7 +37,6 @@ class StatusReport:
     sid: str
     status: str
     error_code: str
-    from_number: str
     to_number: str
 
 
@@ -65,14 +64,12 @@ def parse_report(form: Form) -> StatusReport:
         sid=form.one("MessageSid"),
         status=form.one("MessageStatus").lower(),
         error_code=form.one("ErrorCode"),
-        from_number=form.one("From"),
         to_number=form.one("To"),
     )
     fits = (
         _SID.fullmatch(report.sid),
         _STATUS.fullmatch(report.status),
         _ERROR.fullmatch(report.error_code),
-        _NUMBER.fullmatch(report.from_number),
         _NUMBER.fullmatch(report.to_number),
     )
     if not all(fits):

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 
-from smarttext_pipelines.core.days import DayRange, is_final
+from smarttext_pipelines.core.days import DayRange, day_end, is_final
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.rollup.preview import History, Preview, read_history, read_preview
 from smarttext_pipelines.rollup.quality import SHARE_CHECKS, Share, ShareCheck, undated_rows
@@ -51,6 +51,7 @@ def read_report(connection: Connection, result: RolledUp, *, zone: ZoneInfo, set
     """Read what is to be told of a rollup."""
     metric = METRICS[result.metric]
     days = DayRange(min(result.days), max(result.days))
+    is_over = result.as_of >= day_end(days.last, zone)
     return Report(
         preview=read_preview(connection, metric, days),
         history=read_history(connection, metric, days.last),
@@ -61,7 +62,7 @@ def read_report(connection: Connection, result: RolledUp, *, zone: ZoneInfo, set
         },
         undated_rows=undated_rows(connection, metric.source) if metric.source else None,
         sources=_observe(connection, result, metric.source, metric.inputs),
-        month=read_month(connection, days.last) if metric.name == "spend" else None,
+        month=read_month(connection, days.last, is_over=is_over) if metric.name == "spend" else None,
     )
 
 

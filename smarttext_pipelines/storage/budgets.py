@@ -61,9 +61,10 @@ _USE = text(
         WHERE service = 'openai' AND created_at BETWEEN now() - interval '1 hour' AND now() GROUP BY business_id
     ) AS hour ON hour.business_id IS NOT DISTINCT FROM b.business_id
     CROSS JOIN LATERAL (
-        SELECT now() + (b.limit_tokens + b.granted_tokens - b.used_tokens) / nullif(hour.tokens, 0) * interval '1 hour'
-            AS at
-    ) AS rate
+        -- Longer than any day is never, and may be longer than an interval can say.
+        SELECT least((b.limit_tokens + b.granted_tokens - b.used_tokens) / nullif(hour.tokens, 0), 48) AS hours
+    ) AS left_over
+    CROSS JOIN LATERAL (SELECT now() + left_over.hours * interval '1 hour' AS at) AS rate
     CROSS JOIN LATERAL (
         SELECT CASE WHEN hour.tokens > 0 AND rate.at < (b.day + 1)::timestamp AT TIME ZONE i.reporting_timezone
                     THEN greatest(rate.at, now()) END AS reached_at

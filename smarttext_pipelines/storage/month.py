@@ -24,7 +24,7 @@ class MonthSpend:
         month_usd: Cost of the days that were rolled up.
         unpriced_requests: Requests without a price, which ``month_usd`` lacks.
         days_missing: Days that were not rolled up, which ``month_usd`` lacks, too.
-        expected_usd: At the month's end, at the pace of the month so far; None while a day is missing.
+        expected_usd: At the month's end, at the pace of the month so far; None while a day is missing or not over.
     """
 
     month_usd: Decimal
@@ -33,11 +33,17 @@ class MonthSpend:
     expected_usd: Decimal | None
 
 
-def read_month(connection: Connection, day: date) -> MonthSpend:
-    """Return what the month has cost up to a day."""
+def read_month(connection: Connection, day: date, *, is_over: bool) -> MonthSpend:
+    """Return what the month has cost up to a day.
+
+    Args:
+        connection: A connection to the event database.
+        day: Last day, included.
+        is_over: Whether it was read after its end; a part of a day says nothing about the pace.
+    """
     row = connection.execute(_SPENT, {"day": day}).one()
     missing = day.day - row.days
-    expected = None if missing else row.month_usd / day.day * _days_of_month(day)
+    expected = None if missing or not is_over else row.month_usd / day.day * _days_of_month(day)
     return MonthSpend(row.month_usd, row.unpriced_requests, missing, expected)
 
 

@@ -71,14 +71,13 @@ def track_sms_event(
 
 
 def track_delivery_report(
-    *, from_: str, to: str, status: str, message_sid: str, error_code: str, occurred_at: datetime | None = None
+    *, to: str, status: str, message_sid: str, error_code: str, occurred_at: datetime | None = None
 ) -> UUID | None:
     """Tell what Twilio says of a message that was told before; the same report told again is the same row.
 
     The id is that of the rows which ``delivery`` fetches, so a report that comes both ways is there once.
 
     Args:
-        from_: Sending number.
         to: Recipient.
         status: Twilio's status.
         message_sid: Twilio's sid.
@@ -89,7 +88,8 @@ def track_delivery_report(
     def row() -> dict[str, Any]:
         return {
             "message_sid": values.text("message_sid", message_sid),
-            "from_number": values.address("from_", from_, required=True),
+            # Empty says nothing: a number of a pool that Twilio names must not become the message's sender.
+            "from_number": "",
             "to_number": values.address("to", to, required=True),
             "business_id": None,
             "status": values.text("status", status, required=True),

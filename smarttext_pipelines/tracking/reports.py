@@ -14,18 +14,20 @@ INTERVAL_S = 10.0
 
 _UPSERT = """
 INSERT INTO monitoring.tracking_writers AS w
-    (writer_id, host, process_id, started_at, accepted, written, spilled, dropped, rejected)
+    (writer_id, host, process_id, started_at, accepted, written, spilled, dropped, rejected, dropped_at, rejected_at)
 VALUES (%(writer_id)s, %(host)s, %(process_id)s, %(started_at)s, %(accepted)s, %(written)s, %(spilled)s, %(dropped)s,
-        %(rejected)s)
+        %(rejected)s, CASE WHEN %(dropped)s > 0 THEN now() END, CASE WHEN %(rejected)s > 0 THEN now() END)
 ON CONFLICT (writer_id) DO UPDATE SET
     reported_at = now(), accepted = excluded.accepted, written = excluded.written, spilled = excluded.spilled,
-    dropped = excluded.dropped, rejected = excluded.rejected
+    dropped = excluded.dropped, rejected = excluded.rejected,
+    dropped_at = CASE WHEN excluded.dropped > w.dropped THEN now() ELSE w.dropped_at END,
+    rejected_at = CASE WHEN excluded.rejected > w.rejected THEN now() ELSE w.rejected_at END
 """
 COUNTED = ("accepted", "written", "spilled", "dropped", "rejected")
 
 
 class WriterReport:
-    """The row of one writer; sent at most every ten seconds, and only when something changed."""
+    """The row of one writer; sent every ten seconds."""
 
     def __init__(self) -> None:
         self._self = {

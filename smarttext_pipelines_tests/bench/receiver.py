@@ -69,7 +69,6 @@ def measure(server: Server, scale: float) -> list[Line]:
 
 def _track(report: StatusReport) -> None:
     track_delivery_report(
-        from_=report.from_number,
         to=report.to_number,
         status=report.status,
         message_sid=report.sid,

@@ -110,6 +110,12 @@ def test_the_limit_is_forecast_from_the_last_hour(database: Database, business: 
     assert use.reached_at is None or use.reached_at > datetime.now(UTC)
 
 
+def test_a_budget_for_centuries_has_no_forecast_and_breaks_nothing(database: Database, business: UUID) -> None:
+    smarttext("budgets", "set", "--default", "--tokens", "1000000000000")
+    database.run(USE, business, 300)
+    assert "1,000,000,000,000" in smarttext("budgets", "show")
+
+
 def test_resets_by_every_name_touch_no_usage(database: Database, business: UUID) -> None:
     database.run(USE, business, 100_000)
     usage = database.rows("SELECT * FROM public.api_usage")

@@ -13,6 +13,7 @@ from smarttext_pipelines.alerting.service import configured_channels, deliver_no
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.digest.service import enqueue_digest, read_digest
 from smarttext_pipelines.metrics import METRICS
+from smarttext_pipelines.storage.month import read_month
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import replace_events, roll_up_all
 from smarttext_pipelines_tests.strategies import (
@@ -74,7 +75,7 @@ def test_it_names_who_got_no_text_what_it_cost_and_who_is_silent(rolled_up: Data
         lines = read_digest(connection, rolled_up.settings(), DAY)
     text = "\n".join(lines)
     assert lines[1] == "4 missed calls, 3 got a text within 5 min (75 %; usual on a Monday: 100.00 %)."
-    assert "No text at all: 1 callers: Business 1 1 of 4." in lines
+    assert "No text at all: 1 caller: Business 1 1 of 4." in lines
     assert "OpenAI 1.50 + SMS 0.25 USD" in text
     assert "1.75 this month, 3.39 expected" in text
     assert "Silent, unlike other Mondays: Business 2." in lines
@@ -87,8 +88,26 @@ def test_a_month_that_lacks_a_day_is_not_extrapolated(rolled_up: Database) -> No
     )
     with rolled_up.engine.connect() as connection:
         text = "\n".join(read_digest(connection, rolled_up.settings(), DAY))
-    assert "1.75 this month without 1 days that were not rolled up." in text
+    assert "1.75 this month without 1 day not rolled up." in text
     assert "expected" not in text
+
+
+def test_a_day_that_is_not_over_says_nothing_about_the_pace_of_the_month(rolled_up: Database) -> None:
+    with rolled_up.engine.connect() as connection:
+        over, begun = (read_month(connection, DAY, is_over=is_over) for is_over in (True, False))
+    assert (over.month_usd, over.expected_usd is None) == (begun.month_usd, False)
+    assert begun.expected_usd is None
+
+
+def test_a_day_without_a_missed_call_or_without_any_event_is_known_to_be_so(rolled_up: Database) -> None:
+    """The facts have no row for what did not happen; that the day was read stands in rollup_days."""
+    sunday = DAY - timedelta(days=1)
+    roll_up_all(rolled_up.engine, DayRange(sunday, sunday))
+    with rolled_up.engine.connect() as connection:
+        text = "\n".join(read_digest(connection, rolled_up.settings(), sunday))
+    assert "No missed call. No text was sent." in text
+    assert "smarttext rollup" not in text
+    assert "partial" not in text
 
 
 def test_days_that_changed_are_told_but_not_those_a_new_installation_wrote_first(rolled_up: Database) -> None:

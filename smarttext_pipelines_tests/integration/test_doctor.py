@@ -91,8 +91,8 @@ def test_a_table_that_was_changed_is_found(database: Database, settings: Setting
         (
             "tracking",
             "INSERT INTO monitoring.tracking_writers (writer_id, host, process_id, started_at, accepted, written,"
-            " spilled, dropped, rejected) VALUES (gen_random_uuid(), 'h', 1, now(), 9, 1, 0, 8, 0)",
-            "UPDATE monitoring.tracking_writers SET dropped = 0",
+            " spilled, dropped, rejected, dropped_at) VALUES (gen_random_uuid(), 'h', 1, now(), 9, 1, 0, 8, 0, now())",
+            "UPDATE monitoring.tracking_writers SET dropped_at = now() - interval '25 hours'",
         ),
         (
             "guardrail",
@@ -271,6 +271,19 @@ def test_doctor_says_it_on_one_screen_and_for_machines(
     assert (told.exit_code, report["exit_code"]) == (2, 2)
     assert {line["name"] for line in report["lines"]} >= {"database", "outbox", "guardrail", "disk", "twilio"}
     assert all(line["todo"] for line in report["lines"] if line["state"] in ("warn", "fail"))
+
+
+def test_a_channel_that_refuses_is_named_at_once_and_a_failure_after_three_minutes(
+    database: Database, settings: Settings
+) -> None:
+    database.run(
+        "INSERT INTO monitoring.notifications (incident_id, sequence, kind, severity, channel, recipient, message,"
+        " attempts, note, first_attempt_at, due_at, deadline_at)"
+        " VALUES (1, 1, 'firing', 'info', 'slack', 'C1', '{}', 1, '429', now(), now() + interval '1 min', now())"
+    )
+    assert state_of(settings, "outbox") is State.warn
+    database.run("UPDATE monitoring.notifications SET first_attempt_at = now() - interval '4 minutes'")
+    assert state_of(settings, "outbox") is State.fail
 
 
 def test_doctor_starts_without_dagster() -> None:

@@ -90,6 +90,25 @@ def test_a_repeated_request_reserves_nothing_more(database: Database, business: 
     assert budget(database, business)["reserved_tokens"] == 0
 
 
+def test_a_call_under_a_reservation_that_was_given_back_is_booked(database: Database, business: UUID) -> None:
+    """Who was answered too late asks again under the same id; what gives the late answer back does not know of it."""
+    assert reserve(database, business, 500, "one") == reserve(database, business, 500, "one") == (True, None)
+    settle(database, "one", None)
+    assert settle(database, "one", 400) == (True, None)
+    found = budget(database, business)
+    assert (found["used_tokens"], found["reserved_tokens"]) == (400, 0)
+    assert settle(database, "one", 400) == (False, "already_settled")
+
+
+def test_what_is_not_limited_has_no_remainder(database: Database, business: UUID) -> None:
+    """A caller that looks at the remainder must not take an unlimited business for one that has nothing left."""
+    database.run("UPDATE monitoring.openai_limits SET limit_tokens = NULL")
+    asked = "SELECT remaining FROM public.reserve_openai_usage(%s, 5, 'one')"
+    checked = "SELECT remaining FROM public.check_openai_usage_limit(%s)"
+    for statement in (checked, asked, asked, checked):
+        assert database.rows(statement, business) == [{"remaining": None}]
+
+
 def test_a_repeated_request_is_found_also_when_the_budget_is_used_up(database: Database, business: UUID) -> None:
     reserve(database, business, LIMIT, "one")
     assert reserve(database, business, LIMIT, "one") == (True, None)

@@ -24,6 +24,7 @@ from smarttext_pipelines import tracking
 from smarttext_pipelines.storage.connect import open_engine, parse_url
 from smarttext_pipelines.storage.embedded import embedded_server, ensure_database
 from smarttext_pipelines.storage.migrate import migrate
+from smarttext_pipelines.tracking.reports import WriterReport
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.guardrail import COUNTER, LEDGER, add_businesses
 from smarttext_pipelines_tests.legacy import create_roles
@@ -359,6 +360,19 @@ def test_writers_report_their_counters_for_others_to_read(database: Database, tm
     _until(lambda: database.rows("SELECT FROM monitoring.tracking_writers"))
     (found,) = database.rows("SELECT process_id, accepted, dropped FROM monitoring.tracking_writers")
     assert (found["process_id"], found["accepted"], found["dropped"]) == (os.getpid(), 10, 0)
+
+
+def test_what_was_lost_long_ago_is_no_news_however_long_the_process_runs(database: Database) -> None:
+    """The counters are those of the process; the time tells when they last rose."""
+    report, told = WriterReport(), "SELECT dropped, dropped_at > now() - interval '1 hour' AS new, rejected_at AS never"
+    with database.server.connect(database.name) as connection:
+        report.send(connection, {"accepted": 9, "dropped": 3})
+        assert database.rows(f"{told} FROM monitoring.tracking_writers") == [{"dropped": 3, "new": True, "never": None}]
+        connection.execute("UPDATE monitoring.tracking_writers SET dropped_at = now() - interval '20 days'")
+        report.send(connection, {"accepted": 10, "dropped": 3})
+        assert database.rows(f"{told} FROM monitoring.tracking_writers")[0]["new"] is False
+        report.send(connection, {"accepted": 11, "dropped": 4})
+        assert database.rows(f"{told} FROM monitoring.tracking_writers")[0]["new"] is True
 
 
 def test_failed_messages_reach_sentry_as_one_event_with_a_count_and_without_numbers(tmp_path: Path) -> None:

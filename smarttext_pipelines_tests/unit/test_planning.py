@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smarttext_pipelines.core.days import DayRange, day_end, day_of, day_start, is_final, load_zone
+from smarttext_pipelines.core.days import DayRange, day_end, day_of, day_start, is_final, load_zone, weeks_before
 from smarttext_pipelines.core.errors import InputError, SettingsError
 from smarttext_pipelines.core.history import DayRecord, days_to_keep
 from smarttext_pipelines.core.planning import MOST_DAYS_BACK, contiguous, nightly_days
@@ -94,3 +94,12 @@ def test_a_rate_of_nothing_is_unknown_and_not_zero() -> None:
     assert percent(0, 0) is None
     assert wilson_lower_percent(0, 0) is None
     assert percent(1, 3) == Decimal("33.33")
+
+
+def test_weeks_before_is_the_same_time_of_the_clock_on_the_wall() -> None:
+    """The clocks of New York went back on 1 November 2026; who opens at nine opened an hour earlier in UTC before."""
+    monday = datetime(2026, 11, 2, 14, 30, tzinfo=UTC)
+    new_york = ZoneInfo("America/New_York")
+    assert weeks_before(monday, 0, new_york) == monday
+    assert weeks_before(monday, 1, new_york) == datetime(2026, 10, 26, 13, 30, tzinfo=UTC)
+    assert weeks_before(monday, 1, ZoneInfo("UTC")) == datetime(2026, 10, 26, 14, 30, tzinfo=UTC)

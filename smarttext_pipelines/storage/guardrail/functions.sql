@@ -53,7 +53,7 @@ CREATE OR REPLACE FUNCTION public.check_openai_usage_limit(
         SELECT 0, 0, 0, 0, l.limit_tokens, l.limit_usd FROM monitoring.openai_limit($1) AS l
     )
     SELECT why.reason IS NULL, why.reason, b.used_tokens, b.tokens,
-           greatest(b.tokens - b.used_tokens - b.reserved_tokens, 0),
+           CASE WHEN b.tokens IS NOT NULL THEN greatest(b.tokens - b.used_tokens - b.reserved_tokens, 0) END,
            (today.day + 1)::timestamp AT TIME ZONE i.reporting_timezone
     FROM budget AS b, today, monitoring.installation AS i, LATERAL (
         SELECT CASE WHEN b.used_tokens + b.reserved_tokens >= b.tokens THEN 'limit_tokens'
@@ -90,7 +90,9 @@ BEGIN
     LOOP
         -- Who is refused has only read: he takes no lock, and nobody waits for him.
         SELECT b.day, b.used_tokens, b.limit_tokens + b.granted_tokens AS tokens,
-               greatest(b.limit_tokens + b.granted_tokens - b.used_tokens - b.reserved_tokens, 0) AS remaining,
+               CASE WHEN b.limit_tokens IS NOT NULL
+                    THEN greatest(b.limit_tokens + b.granted_tokens - b.used_tokens - b.reserved_tokens, 0)
+               END AS remaining,
                CASE WHEN b.used_tokens + b.reserved_tokens + $2 > b.limit_tokens + b.granted_tokens THEN 'limit_tokens'
                     WHEN b.used_usd + b.reserved_usd + cost > b.limit_usd + b.granted_usd THEN 'limit_usd' END AS reason,
                (today + 1)::timestamp AT TIME ZONE i.reporting_timezone AS reset_at
@@ -115,7 +117,10 @@ BEGIN
     END LOOP;
     used := seen.used_tokens;
     "limit" := seen.tokens;
-    remaining := greatest(seen.remaining - CASE WHEN allowed THEN $2 ELSE 0 END, 0);
+    -- greatest() ignores NULL, and what is not limited has no remainder.
+    IF seen.remaining IS NOT NULL THEN
+        remaining := greatest(seen.remaining - CASE WHEN allowed THEN $2 ELSE 0 END, 0);
+    END IF;
     reset_at := seen.reset_at;
     IF allowed THEN
         INSERT INTO monitoring.openai_reservations
@@ -159,7 +164,8 @@ BEGIN
         RAISE EXCEPTION 'cost must be from 0 to 999999999999 USD' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT r.* INTO held FROM monitoring.openai_reservations AS r WHERE r.request_id = $1 FOR UPDATE;
-    settled := held.state IN ('held', 'reaped');
+    -- Given back by somebody who thought that it was not admitted, while another asked again under the same id and called.
+    settled := held.state IN ('held', 'reaped') OR held.state = 'cancelled' AND $2 IS NOT NULL;
     IF settled IS NOT TRUE THEN
         settled := false;
         reason := CASE WHEN held.state IS NULL THEN 'unknown_request' ELSE 'already_' || held.state END;
@@ -174,18 +180,18 @@ BEGIN
         SET reserved_tokens = b.reserved_tokens - held.tokens,
             reserved_usd = b.reserved_usd - coalesce(held.cost_usd, 0)
         WHERE b.day = held.day AND b.business_key = held.business_key;
-        IF $2 IS NOT NULL THEN
-            -- The trigger on api_usage counts it; nothing else may.
-            INSERT INTO public.api_usage
-                (id, service, endpoint, business_id, tokens_used, cost_estimate, model, reset_date, request_id)
-            VALUES (row_id, 'openai', held.endpoint, held.business_id, $2, $3, held.model, held.day, $1)
-            ON CONFLICT DO NOTHING;
-        END IF;
-    ELSIF $2 IS NULL THEN
+    END IF;
+    IF held.state = 'reaped' AND $2 IS NULL THEN
         DELETE FROM public.api_usage AS u WHERE u.id = row_id;
-    ELSE
+    ELSIF held.state = 'reaped' THEN
         -- The reaper booked the upper bound; now the truth is known.
         UPDATE public.api_usage AS u SET tokens_used = $2, cost_estimate = $3 WHERE u.id = row_id;
+    ELSIF $2 IS NOT NULL THEN
+        -- The trigger on api_usage counts it; nothing else may.
+        INSERT INTO public.api_usage
+            (id, service, endpoint, business_id, tokens_used, cost_estimate, model, reset_date, request_id)
+        VALUES (row_id, 'openai', held.endpoint, held.business_id, $2, $3, held.model, held.day, $1)
+        ON CONFLICT DO NOTHING;
     END IF;
 END
 $$;

@@ -208,6 +208,8 @@ tracking_writers = Table(
             ("rejected", "Events that could not be written as they are."),
         )
     ),
+    column("dropped_at", Instant, "When it last reported more dropped events than before; NULL for never."),
+    column("rejected_at", Instant, "When it last reported more rejected events than before; NULL for never."),
     schema=MONITORING,
     comment="Counters of the processes that write through the tracking library.",
 )

@@ -14,11 +14,10 @@ from sqlalchemy import Connection
 
 from smarttext_pipelines.cli.options import BusinessOption, find_business
 from smarttext_pipelines.core.errors import InputError
-from smarttext_pipelines.launch.databases import databases
+from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.settings import load_settings
 from smarttext_pipelines.storage import budgets
-from smarttext_pipelines.storage.connect import connected, open_engine
-from smarttext_pipelines.storage.installation import require_installation
+from smarttext_pipelines.storage.connect import connected
 
 app = typer.Typer(help="Show and set what businesses may spend on OpenAI.", no_args_is_help=True)
 _console = Console(highlight=False, soft_wrap=True)
@@ -31,11 +30,8 @@ ByOption = Annotated[str | None, typer.Option("--by", help="Who does it; default
 
 @contextmanager
 def _writing() -> Iterator[Connection]:
-    with databases(load_settings()) as ready:
-        engine = open_engine(ready.database_url.get_secret_value())  # type: ignore[union-attr]
-        require_installation(engine, ready.zone)
-        with connected(engine) as connection, connection.begin():
-            yield connection
+    with event_database(load_settings()) as (_, engine), connected(engine) as connection, connection.begin():
+        yield connection
 
 
 @app.command("show")

@@ -5,10 +5,9 @@ from datetime import timedelta
 import typer
 
 from smarttext_pipelines.cli.options import DateOption, parse_days, today
-from smarttext_pipelines.launch.databases import databases
+from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.settings import load_settings
-from smarttext_pipelines.storage.connect import connected, open_engine
-from smarttext_pipelines.storage.installation import require_installation
+from smarttext_pipelines.storage.connect import connected
 
 
 def digest(*, day: DateOption = None) -> None:
@@ -17,8 +16,5 @@ def digest(*, day: DateOption = None) -> None:
 
     settings = load_settings()
     days = parse_days(settings, day, None, None, default=today(settings) - timedelta(days=1), partitions_only=False)
-    with databases(settings) as ready:
-        engine = open_engine(ready.database_url.get_secret_value())  # type: ignore[union-attr]
-        require_installation(engine, ready.zone)
-        with connected(engine) as connection:
-            typer.echo("\n".join(read_digest(connection, settings, days.first)))
+    with event_database(settings) as (_, engine), connected(engine) as connection:
+        typer.echo("\n".join(read_digest(connection, settings, days.first)))

@@ -11,10 +11,9 @@ from sqlalchemy import Connection
 
 from smarttext_pipelines.cli.options import BusinessOption, DateOption, find_business, parse_days, today
 from smarttext_pipelines.core.errors import InputError
-from smarttext_pipelines.launch.databases import databases
+from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.settings import Settings, load_settings
-from smarttext_pipelines.storage.connect import connected, open_engine
-from smarttext_pipelines.storage.installation import require_installation
+from smarttext_pipelines.storage.connect import connected
 
 _console = Console(highlight=False, soft_wrap=True)
 
@@ -37,11 +36,8 @@ def explain(
         msg = "say what to explain: a column with --business and --date, call SID, message SID, or --incident ID"
         raise InputError(msg)
     settings = load_settings()
-    with databases(settings) as ready:
-        engine = open_engine(ready.database_url.get_secret_value())  # type: ignore[union-attr]
-        require_installation(engine, ready.zone)
-        with connected(engine) as connection:
-            rows, sentences = _explained(connection, settings, what, sid, business, day)
+    with event_database(settings) as (_, engine), connected(engine) as connection:
+        rows, sentences = _explained(connection, settings, what, sid, business, day)
     _print(rows)
     for sentence in sentences:
         _console.print(sentence, markup=False)

@@ -13,12 +13,11 @@ from rich.table import Table
 from smarttext_pipelines.cli.options import parse_day
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import SettingsError
-from smarttext_pipelines.launch.databases import databases
+from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.settings import Settings, load_settings
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.connect import connected, open_engine
+from smarttext_pipelines.storage.connect import connected
 from smarttext_pipelines.storage.embedded import is_embedded
-from smarttext_pipelines.storage.installation import require_installation
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -118,9 +117,7 @@ def verify() -> None:
 
 @contextmanager
 def _opened() -> "Iterator[tuple[Settings, Engine, ArchiveTarget]]":
-    with databases(load_settings()) as ready:
-        engine = open_engine(ready.database_url.get_secret_value())  # type: ignore[union-attr]
-        require_installation(engine, ready.zone)
+    with event_database(load_settings()) as (ready, engine):
         yield ready, engine, ArchiveTarget(ready.archive_location)
 
 

@@ -25,10 +25,9 @@ from smarttext_pipelines.cli.options import (
 )
 from smarttext_pipelines.core.days import DayRange, day_end
 from smarttext_pipelines.core.rates import percent, shown_rate
-from smarttext_pipelines.launch.databases import databases
+from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.settings import load_settings
-from smarttext_pipelines.storage.connect import connected, open_engine
-from smarttext_pipelines.storage.installation import require_installation
+from smarttext_pipelines.storage.connect import connected
 from smarttext_pipelines.storage.schema.sources import businesses
 from smarttext_pipelines.storage.schema.stats import daily_stats
 
@@ -52,12 +51,9 @@ def stats(
     """Show daily_stats of a day or a range of days; default is yesterday."""
     settings = load_settings()
     days = parse_days(settings, day, first, last, default=today(settings) - timedelta(days=1), partitions_only=False)
-    with databases(settings) as ready:
-        engine = open_engine(ready.database_url.get_secret_value())  # type: ignore[union-attr]
-        require_installation(engine, ready.zone)
-        with connected(engine) as connection:
-            chosen = find_business(connection, business) if business else None
-            rows = _read(connection, days, chosen)
+    with event_database(settings) as (_, engine), connected(engine) as connection:
+        chosen = find_business(connection, business) if business else None
+        rows = _read(connection, days, chosen)
     if format_ is Format.table:
         _print_table(rows, days, settings.zone)
     elif format_ is Format.json:

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import SecretStr
+from sqlalchemy import Engine
 
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.storage.connect import parse_url
+from smarttext_pipelines.storage.connect import open_engine, parse_url
 from smarttext_pipelines.storage.embedded import embedded_server, ensure_database
+from smarttext_pipelines.storage.installation import require_installation
 
 EVENTS_DATABASE, DAGSTER_DATABASE = "smarttext", "dagster"
 
@@ -47,6 +49,22 @@ def databases(settings: Settings, *, dagster: bool = False) -> Iterator[Settings
             ensure_database(server, name)
         urls = {field: SecretStr(server.url(name)) for field, name in missing.items()}
         yield settings.model_copy(update=urls)
+
+
+@contextmanager
+def event_database(settings: Settings) -> Iterator[tuple[Settings, Engine]]:
+    """Give settings with every database URL set, and an engine of the event database, which is migrated.
+
+    Raises:
+        SmartTextError: It cannot be reached, or not be worked with as the settings say.
+    """
+    with databases(settings) as ready:
+        if ready.database_url is None:
+            msg = "no database to work with"
+            raise SettingsError(msg)
+        engine = open_engine(ready.database_url.get_secret_value())
+        require_installation(engine, ready.zone)
+        yield ready, engine
 
 
 def _place(url: SecretStr | None) -> tuple[str, int, str | None] | None:

@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from smarttext_pipelines.cli import (
     alerts,
@@ -54,11 +55,16 @@ def run() -> int:
     try:
         app(standalone_mode=True)
     except SmartTextError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[red]error:[/red] {scrub(str(error))}".replace("\n", " ")
-        )
-        return 2
+        return _refuse(str(error))
+    except UnicodeEncodeError:
+        return _refuse("an argument holds bytes that are no UTF-8 text; write it again")
     return 0
+
+
+def _refuse(said: str) -> int:
+    words = escape(scrub(said).replace("\n", " "))
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[red]error:[/red] {words}")
+    return 2
 
 
 def _watch() -> None:

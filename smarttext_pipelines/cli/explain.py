@@ -9,11 +9,21 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection
 
-from smarttext_pipelines.cli.options import BusinessOption, DateOption, find_business, parse_days, today
+from smarttext_pipelines.cli.options import (
+    BusinessOption,
+    DateOption,
+    UnattributedOption,
+    find_business,
+    parse_days,
+    table_console,
+    today,
+)
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.settings import Settings, load_settings
 from smarttext_pipelines.storage.connect import connected
+
+MOST_SHOWN = 200
 
 _console = Console(highlight=False, soft_wrap=True)
 
@@ -23,6 +33,7 @@ def explain(
     sid: Annotated[str | None, typer.Argument(help="Sid of the call or message.")] = None,
     *,
     business: BusinessOption = None,
+    unattributed: UnattributedOption = False,
     day: DateOption = None,
     incident: Annotated[str | None, typer.Option("--incident", help="Number of an incident.")] = None,
 ) -> None:
@@ -37,14 +48,20 @@ def explain(
         raise InputError(msg)
     settings = load_settings()
     with event_database(settings) as (_, engine), connected(engine) as connection:
-        rows, sentences = _explained(connection, settings, what, sid, business, day)
+        rows, sentences = _explained(connection, settings, what, sid, business, unattributed, day)
     _print(rows)
     for sentence in sentences:
         _console.print(sentence, markup=False)
 
 
 def _explained(
-    connection: Connection, settings: Settings, what: str, sid: str | None, business: str | None, day: str | None
+    connection: Connection,
+    settings: Settings,
+    what: str,
+    sid: str | None,
+    business: str | None,
+    unattributed: bool,
+    day: str | None,
 ) -> tuple[Sequence[dict[str, Any]], Sequence[str]]:
     from smarttext_pipelines.explain import explain_call, explain_column, explain_message
     from smarttext_pipelines.explain.columns import window_of
@@ -67,11 +84,15 @@ def _explained(
                 shared_senders=shared,
             )
         return found.rows, found.sentences
+    if (business is not None) == unattributed:
+        msg = f"say whose {what}: --business B, or --unattributed for what names none"
+        raise InputError(msg)
     days = parse_days(settings, day, None, None, default=today(settings) - timedelta(days=1), partitions_only=False)
     window = window_of(days.first, settings.zone, settings.settle_days, datetime.now(UTC), settings.reply_minutes)
-    chosen = find_business(connection, business) if business else None
+    chosen = None if business is None else find_business(connection, business)
     rows = explain_column(connection, what, chosen, window, shared_senders=shared)
-    return rows, [f"{len(rows)} rows of {what} on {days.first}"]
+    shown = "" if len(rows) <= MOST_SHOWN else f", the first {MOST_SHOWN} are shown"
+    return rows[:MOST_SHOWN], [f"{len(rows):,} row{'' if len(rows) == 1 else 's'} of {what} on {days.first}{shown}"]
 
 
 def _print(rows: Sequence[dict[str, Any]]) -> None:
@@ -79,10 +100,10 @@ def _print(rows: Sequence[dict[str, Any]]) -> None:
         return
     table = Table()
     for name in rows[0]:
-        table.add_column(name)
+        table.add_column(name, no_wrap=name in ("at", "message"))
     for row in rows:
         table.add_row(*("" if value is None else _cell(value) for value in row.values()))
-    _console.print(table)
+    table_console().print(table)
 
 
 def _cell(value: object) -> str:

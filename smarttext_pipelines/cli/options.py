@@ -1,10 +1,12 @@
 """Options that several commands share, and how their texts become values."""
 
+import sys
 from datetime import UTC, date, datetime
 from typing import Annotated
 from uuid import UUID
 
 import typer
+from rich.console import Console
 from sqlalchemy import Connection, Text, cast, or_, select
 
 from smarttext_pipelines.core.days import DayRange, day_of
@@ -17,6 +19,15 @@ FromOption = Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD", 
 ToOption = Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="Last day of a range.")]
 
 BusinessOption = Annotated[str | None, typer.Option("--business", help="Id, name or part of a name.")]
+
+UnattributedOption = Annotated[bool, typer.Option("--unattributed", help="What names no business.")]
+
+_WIDTH_OF_A_FILE = 160
+
+
+def table_console() -> Console:
+    """Return where tables are printed: as wide as the terminal; a file or a pipe has no width to keep to."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
 
 
 def parse_day(text: str) -> date:
@@ -47,14 +58,15 @@ def parse_days(
     Raises:
         InputError: Both forms are used, a date is none, lies in the future or before the first partition.
     """
-    if day and (first or last):
+    if day is not None and (first is not None or last is not None):
         msg = "use either --date or --from and --to"
         raise InputError(msg)
-    if bool(first) != bool(last):
+    if (first is None) != (last is None):
         msg = "--from and --to go together"
         raise InputError(msg)
-    start = parse_day(day or first or default.isoformat())
-    days = DayRange(start, parse_day(last) if last else start)
+    given = day if day is not None else first
+    start = default if given is None else parse_day(given)
+    days = DayRange(start, start if last is None else parse_day(last))
     if days.last > today(settings):
         msg = f"{days.last} is in the future; today is {today(settings)} in {settings.reporting_timezone}"
         raise InputError(msg)
@@ -66,6 +78,9 @@ def parse_days(
 
 def find_business(connection: Connection, text: str) -> UUID:
     """Return the business that a text names; raise InputError for none and for several."""
+    if not text.strip():
+        msg = "--business is empty; give an id, a name or a part of a name"
+        raise InputError(msg)
     id_, name = businesses.c.id, businesses.c.name
     escaped = text.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
     found = connection.execute(

@@ -10,7 +10,6 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection, func, select
 
@@ -21,6 +20,7 @@ from smarttext_pipelines.cli.options import (
     ToOption,
     find_business,
     parse_days,
+    table_console,
     today,
 )
 from smarttext_pipelines.core.days import DayRange, day_end
@@ -52,26 +52,28 @@ def stats(
     settings = load_settings()
     days = parse_days(settings, day, first, last, default=today(settings) - timedelta(days=1), partitions_only=False)
     with event_database(settings) as (_, engine), connected(engine) as connection:
-        chosen = find_business(connection, business) if business else None
+        chosen = None if business is None else find_business(connection, business)
         rows = _read(connection, days, chosen)
     if format_ is Format.table:
         _print_table(rows, days, settings.zone)
     elif format_ is Format.json:
         typer.echo(json.dumps(rows, default=str, indent=2))
-    elif rows:
-        writer = csv.DictWriter(sys.stdout, rows[0])
+    else:
+        writer = csv.DictWriter(sys.stdout, ["date", "business", "business_id", *(c.name for c in _COLUMNS)])
         writer.writeheader()
         writer.writerows(rows)
 
 
+_COLUMNS = [c for c in daily_stats.columns if c.name not in ("id", "business_id", "updated_at", "date")]
+
+
 def _read(connection: Connection, days: DayRange, business: UUID | None) -> list[dict[str, Any]]:
-    columns = [c for c in daily_stats.columns if c.name not in ("id", "business_id", "updated_at", "date")]
     rows = (
         select(
             daily_stats.c.date,
             func.coalesce(businesses.c.name, "(no business)").label("business"),
             daily_stats.c.business_id,
-            *columns,
+            *_COLUMNS,
         )
         .outerjoin(businesses, businesses.c.id == daily_stats.c.business_id)
         .where(daily_stats.c.date.between(days.first, days.last))
@@ -82,14 +84,22 @@ def _read(connection: Connection, days: DayRange, business: UUID | None) -> list
     return [dict(row) for row in connection.execute(rows).mappings()]
 
 
+_WIDTH = 110
+"""Below it the lines between the columns are left out, so that the columns stay."""
+
+
 def _print_table(rows: list[dict[str, Any]], days: DayRange, zone: ZoneInfo) -> None:
-    console = Console(highlight=False)
+    console = table_console()
     if not rows:
-        console.print(f"no row of daily_stats for {days}; roll it up with `smarttext rollup`")
+        command = f"smarttext rollup --from {days.first} --to {days.last}"
+        console.print(f"no row of daily_stats for {days}: no event of a business, or not rolled up; `{command}` tells")
         return
-    table = Table(title=f"daily_stats {days}")
+    if console.width < _WIDTH:
+        table = Table(title=f"daily_stats {days}", box=None, padding=(0, 1, 0, 0))
+    else:
+        table = Table(title=f"daily_stats {days}")
     table.add_column("day", no_wrap=True)
-    table.add_column("business")
+    table.add_column("business", min_width=12)
     for name in ("missed", "texts", "ok", "failed", "failed %", "known %", "tokens", "OpenAI USD"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:

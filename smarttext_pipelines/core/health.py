@@ -9,6 +9,12 @@ LATE_AFTER_INTERVALS = 2
 SHORTEST_INTERVAL = timedelta(seconds=60)
 """What ticks more often is looked at only once a minute."""
 
+WATCHER = ("sensor", "heartbeat_sensor")
+"""Kind and name of the part that writes all heartbeats."""
+
+LEAST_GRACE, MOST_GRACE = timedelta(minutes=3), timedelta(hours=1)
+"""What a part has at least and at most to tick again, when nothing was watched for a while."""
+
 LEAST_USUAL = 10
 """Events that a source must usually have in a window before none of them is called silence.
 
@@ -52,7 +58,7 @@ class Heartbeat:
         interval: How often it succeeds when all is well; None on demand.
         last_success_at: None when it never has.
         last_failure_at: None when it never has.
-        watched_since: When it was first seen.
+        watched_since: When it was first seen; of the watcher, since when it ticks without a pause.
     """
 
     kind: str
@@ -62,13 +68,19 @@ class Heartbeat:
     last_failure_at: datetime | None
     watched_since: datetime
 
-    def late_by(self, now: datetime) -> timedelta | None:
-        """Return for how long it has been late; None when it is not."""
+    def late_by(self, now: datetime, awake_since: datetime | None = None) -> timedelta | None:
+        """Return for how long it has been late; None when it is not.
+
+        Args:
+            now: Time of the verdict.
+            awake_since: Since when somebody watches without a pause: after a restart of all, nothing has ticked yet.
+        """
         if self.interval is None:
             return None
-        due = (self.last_success_at or self.watched_since) + LATE_AFTER_INTERVALS * max(
-            self.interval, SHORTEST_INTERVAL
-        )
+        allowed = LATE_AFTER_INTERVALS * max(self.interval, SHORTEST_INTERVAL)
+        due = (self.last_success_at or self.watched_since) + allowed
+        if awake_since is not None and (self.kind, self.name) != WATCHER:
+            due = max(due, awake_since + min(max(allowed, LEAST_GRACE), MOST_GRACE))
         return now - due if now > due else None
 
     def is_failing(self) -> bool:
@@ -104,9 +116,10 @@ class Traffic:
 def judge_heartbeats(beats: Iterable[Heartbeat], now: datetime) -> list[Line]:
     """Return a line for each part that is late or failing, or one that all are well."""
     beats = list(beats)
+    awake_since = next((beat.watched_since for beat in beats if (beat.kind, beat.name) == WATCHER), None)
     lines = []
     for beat in beats:
-        late = beat.late_by(now)
+        late = beat.late_by(now, awake_since)
         if late is not None:
             last = f"last succeeded {ago(beat.last_success_at, now)}" if beat.last_success_at else "never succeeded"
             every = f"is due every {shortly(beat.interval or timedelta(0))}"

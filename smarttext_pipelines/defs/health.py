@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from smarttext_pipelines.alerting.service import raised_signals, tell_signal
-from smarttext_pipelines.core.health import Heartbeat, Line, State
+from smarttext_pipelines.core.health import WATCHER, Heartbeat, Line, State
 from smarttext_pipelines.defs.heartbeats import read_beats, tell_of_failed_ticks, watched_parts
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.health import heartbeats
 from smarttext_pipelines.health.doctor import examine
 
-HEARTBEAT_SENSOR = "heartbeat_sensor"
+HEARTBEAT_SENSOR = WATCHER[1]
 _INTERVAL = timedelta(seconds=60)
 _SIGNAL, _SCOPE = "pipeline_failures", "heartbeat"
 
@@ -36,7 +36,7 @@ def build_heartbeat_sensor(
         now = datetime.now(UTC)
         beats = read_beats(context.instance, parts, now)
         with warehouse.transaction() as connection:
-            heartbeats.record(connection, [*beats, Heartbeat("sensor", HEARTBEAT_SENSOR, _INTERVAL, now, None, now)])
+            heartbeats.record(connection, [*beats, Heartbeat(*WATCHER, _INTERVAL, now, None, now)])
         report = examine(warehouse.settings, dagster=False)
         _tell_of_late(warehouse, report.lines)
         broken = [line.name for line in report.lines if line.state is State.fail]
@@ -55,6 +55,6 @@ def _tell_of_late(warehouse: Warehouse, lines: Iterable[Line]) -> None:
     late = {line.name: line.said for line in lines if line.state is State.fail and line.name.startswith(kinds)}
     with warehouse.transaction() as connection:
         for name, said in late.items():
-            tell_signal(connection, _SIGNAL, f"{_SCOPE}:{name}", 1, f"{name}: {said}")
+            tell_signal(connection, _SIGNAL, f"{_SCOPE}:{name}", 1, said)
         for name in raised_signals(connection, _SIGNAL, _SCOPE).keys() - late.keys():
             tell_signal(connection, _SIGNAL, f"{_SCOPE}:{name}", 0)

@@ -50,7 +50,7 @@ _USAGE = text(
         AND (reset_date = :day OR reset_date IS NULL AND created_at >= :start AND created_at < :end)
         AND (NOT :unpriced OR tokens_used > 0 AND coalesce(cost_estimate, 0) = 0)
         AND (endpoint IS DISTINCT FROM 'daily_reset' OR tokens_used <> 0 OR cost_estimate <> 0)
-    ORDER BY created_at LIMIT :most
+    ORDER BY created_at
     """
 )
 _USAGE_COLUMNS = ("openai_tokens_used", "openai_cost_estimate", "openai_requests", "openai_unpriced_requests")
@@ -68,7 +68,6 @@ def explain_column(
     window: Window,
     *,
     shared_senders: Sequence[str] = (),
-    most: int = 200,
 ) -> list[Row]:
     """Return the rows that a column counts for a business on a day, in order of time.
 
@@ -78,7 +77,6 @@ def explain_column(
         business: Business; None for what has none.
         window: Result of ``window_of``.
         shared_senders: Numbers that identify no business.
-        most: Most rows.
 
     Raises:
         InputError: The column cannot be explained.
@@ -86,12 +84,12 @@ def explain_column(
     readers: Mapping[str, Callable[[], list[Row]]] = {
         **dict.fromkeys(_CLASS_OF_COLUMN, lambda: _messages(connection, column, business, window, shared_senders)),
         **dict.fromkeys(_STATES_OF_COLUMN, lambda: _calls(connection, column, business, window, shared_senders)),
-        **dict.fromkeys(_USAGE_COLUMNS, lambda: _usage(connection, column, business, window, most)),
+        **dict.fromkeys(_USAGE_COLUMNS, lambda: _usage(connection, column, business, window)),
     }
     if column not in readers:
         msg = f"'{column}' cannot be explained; one of {', '.join(readers)} can"
         raise InputError(msg)
-    return readers[column]()[:most]
+    return readers[column]()
 
 
 def _run(
@@ -171,7 +169,7 @@ def _why_unknown(row: Row) -> str:
     return "the time for a text is not over"
 
 
-def _usage(connection: Connection, column: str, business: UUID | None, window: Window, most: int) -> list[Row]:
+def _usage(connection: Connection, column: str, business: UUID | None, window: Window) -> list[Row]:
     day = window.days.first
     values = {
         "business": business,
@@ -179,6 +177,5 @@ def _usage(connection: Connection, column: str, business: UUID | None, window: W
         "start": day_start(day, window.zone),
         "end": day_end(day, window.zone),
         "unpriced": column == "openai_unpriced_requests",
-        "most": most,
     }
     return [dict(row) for row in connection.execute(_USAGE, values).mappings()]

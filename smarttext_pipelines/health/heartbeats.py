@@ -7,7 +7,7 @@ from datetime import timedelta
 import requests
 from sqlalchemy import Connection, text
 
-from smarttext_pipelines.core.health import Heartbeat
+from smarttext_pipelines.core.health import LATE_AFTER_INTERVALS, SHORTEST_INTERVAL, WATCHER, Heartbeat
 from smarttext_pipelines.settings import Settings
 
 CYCLE = ("cycle", "complete")
@@ -22,7 +22,10 @@ _RECORD = text(
     ON CONFLICT (kind, name) DO UPDATE
     SET interval_seconds = EXCLUDED.interval_seconds,
         last_success_at = greatest(h.last_success_at, EXCLUDED.last_success_at),
-        last_failure_at = greatest(h.last_failure_at, EXCLUDED.last_failure_at)
+        last_failure_at = greatest(h.last_failure_at, EXCLUDED.last_failure_at),
+        watched_since = CASE WHEN (h.kind, h.name) = (:watcher_kind, :watcher_name)
+                                 AND EXCLUDED.last_success_at > h.last_success_at + CAST(:pause AS interval)
+                             THEN EXCLUDED.last_success_at ELSE h.watched_since END
     """
 )
 _FORGET = text("DELETE FROM monitoring.heartbeats WHERE kind <> :kind AND (kind || ':' || name) <> ALL (:known)")
@@ -41,7 +44,13 @@ def record(connection: Connection, beats: Iterable[Heartbeat]) -> None:
         }
         for beat in beats
     ]
-    connection.execute(_RECORD, {"rows": json.dumps(rows, default=str)})
+    watcher_kind, watcher_name = WATCHER
+    watcher = {
+        "watcher_kind": watcher_kind,
+        "watcher_name": watcher_name,
+        "pause": LATE_AFTER_INTERVALS * SHORTEST_INTERVAL,
+    }
+    connection.execute(_RECORD, {"rows": json.dumps(rows, default=str), **watcher})
     known = [f"{row['kind']}:{row['name']}" for row in rows]
     if any(row["kind"] != CYCLE[0] for row in rows):
         connection.execute(_FORGET, {"kind": CYCLE[0], "known": known})

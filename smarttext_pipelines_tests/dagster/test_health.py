@@ -174,10 +174,11 @@ def test_a_late_sensor_is_an_incident_until_it_ticks_again(
     settings: Settings, database: Database, instance: dg.DagsterInstance, switch: Switch
 ) -> None:
     _tick(settings, instance)
-    late = (
-        "UPDATE monitoring.heartbeats SET watched_since = now() - interval '1 hour', last_success_at = {}"
-        " WHERE name = %s"
+    database.run(
+        "UPDATE monitoring.heartbeats SET watched_since = now() - interval '1 hour'"
+        " WHERE name IN ('alert_evaluation_sensor', 'heartbeat_sensor')"
     )
+    late = "UPDATE monitoring.heartbeats SET last_success_at = {} WHERE name = %s"
     database.run(late.format("NULL"), "alert_evaluation_sensor")
     before = len(switch.requests)
     assert _tick(settings, instance).skip_message == "not complete: sensor alert_evaluation_sensor"
@@ -187,6 +188,20 @@ def test_a_late_sensor_is_an_incident_until_it_ticks_again(
     assert _tick(settings, instance).skip_message == "complete; the switch was told"
     assert database.rows(raised)[0]["value"] == 0
     assert len(switch.requests) == before + 1
+
+
+def test_after_a_restart_nothing_is_late_before_it_could_tick_again(
+    settings: Settings, database: Database, instance: dg.DagsterInstance
+) -> None:
+    """A deploy of some minutes must page nobody; what does not come back is told after three minutes."""
+    _tick(settings, instance)
+    stopped = "UPDATE monitoring.heartbeats SET watched_since = now() - interval '1 day', last_success_at = {}"
+    database.run(stopped.format("now() - interval '6 minutes'"))
+    assert _tick(settings, instance).skip_message == "complete; the switch was told"
+    database.run(
+        "UPDATE monitoring.heartbeats SET watched_since = now() - interval '4 minutes' WHERE name = 'heartbeat_sensor'"
+    )
+    assert "alert_evaluation_sensor" in _tick(settings, instance).skip_message
 
 
 def test_a_switch_that_does_not_answer_breaks_nothing_and_its_address_is_not_told(

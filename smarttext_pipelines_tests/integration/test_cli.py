@@ -123,6 +123,19 @@ def test_stats_finds_a_business_by_part_of_its_name(smarttext, database: Databas
     assert {row["business"] for row in json.loads(out)} <= {name}
     assert code == 0
     _refused(smarttext("stats", "--date", str(DAY), "--business", "nobody at all"), "no business")
+    _refused(smarttext("stats", "--business", "[/red]"), "no business is called '[/red]'")
+    for empty in (["--business", ""], ["--date", ""]):
+        _refused(smarttext("stats", *empty), "empty" if "--business" in empty else "is no date")
+    _refused(smarttext("explain", "messages_sent", "--date", str(DAY)), "--unattributed")
+
+
+def test_a_pipe_gets_every_column_and_a_file_of_no_row_its_header(smarttext, database: Database) -> None:
+    replace_events(database.engine, strategies.every_peculiarity(ZoneInfo("UTC"), DAY))
+    roll_up_all(database.engine, DayRange(DAY, DAY))
+    _, table, _ = smarttext("stats", "--date", str(DAY))
+    assert all(name in table for name in ("business", "missed", "known %", "OpenAI USD", "(no business)"))
+    _, out, _ = smarttext("stats", "--date", "2026-01-01", "--format", "csv")
+    assert out.startswith("date,business,business_id,calls_total")
 
 
 def test_a_day_that_is_not_over_is_marked(smarttext, database: Database) -> None:

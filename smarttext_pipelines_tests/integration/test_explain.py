@@ -125,7 +125,7 @@ def test_the_command_prints_rows_and_reason(told: Database, monkeypatch: pytest.
         app, ["explain", "missed_calls_unreplied", "--business", "Business 1", "--date", str(DAY)]
     )
     assert done.exit_code == 0, done.output
-    assert "1 rows of missed_calls_unreplied on 2026-03-16" in done.output
+    assert "1 row of missed_calls_unreplied on 2026-03-16" in done.output
     done = CliRunner().invoke(app, ["explain", "message", "SM3"])
     assert "Next step" in done.output
 

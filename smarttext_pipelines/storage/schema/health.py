@@ -12,7 +12,13 @@ heartbeats = Table(
     column("interval_seconds", Integer, "How often it succeeds when all is well; NULL for what runs on demand."),
     column("last_success_at", Instant, "When it last succeeded; a tick that had nothing to do has."),
     column("last_failure_at", Instant, "When it last failed."),
-    column("watched_since", Instant, "When it was first seen.", nullable=False, server_default=text("now()")),
+    column(
+        "watched_since",
+        Instant,
+        "When it was first seen; of heartbeat_sensor, since when it ticks without a pause.",
+        nullable=False,
+        server_default=text("now()"),
+    ),
     schema=MONITORING,
     comment="Last success of each sensor, schedule and job; late when it is older than twice the interval.",
 )

@@ -1,4 +1,4 @@
-"""An archiver that can be killed at any named step, or at any time: a process that forks one for each line it reads.
+"""Archivers, restorers and erasers that can be killed or stopped at any point: a process that forks some for each line.
 
 Forking after the imports makes a kill cheap; the child itself opens every connection, file and thread.
 """
@@ -12,16 +12,20 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import adbc_driver_postgresql.dbapi  # noqa: F401 - else every child imports it
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, event
 
+from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.retention import protocol
 from smarttext_pipelines.retention.columns import read_shape
 from smarttext_pipelines.retention.deletion import delete_archived
+from smarttext_pipelines.retention.erase import erase
 from smarttext_pipelines.retention.files import verify_file, write_day
+from smarttext_pipelines.retention.restore import restore
 from smarttext_pipelines.retention.session import locked_day
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
+from smarttext_pipelines.storage.archive_target import ArchiveTarget, HashedFile
 from smarttext_pipelines.storage.connect import open_engine
 from smarttext_pipelines.storage.manifest import DELETED, change_segment, plan_segment
 
@@ -78,28 +82,99 @@ def _delete_before_verify(
     return []
 
 
-def main() -> None:
-    """Serve orders, one JSON object a line; answer each with how the child ended."""
-    for line in sys.stdin:
-        order = json.loads(line)
-        child = os.fork()
-        if not child:
-            try:
-                archive(order)
-                os._exit(0)
-            except Exception as error:  # noqa: BLE001
-                print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)  # noqa: T201
-                os._exit(1)
-        end = time.monotonic() + order["seconds"]
+def restore_days(order: dict[str, Any]) -> None:
+    days = sorted(map(date.fromisoformat, order["days"]))
+    restore(open_engine(order["url"]), ArchiveTarget(order["archive"]), TABLE, DayRange(days[0], days[-1]))
+
+
+def erase_person(order: dict[str, Any]) -> None:
+    erase(open_engine(order["url"]), ArchiveTarget(order["archive"]), order["phone"], zone=ZoneInfo("UTC"))
+
+
+ACTIONS = {"archive": archive, "restore": restore_days, "erase": erase_person}
+
+
+def signal_at(point: int, number: int) -> None:
+    """Send this process a signal before the n-th transaction, commit or change of a file."""
+    passed = 0
+
+    def pass_one(*_: object) -> None:
+        nonlocal passed
+        passed += 1
+        if passed == point:
+            os.kill(os.getpid(), number)
+
+    def announced(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            pass_one()
+            return function(*arguments)
+
+        return call
+
+    event.listen(Engine, "begin", pass_one)
+    event.listen(Engine, "commit", pass_one)
+    for kind, names in (
+        (ArchiveTarget, ("fetch", "created", "publish", "remove", "discard")),
+        (HashedFile, ("flush",)),
+    ):
+        for name in names:
+            setattr(kind, name, announced(getattr(kind, name)))
+
+
+def start(order: dict[str, Any]) -> int:
+    """Fork a child that obeys an order."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        signal_at(order.get("point", 0), order.get("signal", signal.SIGKILL))
+        ACTIONS[order.get("action", "archive")](order)
+        os._exit(0)
+    except Exception as error:  # noqa: BLE001
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        os._exit(1)
+
+
+def wait_for(child: int, seconds: float) -> int | None:
+    """Return how a child ended; None when it did not in time."""
+    end = time.monotonic() + seconds
+    done, status = os.waitpid(child, os.WNOHANG)
+    while not done and time.monotonic() < end:
+        time.sleep(0.001)
         done, status = os.waitpid(child, os.WNOHANG)
-        while not done:
-            if time.monotonic() > end:
-                os.kill(child, signal.SIGKILL)
-                done, status = os.waitpid(child, 0)
-            else:
-                time.sleep(0.001)
-                done, status = os.waitpid(child, os.WNOHANG)
-        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
+    return os.waitstatus_to_exitcode(status) if done else None
+
+
+def obey(order: dict[str, Any]) -> int:
+    """Return how a child ended that obeyed an order, or was killed after some seconds."""
+    child = start(order)
+    code = wait_for(child, order["seconds"])
+    if code is None:
+        os.kill(child, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return code
+
+
+def obey_both(first: dict[str, Any], second: dict[str, Any]) -> list[int] | None:
+    """Stop one child at its point until another has ended, or waits for it; None when it never came to the point."""
+    stopped = start({**first, "signal": signal.SIGSTOP})
+    state = os.waitid(os.P_PID, stopped, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    if state is None or state.si_code != os.CLD_STOPPED:
+        os.waitpid(stopped, 0)
+        return None
+    other = start(second)
+    code = wait_for(other, second["seconds"])
+    os.kill(stopped, signal.SIGCONT)
+    ends = [os.waitpid(stopped, 0)[1]] + ([os.waitpid(other, 0)[1]] if code is None else [])
+    codes = [os.waitstatus_to_exitcode(end) for end in ends]
+    return codes if code is None else [*codes, code]
+
+
+def main() -> None:
+    """Serve lines, each an order, or two to obey at once, as JSON; answer each with how the children ended."""
+    for line in sys.stdin:
+        orders = json.loads(line)
+        print(json.dumps(obey_both(*orders) if isinstance(orders, list) else obey(orders)), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

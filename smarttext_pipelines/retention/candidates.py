@@ -14,7 +14,7 @@ from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.retention.columns import DAY_COLUMNS, day_condition, read_shape, run
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
-from smarttext_pipelines.storage.manifest import PLANNED, RESTORED, VERIFIED, find_segments
+from smarttext_pipelines.storage.manifest import PLANNED, VERIFIED, find_segments
 from smarttext_pipelines.storage.schema.internal import rollup_days
 
 
@@ -76,7 +76,7 @@ def why_not(
     """
     with connected(engine, isolation="REPEATABLE READ") as connection, connection.begin():
         now: datetime = connection.execute(select(func.now())).scalar_one()
-        held = find_segments(connection, tables=[table], days=DayRange(day, day), states=[RESTORED])
+        held = find_segments(connection, tables=[table], days=DayRange(day, day))
         own = _reporting_days(table, day, zone)
         window = Window(days=own, zone=zone, settle_days=0, as_of=now)
         choice = EngineChoice(connection, Parameters(window), archive)

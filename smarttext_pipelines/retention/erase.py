@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +20,8 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine, func, insert, or_, select, update
 
 from smarttext_pipelines.core.days import day_of
-from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.core.errors import DamagedFileError, InputError
+from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.metrics.sources import SOURCE_TIMES
 from smarttext_pipelines.retention.columns import DAY_COLUMNS, SESSION, read_shape, run
 from smarttext_pipelines.retention.files import ArchivedRows, number_pattern, verify_file, write_batches
@@ -34,7 +37,9 @@ from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
 from smarttext_pipelines.storage.manifest import (
     DELETED,
+    RESTORED,
     SUPERSEDED,
+    VERIFIED,
     Segment,
     change_segment,
     find_segments,
@@ -104,17 +109,10 @@ def erase(
         raise InputError(msg)
     erasure = _Erasure(uuid4(), phone.removeprefix("+"), zone, archive, Erased())
     with connected(database) as connection:
-        for statement in SESSION:
-            connection.exec_driver_sql(statement)
-        connection.commit()
         _refuse_businesses(connection, phone, shared_senders)
         with connection.begin():
             connection.execute(insert(erasures).values(id=erasure.id))
-            for table in DAY_COLUMNS:
-                _erase_live(connection, erasure, table)
-            sender = sms_outcomes.c.sender
-            connection.execute(update(sms_outcomes).where(sender == phone).values(sender="erased"))
-            _record(connection, erasure)
+            _erase_tables(connection, erasure)
         days = _archived_days(connection)
     begun(len(days))
     for table, day in days:
@@ -122,7 +120,8 @@ def erase(
             _erase_day(connection, erasure, table, day)
         done()
     with connected(database) as connection, connection.begin():
-        _record(connection, erasure, finished_at=func.now())
+        # A day may have been restored since, before its file was searched; from now on none can bring a row back.
+        _erase_tables(connection, erasure, finished_at=func.now())
     return erasure.erased
 
 
@@ -133,6 +132,17 @@ def _refuse_businesses(connection: Connection, phone: str, shared_senders: Colle
     if found or phone in shared_senders:
         msg = "that is the number of a business: all its events would go"
         raise InputError(msg)
+
+
+def _erase_tables(connection: Connection, erasure: _Erasure, **values: Any) -> None:
+    """Delete the person's live rows and record it, in the caller's transaction."""
+    for statement in SESSION:
+        connection.exec_driver_sql(statement)
+    for table in DAY_COLUMNS:
+        _erase_live(connection, erasure, table)
+    sender = sms_outcomes.c.sender
+    connection.execute(update(sms_outcomes).where(sender == f"+{erasure.digits}").values(sender="erased"))
+    _record(connection, erasure, **values)
 
 
 def _erase_live(connection: Connection, erasure: _Erasure, table: str) -> None:
@@ -156,16 +166,18 @@ def _erase_day(connection: Connection, erasure: _Erasure, table: str, day: date)
     finish_interrupted(connection, erasure.archive, table, day)
     with connection.begin():
         segments = [s for s in find_segments(connection, tables=[table]) if s.day == day and s.state != SUPERSEDED]
-    for segment in segments:
-        with TemporaryDirectory(prefix="smarttext-") as folder:
-            rows = ArchivedRows(erasure.archive.fetch(*segment.file, Path(folder)))
-            found = rows.about(erasure.digits)
-            if found and segment.state == DELETED:
+    with TemporaryDirectory(prefix="smarttext-") as folder:
+        files = [(s, ArchivedRows(erasure.archive.fetch(*s.file, Path(folder)))) for s in segments]
+        mentioning = [(s, rows, found) for s, rows in files if (found := rows.about(erasure.digits))]
+        # Their rows are live. A day has one unfinished segment at most: a verified one makes room for new files.
+        useless = [s for s, _, _ in mentioning if s.state == RESTORED]
+        useless += [s for s in segments if s.state == VERIFIED and mentioning]
+        for segment in useless:
+            remove_files(connection, erasure.archive, supersede(connection, segment, None))
+            erasure.erased.segments_rewritten += 1
+        for segment, rows, found in mentioning:
+            if segment.state == DELETED:
                 _rewrite(connection, erasure, segment, rows, found)
-            elif found:
-                # Its rows are live, and without the person by now: they are archived anew when their time comes.
-                remove_files(connection, erasure.archive, supersede(connection, segment, None))
-                erasure.erased.segments_rewritten += 1
 
 
 def _rewrite(connection: Connection, erasure: _Erasure, old: Segment, rows: ArchivedRows, found: list[Any]) -> None:
@@ -175,8 +187,11 @@ def _rewrite(connection: Connection, erasure: _Erasure, old: Segment, rows: Arch
     path = erasure.archive.temporary(new.folder, str(new.id))
     written = write_batches(erasure.archive, path, rows.shape, rows.without(erasure.digits), lambda _step: None)
     read = verify_file(path, written)
+    _require_same_rows(old, [*chain.from_iterable(ArchivedRows(path).hashes()), *(row[:2] for row in found)])
     if written.rows:
         new = publish_file(connection, erasure.archive, new, path, written, lambda _step: None)
+    else:
+        erasure.archive.discard(path)
     with connection.begin():
         gone = change_segment(connection, old, state=SUPERSEDED)
         if written.rows:
@@ -184,16 +199,21 @@ def _rewrite(connection: Connection, erasure: _Erasure, old: Segment, rows: Arch
             values = file_values(rows.shape, written, read)
             change_segment(connection, new, state=DELETED, deleted_at=func.now(), **kept, **values)
         else:
-            new = change_segment(connection, new, state=SUPERSEDED)
+            change_segment(connection, new, state=SUPERSEDED)
         erasure.erased.archived_rows[old.table_name] += len(found)
         erasure.erased.segments_rewritten += 1
         changed = {str(id_) for id_ in old.changed_ids or ()}
-        spoken = [(at, day) for id_, at, day in found if id_ not in changed]
+        spoken = [(at, day) for id_, _, at, day in found if id_ not in changed]
         _adjust(connection, old.table_name, Counter(_reporting_day(at, day, erasure.zone) for at, day in spoken))
         _record(connection, erasure)
     remove_files(connection, erasure.archive, gone)
-    if not written.rows:
-        remove_files(connection, erasure.archive, new)
+
+
+def _require_same_rows(old: Segment, rows: list[tuple[str, str]]) -> None:
+    """Let what stays and what goes be what was verified: a file may be spoilt between being hashed and being read."""
+    if sha256("".join(row_hash for _, row_hash in sorted(rows)).encode()).hexdigest() != old.content_sha256:
+        msg = f"{old.object_key} is damaged: its rows are not those that were verified; nothing was cut out of it"
+        raise DamagedFileError(msg)
 
 
 def _reporting_day(at: datetime | None, day: date | None, zone: ZoneInfo) -> date:
@@ -201,10 +221,11 @@ def _reporting_day(at: datetime | None, day: date | None, zone: ZoneInfo) -> dat
 
 
 def _adjust(connection: Connection, table: str, rows: Counter[date]) -> None:
-    """Let a rollup expect fewer rows of these days, and ask for one."""
+    """Let every rollup that reads the table expect fewer rows of these days, and ask for one."""
     t = rollup_days.c
-    for day, number in rows.items():
-        fewer = update(rollup_days).where(t.table_name == table, t.row_day == day)
+    names = {m.recorded_as for m in METRICS.values() if m.source == table}
+    for day, number in sorted(rows.items()):
+        fewer = update(rollup_days).where(t.table_name.in_(names), t.row_day == day)
         connection.execute(fewer.values(rows=func.greatest(t.rows - number, 0)))
     request_rollups(connection, dict.fromkeys(rows, _REASON))
 

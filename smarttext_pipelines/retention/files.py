@@ -134,12 +134,13 @@ class ArchivedRows:
         while part := found.fetchmany(20_000):
             yield from part
 
-    def about(self, digits: str) -> list[tuple[str, datetime | None, date | None]]:
-        """Return id, time and, for api_usage, date of the rows in whose texts a number stands."""
+    def about(self, digits: str) -> list[tuple[str, str, datetime | None, date | None]]:
+        """Return id, hash, time and, for api_usage, date of the rows in whose texts a number stands."""
         at = SOURCE_TIMES[self.shape.table]
         day = "reset_date" if self.shape.table == "api_usage" else "NULL"
-        query = f"SELECT id, epoch_us({quoted(at)}), {day} FROM hashed WHERE {self._mentions}"  # noqa: S608 - ours
-        return [(id_, _instant(us), day) for id_, us, day in self._query(query, [number_pattern(digits)]).fetchall()]
+        query = f"SELECT id, row_hash, epoch_us({quoted(at)}), {day} FROM hashed WHERE {self._mentions}"  # noqa: S608
+        found = self._query(query, [number_pattern(digits)]).fetchall()
+        return [(id_, row_hash, _instant(us), day) for id_, row_hash, us, day in found]
 
     def without(self, digits: str) -> Iterator[pa.RecordBatch]:
         """Yield the rows in whose texts a number does not stand, as the file stores them."""

@@ -45,10 +45,10 @@ def finish_interrupted(connection: Connection, target: ArchiveTarget, table: str
     with connection.begin():
         found = [s for s in find_segments(connection, tables=[table]) if s.day == day]
     for segment in found:
-        if segment.state == PLANNED:
-            segment = supersede(connection, segment, segment.failure or "interrupted")
-        if segment.state == SUPERSEDED:
+        if segment.state in (PLANNED, SUPERSEDED):
             remove_files(connection, target, segment)
+        if segment.state == PLANNED:
+            supersede(connection, segment, segment.failure or "interrupted")
         if segment.state == VERIFIED:
             waiting = segment
     return waiting
@@ -79,7 +79,8 @@ def archive_segment(
         written = write_day(target, path, connection.engine.url, shape, day, limit, told)
         told("written")
         if not written.rows:
-            remove_files(connection, target, supersede(connection, segment, None))
+            target.discard(path)
+            supersede(connection, segment, None)
             return None
         found = verify_file(path, written)
         told("read back")
@@ -185,7 +186,10 @@ def note_failure(connection: Connection, segment: Segment, error: SmartTextError
 
 
 def remove_files(connection: Connection, target: ArchiveTarget, segment: Segment) -> None:
-    """Remove the files of a superseded segment, then forget their names."""
+    """Remove the files of a segment that speaks for nothing, then forget their names.
+
+    A planned one is superseded after that: nobody looks for the temporary file of a superseded segment without a name.
+    """
     target.discard(target.temporary(segment.folder, str(segment.id)))
     if segment.object_key is not None:
         target.remove(segment.object_key)

@@ -1,22 +1,27 @@
 """Erasing a person: no row, file, record or number of theirs is left; everybody else's stays as it was."""
 
+import errno
+import os
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.errors import ArchiveError, InputError
+from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError, InputError
 from smarttext_pipelines.retention import erase as module
 from smarttext_pipelines.retention.erase import erase
+from smarttext_pipelines.retention.files import ArchivedRows
 from smarttext_pipelines.retention.restore import restore
 from smarttext_pipelines.retention.run import Retention, archive_days, raise_failures
 from smarttext_pipelines.retention.scrub import raise_damage, scrub
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import cells, roll_up_all
+from smarttext_pipelines_tests.integration.test_retention_faults import FaultyTarget
 
 UTC_ZONE = ZoneInfo("UTC")
 OLD, NEW = date(2026, 3, 15), datetime.now(UTC).date() - timedelta(days=20)
@@ -63,9 +68,11 @@ def loaded(database: Database, archive: ArchiveTarget) -> Database:
     return database
 
 
-def _roll_up(database: Database, archive: ArchiveTarget | None) -> None:
-    for day in (OLD, NEW):
-        roll_up_all(database.engine, DayRange(day, day + timedelta(days=8)), as_of=AS_OF, archive=archive)
+def _roll_up(database: Database, archive: ArchiveTarget | None) -> list[date]:
+    """Return the days of which a metric kept its numbers."""
+    ranges = [DayRange(day, day + timedelta(days=8)) for day in (OLD, NEW)]
+    done = [roll_up_all(database.engine, days, as_of=AS_OF, archive=archive) for days in ranges]
+    return [day for metrics in done for rolled_up in metrics.values() for day in rolled_up.kept]
 
 
 def _texts(database: Database, folder: Path) -> str:
@@ -99,9 +106,9 @@ def test_nothing_of_a_person_is_left_and_everybody_else_stays(
     assert record["archived_rows"] == dict(erased.archived_rows)
     requested = {row["row_day"] for row in loaded.rows("SELECT row_day FROM monitoring.rollup_requests")}
     assert requested == {OLD, NEW}
-    _roll_up(loaded, archive)
+    assert _roll_up(loaded, archive) == [], "the days are computed without the person, and none keeps its numbers"
     sent = {row["date"]: row["messages_sent"] for row in cells(loaded.engine, "daily_stats") if row["business_id"]}
-    assert set(sent.values()) == {4}, "the days were computed without the person, and none kept its numbers"
+    assert set(sent.values()) == {4}
     for table in ("sms_events", "call_events"):
         restore(loaded.engine, archive, table, DayRange(OLD, OLD))
     assert loaded.rows("SELECT count(*) FROM public.sms_events") == [{"count": 12}]
@@ -136,3 +143,63 @@ def test_what_is_no_person_is_refused(loaded: Database, archive: ArchiveTarget) 
             erase(loaded.engine, archive, phone, zone=UTC_ZONE)
     with pytest.raises(InputError, match="number of a business"):
         erase(loaded.engine, archive, BUSINESS, zone=UTC_ZONE)
+
+
+def test_a_number_stands_in_texts_as_twilio_writes_it_or_without_the_plus_and_nowhere_else(
+    database: Database, archive: ArchiveTarget
+) -> None:
+    written = ["15550001111", "sms:+15550001111", "whatsapp:+15550001111;x", "tel 0,15550001111."]
+    otherwise = ["+1 555 000 1111", "(555) 000-1111", "5550001111", "0015550001111", "+155500011112"]
+    for text in written + otherwise:
+        database.run(
+            "INSERT INTO public.sms_events (from_number, to_number, status, created_at, payload)"
+            " VALUES ('x', 'y', 'sent', %s, jsonb_build_object('note', %s::text))", AS_OF, text,
+        )  # fmt: skip
+    erase(database.engine, archive, PERSON, zone=UTC_ZONE)
+    left = database.rows("SELECT payload ->> 'note' AS note FROM public.sms_events")
+    assert sorted(row["note"] for row in left) == sorted(otherwise)
+
+
+def test_rows_that_were_restored_stay_for_as_long_as_was_asked_although_their_files_went(
+    loaded: Database, archive: ArchiveTarget
+) -> None:
+    restore(loaded.engine, archive, "sms_events", DayRange(OLD, OLD))
+    erase(loaded.engine, archive, PERSON, zone=UTC_ZONE)
+    _roll_up(loaded, archive)
+    retention = Retention(UTC_ZONE, 4, 90, deletes=True, tables=["sms_events"])
+    (done,) = archive_days(loaded.engine, archive, retention, done=lambda _d: None, begun=lambda _n: None)
+    assert done.waits
+    assert done.waits.startswith("restored, stays until")
+
+
+def test_an_erasure_that_cannot_read_or_write_loses_nothing_and_does_not_say_it_is_done(
+    loaded: Database, archive: ArchiveTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = (tmp_path / "archive").rglob("sms_events/*/*.parquet")
+    content, find = path.read_bytes(), ArchivedRows.about
+    read_only = FaultyTarget(str(tmp_path / "archive"), errno.EROFS, "wb", after=0)
+
+    def find_and_spoil(archived: ArchivedRows, digits: str) -> object:
+        found = find(archived, digits)
+        if archived.shape.table == "sms_events":
+            rows = pq.read_table(path)
+            place = rows.column_names.index("status")
+            pq.write_table(rows.set_column(place, "status", pa.array(["spoilt"] * len(rows))), path)
+        return found
+
+    with pytest.raises(ArchiveError, match=os.strerror(errno.EROFS)):
+        erase(loaded.engine, read_only, PERSON, zone=UTC_ZONE)
+    monkeypatch.setattr(ArchivedRows, "about", find_and_spoil)
+    with pytest.raises(DamagedFileError, match="not those that were verified"):
+        erase(loaded.engine, archive, PERSON, zone=UTC_ZONE)
+    monkeypatch.undo()
+    with pytest.raises(DamagedFileError, match="is damaged: its SHA-256"):
+        erase(loaded.engine, archive, PERSON, zone=UTC_ZONE)
+    assert loaded.rows("SELECT count(*) FROM monitoring.erasures WHERE finished_at IS NOT NULL") == [{"count": 0}]
+    path.write_bytes(content)
+    erase(loaded.engine, archive, PERSON, zone=UTC_ZONE)
+    raise_damage(scrub(loaded.engine, archive))
+    text = _texts(loaded, tmp_path / "archive")
+    assert not _is_named(text, PERSON)
+    assert "spoilt" not in text
+    assert text.count(OTHER) == text.count(LONGER) > 0

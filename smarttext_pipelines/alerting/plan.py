@@ -148,7 +148,7 @@ def _one(
 _NOTHING = Incident(State.pending, Severity.info, since=datetime.min)  # noqa: DTZ901 - never written
 
 
-def _take(done: Plan, base: Stored, step: Step, row: Row | None) -> None:
+def _take(done: Plan, base: Stored, step: Step, row: Row | None, members: Sequence[Told] = ()) -> None:
     if step.incident is None:
         if base.id is not None:
             done.gone.append(base)
@@ -156,7 +156,7 @@ def _take(done: Plan, base: Stored, step: Step, row: Row | None) -> None:
     count = len(step.notices) + (step.held is not None)
     after = replace(base, incident=step.incident, sequence=base.sequence + count)
     done.changed.append(after)
-    done.told += [Told(after, notice, row) for notice in step.notices]
+    done.told += [Told(after, notice, row, members=members) for notice in step.notices]
     if step.held is not None:
         done.told.append(Told(after, step.held, row, held=step.incident.held_by))
 
@@ -201,6 +201,10 @@ def _rule_verdict(rule: Rule, found: Measurement) -> tuple[Verdict, int, str | N
     return (Verdict.ok, 0, None) if is_present else (Verdict.no_traffic, 0, "nothing was seen in its window")
 
 
+def _silence(key: Key, around: Around) -> str | None:
+    return next((f"silence {silence.id}" for silence in around.silences if silence.matches(key)), None)
+
+
 def _held(
     old: Stored | None,
     key: Key,
@@ -211,9 +215,8 @@ def _held(
     row: Row | None,
 ) -> str | None:
     """Return what holds notices of an incident back now."""
-    for silence in around.silences:
-        if silence.matches(key):
-            return f"silence {silence.id}"
+    if silence := _silence(key, around):
+        return silence
     severity = finding.severity if finding.verdict is Verdict.breach else old.incident.severity if old else None
     by = firing.get(rule.signal.family, {}) if rule.scope == "business" else {}
     business = old.business_id if old else row.business_id if row else None
@@ -229,34 +232,49 @@ def _held(
 
 
 def _groups(done: Plan, rules: Mapping[str, Rule], stored: Mapping[Key, Stored], around: Around) -> None:
-    """Turn many first notices of one rule into one of a group; end groups whose members are all over."""
+    """Turn many first notices of one rule into one of a group; bring the groups that there are forward."""
     by_rule: dict[str, list[Told]] = defaultdict(list)
     for told in done.told:
         if told.notice == "firing" and told.held is None and told.stored.kind == "business":
             by_rule[told.stored.key[0]].append(told)
-    for name, members in sorted(by_rule.items()):
-        if len(members) > MOST_SEPARATE:
-            _group(done, name, members, stored.get((name, GROUP_SCOPE)), around)
-    for key, group in stored.items():
-        if key[1] == GROUP_SCOPE and all(changed.key != key for changed in done.changed):
-            _end_group(done, group, rules, around)
+    fresh = {name: members for name, members in by_rule.items() if len(members) > MOST_SEPARATE}
+    for name in sorted({*fresh, *(rule for rule, scope in stored if scope == GROUP_SCOPE)}):
+        _group(done, rules.get(name), fresh.get(name, []), (name, GROUP_SCOPE), stored, around)
 
 
-def _group(done: Plan, rule: str, members: Sequence[Told], old: Stored | None, around: Around) -> None:
-    severity = max(told.stored.incident.severity for told in members)
-    incident = Incident(State.firing, severity, since=around.now, fired_at=around.now, told=severity)
-    base = old or Stored(None, (rule, GROUP_SCOPE), None, incident)
-    group = replace(
-        base,
-        incident=replace(base.incident, told=max(severity, base.incident.told or severity)),
-        sequence=base.sequence + 1,
-        value=(float(len(members)), float(len(members)), float(len(members))),
+def _group(
+    done: Plan, rule: Rule | None, fresh: Sequence[Told], key: Key, stored: Mapping[Key, Stored], around: Around
+) -> None:
+    """Bring one group forward: as bad as its worst member was when it came; over when none of them is open any more."""
+    old, silence = stored.get(key), _silence(key, around)
+    if silence:
+        for told in fresh:
+            hold_back(done, told, silence, stored)
+        fresh = []
+    muted = [c for c in done.changed if c.key[0] == key[0] and c.muted_by == GROUP_SCOPE and c.incident.is_open]
+    if rule is None or not (fresh or muted):
+        if old is not None:
+            reason = "recovered" if rule else "rule removed"
+            _take(done, old, close(old.incident, now=around.now, reason=reason), None)
+        return
+    severities = [told.stored.incident.severity for told in fresh] + ([old.incident.severity] if old else [])
+    step = advance(
+        old.incident if old else None,
+        Finding(Verdict.breach, max(severities, default=rule.severity)),
+        replace(rule.policy, breaches_to_fire=1),
+        now=around.now,
+        held_by=silence,
+        last_sent_at=old.last_sent_at if old else None,
     )
-    replaced = {told.stored.key for told in members}
-    done.told = [told for told in done.told if told.stored.key not in replaced or told.notice != "firing"]
-    done.told.append(Told(group, "worse" if old else "firing", members=members))
-    done.changed = [_mute(each) if each.key in replaced else each for each in done.changed]
-    done.changed.append(group)
+    base = old or Stored(None, key, None, _NOTHING)
+    if fresh:
+        # More businesses than were told of are worse, however bad each of them is.
+        step = replace(step, notices=("worse",)) if old else step
+        base = replace(base, value=(float(len(fresh)),) * 3)
+        gone = {told.stored.key for told in fresh}
+        done.told = [told for told in done.told if told.stored.key not in gone or told.notice != "firing"]
+        done.changed = [_mute(each) if each.key in gone else each for each in done.changed]
+    _take(done, base, step, None, fresh or [Told(member, "firing") for member in muted])
 
 
 def _mute(stored: Stored) -> Stored:
@@ -265,19 +283,30 @@ def _mute(stored: Stored) -> Stored:
     return replace(stored, incident=incident, muted_by=GROUP_SCOPE, muted_severity=incident.severity)
 
 
-def _end_group(done: Plan, group: Stored, rules: Mapping[str, Rule], around: Around) -> None:
-    """Close a group when none of its members is open any more."""
-    rule = group.key[0]
-    members = [c for c in done.changed if c.key[0] == rule and c.muted_by == GROUP_SCOPE and c.incident.is_open]
-    if members and rule in rules:
-        sent, again = group.last_sent_at, rules[rule].repeat_interval
-        if sent is not None and group.incident.acknowledged is None and around.now - sent >= again:
-            repeated = replace(group, sequence=group.sequence + 1)
-            done.changed.append(repeated)
-            done.told.append(Told(repeated, "repeat", members=[Told(member, "firing") for member in members]))
+def hold_back(done: Plan, told: Told, by: str, stored: Mapping[Key, Stored]) -> None:
+    """Take a notice back that would reach nobody: it is recorded once, and told as soon as nothing holds it.
+
+    A group is not made then; its members wait instead.
+
+    Args:
+        done: Plan with the notice.
+        told: The notice.
+        by: What holds it back.
+        stored: The incidents before this evaluation.
+    """
+    before = stored.get(told.stored.key)
+    done.told = [each for each in done.told if each is not told]
+    done.changed = [each for each in done.changed if each.key != told.stored.key]
+    if told.stored.key[1] == GROUP_SCOPE:
+        done.changed += [before] if before else []
+        for member in told.members if told.notice != "repeat" else ():
+            hold_back(done, member, by, stored)
         return
-    reason = "recovered" if rule in rules else "rule removed"
-    _take(done, group, close(group.incident, now=around.now, reason=reason), None)
+    is_new = told.notice != "repeat" and by != (before.incident.held_by if before else None)
+    incident = replace(told.stored.incident, told=before.incident.told if before else None, held_by=by)
+    kept = replace(told.stored, incident=incident, sequence=told.stored.sequence - (not is_new))
+    done.changed.append(kept)
+    done.told += [replace(told, stored=kept, held=by)] if is_new else []
 
 
 def _kind(key: Key) -> str:

@@ -1,6 +1,7 @@
 """Evaluations of many incidents at once: whatever happens, an episode that was told is told to be over, once."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -9,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from smarttext_pipelines.alerting.measure import Measurement, Row
-from smarttext_pipelines.alerting.plan import GROUP_SCOPE, MOST_SEPARATE, Around, Silence, plan
+from smarttext_pipelines.alerting.plan import GROUP_SCOPE, MOST_SEPARATE, Around, Silence, Told, plan
 from smarttext_pipelines.alerting.rules_file import parse_rules
 from smarttext_pipelines.alerting.store import Stored
-from smarttext_pipelines.core.incidents import acknowledge
+from smarttext_pipelines.core.incidents import Severity, acknowledge
 from smarttext_pipelines.core.rules import Measured
 
 BUSINESSES = [UUID(int=n) for n in range(1, MOST_SEPARATE + 4)]
@@ -49,9 +50,9 @@ class Evaluations(RuleBasedStateMachine):
         for each in which:
             self.rates["platform" if each == "platform" else f"business:{BUSINESSES[int(str(each))]}"] = rate
 
-    @rule(rule=st.sampled_from([None, *RULES]), on=st.booleans())
-    def somebody_silences(self, rule: str | None, on: bool) -> None:
-        self.silences = [Silence(1, rule, None)] if on else []
+    @rule(rule=st.sampled_from([None, *RULES]), scope=st.sampled_from([None, GROUP_SCOPE]), on=st.booleans())
+    def somebody_silences(self, rule: str | None, scope: str | None, on: bool) -> None:
+        self.silences = [Silence(1, rule, scope)] if on else []
 
     @rule(name=st.sampled_from(list(RULES)))
     def a_rule_goes_or_comes(self, name: str) -> None:
@@ -122,3 +123,65 @@ class Evaluations(RuleBasedStateMachine):
 
 
 TestEvaluations = Evaluations.TestCase
+
+
+class Store:
+    """Evaluations of the rule ``alone`` whose notices are all sent at once."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 2, 9, tzinfo=UTC)
+        self.open: dict[tuple[str, str], Stored] = {}
+
+    def tick(self, rate: float, *, hours: int = 0, silences: Sequence[Silence] = ()) -> list[Told]:
+        """Return what is told when every business has that rate."""
+        self.now += timedelta(hours=hours, minutes=1)
+        measured = Measured(rate * 100, 10_000, rate, True, 10, 50, 8)
+        found = Measurement(has_outcomes=True)
+        for each in BUSINESSES:
+            scope = f"business:{each}"
+            found.rows["alone", scope] = Row("alone", scope, "business", each, None, 60, measured)
+        made = plan(RULES, found, self.open, Around(self.now, silences))
+        sent = {told.stored.key for told in made.told if told.held is None}
+        for changed in made.changed:
+            last = self.now if changed.key in sent else getattr(self.open.get(changed.key), "last_sent_at", None)
+            self.open[changed.key] = replace(changed, id=1, last_sent_at=last)
+        return [told for told in made.told if told.held is None]
+
+    @property
+    def group(self) -> Stored:
+        """The one group."""
+        return self.open["alone", GROUP_SCOPE]
+
+
+def _told(told: list[Told]) -> list[tuple[str, str, str]]:
+    return [(t.stored.key[1], t.notice, t.stored.incident.severity.name) for t in told]
+
+
+def test_a_group_that_becomes_critical_is_told_as_critical() -> None:
+    store = Store()
+    assert _told(store.tick(30)) == [(GROUP_SCOPE, "firing", "warning")]
+    assert _told(store.tick(90)) == [(GROUP_SCOPE, "worse", "critical")]
+    assert store.group.incident.told is Severity.critical
+
+
+def test_a_silence_holds_the_repeat_of_a_group_too() -> None:
+    store = Store()
+    store.tick(30)
+    assert store.tick(30, hours=5, silences=[Silence(1, "alone", None)]) == []
+    assert _told(store.tick(30)) == [(GROUP_SCOPE, "repeat", "warning")]
+
+
+def test_a_group_that_was_acknowledged_is_repeated_when_it_has_become_worse() -> None:
+    store = Store()
+    store.tick(30)
+    store.open["alone", GROUP_SCOPE] = replace(store.group, incident=acknowledge(store.group.incident))
+    assert store.tick(30, hours=5) == []
+    assert _told(store.tick(90)) == [(GROUP_SCOPE, "worse", "critical")]
+    assert _told(store.tick(90, hours=5)) == [(GROUP_SCOPE, "repeat", "critical")]
+
+
+def test_a_silence_of_groups_holds_their_members_until_it_ends() -> None:
+    store, silence = Store(), Silence(1, None, GROUP_SCOPE)
+    assert store.tick(30, silences=[silence]) == []
+    assert store.tick(30, silences=[silence]) == []
+    assert _told(store.tick(30)) == [(GROUP_SCOPE, "firing", "warning")]

@@ -17,7 +17,7 @@ from smarttext_pipelines.alerting.compose import Setting, compose
 from smarttext_pipelines.alerting.measure import Measurement, measure
 from smarttext_pipelines.alerting.messages import Message
 from smarttext_pipelines.alerting.outbox import Enqueued, enqueue
-from smarttext_pipelines.alerting.plan import Around, Plan, Silence, Told, plan
+from smarttext_pipelines.alerting.plan import Around, Plan, Silence, Told, hold_back, plan
 from smarttext_pipelines.alerting.rule_tables import Key, minutes_of
 from smarttext_pipelines.alerting.signals import MESSAGE_SIGNALS, Place, read_sql
 from smarttext_pipelines.alerting.store import Stored, read_open, write
@@ -115,12 +115,14 @@ def evaluate(
         stored = read_open(connection)
         found = measure(connection, rules, place, now=now, open_keys=stored.keys())
         done = plan(rules, found, stored, _around(connection, found, stored, now))
+        targets = register(connection, channels)
+        texts = {recipient: count for recipient, count in connection.execute(_TEXTS_THIS_HOUR)}
+        _hold_back_what_reaches_nobody(done, stored, _Sieve(rules, targets, dict(texts), texts_per_hour))
         written = {s.key: s for s in write(connection, done.changed, done.gone, now)}
         told = [replace(t, stored=_numbered(t.stored, written)) for t in done.told]
         told += _baseline(connection, done, now)
         setting = _setting(connection, told, place, now, ui_url, rules)
-        targets = register(connection, channels)
-        items = _addressed(connection, told, rules, setting, targets, texts_per_hour)
+        items = _addressed(connection, told, setting, _Sieve(rules, targets, texts, texts_per_hour))
         enqueue(connection, items)
         _write_states(connection, done, now)
     return _summary(done, written, stored, items)
@@ -208,56 +210,69 @@ def _details(
     }
 
 
-def _addressed(
-    connection: Connection,
-    told: Sequence[Told],
-    rules: Mapping[str, Rule],
-    setting: Setting,
-    targets: Sequence[Target],
-    texts_per_hour: int,
-) -> list[Enqueued]:
+@dataclass
+class _Sieve:
+    """Who is left out of a notice, and why.
+
+    Attributes:
+        rules: By name.
+        targets: Everybody who can be told.
+        texts: Texts of this hour by recipient; those that are let through are added, but for the end of something.
+        texts_per_hour: Most texts a recipient gets in an hour.
+    """
+
+    rules: Mapping[str, Rule]
+    targets: Sequence[Target]
+    texts: dict[str, int]
+    texts_per_hour: int
+
+    def notes(self, told: Told, heard: Sequence[Target] = ()) -> list[tuple[Target, str | None]]:
+        """Return whom a notice concerns, each with what holds it back; its end concerns those who heard of it."""
+        rule = self.rules.get(told.stored.key[0])
+        is_end = told.notice == "resolved"
+        chosen = heard if is_end else targets_of(rule, told.stored.incident.severity, self.targets)
+        notes = [(t, told.held or (None if is_end else self._note(told, rule, t, chosen))) for t in chosen]
+        for (channel, recipient), note in notes:
+            if channel == "twilio_sms" and note is None and not is_end:
+                self.texts[recipient] = self.texts.get(recipient, 0) + 1
+        return notes
+
+    def _note(self, told: Told, rule: Rule | None, target: Target, chosen: Iterable[Target]) -> str | None:
+        channel, recipient = target
+        others = [other for other, _ in chosen if other != channel]
+        if told.stored.key[1] == f"channel:{channel}" and others:
+            return "this channel is what is broken"
+        if channel != "twilio_sms":
+            return None
+        if rule and rule.signal.breaks_twilio and others:
+            return SHARED_FATE
+        is_full = self.texts.get(recipient, 0) >= self.texts_per_hour
+        return f"cap of {self.texts_per_hour} texts an hour" if is_full else None
+
+
+def _hold_back_what_reaches_nobody(done: Plan, stored: Mapping[Key, Stored], sieve: _Sieve) -> None:
+    for told in list(done.told):
+        if told.held is None and told.notice != "resolved":
+            notes = [note for _, note in sieve.notes(told)]
+            if notes and all(notes):
+                hold_back(done, told, str(notes[0]), stored)
+
+
+def _addressed(connection: Connection, told: Sequence[Told], setting: Setting, sieve: _Sieve) -> list[Enqueued]:
     """Return a notification for every notice and everybody whom it concerns."""
-    if not told:
-        return []
     ends = [t.stored.id for t in told if t.notice == "resolved"]
     heard: dict[int, list[Target]] = {}
     for row in connection.execute(_WHO_WAS_TOLD, {"ids": ends}) if ends else ():
         heard.setdefault(row.incident_id, []).append((row.channel, row.recipient))
-    texts = {recipient: count for recipient, count in connection.execute(_TEXTS_THIS_HOUR)}
     items = []
     for each in told:
-        rule = rules.get(each.stored.key[0])
-        message = _baseline_message(each, setting) if each.stored.key[0] == "baseline" else compose(each, rule, setting)
-        if each.notice == "resolved":
-            chosen = heard.get(each.stored.id or 0, [])
-        else:
-            chosen = targets_of(rule, each.stored.incident.severity, targets)
-        for target in chosen:
-            note = each.held or _held_back(each, rule, target, chosen, texts, texts_per_hour)
-            if target[0] == "twilio_sms" and note is None:
-                texts[target[1]] = texts.get(target[1], 0) + 1
-            items.append(Enqueued(each.stored.id or 0, each.stored.sequence, *target, message, note))
+        name, number = each.stored.key[0], each.stored.id or 0
+        message = (
+            _baseline_message(each, setting) if name == "baseline" else compose(each, sieve.rules.get(name), setting)
+        )
+        for target, note in sieve.notes(each, heard.get(number, [])):
+            items.append(Enqueued(number, each.stored.sequence, *target, message, note))
     return items
-
-
-def _held_back(
-    told: Told,
-    rule: Rule | None,
-    target: Target,
-    chosen: Iterable[Target],
-    texts: Mapping[str, int],
-    texts_per_hour: int,
-) -> str | None:
-    """Return why one recipient is left out."""
-    channel, recipient = target
-    others = [other for other, _ in chosen if other != channel]
-    if told.stored.key[1] == f"channel:{channel}" and others and told.notice != "resolved":
-        return "this channel is what is broken"
-    if channel != "twilio_sms" or told.notice == "resolved":
-        return None
-    if rule and rule.signal.breaks_twilio and others:
-        return SHARED_FATE
-    return f"cap of {texts_per_hour} texts an hour" if texts.get(recipient, 0) >= texts_per_hour else None
 
 
 def _baseline_message(told: Told, setting: Setting) -> Message:

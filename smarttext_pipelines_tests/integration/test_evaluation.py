@@ -2,6 +2,7 @@
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import event
@@ -282,6 +283,55 @@ def test_texts_of_an_hour_are_capped_but_not_the_end(world: World) -> None:
     for _ in range(5):
         world.tick(texts_per_hour=2)
     assert len(world.outbox("note", "kind = 'resolved'")) == 2
+
+
+def _capped(world: World, **rule: Any) -> None:
+    """Make a world with two texts an hour and no other channel."""
+    world.rules = only("sms_failure_rate", for_=1, channels=("twilio_sms",), **rule)
+    world.channels = [Recorder("twilio_sms", ("phone-1",))]
+    world.begin()
+
+
+def _an_hour_goes_by(world: World) -> None:
+    world.run("UPDATE monitoring.notifications SET created_at = created_at - interval '61 minutes'")
+
+
+def test_what_only_a_text_would_tell_is_texted_when_the_hour_allows_it(world: World) -> None:
+    _capped(world)
+    failed = [number for business in (1, 2, 3, 4) for number in world.failing(business)]
+    assert world.tick(texts_per_hour=2).notices == {"firing": 2}
+    assert world.incidents("told, held_by")[2:] == [(None, "cap of 2 texts an hour")] * 2
+    assert not world.tick(texts_per_hour=2).notices
+    assert len(world.outbox(where="status = 'suppressed'")) == 2, "recorded once"
+    _an_hour_goes_by(world)
+    assert world.tick(texts_per_hour=2).notices == {"firing": 2}
+    world.report(failed, "delivered")
+    told = [world.tick(texts_per_hour=2).notices for _ in range(5)]
+    assert [notices for notices in told if notices] == [{"resolved": 4}]
+
+
+def test_an_end_in_the_same_evaluation_costs_no_text_of_the_cap(world: World) -> None:
+    _capped(world, keep_firing_for=timedelta(0))
+    failed = world.failing(1)
+    world.tick(texts_per_hour=2)
+    world.report(failed, "delivered")
+    world.failing(2)
+    assert world.tick(texts_per_hour=2).notices == {"resolved": 1, "firing": 1}
+    assert world.incidents("state, told") == [("resolved", "critical"), ("firing", "critical")]
+
+
+def test_a_group_that_the_cap_holds_back_is_told_later_as_one(world: World) -> None:
+    _capped(world)
+    for business in range(1, 3):
+        world.failing(business)
+    assert world.tick(texts_per_hour=2).notices == {"firing": 2}
+    for business in range(3, 10):
+        world.failing(business)
+    assert not world.tick(texts_per_hour=2).notices
+    assert {scope for (scope,) in world.incidents("scope")} == {f"business:{business_id(n)}" for n in range(1, 10)}
+    _an_hour_goes_by(world)
+    assert world.tick(texts_per_hour=2).notices == {"firing": 1}
+    assert _texts(world)[-1].startswith("🔴 7 businesses: sms_failure_rate at several businesses at once")
 
 
 def test_a_process_without_channels_enqueues_for_the_others(rated: World) -> None:

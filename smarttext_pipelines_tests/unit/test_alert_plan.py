@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from smarttext_pipelines.alerting.measure import Measurement, Row
-from smarttext_pipelines.alerting.plan import GROUP_SCOPE, MOST_SEPARATE, Around, Silence, Told, plan
+from smarttext_pipelines.alerting.plan import GROUP_SCOPE, MOST_SEPARATE, Around, Silence, Told, hold_back, plan
 from smarttext_pipelines.alerting.rules_file import parse_rules
 from smarttext_pipelines.alerting.store import Stored
 from smarttext_pipelines.core.incidents import Severity, acknowledge
@@ -68,8 +68,8 @@ class Evaluations(RuleBasedStateMachine):
     def somebody_acknowledges_everything(self) -> None:
         self.stored = {k: replace(s, incident=acknowledge(s.incident)) for k, s in self.stored.items()}
 
-    @rule(minutes=st.integers(-30, 120), errors=st.booleans())
-    def evaluate(self, minutes: int, errors: bool) -> None:
+    @rule(minutes=st.integers(-30, 120), errors=st.booleans(), capped=st.booleans())
+    def evaluate(self, minutes: int, errors: bool, capped: bool) -> None:
         self.now += timedelta(minutes=minutes)
         found = Measurement(
             rows=self._rows(), has_outcomes=True, errors={"sms_filtered_rate": "away"} if errors else {}
@@ -77,6 +77,9 @@ class Evaluations(RuleBasedStateMachine):
         around = Around(self.now, self.silences, businesses=self.businesses, is_first=self.is_first)
         made = plan(self.rules, found, self.stored, around)
         self.is_first = False
+        for told in list(made.told) if capped else ():
+            if told.held is None and told.notice != "resolved":
+                hold_back(made, told, "cap", self.stored)
         for gone in made.gone:
             assert self.notices[self.stored.pop(gone.key).id or 0] == []
         keys = [changed.key for changed in made.changed]

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from smarttext_pipelines.alerting.rule_tables import Key
 from smarttext_pipelines.core.incidents import Incident, Severity, State
 
-Key = tuple[str, str]
 _SEVERITIES = ("severity", "told", "acknowledged")
 
 
@@ -41,7 +41,6 @@ class Stored:
     incident: Incident
     sequence: int = 0
     value: tuple[float, float, float] | None = None
-    acknowledged_by: str | None = None
     muted_by: str | None = None
     muted_severity: Severity | None = None
     last_sent_at: datetime | None = None
@@ -67,9 +66,11 @@ _OPEN = text(
 )
 _COLUMNS = (
     "rule", "scope", "business_id", "state", "severity", "since", "breaches", "fired_at", "clear_since", "resolved_at",
-    "reason", "value", "part", "whole", "peak", "told", "acknowledged", "acknowledged_by", "held_by", "muted_by",
-    "muted_severity", "sequence", "evaluated_at",
+    "reason", "value", "part", "whole", "peak", "told", "held_by", "muted_by", "muted_severity", "sequence",
+    "evaluated_at",
 )  # fmt: skip
+"""What an evaluation writes; who acknowledged belongs to people, who may do so while it runs."""
+
 _INSERT = text(
     f"""
     INSERT INTO monitoring.incidents ({", ".join(_COLUMNS)})
@@ -105,7 +106,6 @@ def _stored(row: Mapping[Any, Any]) -> Stored:
         incident=Incident(**{**values, "state": State(row["state"]), "peak": peak}),
         sequence=row["sequence"],
         value=value,
-        acknowledged_by=row["acknowledged_by"],
         muted_by=row["muted_by"],
         muted_severity=Severity[muted] if muted else None,
         last_sent_at=row.get("last_sent_at"),
@@ -140,7 +140,6 @@ def _row(stored: Stored, now: datetime) -> dict[str, Any]:
         "value": value,
         "part": part,
         "whole": whole,
-        "acknowledged_by": stored.acknowledged_by,
         "muted_by": stored.muted_by,
         "muted_severity": _name(stored.muted_severity),
         "sequence": stored.sequence,

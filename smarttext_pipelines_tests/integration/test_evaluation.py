@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import event
 
 from smarttext_pipelines.alerting.messages import Message, slack_text
+from smarttext_pipelines.alerting.review import acknowledge
+from smarttext_pipelines.alerting.store import read_open, write
 from smarttext_pipelines.core.incidents import Verdict
 from smarttext_pipelines_tests.alerts import MINUTE, Recorder, World, business_id, only, parse_rules
 from smarttext_pipelines_tests.conftest import Database
@@ -68,6 +70,15 @@ def test_the_message_names_business_causes_and_next_step(rated: World) -> None:
         "INC-1 · sms_failure_rate · critical · 0 min · docs/runbooks/sms_failure_rate.md ·"
         " <http://127.0.0.1:3000/assets/alert_incidents|UI> · `smarttext alerts show 1`"
     ]
+
+
+def test_an_owner_is_no_customer_who_is_affected(rated: World) -> None:
+    rated.send(38)
+    rated.send(20, status="undelivered", error_code="30007")
+    rated.send(3, status="undelivered", error_code="30007", request_id="req-0-owner")
+    rated.tick()
+    rated.tick()
+    assert "Customers affected: 20 callers, 20 of them" in _texts(rated)[0]
 
 
 def test_without_delivery_reports_a_rate_is_not_applicable(world: World) -> None:
@@ -200,6 +211,18 @@ def test_an_acknowledged_incident_is_repeated_only_when_worse(rated: World) -> N
     assert rated.tick().notices == {"worse": 1}
     rated.run("UPDATE monitoring.notifications SET status = 'sent', finished_at = '2026-03-16 12:05+00'")
     assert rated.tick().notices == {"repeat": 1}
+
+
+def test_an_acknowledgement_during_an_evaluation_stays(rated: World) -> None:
+    rated.failing()
+    rated.tick()
+    rated.tick()
+    with rated.database.engine.connect() as reading, reading.begin():
+        read = read_open(reading)
+        with rated.database.engine.begin() as other:
+            acknowledge(other, 1, "Ann")
+        write(reading, list(read.values()), [], rated.now)
+    assert rated.incidents("acknowledged, acknowledged_by") == [("critical", "Ann")]
 
 
 def test_a_budget_that_jumps_tells_only_the_highest_threshold(world: World) -> None:

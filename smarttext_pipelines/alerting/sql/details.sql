@@ -3,13 +3,14 @@ WITH told AS (
     SELECT * FROM jsonb_to_recordset(CAST(:told AS jsonb))
         AS t (rule text, scope text, kind text, business_id uuid, minutes integer)
 ), rows AS (
-    SELECT t.rule, t.scope, m.status_class, m.is_final, m.error_code, m.recipient, 1 AS messages
+    SELECT t.rule, t.scope, m.status_class, m.is_final, m.error_code, 1 AS messages,
+           CASE WHEN m.audience = 'customer' THEN m.recipient END AS recipient
     FROM told AS t JOIN alert_messages AS m
         ON t.minutes <= :longest_short AND m.first_at >= :now - make_interval(mins => t.minutes)
         AND (t.kind = 'platform' OR t.kind = 'business' AND m.business_id = t.business_id
              OR t.kind = 'sender' AND 'sender:' || left(md5(m.sender), 12) = t.scope)
     UNION ALL
-    SELECT t.rule, t.scope, f.status_class, f.status = ANY (:final), f.error_code, NULL, f.message_count
+    SELECT t.rule, t.scope, f.status_class, f.status = ANY (:final), f.error_code, f.message_count, NULL
     FROM told AS t JOIN monitoring.sms_outcomes AS f
         ON t.minutes > :longest_short AND f.day > :today - t.minutes / 1440 AND f.day <= :today AND f.message_count > 0
         AND (t.kind = 'platform' OR t.kind = 'business' AND f.business_id = t.business_id

@@ -109,6 +109,8 @@ def _handle(
             found = channel.find(delivery)
         except LookUpError as error:
             return _wait(outbox, claimed, timing, f"look-up: {error}")
+        except Exception as error:  # noqa: BLE001 - see below
+            return _wait(outbox, claimed, timing, f"look-up: {type(error).__name__}")
         at("looked_up")
         if found:
             note = "found at the provider"
@@ -116,7 +118,10 @@ def _handle(
     if not outbox.confirm(claimed):
         return _said(outbox.finish(claimed, "pending", note="too little of the lease was left"), "released")
     at("confirmed")
-    outcome = channel.send(delivery)
+    try:
+        outcome = channel.send(delivery)
+    except Exception as error:  # noqa: BLE001 - one that a channel fails at must not stop those after it
+        outcome = Unclear(type(error).__name__)
     at("answered")
     return _record(outbox, claimed, outcome, timing)
 

@@ -1,6 +1,7 @@
 """Channels through the real SDKs, against servers that fault as providers do."""
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -171,6 +172,13 @@ def test_a_text_message_is_one_segment_with_its_mark() -> None:
         (stored,) = fake.messages
         assert stored["to"] == PHONE
         assert stored["body"] == "!!! Hartley Plumbing: 23 of 61 texts failed INC-214 #0123456789"
+
+
+def test_a_name_of_two_lines_is_a_subject_of_one() -> None:
+    email = _channel(smtp_url=SecretStr("smtp://127.0.0.1:1"), smtp_from="a@example.com", digest_emails="b@example.com")
+    delivery = _delivery(email.recipients[0])
+    told = replace(delivery, message=replace(delivery.message, subject="Hartley\nPlumbing"))
+    assert email.send(told) == Later(60, "ConnectionRefusedError")
 
 
 def test_half_a_configuration_is_refused_and_none_is_the_log() -> None:

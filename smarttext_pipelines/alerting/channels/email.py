@@ -37,7 +37,7 @@ class EmailChannel:
     def send(self, delivery: Delivery) -> Outcome:
         """Hand it to the server."""
         mail = EmailMessage()
-        mail["Subject"] = headline(delivery.message)
+        mail["Subject"] = " ".join(headline(delivery.message).split())
         mail["From"], mail["To"] = self._sender, self._addresses[delivery.recipient]
         mail["Message-ID"] = f"<{delivery.tag}@{self._sender.partition('@')[2] or 'smarttext'}>"
         mail.set_content(slack_text(delivery.message, attempt=delivery.attempt))

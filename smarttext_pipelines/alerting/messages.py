@@ -1,4 +1,4 @@
-"""What is told of an incident, and how it reads: Slack's text, a text message, one line. Pure.
+"""What is told of an incident, and how it reads: Slack's text, a text message. Pure.
 
 A message is kept in the outbox as it was when it was enqueued; each channel gives it its form when it is sent.
 """
@@ -128,11 +128,6 @@ def _footer(message: Message, attempt: int) -> str:
     parts += [f"<{message.link}|UI>" if message.link else "", f"`{message.command}`" if message.command else ""]
     parts += [f"attempt {attempt}: may repeat" if attempt > 1 else ""]
     return " · ".join(part for part in parts if part)
-
-
-def one_line(message: Message) -> str:
-    """Return the headline with the incident, for places that show one line."""
-    return f"{headline(message)} · {message.number}"
 
 
 def sms_text(message: Message, tag: str) -> str:

@@ -169,7 +169,7 @@ def silence(
 
 
 @app.command()
-def test(channel: Annotated[str, typer.Argument(help="log, slack, twilio_sms, webhook or pagerduty.")]) -> None:
+def test(channel: Annotated[str, typer.Argument(help="log, slack, twilio_sms, webhook, pagerduty or email.")]) -> None:
     """Send a test message over a channel that is configured here, without the outbox."""
     from smarttext_pipelines.alerting.channels.base import Delivery, Sent
     from smarttext_pipelines.alerting.messages import Message

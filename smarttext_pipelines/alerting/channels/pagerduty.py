@@ -5,7 +5,6 @@ from smarttext_pipelines.alerting.channels.http import post
 from smarttext_pipelines.alerting.messages import Message, headline, slack_text
 
 _LONGEST_SUMMARY = 1024
-_SEVERITIES = {"info": "info", "warning": "warning", "critical": "critical"}
 
 
 class PagerDutyChannel:
@@ -41,7 +40,7 @@ class PagerDutyChannel:
             "payload": {
                 "summary": headline(message)[:_LONGEST_SUMMARY],
                 "source": message.subject,
-                "severity": _SEVERITIES[message.severity],
+                "severity": message.severity,
                 "class": message.rule,
                 "custom_details": {"text": slack_text(message), "runbook": message.runbook},
             },

@@ -23,6 +23,8 @@ WIDER_WINDOWS = (timedelta(days=1), timedelta(days=7))
 
 MOST_SHORT_WINDOWS = 3
 CLEAR_SHARE = 0.8
+_SHORTEST_WINDOW = timedelta(minutes=5)
+_DAY = timedelta(days=1)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -41,6 +43,8 @@ class Signal:
         absent_is_zero: Whether having no row means zero, not that nothing is known.
         breaks_twilio: Whether a breach says that Twilio itself cannot be used.
         for_: Evaluations in breach until it fires, where a rule does not say.
+        shortest: Shortest window it is measured over.
+        longest: Longest one; 6 h where the daily facts cannot answer.
     """
 
     name: str
@@ -53,9 +57,18 @@ class Signal:
     absent_is_zero: bool = False
     breaks_twilio: bool = False
     for_: int = 2
+    shortest: timedelta = _SHORTEST_WINDOW
+    longest: timedelta = timedelta.max
+
+    @property
+    def default_window(self) -> timedelta:
+        """Window of a rule that names none."""
+        return max(timedelta(hours=1), self.shortest)
 
 
 _MESSAGES: tuple[ScopeKind, ...] = ("platform", "sender", "business")
+_EVENTS = LONGEST_SHORT_WINDOW
+_TODAY: Any = {"shortest": _DAY, "longest": _DAY}
 SIGNALS: dict[str, Signal] = {
     signal.name: signal
     for signal in (
@@ -66,14 +79,24 @@ SIGNALS: dict[str, Signal] = {
             "account_errors", "count", _MESSAGES, "texts refused: account", family="sms", for_=1, breaks_twilio=True
         ),
         Signal("unmapped_errors", "count", ("platform",), "texts failed with a code never seen before", for_=1),
-        Signal("sms_in_flight_share", "percent", _MESSAGES, "texts in flight too long", True, "reports", True, for_=1),
+        Signal(
+            "sms_in_flight_share",
+            "percent",
+            _MESSAGES,
+            "texts in flight too long",
+            True,
+            "reports",
+            True,
+            for_=1,
+            longest=_EVENTS,
+        ),
         Signal("unattributed_share", "percent", ("platform",), "texts belong to no business", True),
-        Signal("openai_budget", "percent", ("business",), "of the budget", absent_is_zero=True, for_=1),
-        Signal("openai_spend", "factor", ("business", "platform"), "USD today"),
-        Signal("unpriced_share", "percent", ("platform",), "requests without a price", True),
+        Signal("openai_budget", "percent", ("business",), "of the budget", absent_is_zero=True, for_=1, **_TODAY),
+        Signal("openai_spend", "factor", ("business", "platform"), "USD today", **_TODAY),
+        Signal("unpriced_share", "percent", ("platform",), "requests without a price", True, **_TODAY),
         Signal("owner_alerts_failed_rate", "percent", ("platform", "business"), "owner alerts failed", True, "owner"),
         Signal("missed_calls_unanswered", "count", ("business",), "missed calls got no text", absent_is_zero=True),
-        Signal("event_silence", "percent", ("platform", "business"), "events", family="silence"),
+        Signal("event_silence", "percent", ("platform", "business"), "events", family="silence", longest=_EVENTS),
         Signal("pipeline_failures", "count", ("pipeline",), "failures", absent_is_zero=True, for_=1),
         Signal("failed_checks", "count", ("pipeline",), "checks failed", absent_is_zero=True, for_=1),
         Signal("notifications_dead", "count", ("pipeline",), "notifications given up", absent_is_zero=True, for_=1),
@@ -97,6 +120,11 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 SeverityName = Annotated[Severity, BeforeValidator(parse_severity)]
 
 
+def _default_window(metric: str) -> timedelta:
+    signal = SIGNALS.get(metric)
+    return signal.default_window if signal else _DAY
+
+
 class Limits(BaseModel):
     """What can differ by plan and by business."""
 
@@ -116,7 +144,7 @@ class Rule(BaseModel):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     metric: str
     scope: ScopeKind = "business"
-    window: Duration = timedelta(hours=1)
+    window: Duration = Field(default_factory=lambda values: _default_window(values.get("metric", "")))
     threshold: float = Field(ge=0)
     critical_threshold: float | None = None
     clear_threshold: float | None = None
@@ -146,10 +174,11 @@ class Rule(BaseModel):
         if self.critical_threshold is not None and self.critical_threshold < self.threshold:
             msg = "critical_threshold is below threshold"
             raise ValueError(msg)
-        if self.window < timedelta(minutes=5) or (
-            self.window > LONGEST_SHORT_WINDOW and self.window % timedelta(days=1)
-        ):
+        if self.window < _SHORTEST_WINDOW or (self.window > LONGEST_SHORT_WINDOW and self.window % _DAY):
             msg = "a window is 5m to 6h, or whole days"
+            raise ValueError(msg)
+        if not signal.shortest <= self.window <= signal.longest:
+            msg = f"{self.metric} is measured over {'one day' if signal.shortest == _DAY else 'at most 6h'}"
             raise ValueError(msg)
         if self.signal.unit == "percent" and self.metric != "openai_budget" and self.threshold > 100:
             msg = "a threshold in percent is at most 100"
@@ -164,7 +193,8 @@ class Rule(BaseModel):
     @property
     def windows(self) -> tuple[timedelta, ...]:
         """Its windows, the first with enough messages counts."""
-        return (self.window, *(w for w in WIDER_WINDOWS if w > self.window)) if self.signal.is_rate else (self.window,)
+        wider = WIDER_WINDOWS if self.signal.is_rate else ()
+        return (self.window, *(w for w in wider if self.window < w <= self.signal.longest))
 
     @property
     def policy(self) -> Policy:

@@ -10,10 +10,11 @@ from sqlalchemy import event
 from smarttext_pipelines.alerting.messages import Message, slack_text
 from smarttext_pipelines.alerting.review import acknowledge
 from smarttext_pipelines.alerting.store import read_open, write
+from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.incidents import Verdict
-from smarttext_pipelines_tests.alerts import MINUTE, Recorder, World, business_id, only, parse_rules
+from smarttext_pipelines_tests.alerts import MINUTE, NOON, Recorder, World, business_id, only, parse_rules
 from smarttext_pipelines_tests.conftest import Database
-from smarttext_pipelines_tests.events import insert_events
+from smarttext_pipelines_tests.events import insert_events, roll_up_all
 
 
 @pytest.fixture
@@ -267,6 +268,20 @@ def test_a_fault_in_one_metric_is_told_and_leaves_the_others_alone(world: World)
     done = world.tick()
     assert done.verdicts == {"openai_budget": Verdict.error, "sms_failure_rate": Verdict.breach}
     assert done.notices == {"firing": 1}
+
+
+def test_texts_that_stay_in_flight_are_not_told_to_have_arrived(world: World) -> None:
+    world.rules = only("sms_in_flight")
+    world.send(1, ago=timedelta(hours=5))
+    world.begin()
+    world.send(24, status="queued")
+    assert world.tick().notices == {"firing": 1}
+    world.run(
+        "UPDATE public.sms_events SET created_at = created_at - interval '6 hours' WHERE to_number < '+15558880008'"
+    )
+    roll_up_all(world.database.engine, DayRange(NOON.date(), NOON.date()))
+    assert [world.tick(5).notices for _ in range(3)] == [{}, {}, {}]
+    assert world.incidents("state") == [("firing",)]
 
 
 def test_silence_is_measured_against_the_same_hours_of_four_weeks(world: World) -> None:

@@ -81,6 +81,22 @@ MISTAKES = [
     ("rules:\n  a:\n    metric: sms_failure_rate\n    threshold: 5\n    clear_threshold: 9", 2, "above threshold"),
     ("rules:\n  a:\n    metric: sms_failure_rate\n    threshold: 5\n    severity: bad", 5, "severity"),
     ("rules:\n  a:\n    metric: sms_failure_rate\n    threshold: 5\n    channels: [fax]", 5, "channels"),
+    (
+        "rules:\n  a:\n    metric: openai_budget\n    threshold: 5\n    window: 1h",
+        2,
+        "openai_budget is measured over one day",
+    ),
+    (
+        "rules:\n  a:\n    metric: unpriced_share\n    scope: platform\n    threshold: 5\n    window: 7d",
+        2,
+        "over one day",
+    ),
+    (
+        "rules:\n  a:\n    metric: event_silence\n    threshold: 5\n    window: 1d",
+        2,
+        "event_silence is measured over at most 6h",
+    ),
+    ("rules:\n  a:\n    metric: sms_in_flight_share\n    threshold: 5\n    window: 7d", 2, "over at most 6h"),
     ("rules:\n  a: [\n", 3, "no YAML"),
     ("rule:\n  a: 1", 1, "unknown key 'rule'"),
     ("", 1, "'rules' must hold"),
@@ -92,6 +108,14 @@ def test_a_mistake_is_explained_with_its_line(text: str, line: int, words: str) 
     with pytest.raises(RulesError) as raised:
         parse_rules(text)
     assert any(m.line == line and words in m.message for m in raised.value.mistakes), raised.value.mistakes
+
+
+@pytest.mark.parametrize("metric", SIGNALS)
+def test_a_rule_that_names_no_window_has_one_that_is_measured(metric: str) -> None:
+    scope = SIGNALS[metric].scopes[0]
+    (rule,) = parse_rules(f"rules:\n  a: {{metric: {metric}, scope: {scope}, threshold: 5}}").values()
+    is_today = metric in ("openai_budget", "openai_spend", "unpriced_share")
+    assert rule.window == (timedelta(days=1) if is_today else timedelta(hours=1))
 
 
 def test_more_than_three_short_windows_are_refused() -> None:
@@ -137,6 +161,7 @@ def test_a_breach_is_never_clear_and_a_higher_rate_is_never_better(failed: int, 
 def test_a_rule_keeps_its_windows_and_widens_when_it_is_a_rate() -> None:
     day = timedelta(days=1)
     assert SHIPPED["sms_failure_rate"].windows == (timedelta(hours=1), day, 7 * day)
+    assert SHIPPED["sms_in_flight"].windows == (timedelta(hours=6),), "the facts of days know no age"
     assert SHIPPED["registration_errors"].windows == (timedelta(hours=6),)
     assert SHIPPED["registration_errors"].policy.breaches_to_fire == 1
     assert SHIPPED["sms_failure_rate"].policy.breaches_to_fire == 2

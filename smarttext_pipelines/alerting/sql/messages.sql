@@ -12,7 +12,7 @@ WITH counted AS (
     GROUP BY 1, 2, 3, 4, 5, 7, 8
     UNION ALL
     SELECT w.minutes, f.business_id, f.sender, f.status_class, f.status = ANY (:final), f.status_class = 'failed',
-           coalesce(c.class, 'unmapped'), f.error_code, sum(f.message_count)::integer, 0, sum(f.message_count)::integer
+           coalesce(c.class, 'unmapped'), f.error_code, sum(f.message_count)::integer, 0, 0
     FROM monitoring.sms_outcomes AS f
     JOIN unnest(CAST(:long AS integer[])) AS w (minutes) ON f.day > :today - w.minutes / 1440
     LEFT JOIN alert_failure_classes AS c ON c.code = f.error_code

@@ -9,7 +9,7 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from smarttext_pipelines.core.failure_classes import class_by_code
-from smarttext_pipelines.core.rules import Rule, limits_of
+from smarttext_pipelines.core.rules import Rule
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
 
 Key = tuple[str, str]
@@ -76,7 +76,16 @@ def _rules_table(rules: Mapping[str, Rule]) -> pa.Table:
 
 def _overrides_table(rules: Mapping[str, Rule]) -> pa.Table:
     rows = [
-        {"rule": rule.name, "plan": plan, "business_id": business, **limits_of(rule, limits)}
+        {
+            "rule": rule.name,
+            "plan": plan,
+            "business_id": business,
+            # What is not said stays empty, so that the next less specific one says it.
+            "threshold": limits.threshold,
+            "critical_threshold": limits.critical_threshold,
+            "clear_threshold": limits.clear_below,
+            "min_count": limits.min_count,
+        }
         for rule in rules.values()
         for plan, business, limits in (
             *((plan, None, limits) for plan, limits in rule.plans.items()),

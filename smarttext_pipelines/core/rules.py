@@ -135,6 +135,13 @@ class Limits(BaseModel):
     clear_threshold: float | None = None
     min_count: int | None = Field(default=None, ge=0)
 
+    @property
+    def clear_below(self) -> float | None:
+        """Value below which it is clear; None where nothing is said of that."""
+        if self.clear_threshold is not None or self.threshold is None:
+            return self.clear_threshold
+        return self.threshold * CLEAR_SHARE
+
 
 class Rule(BaseModel):
     """One rule; see docs/alerting.md for each key."""
@@ -210,20 +217,6 @@ class Rule(BaseModel):
     def runbook_page(self) -> str:
         """Where it is said what to do."""
         return self.runbook or f"docs/runbooks/{self.name}.md"
-
-
-def limits_of(rule: Rule, other: Limits) -> dict[str, Any]:
-    """Return the limits of a rule where another set of limits says something else."""
-    threshold = rule.threshold if other.threshold is None else other.threshold
-    clear = other.clear_threshold
-    if clear is None:
-        clear = rule.clear_below if other.threshold is None else threshold * CLEAR_SHARE
-    return {
-        "threshold": threshold,
-        "critical_threshold": rule.critical_threshold if other.critical_threshold is None else other.critical_threshold,
-        "clear_threshold": clear,
-        "min_count": rule.min_count if other.min_count is None else other.min_count,
-    }
 
 
 @dataclass(frozen=True)

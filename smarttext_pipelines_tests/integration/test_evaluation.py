@@ -260,6 +260,28 @@ def test_the_most_specific_override_wins(world: World) -> None:
     assert world.incidents("scope") == [(f"business:{business_id(1)}",)]
 
 
+def test_what_a_business_leaves_open_its_plan_says(world: World) -> None:
+    world.rules = parse_rules(
+        f"""
+        rules:
+          strict:
+            metric: sms_failure_rate
+            threshold: 90
+            for: 1
+            plans: {{basic: {{threshold: 10}}}}
+            businesses: {{{business_id(1)}: {{min_count: 50}}, {business_id(2)}: {{min_count: 500}}}}
+        """
+    )
+    world.begin()
+    world.failing(1)
+    world.failing(2)
+    world.tick()
+    assert world.incidents("scope") == [(f"business:{business_id(1)}",)]
+    limits = world.rules["strict"].plans["basic"]
+    assert (limits.clear_below, limits.model_copy(update={"clear_threshold": 5.0}).clear_below) == (8, 5)
+    assert world.rules["strict"].businesses[business_id(1)].clear_below is None
+
+
 def test_a_fault_in_one_metric_is_told_and_leaves_the_others_alone(world: World) -> None:
     world.rules = only("openai_budget", "sms_failure_rate", for_=1)
     world.begin()

@@ -93,7 +93,7 @@ def samples() -> dict[str, Message]:
         "A number that is not registered": _told(
             "registration_errors", 4, 4, 4, scope="sender:5ceb70ab0c49", label="•••07", minutes=360
         ),
-        "A budget": _told("openai_budget", 104_000, 100_000, 100),
+        "A budget": _told("openai_budget", 104_000, 100_000, 104, label="tokens"),
         "Spend": _told("openai_spend", 12.4, 12.4, 6.2, severity="warning"),
         "Silence": _told("event_silence", 0, 18, 100, severity="warning", minutes=180),
         "A failed run": _told(

@@ -120,7 +120,7 @@ def _headline(told: Told, rule: Rule | None, setting: Setting) -> str:
     since = f" since {_clock(since_of(told.row, setting.now, setting.zone), setting)}" if told.row else ""
     match signal.name:
         case "openai_budget":
-            return f"{value:.0f} % of today's OpenAI budget used ({part:,.0f} of {whole:,.0f})"
+            return f"{int(value)} % of today's OpenAI budget used{_of_budget(told, part, whole)}"
         case "openai_spend":
             return f"{part:,.2f} USD for OpenAI today, {value:.1f} × the usual of the last 7 days"
         case "missed_calls_unanswered":
@@ -133,6 +133,13 @@ def _headline(told: Told, rule: Rule | None, setting: Setting) -> str:
     if signal.unit == "count":
         return f"{part:.0f} {signal.counts}{since}"
     return f"{part:.0f} of {whole:.0f} {signal.counts}{since}{_usual(told, setting)}"
+
+
+def _of_budget(told: Told, used: float, allowed: float) -> str:
+    unit = told.row.label if told.row else None
+    if unit == "usd":
+        return f" ({used:,.2f} of {allowed:,.2f} USD)"
+    return f" ({used:,.0f} of {allowed:,.0f} {unit})" if unit else ""
 
 
 def _usual(told: Told, setting: Setting) -> str:

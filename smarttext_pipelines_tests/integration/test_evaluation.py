@@ -1,6 +1,7 @@
 """What an evaluation finds, holds back and tells, against a real database."""
 
 import threading
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -226,19 +227,79 @@ def test_an_acknowledgement_during_an_evaluation_stays(rated: World) -> None:
     assert rated.incidents("acknowledged, acknowledged_by") == [("critical", "Ann")]
 
 
-def test_a_budget_that_jumps_tells_only_the_highest_threshold(world: World) -> None:
-    world.rules = only("openai_budget")
-    world.begin()
-    for threshold in (80, 90, 100):
+def _use(world: World, used: str, allowed: str, *, crossed: Sequence[int], unit: str = "tokens") -> None:
+    """Use so much of a budget, as the guardrail counts it."""
+    limits = f"used_{unit}, limit_{unit}"
+    world.run(
+        f"INSERT INTO monitoring.openai_budgets (business_id, day, {limits})"
+        f" VALUES ('{business_id(1)}', '{NOON.date()}', {used}, {allowed}) ON CONFLICT (day, business_key)"
+        f" DO UPDATE SET ({limits}) = ROW (EXCLUDED.used_{unit}, EXCLUDED.limit_{unit})"
+    )
+    for threshold in crossed:
         world.run(
             "INSERT INTO monitoring.budget_crossings (business_id, day, unit, threshold_percent, used, allowed)"
-            f" VALUES ('{business_id(1)}', '2026-03-16', 'tokens', {threshold}, 104000, 100000)"
+            f" VALUES ('{business_id(1)}', '{NOON.date()}', '{unit}', {threshold}, {used}, {allowed})"
         )
+
+
+def test_a_budget_that_jumps_is_told_once_as_it_is_now(world: World) -> None:
+    world.rules = only("openai_budget")
+    world.begin()
+    _use(world, "104000", "100000", crossed=(80, 90, 100))
     assert world.tick().notices == {"firing": 1}
-    assert "Hartley Plumbing: 100 % of today's OpenAI budget used (104,000 of 100,000)" in _texts(world)[0]
+    assert "Hartley Plumbing: 104 % of today's OpenAI budget used (104,000 of 100,000 tokens)" in _texts(world)[0]
     world.now += timedelta(days=1)
     assert [world.tick(2).notices for _ in range(3)] == [{}, {}, {"resolved": 1}]
     assert world.incidents("reason") == [("window rolled",)]
+
+
+def test_a_budget_in_dollars_is_told_in_dollars_until_more_is_granted(world: World) -> None:
+    world.rules = only("openai_budget")
+    world.begin()
+    _use(world, "10000", "100000", crossed=())
+    _use(world, "0.4295", "0.50", crossed=(80,), unit="usd")
+    assert world.tick().notices == {"firing": 1}
+    assert "Hartley Plumbing: 85 % of today's OpenAI budget used (0.43 of 0.50 USD)" in _texts(world)[0]
+    world.run("UPDATE monitoring.openai_budgets SET granted_usd = 1")
+    assert [world.tick(2).notices for _ in range(3)] == [{}, {}, {"resolved": 1}]
+    assert world.incidents("reason") == [("recovered",)]
+
+
+def _spend(world: World, *usd: float) -> None:
+    """Spend so much on the days up to today; the last one is today's."""
+    world.run("DELETE FROM monitoring.spend")
+    for ago, cost in enumerate(reversed(usd)):
+        world.run(
+            "INSERT INTO monitoring.spend (id, day, business_id, service, endpoint, model, cost_usd, request_count,"
+            " tokens_used, unpriced_requests, unpriced_tokens)"
+            f" SELECT gen_random_uuid(), date '{NOON.date()}' - {ago}, '{business_id(1)}', 'openai', '', '', {cost},"
+            " 9, 900, 0, 0"
+        )
+
+
+def test_spend_is_compared_with_the_days_since_the_first_use(world: World) -> None:
+    world.rules = only("openai_spend", for_=1)
+    world.begin()
+    _spend(world, 3, 3)
+    world.tick()
+    _spend(world, 0.5, 0.5, 15)
+    world.tick()
+    _spend(world, 3, 3, 3, 12)
+    world.tick()
+    assert world.incidents() == [], "new, still new, and four times the usual"
+    _spend(world, 3, 3, 3, 15)
+    assert world.tick().notices == {"firing": 1}
+    assert _texts(world)[0].startswith("🟠 Hartley Plumbing: 15.00 USD for OpenAI today, 5.0 × the usual")
+
+
+def test_a_spike_of_small_spend_is_over_when_the_next_day_is_small(world: World) -> None:
+    world.rules = only("openai_spend", for_=1)
+    world.begin()
+    roll_up_all(world.database.engine, DayRange(NOON.date(), NOON.date()))
+    _spend(world, 0.3, 0.3, 0.3, 3)
+    assert world.tick().notices == {"firing": 1}
+    _spend(world, 0.3, 0.3, 0.3, 3, 0.3)
+    assert [world.tick(2).notices for _ in range(3)] == [{}, {}, {"resolved": 1}]
 
 
 def test_the_most_specific_override_wins(world: World) -> None:

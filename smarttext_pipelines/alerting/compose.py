@@ -34,7 +34,10 @@ _NEXT_STEPS = {
     "notifications_dead": "(you): repair this channel, then send a test with `smarttext alerts test`.",
     "unmapped_errors": "(you): look the code up in Twilio's error dictionary, add it to core/failure_classes.csv.",
 }
-_PIPELINE = {"job": "Job", "check": "Check", "channel": "Channel"}
+_PIPELINE = {"job": "Job", "check": "Check", "channel": "Channel", "heartbeat": "Heartbeat of"}
+_STATES = ("pipeline_failures", "failed_checks")
+"""Signals that are one or nothing, and have no worst."""
+
 _VERBS = {"sms_failure_rate": " failed", "sms_filtered_rate": " filtered"}
 
 
@@ -76,7 +79,9 @@ def compose(told: Told, rule: Rule | None, setting: Setting) -> Message:
         next_step=step,
         certainty=_certainty(told, rule, setting.details.get(stored.key)) if rule and not told.members else "",
         lasted=lasting((incident.resolved_at or setting.now) - start),
-        peak=_amount(rule.signal, incident.peak) if rule and incident.peak is not None else "",
+        peak=_amount(rule.signal, incident.peak)
+        if rule and incident.peak is not None and rule.signal.name not in _STATES
+        else "",
         reason=incident.reason or "",
         runbook=rule.runbook_page if rule else "",
         link=f"{setting.ui_url.rstrip('/')}/assets/alert_incidents",
@@ -127,6 +132,8 @@ def _headline(told: Told, rule: Rule | None, setting: Setting) -> str:
             return f"{part:.0f} of {whole:.0f} {signal.counts}{since}"
         case "event_silence":
             return f"{part:.0f} events{since}; on a {_weekday(setting)} at this hour at least {whole:.0f} are usual"
+        case "pipeline_failures" | "failed_checks" if not value:
+            return "well again"
         case "pipeline_failures" | "failed_checks" | "notifications_dead":
             said = f": {told.row.label}" if told.row and told.row.label else ""
             return f"{part:.0f} {signal.counts}{said}" if signal.name == "notifications_dead" else f"failed{said}"

@@ -146,7 +146,8 @@ _REFUSED = text(
 )
 _INCIDENTS = text(
     """
-    SELECT i.id, i.rule, i.severity, coalesce(b.name, split_part(i.scope, ':', 1)) AS whom
+    SELECT i.id, i.rule, i.severity,
+           coalesce(b.name, CASE WHEN i.scope LIKE 'sender:%' THEN 'a sender' ELSE i.scope END) AS whom
     FROM monitoring.incidents AS i LEFT JOIN public.businesses AS b ON b.id = i.business_id
     WHERE i.fired_at IS NOT NULL AND i.resolved_at IS NULL
     ORDER BY array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.id LIMIT 50

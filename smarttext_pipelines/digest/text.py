@@ -115,7 +115,7 @@ def _other_problems(facts: Facts) -> list[str]:
     for number, rule, severity, whom in facts.incidents[:_NAMED]:
         found.append(f"Open: INC-{number} {rule}, {severity}, {whom}.")
     if len(facts.incidents) > _NAMED:
-        found.append(f"And {len(facts.incidents) - _NAMED} more open incidents: `smarttext alerts list`.")
+        found.append(f"And {_some(len(facts.incidents) - _NAMED, 'more open incident')}: `smarttext alerts list`.")
     if facts.silent:
         names = ", ".join(facts.silent[:_NAMED])
         more = len(facts.silent) - _NAMED

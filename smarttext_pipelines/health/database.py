@@ -141,7 +141,7 @@ def tracking(connection: Connection) -> Line:
         return Line(
             "tracking", State.warn, f"processes that rejected events in 24 h have left out {row.rejected}", todo
         )
-    return Line("tracking", State.ok, f"{row.writers} processes reported in 24 h, nothing was dropped")
+    return Line("tracking", State.ok, f"nothing was dropped in 24 h, {row.writers} reporting")
 
 
 def guardrail(connection: Connection) -> Line:
@@ -181,7 +181,11 @@ def archive(connection: Connection) -> Line:
     if row.planned:
         todo = "run `smarttext retention run`: it takes up what was left"
         return Line("archive", State.warn, f"{row.planned} segments were begun and not verified for a day", todo)
-    return Line("archive", State.ok, f"{row.segments} segments, the newest verified day is {row.newest or 'none yet'}")
+    return Line(
+        "archive",
+        State.ok,
+        f"{row.segments} segments, the newest verified of {row.newest}" if row.newest else "nothing is archived yet",
+    )
 
 
 def _unless_ok(state: State, todo: str) -> str:

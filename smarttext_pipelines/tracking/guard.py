@@ -70,7 +70,8 @@ class Reservation:
 
     def __enter__(self) -> Self:
         if not self.allowed:
-            msg = f"the OpenAI budget refuses ({self.decision.reason}); the next day begins at {self.decision.reset_at}"
+            later = f"; the next day begins at {self.decision.reset_at}" if self.decision.reset_at else ""
+            msg = f"the OpenAI budget refuses ({self.decision.reason}){later}"
             raise BudgetExceeded(msg)
         return self
 

@@ -14,17 +14,28 @@ from sqlalchemy import Connection
 
 from smarttext_pipelines.cli.options import BusinessOption, find_business
 from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.core.words import counted
 from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.settings import load_settings
 from smarttext_pipelines.storage import budgets
 from smarttext_pipelines.storage.connect import connected
 
 app = typer.Typer(help="Show and set what businesses may spend on OpenAI.", no_args_is_help=True)
-_console = Console(highlight=False, soft_wrap=True)
+# What people typed is printed as it is, also where it looks like markup.
+_console = Console(highlight=False, soft_wrap=True, markup=False)
+
+MOST_TOKENS = 2**62
+USD_STEP = Decimal("0.000001")
 
 UnattributedOption = Annotated[bool, typer.Option("--unattributed", help="Usage that names no business.")]
-TokensOption = Annotated[int | None, typer.Option("--tokens", min=0, max=2**62, help="Tokens of a reporting day.")]
-UsdOption = Annotated[str | None, typer.Option("--usd", help="USD of a reporting day.")]
+TokensOption = Annotated[
+    int | None, typer.Option("--tokens", metavar="N", min=0, max=MOST_TOKENS, help="Tokens of a reporting day.")
+]
+UsdOption = Annotated[str | None, typer.Option("--usd", metavar="USD", help="USD of a reporting day.")]
+MoreTokensOption = Annotated[
+    int | None, typer.Option("--tokens", metavar="N", min=0, max=MOST_TOKENS, help="More tokens, today.")
+]
+MoreUsdOption = Annotated[str | None, typer.Option("--usd", metavar="USD", help="More USD, today.")]
 ByOption = Annotated[str | None, typer.Option("--by", help="Who does it; default is your user name.")]
 
 
@@ -37,6 +48,7 @@ def _writing() -> Iterator[Connection]:
 @app.command("show")
 def show(*, business: BusinessOption = None) -> None:
     """Show today's use against the limits, the most used first."""
+    _require_text(("--business", business))
     with _writing() as connection:
         chosen = find_business(connection, business) if business else None
         used = [b for b in budgets.read_budgets(connection) if not business or b.business_id == chosen]
@@ -50,11 +62,11 @@ def show(*, business: BusinessOption = None) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for b in used:
         table.add_row(b.business, *_cells(b, has_usd_limits=has_usd_limits))
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)
 
 
 def _cells(b: budgets.BudgetUse, *, has_usd_limits: bool) -> list[str]:
-    allowed = ["–" if amount is None else f"{amount:,}" for amount in (b.allowed_tokens, b.allowed_usd)]
+    allowed = ["–" if amount is None else f"{amount:,f}" for amount in (b.allowed_tokens, b.allowed_usd)]
     usd = [f"{b.used_usd:.4f}", *([allowed[1]] if has_usd_limits else [])]
     share = "–" if b.percent is None else f"{b.percent:.0f}"
     at = f"{b.reached_at:%H:%M} UTC" if b.reached_at else "–"
@@ -74,6 +86,7 @@ def set_(
     by: ByOption = None,
 ) -> None:
     """Set the limit of a day, from today on; a unit that is not given has none."""
+    _require_text(("--business", business), ("--plan", plan), ("--usd", usd), ("--by", by))
     if sum((business is not None, plan is not None, default, unattributed)) != 1:
         msg = "name one of --business, --plan, --default and --unattributed"
         raise InputError(msg)
@@ -82,12 +95,16 @@ def set_(
         raise InputError(msg)
     amount = _usd(usd)
     with _writing() as connection:
-        scope = "business" if business else "plan" if plan else "default" if default else "unattributed"
-        name = str(find_business(connection, business)) if business else plan or ""
+        scope, name, shown = "default" if default else "unattributed", "", ""
+        if business is not None:
+            chosen = find_business(connection, business)
+            scope, name, shown = "business", str(chosen), f" {budgets.name_of(connection, chosen)}"
+        elif plan is not None:
+            _require_plan(connection, plan)
+            scope, name, shown = "plan", plan, f" {plan}"
         budgets.set_limit(connection, scope, name, tokens, amount, by or getpass.getuser())
-    limits = [] if tokens is None else [f"{tokens:,} tokens"]
-    limits += [] if amount is None else [f"{amount} USD"]
-    _console.print(f"{scope} {business or plan or ''}: {' and '.join(limits) or 'no limit'} a day".replace(" :", ":"))
+    limits = _amounts(tokens, amount)
+    _console.print(f"{scope}{shown}: {f'{limits} a day' if limits else 'no limit'}")
 
 
 @app.command("grant")
@@ -95,37 +112,78 @@ def grant(
     *,
     business: BusinessOption = None,
     unattributed: UnattributedOption = False,
-    tokens: TokensOption = None,
-    usd: UsdOption = None,
+    tokens: MoreTokensOption = None,
+    usd: MoreUsdOption = None,
     reason: Annotated[str, typer.Option("--reason", help="Why; it is kept.")],
     grant_id: Annotated[str | None, typer.Option("--id", help="A repeated id grants nothing more.")] = None,
     by: ByOption = None,
 ) -> None:
     """Allow more today, beyond the limit."""
+    _require_text(
+        ("--business", business), ("--usd", usd), ("--reason", reason), ("--id", grant_id), ("--by", by)
+    )  # fmt: skip
     if (business is None) != unattributed:
         msg = "name one of --business and --unattributed"
         raise InputError(msg)
-    if not tokens and not usd:
+    amount = _usd(usd)
+    if not tokens and not amount:
         msg = "give --tokens, --usd or both"
         raise InputError(msg)
-    if not reason.strip():
-        msg = "--reason is empty; say why"
-        raise InputError(msg)
-    id_ = grant_id or str(uuid4())
     with _writing() as connection:
         chosen: UUID | None = find_business(connection, business) if business else None
         done = budgets.grant(
-            connection, chosen, tokens or 0, _usd(usd) or Decimal(0), grant_id=id_, author=by or getpass.getuser(),
-            reason=reason,
+            connection, chosen, tokens or 0, amount or Decimal(0),
+            grant_id=grant_id or str(uuid4()), author=by or getpass.getuser(), reason=reason,
         )  # fmt: skip
-    _console.print(f"granted for today (id {id_})" if done else f"{id_} was granted before; nothing is added")
+        name = budgets.name_of(connection, chosen)
+    given = _amounts(done.tokens or None, done.usd or None)
+    if done.is_new:
+        allowed = _amounts(done.allowed_tokens, done.allowed_usd)
+        _console.print(
+            f"{name}: {given} more today (id {done.grant_id}); "
+            + (f"{allowed} are allowed now" if allowed else "there was no limit before either")
+        )
+    else:
+        _console.print(f"{done.grant_id} gave {name} {given} on {done.day} already; nothing is added")
 
 
 def reset_openai(*, business: BusinessOption = None) -> None:
     """Note that the OpenAI day was opened; touches no usage and hands out no allowance."""
+    _require_text(("--business", business))
     with _writing() as connection:
         budgets.open_day(connection, find_business(connection, business) if business else None)
     _console.print("the day is open; usage and limits are as they were (more for today: `smarttext budgets grant`)")
+
+
+def _require_text(*options: tuple[str, str | None]) -> None:
+    """Refuse an option whose value is empty: it would count as not given, and change something else."""
+    for name, value in options:
+        if value is not None and not value.strip():
+            msg = f"{name} is empty; {_ADVICE.get(name, 'give a value or leave it out')}"
+            raise InputError(msg)
+
+
+_ADVICE = {
+    "--business": "write an id, a name or part of a name",
+    "--plan": "write the name of a plan",
+    "--usd": "write an amount such as 12.50",
+    "--reason": "say why",
+    "--id": "write an id, or leave it out",
+    "--by": "say who does it, or leave it out",
+}
+
+
+def _require_plan(connection: Connection, plan: str) -> None:
+    plans = budgets.plans(connection)
+    if plan not in plans:
+        msg = f"no business has that plan; there are {', '.join(plans)}" if plans else "no business has a plan yet"
+        raise InputError(msg)
+
+
+def _amounts(tokens: Decimal | int | None, usd: Decimal | None) -> str:
+    """Return such as ``5,000 tokens and 1.50 USD``; nothing for no amount."""
+    said = [] if tokens is None else [counted(int(tokens), "token")]
+    return " and ".join(said if usd is None else [*said, f"{usd:,f} USD"])
 
 
 def _usd(text: str | None) -> Decimal | None:
@@ -138,4 +196,7 @@ def _usd(text: str | None) -> Decimal | None:
     if not amount.is_finite() or not 0 <= amount < 10**12:
         msg = f"'{text}' is no amount in USD; write it as 12.50"
         raise InputError(msg)
-    return amount
+    if amount != amount.quantize(USD_STEP):
+        msg = f"'{text}' is finer than a millionth of a USD; write at most six decimals"
+        raise InputError(msg)
+    return abs(amount)

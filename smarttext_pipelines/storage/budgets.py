@@ -8,6 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from smarttext_pipelines.core.errors import InputError
+
 NIL = UUID(int=0)
 
 
@@ -40,6 +42,28 @@ class BudgetUse:
             if allowed
         ]
         return max(shares, default=None)
+
+
+@dataclass(frozen=True)
+class Granted:
+    """A grant, made now or before.
+
+    Attributes:
+        is_new: Whether it was made now.
+        day: Reporting day it counts for.
+        tokens: What it gives.
+        usd: What it gives.
+        allowed_tokens: Limit and grants of the day now; None is no limit, or a grant of before.
+        allowed_usd: As in USD.
+    """
+
+    grant_id: str
+    is_new: bool
+    day: date
+    tokens: Decimal
+    usd: Decimal
+    allowed_tokens: Decimal | None = None
+    allowed_usd: Decimal | None = None
 
 
 _USE = text(
@@ -133,8 +157,12 @@ _ADD = text(
     """
     UPDATE monitoring.openai_budgets SET granted_tokens = granted_tokens + :tokens, granted_usd = granted_usd + :usd
     WHERE day = :day AND business_key = coalesce(CAST(:business AS uuid), CAST(:nil AS uuid))
+    RETURNING limit_tokens + granted_tokens AS allowed_tokens, limit_usd + granted_usd AS allowed_usd
     """
 )
+_GRANTED = text("SELECT business_id, day, tokens, usd FROM monitoring.openai_grants WHERE grant_id = :grant_id")
+_PLANS = text("SELECT DISTINCT subscription_tier FROM public.businesses WHERE subscription_tier IS NOT NULL ORDER BY 1")
+_NAME = text("SELECT name FROM public.businesses WHERE id = :business")
 
 
 def read_budgets(connection: Connection) -> Sequence[BudgetUse]:
@@ -165,16 +193,36 @@ def set_limit(
     connection.execute(_APPLY)
 
 
+def plans(connection: Connection) -> list[str]:
+    """Return the plans that businesses have."""
+    return list(connection.execute(_PLANS).scalars())
+
+
+def name_of(connection: Connection, business: UUID | None) -> str:
+    """Return the name of a business as people know it."""
+    name = connection.execute(_NAME, {"business": business}).scalar() if business else None
+    return str(name or business or "(no business)")
+
+
 def grant(
     connection: Connection, business: UUID | None, tokens: int, usd: Decimal, *, grant_id: str, author: str, reason: str
-) -> bool:
-    """Allow more today, once per grant id; tell whether it was granted now."""
+) -> Granted:
+    """Allow more today, once per grant id.
+
+    Raises:
+        InputError: The id is that of a grant to another business.
+    """
     values = {"business": business, "tokens": tokens, "usd": usd, "grant_id": grant_id, "author": author}
     day = connection.execute(_GRANT, {**values, "reason": reason}).scalar()
     if day is None:
-        return False
-    connection.execute(_ADD, {"tokens": tokens, "usd": usd, "day": day, "business": business, "nil": NIL})
-    return True
+        before = connection.execute(_GRANTED, {"grant_id": grant_id}).one()
+        if before.business_id != business:
+            other = name_of(connection, before.business_id)
+            msg = f"that id was granted to {other} before; nothing is added: leave --id out, or choose another"
+            raise InputError(msg)
+        return Granted(grant_id, False, before.day, before.tokens, before.usd)
+    now = connection.execute(_ADD, {"tokens": tokens, "usd": usd, "day": day, "business": business, "nil": NIL}).one()
+    return Granted(grant_id, True, day, Decimal(tokens), usd, now.allowed_tokens, now.allowed_usd)
 
 
 def open_day(connection: Connection, business: UUID | None = None) -> None:

@@ -69,6 +69,22 @@ def test_a_grant_adds_once_to_today_and_says_who_and_why(database: Database, bus
     assert row == {"author": "op", "reason": "launch", "tokens": 5000}
 
 
+def test_a_change_says_whom_it_concerns_and_what_is_allowed_now(database: Database, business: UUID) -> None:
+    database.run("UPDATE public.businesses SET name = 'Dover [/b] Dental', subscription_tier = '[/b]'")
+    assert smarttext("budgets", "set", "--business", "dover", "--tokens", "4321") == (
+        "business Dover [/b] Dental: 4,321 tokens a day\n"
+    )
+    assert smarttext("budgets", "set", "--plan", "[/b]", "--usd", "1e5") == "plan [/b]: 100,000 USD a day\n"
+    assert smarttext("budgets", "set", "--unattributed", "--unlimited") == "unattributed: no limit\n"
+    given = ["--tokens", "1000", "--reason", "launch", "--id", "[/b]"]
+    said = smarttext("budgets", "grant", "--business", "dover", *given)
+    assert said == "Dover [/b] Dental: 1,000 tokens more today (id [/b]); 5,321 tokens are allowed now\n"
+    assert "already; nothing is added" in smarttext("budgets", "grant", "--business", "dover", *given)
+    assert "[/b]" in smarttext("budgets", "show")
+    with pytest.raises(InputError, match="granted to Dover"):
+        smarttext("budgets", "grant", "--unattributed", *given)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -81,6 +97,13 @@ def test_a_grant_adds_once_to_today_and_says_who_and_why(database: Database, bus
         ["grant", "--tokens", "5", "--reason", "why"],
         ["grant", "--unattributed", "--reason", "why"],
         ["grant", "--unattributed", "--tokens", "5", "--reason", " "],
+        ["set", "--business", "", "--tokens", "5"],
+        ["set", "--plan", "no such plan", "--tokens", "5"],
+        ["set", "--default", "--usd", "0.0000000000001"],
+        ["set", "--default", "--tokens", "5", "--by", ""],
+        ["grant", "--business", "", "--tokens", "5", "--reason", "why"],
+        ["grant", "--unattributed", "--usd", "0", "--reason", "why"],
+        ["grant", "--unattributed", "--tokens", "5", "--reason", "why", "--id", ""],
     ],
     ids=" ".join,
 )

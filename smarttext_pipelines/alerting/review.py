@@ -4,12 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.errors import InputError
 
 Rows = Sequence[dict[str, Any]]
+
+_SCOPES = ("platform", "group", "business:none")
+_NAMED_SCOPES = ("sender", "job", "check", "channel", "heartbeat")
+"""What stands before the colon in scopes with a name: of senders, and of what the pipeline tells of itself."""
 
 _NAMED = """
     SELECT i.id, i.rule, i.scope,
@@ -26,7 +31,7 @@ _ONE = text(_NAMED + " WHERE i.id = :id")
 _MESSAGES = text("SELECT message FROM monitoring.notifications WHERE incident_id = :id ORDER BY sequence DESC LIMIT 1")
 _WHY = text(
     """
-    SELECT sequence, kind, channel, recipient, status, attempts, note, created_at, finished_at
+    SELECT sequence AS no, kind, channel, recipient, status, attempts AS tries, note, created_at, finished_at
     FROM monitoring.notifications WHERE incident_id = :id ORDER BY sequence, channel, recipient
     """
 )
@@ -52,6 +57,15 @@ _SILENCE = text(
     VALUES (:rule, :scope, :author, :reason, now() + :length) RETURNING id, ends_at
     """
 )
+_SILENCES = text(
+    """
+    SELECT id AS silence, coalesce(rule, 'all') AS rule, coalesce(scope, 'all') AS scope, author, reason, starts_at,
+           ends_at
+    FROM monitoring.silences WHERE ends_at > now() OR :all ORDER BY id
+    """
+)
+_END_SILENCE = text("UPDATE monitoring.silences SET ends_at = now() WHERE id = :id AND ends_at > now() RETURNING id")
+_HAS_BUSINESS = text("SELECT EXISTS (SELECT FROM public.businesses WHERE id = :id)")
 _STATES = text("SELECT rule, verdict, breaches, note, evaluated_at FROM monitoring.rule_states ORDER BY rule")
 
 
@@ -99,20 +113,57 @@ def why(connection: Connection, number: int) -> Why:
     return Why(incident, [dict(row) for row in connection.execute(_WHY, {"id": number}).mappings()])
 
 
-def acknowledge(connection: Connection, number: int, author: str) -> str:
-    """Stop the repeats of an open incident until it becomes worse; return its severity."""
-    find_incident(connection, number)
+def acknowledge(connection: Connection, number: int, author: str) -> tuple[str, str | None]:
+    """Stop the repeats of an open incident until it becomes worse; return its severity, and who did so before."""
+    before: str | None = find_incident(connection, number)["acknowledged_by"]
     severity: str | None = connection.execute(_ACKNOWLEDGE, {"id": number, "author": author}).scalar()
     if severity is None:
         msg = f"INC-{number} is not open; there is nothing to acknowledge"
         raise InputError(msg)
-    return severity
+    return severity, before
 
 
 def silence(
     connection: Connection, *, rule: str | None, scope: str | None, author: str, reason: str, length: timedelta
 ) -> tuple[int, Any]:
-    """Hold notices back for a while; return the silence's number and its end."""
+    """Hold notices back for a while; return the silence's number and its end.
+
+    Raises:
+        InputError: No incident can have that scope.
+    """
+    scope = None if scope is None else _known_scope(connection, scope)
     values = {"rule": rule, "scope": scope, "author": author, "reason": reason, "length": length}
     row = connection.execute(_SILENCE, values).one()
     return row.id, row.ends_at
+
+
+def silences(connection: Connection, *, all_: bool) -> Rows:
+    """Return the silences that count now or will, or all there ever were."""
+    return [dict(row) for row in connection.execute(_SILENCES, {"all": all_}).mappings()]
+
+
+def end_silence(connection: Connection, number: int) -> None:
+    """End a silence now; raise InputError when it does not count any more, or never was."""
+    if connection.execute(_END_SILENCE, {"id": number}).scalar() is None:
+        msg = f"there is no silence {number} that still counts; see `smarttext alerts silences`"
+        raise InputError(msg)
+
+
+def _known_scope(connection: Connection, scope: str) -> str:
+    """Return a scope as incidents have it; raise InputError for one that none can have."""
+    kind, _, name = scope.partition(":")
+    if kind == "business" and name != "none":
+        try:
+            business = UUID(name)
+        except ValueError:
+            msg = f"'{name}' is no id of a business; write business:<id>, see `smarttext alerts list`"
+            raise InputError(msg) from None
+        if not connection.execute(_HAS_BUSINESS, {"id": business}).scalar():
+            msg = f"no business has the id {business}"
+            raise InputError(msg)
+        return f"business:{business}"
+    if scope not in _SCOPES and not (kind in _NAMED_SCOPES and name):
+        kinds = ", ".join([*_SCOPES, "business:<id>", *(f"{kind}:…" for kind in _NAMED_SCOPES)])
+        msg = f"'{scope}' is no scope; write one of {kinds}"
+        raise InputError(msg)
+    return scope

@@ -38,8 +38,12 @@ class RulesError(InputError):
         self.mistakes = mistakes
 
 
-def load_rules(path: Path | None) -> dict[str, Rule]:
+def load_rules(path: Path | None, *, source: str = "SMARTTEXT_ALERT_RULES") -> dict[str, Rule]:
     """Return the rules of a file by name; of the shipped one when there is no path.
+
+    Args:
+        path: The file.
+        source: Setting that names it; nothing where somebody wrote it.
 
     Raises:
         RulesError: The file has mistakes.
@@ -50,7 +54,9 @@ def load_rules(path: Path | None) -> dict[str, Rule]:
     try:
         return parse_rules(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path} cannot be read: {error}; SMARTTEXT_ALERT_RULES names the file of alert rules"
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        advice = f"{source} names the file of alert rules" if source else "name a file of alert rules"
+        msg = f"{path} cannot be read: {reason}; {advice}"
         raise InputError(msg) from None
 
 
@@ -83,6 +89,8 @@ def _rules(root: yaml.Node | None) -> Iterator[Rule | Mistake]:
     if not isinstance(section, yaml.MappingNode):
         yield Mistake(top.get("rules", (1, None))[0], "'rules' must hold rules by their names")
         return
+    if not section.value:
+        yield Mistake(top["rules"][0], "there is no rule: nothing would be watched")
     seen: set[str] = set()
     for name, (line, node) in _entries(section):
         if name in seen:

@@ -1,13 +1,16 @@
 """``smarttext alerts …``: what the sensor does, without it; and what people ask of incidents."""
 
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection, Engine
@@ -15,7 +18,9 @@ from sqlalchemy import Connection, Engine
 from smarttext_pipelines.cli.options import parse_days, today
 from smarttext_pipelines.core.days import day_end, day_start
 from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.core.incidents import Severity
 from smarttext_pipelines.core.rules import parse_duration
+from smarttext_pipelines.core.words import counted
 from smarttext_pipelines.launch.databases import databases
 from smarttext_pipelines.settings import Settings, load_settings
 from smarttext_pipelines.storage.connect import connected, open_engine
@@ -23,6 +28,12 @@ from smarttext_pipelines.storage.installation import require_installation
 
 app = typer.Typer(help="Incidents and what is told of them.", no_args_is_help=True)
 _console = Console(highlight=False, soft_wrap=True, markup=False)
+
+LONGEST_NUMBER = 18
+LONGEST_WORD = 36
+"""Characters of a word in a table that are never broken: a name of a rule, the id of a business."""
+WIDTH_OF_A_FILE = 1000
+"""A file or a pipe has no width to keep to; a table takes what it needs."""
 
 Number = Annotated[str, typer.Argument(metavar="INCIDENT", help="Number of the incident, such as 214 or INC-214.")]
 RulesOption = Annotated[Path | None, typer.Option("--rules", metavar="FILE", help="File of rules; default as set.")]
@@ -44,10 +55,34 @@ def _reading() -> Iterator[Connection]:
 
 def _number(text: str) -> int:
     digits = text.upper().removeprefix("INC-")
-    if not digits.isdigit():
+    if not _is_number(digits):
         msg = f"'{text}' is no incident; write its number, such as 214"
         raise InputError(msg)
     return int(digits)
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether it is a number that a row of the database can have."""
+    return text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER
+
+
+def _require_text(*options: tuple[str, str | None]) -> None:
+    for name, value in options:
+        if value is not None and not value.strip():
+            msg = f"{name} is empty; give a value"
+            raise InputError(msg)
+
+
+def _duration(option: str, text: str, example: str) -> timedelta:
+    try:
+        length = parse_duration(text)
+    except ValueError as error:
+        msg = f"{option} '{text}': {error}"
+        raise InputError(msg) from None
+    if not isinstance(length, timedelta) or not length:
+        msg = f"{option} '{text}' is no duration; write it as {example}"
+        raise InputError(msg)
+    return length
 
 
 @app.command()
@@ -84,13 +119,20 @@ def list_(*, all_: Annotated[bool, typer.Option("--all", help="Also those that a
     with _reading() as connection:
         incidents, states = review.list_incidents(connection, all_=all_), review.rule_states(connection)
     if incidents:
-        table = Table("incident", "severity", "state", "rule", "whom", "k of n", "since", "held back by")
-        for row in incidents:
-            counted = "" if row["part"] is None else f"{row['part']:g} of {row['whole']:g}"
-            since = f"{row['since']:%Y-%m-%d %H:%M}"
-            shown = (row["severity"], row["state"], row["rule"], row["whom"], counted, since, row["held_by"] or "")
-            table.add_row(f"INC-{row['id']}", *shown)
-        _console.print(table)
+        _print_rows(
+            [
+                {
+                    "incident": f"INC-{row['id']}",
+                    "state": f"{row['severity']} {row['state']}",
+                    "rule": row["rule"],
+                    "whom": row["whom"],
+                    "k of n": "" if row["part"] is None else f"{_amount(row['part'])} of {_amount(row['whole'])}",
+                    "since": f"{row['since']:%Y-%m-%d %H:%M}",
+                    "held back by": row["held_by"],
+                }
+                for row in incidents
+            ]
+        )
     else:
         _console.print("no incident is open")
     for state in states:
@@ -100,7 +142,9 @@ def list_(*, all_: Annotated[bool, typer.Option("--all", help="Also those that a
 
 @app.command()
 def show(
-    incident: Number, *, rows: Annotated[int, typer.Option("--rows", min=0, help="Failed rows to show.")] = 20
+    incident: Number,
+    *,
+    rows: Annotated[int, typer.Option("--rows", min=0, max=10_000, help="Failed rows to show.")] = 20,
 ) -> None:
     """Show the last notice of an incident and the rows behind it, with numbers masked."""
     from smarttext_pipelines.alerting import review
@@ -113,7 +157,11 @@ def show(
         failed = review.failed_rows(connection, number, rows)
     if message:
         _console.print(slack_text(Message.from_json(message)))
-    _console.print(f"{found['state']} since {found['since']:%Y-%m-%d %H:%M} UTC, {found['whom']}")
+    since = f"since {found['since']:%Y-%m-%d %H:%M} UTC"
+    if found["resolved_at"]:
+        since = f"at {found['resolved_at']:%Y-%m-%d %H:%M} UTC, began {found['since']:%Y-%m-%d %H:%M} UTC"
+    scope = "" if found["scope"] == found["whom"] else f" ({found['scope']})"
+    _console.print(f"{found['state']} {since}, {found['whom']}{scope}")
     _print_rows(failed)
 
 
@@ -130,7 +178,8 @@ def why(incident: Number) -> None:
     if told.incident["held_by"]:
         _console.print(f"held back now by: {told.incident['held_by']}")
     if told.incident["acknowledged_by"]:
-        _console.print(f"acknowledged by {told.incident['acknowledged_by']}: not repeated until it becomes worse")
+        until = "it is over" if told.incident["severity"] == Severity.critical.name else "it becomes worse"
+        _console.print(f"acknowledged by {told.incident['acknowledged_by']}: not repeated until {until}")
 
 
 @app.command()
@@ -140,11 +189,12 @@ def ack(
     """Stop the repeats of an incident until it becomes worse."""
     from smarttext_pipelines.alerting import review
 
+    _require_text(("--by", by))
     with _reading() as connection:
-        severity = review.acknowledge(connection, _number(incident), by)
-    _console.print(
-        f"INC-{_number(incident)} is acknowledged by {by}; it is told again above {severity}, and when it is over"
-    )
+        severity, before = review.acknowledge(connection, _number(incident), by)
+    instead = f" instead of {before}" if before not in (None, by) else ""
+    again = "when it is over" if severity == Severity.critical.name else f"above {severity}, and when it is over"
+    _console.print(f"INC-{_number(incident)} is acknowledged by {by}{instead}; it is told again {again}")
 
 
 @app.command()
@@ -158,14 +208,44 @@ def silence(
 ) -> None:
     """Hold notices back for a while; what still fires then is told at once."""
     from smarttext_pipelines.alerting import review
+    from smarttext_pipelines.alerting.rules_file import load_rules
 
-    length = parse_duration(for_)
-    if not isinstance(length, timedelta) or not length:
-        msg = f"'{for_}' is no duration; write it as 30m, 6h or 2d"
+    _require_text(("--rule", rule), ("--scope", scope), ("--by", by), ("--reason", reason))
+    length = _duration("--for", for_, "30m, 6h or 2d")
+    known = load_rules(load_settings().alert_rules)
+    if rule is not None and rule not in known:
+        msg = f"there is no rule '{rule}'; there are {', '.join(known)}"
         raise InputError(msg)
     with _reading() as connection:
         number, end = review.silence(connection, rule=rule, scope=scope, author=by, reason=reason, length=length)
-    _console.print(f"silence {number} until {end:%Y-%m-%d %H:%M} UTC")
+    _console.print(f"silence {number} until {end:%Y-%m-%d %H:%M} UTC; `smarttext alerts unsilence {number}` ends it")
+
+
+@app.command("silences")
+def silences(*, all_: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False) -> None:
+    """List silences."""
+    from smarttext_pipelines.alerting import review
+
+    with _reading() as connection:
+        found = review.silences(connection, all_=all_)
+    _print_rows(found)
+    if not found:
+        _console.print("nothing is silenced")
+
+
+@app.command()
+def unsilence(
+    number: Annotated[str, typer.Argument(metavar="SILENCE", help="Number of the silence, as `silences` has it.")],
+) -> None:
+    """End a silence; what still fires is told by the next evaluation."""
+    from smarttext_pipelines.alerting import review
+
+    if not _is_number(number):
+        msg = f"'{number}' is no silence; write its number, see `smarttext alerts silences`"
+        raise InputError(msg)
+    with _reading() as connection:
+        review.end_silence(connection, int(number))
+    _console.print(f"silence {int(number)} is over; what still fires is told by the next evaluation")
 
 
 @app.command()
@@ -198,12 +278,12 @@ def validate(
 
     path = file or load_settings().alert_rules
     try:
-        rules = load_rules(path)
+        rules = load_rules(path, source="" if file else "SMARTTEXT_ALERT_RULES")
     except RulesError as error:
         for mistake in error.mistakes:
             Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(f"{path}: {mistake}")
         raise typer.Exit(2) from None
-    _console.print(f"{path or 'alert_rules.yaml (shipped)'}: {len(rules)} rules, no mistake")
+    _console.print(f"{path or 'alert_rules.yaml (shipped)'}: {counted(len(rules), 'rule')}, no mistake")
 
 
 @app.command()
@@ -220,13 +300,10 @@ def backtest(
     from smarttext_pipelines.alerting.service import configured_channels
     from smarttext_pipelines.alerting.signals import Place
 
-    step = parse_duration(every)
-    if not isinstance(step, timedelta) or not step:
-        msg = f"'{every}' is no duration; write it as 15m or 1h"
-        raise InputError(msg)
+    step = _duration("--every", every, "15m or 1h")
     with _engine() as (settings, engine):
         days = parse_days(settings, None, first, last, default=today(settings), partitions_only=False)
-        known = load_rules(rules or settings.alert_rules)
+        known = load_rules(rules or settings.alert_rules, source="" if rules else "SMARTTEXT_ALERT_RULES")
         place = Place.of(settings)
         targets = [(c.name, r) for c in configured_channels(settings) for r in c.recipients]
         start, end = day_start(days.first, settings.zone), min(day_end(days.last, settings.zone), datetime.now(UTC))
@@ -237,14 +314,14 @@ def backtest(
             )  # fmt: skip
         names = _names(engine)
     heads = ("rule", "began", "worse", "repeated", "over", "held back", "to whom", "about")
-    table = Table(*heads, title=f"{days}: {done.total} notices in {done.evaluations} evaluations")
+    table = Table(*heads, title=f"{days}: {counted(done.total, 'notice')} in {counted(done.evaluations, 'evaluation')}")
     for name in known:
         counts = [done.notices[name, kind] for kind in ("firing", "worse", "repeat", "resolved")]
         if any(counts) or done.held[name]:
             whom = ", ".join(f"{channel} {n}" for channel, n in done.recipients.get(name, Counter()).most_common())
             about = ", ".join(f"{names.get(s, s)} {n}" for s, n in done.scopes.get(name, Counter()).most_common(5))
             table.add_row(name, *map(str, counts), str(done.held[name]), whom, about)
-    _console.print(table)
+    _print_table(table)
 
 
 def _names(engine: Engine) -> dict[str, str]:
@@ -255,13 +332,27 @@ def _names(engine: Engine) -> dict[str, str]:
         }
 
 
-def _print_rows(rows: Any) -> None:
-    if not rows:
-        return
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    _console.print(table)
+def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows as a table; a column in which nothing stands is left out, and no word of a cell is broken."""
+    cells = [{name: _cell(value) for name, value in row.items()} for row in rows]
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    names = [name for name in (cells[0] if cells else ()) if any(row[name] for row in cells)]
+    for name in names:
+        words = (len(word) for row in cells for word in row[name].split())
+        table.add_column(name, min_width=min(max(words), LONGEST_WORD), overflow="fold")
+    for row in cells:
+        table.add_row(*(row[name] for name in names))
+    if names:
+        _print_table(table)
+
+
+def _print_table(table: Table) -> None:
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_FILE
+    Console(highlight=False, soft_wrap=True, markup=False, width=width).print(table)
+
+
+def _amount(value: Decimal | float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
 
 
 def _cell(value: object) -> str:

@@ -25,6 +25,8 @@ MOST_SHORT_WINDOWS = 3
 CLEAR_SHARE = 0.8
 _SHORTEST_WINDOW = timedelta(minutes=5)
 _DAY = timedelta(days=1)
+LONGEST_DURATION = timedelta(days=366)
+_MOST_DIGITS = 7
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -106,9 +108,19 @@ SIGNALS: dict[str, Signal] = {
 
 
 def parse_duration(value: object) -> object:
-    """Return the timedelta of a text such as 30m, 6h or 7d; anything else is left to pydantic."""
-    found = re.fullmatch(r"(\d+)\s*([mhd])", value) if isinstance(value, str) else None
-    return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else value
+    """Return the timedelta of a text such as 30m, 6h or 7d; anything else is left to pydantic.
+
+    Raises:
+        ValueError: It is longer than a year.
+    """
+    found = re.fullmatch(r"0*([0-9]+)\s*([mhd])", value) if isinstance(value, str) else None
+    if found is None:
+        return value
+    length = timedelta(**{_UNITS[found[2]]: int(found[1][:_MOST_DIGITS])})
+    if len(found[1]) >= _MOST_DIGITS or length > LONGEST_DURATION:
+        msg = f"it is longer than {LONGEST_DURATION.days}d, the longest duration"
+        raise ValueError(msg)
+    return length
 
 
 def parse_severity(value: object) -> object:

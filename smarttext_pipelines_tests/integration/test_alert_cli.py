@@ -52,10 +52,16 @@ def test_an_incident_from_its_first_notice_to_its_acknowledgement(failing: World
     number = str(failing.incidents("id")[0][0])
     assert "sender not registered" in alerts("show", f"INC-{number}")[1]
     assert "is acknowledged by Ann" in alerts("ack", number, "--by", "Ann")[1]
+    assert "critical firing" in listed
+    assert " 2 of 2 " in listed
+    told = alerts("ack", number, "--by", "Bob")[1]
+    assert "acknowledged by Bob instead of Ann; it is told again when it is over" in told
     why = alerts("why", number)[1]
     assert "firing" in why
-    assert "acknowledged by Ann" in why
+    assert "acknowledged by Bob" in why
     assert "555888" not in listed + why + said
+    failing.run("UPDATE monitoring.incidents SET state = 'resolved', resolved_at = '2026-01-02 03:04Z'")
+    assert "resolved at 2026-01-02 03:04 UTC, began" in alerts("show", number)[1]
 
 
 def test_a_silence_has_an_author_a_reason_and_an_end(failing: World, alerts) -> None:
@@ -66,13 +72,30 @@ def test_a_silence_has_an_author_a_reason_and_an_end(failing: World, alerts) -> 
     assert alerts("evaluate")[1] == "nothing to tell\n"
     number = str(failing.incidents("id")[0][0])
     assert "held back now by: silence 1" in alerts("why", number)[1]
-    assert alerts("silence", "--for", "soon", "--by", "Ann", "--reason", "x")[0] == 2
+    listed = " ".join(alerts("silences")[1].split())
+    assert "1 registration_errors all Ann known" in listed
+    assert "silence 1 is over" in alerts("unsilence", "1")[1]
+    assert alerts("silences")[1] == "nothing is silenced\n"
+    assert "known" in alerts("silences", "--all")[1]
+    scope = failing.incidents("scope")[0][0]
+    assert alerts("silence", "--scope", scope, "--for", "2h", "--by", "Ann", "--reason", "known")[0] == 0
 
 
 def test_mistakes_are_one_line_and_exit_code_two(alerts, tmp_path: Path) -> None:
     for arguments, words in (
         (("show", "999"), "there is no incident INC-999"),
         (("ack", "x", "--by", "Ann"), "no incident"),
+        (("show", "²"), "no incident"),
+        (("show", "9" * 30), "no incident"),
+        (("ack", "1", "--by", ""), "--by is empty"),
+        (("silence", "--for", "soon", "--by", "Ann", "--reason", "x"), "no duration"),
+        (("silence", "--for", "9999999d", "--by", "Ann", "--reason", "x"), "longer than 366d"),
+        (("silence", "--rule", "nosuch", "--for", "1h", "--by", "Ann", "--reason", "x"), "there are sms_failure_rate"),
+        (("silence", "--scope", "nosuch", "--for", "1h", "--by", "Ann", "--reason", "x"), "one of platform, group"),
+        (("silence", "--scope", "business:1", "--for", "1h", "--by", "Ann", "--reason", "x"), "no id of a business"),
+        (("unsilence", "7"), "no silence 7"),
+        (("backtest", "--from", "2026-01-01", "--to", "2026-01-01", "--every", "9" * 14 + "d"), "longer than 366d"),
+        (("validate", "/nonexistent.yaml"), "/nonexistent.yaml cannot be read: No such file or directory; name a file"),
         (("test", "slack"), "not configured here; there is log"),
         (("backtest", "--from", "2026-01-02", "--to", "2026-01-01"), "before it starts"),
     ):
@@ -92,7 +115,7 @@ def test_a_backtest_counts_what_would_have_been_told(failing: World, alerts) -> 
     today = datetime.now(UTC).date().isoformat()
     code, said, _ = alerts("backtest", "--from", today, "--to", today, "--every", "6h")
     assert code == 0
-    assert "notices in" in said
+    assert "notice" in said
 
 
 def test_a_test_message_goes_out_over_the_channel(alerts, monkeypatch: pytest.MonkeyPatch) -> None:

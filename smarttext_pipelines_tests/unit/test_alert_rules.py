@@ -100,6 +100,12 @@ MISTAKES = [
     ("rules:\n  a: [\n", 3, "no YAML"),
     ("rule:\n  a: 1", 1, "unknown key 'rule'"),
     ("", 1, "'rules' must hold"),
+    ("rules: {}", 1, "nothing would be watched"),
+    (
+        "rules:\n  a:\n    metric: sms_failure_rate\n    threshold: 5\n    window: 99999999999999d",
+        5,
+        "longer than 366d",
+    ),
 ]
 
 

@@ -9,8 +9,11 @@ from zoneinfo import ZoneInfo
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from smarttext_pipelines.core.days import load_zone
+from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, load_zone
 from smarttext_pipelines.core.errors import SettingsError
+
+ARCHIVE_SCHEMES = ("file", "s3", "s3a", "gs", "gcs", "memory")
+"""What an archive's URL begins with; a text without :// is a directory."""
 
 LONG_PASSWORD = 12
 """A shorter password of letters alone may be an ordinary word, and is not searched for in texts."""
@@ -122,6 +125,23 @@ class Settings(BaseSettings):
     slack_base_url: str = Field(default="https://slack.com/api/", description="Where Slack's API is asked.")
     pagerduty_base_url: str = Field(default="https://events.pagerduty.com", description="Where PagerDuty is asked.")
 
+    @field_validator("archive_url")
+    @classmethod
+    def _archive_must_be_of_a_known_kind(cls, url: str | None) -> str | None:
+        scheme, found, place = (url or "").partition("://")
+        if found and (scheme not in ARCHIVE_SCHEMES or not place):
+            said = f"{scheme[:40]}:// is no place for an archive" if place else f"{scheme[:40]}:// names no bucket"
+            msg = f"{said}; write a directory, s3://bucket/path or gs://bucket/path"
+            raise ValueError(msg)
+        return url
+
+    @field_validator("start_date")
+    @classmethod
+    def _day_must_be_in_reach(cls, day: date) -> date:
+        if not FIRST_DAY <= day <= LAST_DAY:
+            raise ValueError(_form("start_date"))
+        return day
+
     @field_validator("reporting_timezone")
     @classmethod
     def _zone_must_exist(cls, name: str) -> str:
@@ -170,9 +190,27 @@ def load_settings() -> Settings:
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         name = str(fault["loc"][0]) if fault["loc"] else "settings"
-        name = variable_of(name) if name in Settings.model_fields else name
-        msg = f"{name}: {fault['msg']}"
+        known = name in Settings.model_fields
+        said = str(fault["msg"]).removeprefix("Value error, ")
+        said = (_form(name) or said) if known and fault["type"] != "value_error" else said
+        msg = f"{variable_of(name) if known else name}: {said}"
         raise SettingsError(msg) from None
+
+
+def _form(field: str) -> str:
+    """Return how the value of a setting is written, with an example; nothing where any text will do."""
+    about = Settings.model_fields[field]
+    if about.annotation is date:
+        return f"write a date from {FIRST_DAY} to {LAST_DAY}, such as {about.default}"
+    if about.annotation is time:
+        return "write a time of day, such as 08:00"
+    if about.annotation is bool:
+        return "write true or false"
+    if about.annotation is int:
+        least = "".join(f" from {bound.ge}" for bound in about.metadata if hasattr(bound, "ge"))
+        most = "".join(f" to {bound.le}" for bound in about.metadata if hasattr(bound, "le")) or " on"
+        return f"write a whole number{least}{most}, such as {about.default}"
+    return ""
 
 
 def variable_of(field: str) -> str:

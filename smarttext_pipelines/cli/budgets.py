@@ -24,7 +24,7 @@ app = typer.Typer(help="Show and set what businesses may spend on OpenAI.", no_a
 # What people typed is printed as it is, also where it looks like markup.
 _console = Console(highlight=False, soft_wrap=True, markup=False)
 
-MOST_TOKENS = 2**62
+MOST_TOKENS = 10**15
 USD_STEP = Decimal("0.000001")
 
 UnattributedOption = Annotated[bool, typer.Option("--unattributed", help="Usage that names no business.")]

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from sqlalchemy import Connection, Text, cast, or_, select
 
-from smarttext_pipelines.core.days import DayRange, day_of
+from smarttext_pipelines.core.days import DayRange, day_of, require_day
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.storage.schema.sources import businesses
@@ -31,9 +31,9 @@ def table_console() -> Console:
 
 
 def parse_day(text: str) -> date:
-    """Return a date; raise InputError for anything that is none."""
+    """Return a date; raise InputError for anything that is none, and for days that nothing can have."""
     try:
-        return date.fromisoformat(text)
+        return require_day(date.fromisoformat(text))
     except ValueError:
         msg = f"'{text}' is no date; write it as 2026-01-31"
         raise InputError(msg) from None

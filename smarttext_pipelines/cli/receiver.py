@@ -8,6 +8,7 @@ from rich.console import Console
 from smarttext_pipelines.cli.doctor import with_embedded
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.launch.databases import databases
+from smarttext_pipelines.launch.locks import require_free_port
 from smarttext_pipelines.settings import load_settings
 from smarttext_pipelines.storage.connect import open_engine
 from smarttext_pipelines.storage.installation import require_installation
@@ -23,6 +24,7 @@ def receiver(
     if not (settings.twilio_auth_token and settings.receiver_url):
         msg = "set TWILIO_AUTH_TOKEN and SMARTTEXT_RECEIVER_URL, the public URL that Twilio calls"
         raise SettingsError(msg)
+    require_free_port(host, port)
     import uvicorn
 
     from smarttext_pipelines import tracking

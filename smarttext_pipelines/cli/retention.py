@@ -12,7 +12,9 @@ from rich.table import Table
 
 from smarttext_pipelines.cli.options import parse_day
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.errors import SettingsError
+from smarttext_pipelines.core.errors import InputError, SettingsError
+from smarttext_pipelines.core.retention import require_days
+from smarttext_pipelines.core.words import counted
 from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.settings import Settings, load_settings
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
@@ -68,10 +70,14 @@ def status() -> None:
     with _opened() as (_settings, engine, archive):
         from smarttext_pipelines.retention.status import read_status
 
-        shown = Table("table", "state", "days", "files", "rows", "bytes", "from", "to", "failures", title=archive.name)
         with connected(engine) as connection:
-            for line in read_status(connection):
-                shown.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in line))
+            lines = read_status(connection)
+        if not lines:
+            _say("nothing is archived yet")
+            return
+        shown = Table("table", "state", "days", "files", "rows", "bytes", "from", "to", "failures", title=archive.name)
+        for line in lines:
+            shown.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in line))
         _say(shown)
 
 
@@ -85,6 +91,7 @@ def restore(
 ) -> None:
     """Put archived rows back into their table, exactly as they were."""
     days = DayRange(parse_day(first), parse_day(last))
+    require_days(hold_days)
     with _opened() as (_settings, engine, archive):
         from smarttext_pipelines.retention.restore import restore as restore_days
 
@@ -93,8 +100,17 @@ def restore(
             results = restore_days(
                 engine, archive, table, days, hold_days=hold_days, done=lambda _day: progress.advance(bar)
             )
+        if not results:
+            _say(
+                f"nothing to restore: no archived row of {table}, {days}, is missing from its table;"
+                " see `smarttext retention status`"
+            )
+            return
         rows, there = sum(r.rows for r in results), sum(r.rows_already_live for r in results)
-        _say(f"{rows:,} rows of {len(results)} days of {table} are live again; {there:,} were there already")
+        _say(
+            f"{counted(rows, 'row')} of {counted(len(results), 'day')} of {table} {'is' if rows == 1 else 'are'} live"
+            f" again; {there:,} {'was' if there == 1 else 'were'} there already"
+        )
 
 
 @app.command()
@@ -112,7 +128,8 @@ def verify() -> None:
                 done=lambda: progress.advance(bar),
             )
         raise_damage(results)
-        _say(f"{len(results):,} files are as they were verified")
+        is_one = len(results) == 1
+        _say(f"{counted(len(results), 'file')} {'is as it was' if is_one else 'are as they were'} verified")
 
 
 @contextmanager
@@ -141,12 +158,14 @@ def _require_place(settings: Settings, engine: "Engine") -> None:
 
 
 def _say(what: Table | str) -> None:
-    Console(highlight=False).print(what)
+    Console(highlight=False, soft_wrap=isinstance(what, str), markup=False).print(what)
 
 
 def _progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    # Where nobody looks it would leave an empty line.
+    return Progress(*columns, console=console, transient=True, disable=not console.is_interactive)
 
 
 def _print_days(results: "list[DayDone]", title: str) -> None:
@@ -163,10 +182,13 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete every row that mentions a person's number, from the tables and from the archive."""
+    if not yes and not sys.stdin.isatty():
+        msg = "nobody can be asked here: say --yes to delete without being asked; nothing was deleted"
+        raise InputError(msg)
     with _opened() as (settings, engine, archive):
         from smarttext_pipelines.retention.erase import erase as erase_person
 
-        if not yes and sys.stdin.isatty():
+        if not yes:
             typer.confirm("Delete every row that mentions this number? Nothing brings them back", abort=True)
         with _progress() as progress:
             bar = progress.add_task("searching the archive")
@@ -180,5 +202,6 @@ def erase(
                 done=lambda: progress.advance(bar),
             )
         live, archived = erased.live_rows.total(), erased.archived_rows.total()
-        _say(f"{live:,} rows deleted, {archived:,} cut out of {erased.segments_rewritten:,} archive files")
+        files = counted(erased.segments_rewritten, "archive file")
+        _say(f"{counted(live, 'row')} deleted, {archived:,} cut out of {files}")
         _say("their days are rolled up again by rollup_request_sensor; backups of the database are not touched")

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from sqlalchemy import func, select
 
 from smarttext_pipelines.cli.options import parse_day
+from smarttext_pipelines.core.days import FIRST_DAY
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.launch.databases import databases
 from smarttext_pipelines.settings import Settings, load_settings
@@ -41,12 +42,18 @@ def simulate(
     """Write sample events."""
     settings = load_settings()
     now = datetime.now(UTC)
+    last = parse_day(end) if end is not None else now.date()
+    if last > now.date():
+        msg = f"{last} is in the future; today is {now.date()} in UTC"
+        raise InputError(msg)
+    if days > (last - FIRST_DAY).days:
+        msg = f"{days:,} days before {last} begin before {FIRST_DAY}; give fewer --days"
+        raise InputError(msg)
     with databases(settings) as ready:
         url = _require_ours(ready, allowed=into_this_database)
         from smarttext_pipelines.sample import SampleSpec, load_sample
         from smarttext_pipelines.sample import follow as follow_sample
 
-        last = parse_day(end) if end else now.date()
         until = _newest_event(url) or now if follow else now
         spec = SampleSpec(days, businesses, events_per_day, seed, last, until)
         if follow:
@@ -61,7 +68,7 @@ def simulate(
         with Progress(*columns, console=_console) as progress:
             task = progress.add_task("load", total=days)
             rows = load_sample(url, spec, lambda _day, _rows: progress.advance(task))
-        _console.print(", ".join(f"{count:,} {name}" for name, count in rows.items()))
+        _console.print(", ".join(f"{name} {count:,}" for name, count in rows.items()))
 
 
 def _now() -> datetime:

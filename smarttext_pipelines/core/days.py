@@ -10,6 +10,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from smarttext_pipelines.core.errors import InputError, SettingsError
 
+FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2100, 12, 31)
+"""Days that can be asked for: no event lies outside, and days around them are still dates."""
+
+
+def require_day(day: date) -> date:
+    """Return a day that can be asked for; raise InputError for any other."""
+    if not FIRST_DAY <= day <= LAST_DAY:
+        msg = f"{day} is out of reach; write a day from {FIRST_DAY} to {LAST_DAY}"
+        raise InputError(msg)
+    return day
+
 
 def load_zone(name: str) -> ZoneInfo:
     """Return the zone of an IANA name such as ``America/New_York``; raise SettingsError for anything else."""

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.core.words import counted
 
 LEAST_DAYS_BEYOND_SETTLING = 7
 """Counters of the present and reports that arrive late must never meet a day that is being archived."""
+
+MOST_DAYS = 36_500
+"""A century; beyond it days are no dates any more."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,14 @@ def least_retention_days(settle_days: int) -> int:
     return settle_days + LEAST_DAYS_BEYOND_SETTLING
 
 
+def require_days(days: int) -> int:
+    """Return a number of days that rows can stay; raise InputError for more than a century."""
+    if days > MOST_DAYS:
+        msg = f"rows can stay for at most {MOST_DAYS:,} days, not {days:,}"
+        raise InputError(msg)
+    return days
+
+
 def last_day_to_archive(today: date, *, retention_days: int, settle_days: int) -> date:
     """Return the newest day that is old enough.
 
@@ -39,8 +51,9 @@ def last_day_to_archive(today: date, *, retention_days: int, settle_days: int) -
         settle_days: Days after a day in which its messages may still change.
 
     Raises:
-        InputError: Rows would have to leave while their numbers may still change.
+        InputError: Rows would have to leave while their numbers may still change, or would stay for ever.
     """
+    require_days(retention_days)
     least = least_retention_days(settle_days)
     if retention_days < least:
         msg = f"rows must stay for at least {least} days (SMARTTEXT_SETTLE_DAYS + 7), not {retention_days}"
@@ -70,11 +83,13 @@ def reason_to_wait(
             return f"{day} was never rolled up: smarttext rollup --date {day}"
     for day, known in sorted(own.items()):
         if known.rows_now > known.rows_recorded:
-            return (
-                f"{known.rows_now - known.rows_recorded} rows of {day} are not rolled up: smarttext rollup --date {day}"
-            )
+            new = known.rows_now - known.rows_recorded
+            verb = "is" if new == 1 else "are"
+            return f"{counted(new, 'row')} of {day} {verb} not rolled up: smarttext rollup --date {day}"
         if known.rows_now < known.rows_recorded:
-            return f"{known.rows_recorded - known.rows_now} rows of {day} are missing that were once rolled up"
+            gone = known.rows_recorded - known.rows_now
+            verb = "is missing that was" if gone == 1 else "are missing that were"
+            return f"{counted(gone, 'row')} of {day} {verb} once rolled up"
     return None
 
 

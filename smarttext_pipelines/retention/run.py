@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from smarttext_pipelines.core.errors import ArchiveError, InputError
 from smarttext_pipelines.core.retention import last_day_to_archive
+from smarttext_pipelines.core.words import counted
 from smarttext_pipelines.retention.candidates import Candidate, count_unholdable, find_candidates, why_not
 from smarttext_pipelines.retention.columns import DAY_COLUMNS
 from smarttext_pipelines.retention.protocol import archive_rows, finish_interrupted
@@ -146,7 +147,7 @@ def raise_failures(results: Sequence[DayDone]) -> None:
     """Raise ArchiveError with the first failure and the number of others; nothing was deleted where it failed."""
     failed = [r for r in results if r.failure]
     if failed:
-        others = f" ({len(failed) - 1} more tables failed)" if len(failed) > 1 else ""
+        others = f" ({counted(len(failed) - 1, 'more table')} failed)" if len(failed) > 1 else ""
         msg = f"{failed[0].table}, {failed[0].day}: {failed[0].failure}{others}"
         raise ArchiveError(msg)
 

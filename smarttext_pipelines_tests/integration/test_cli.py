@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import socket
 import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -48,19 +49,35 @@ def _refused(result: tuple[int, str, str], *words: str) -> None:
 
 def test_dates_that_cannot_be_used_are_refused(smarttext) -> None:
     _refused(smarttext("rollup", "--date", "tomorrow"), "no date")
-    _refused(smarttext("rollup", "--date", "2999-01-01"), "in the future")
+    _refused(smarttext("rollup", "--date", "2099-01-01"), "in the future")
     _refused(smarttext("rollup", "--from", "2026-03-02", "--to", "2026-03-01"), "before it starts")
     _refused(smarttext("rollup", "--from", "2026-03-02"), "go together")
     _refused(smarttext("rollup", "--date", "2026-03-02", "--from", "2026-03-02"), "either")
-    _refused(smarttext("rollup", "--date", "1999-01-01"), "SMARTTEXT_START_DATE")
+    _refused(smarttext("rollup", "--date", "2001-01-01"), "SMARTTEXT_START_DATE")
+    _refused(smarttext("digest", "--date", "0001-01-01"), "from 2000-01-01 to 2100-12-31")
+    _refused(smarttext("simulate", "--end", "2099-01-01"), "in the future")
+    _refused(smarttext("simulate", "--days", "99999999"), "fewer --days")
 
 
 def test_settings_that_cannot_be_used_are_refused(smarttext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMARTTEXT_REPORTING_TIMEZONE", "Mars/Olympus")
     _refused(smarttext("stats"), "Mars/Olympus")
     monkeypatch.setenv("SMARTTEXT_REPORTING_TIMEZONE", "UTC")
-    monkeypatch.setenv("SMARTTEXT_SETTLE_DAYS", "2")
-    _refused(smarttext("stats"), "SMARTTEXT_SETTLE_DAYS")
+    for variable, value, words in (
+        ("SMARTTEXT_SETTLE_DAYS", "2", "write a whole number from 4 to 30, such as 4"),
+        ("SMARTTEXT_RETENTION_DAYS", "many", "write a whole number from 11 on, such as 90"),
+        ("SMARTTEXT_START_DATE", "2025", "write a date from 2000-01-01 to 2100-12-31, such as 2025-01-01"),
+        ("SMARTTEXT_START_DATE", "0001-01-01", "write a date from 2000-01-01 to 2100-12-31, such as 2025-01-01"),
+        ("SMARTTEXT_DIGEST_AT", "noon", "write a time of day, such as 08:00"),
+        ("SMARTTEXT_RETENTION_DELETE", "perhaps", "write true or false"),
+        ("SMARTTEXT_ARCHIVE_URL", "ftp://user:pass-phrase@x/y", "ftp:// is no place for an archive; write a directory"),
+        ("SMARTTEXT_ARCHIVE_URL", "s3://", "s3:// names no bucket"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, value)
+            result = smarttext("stats")
+            _refused(result, f"{variable}: {words}")
+            assert "pass-phrase" not in result[2]
 
 
 def test_a_zone_other_than_the_stored_one_is_refused(smarttext, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +196,14 @@ def test_rollup_runs_the_assets_and_records_the_run(
     assert cells(database.engine, "daily_stats", DAY)
 
 
+def test_a_receiver_says_that_its_port_is_taken(smarttext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", "token")
+    monkeypatch.setenv("SMARTTEXT_RECEIVER_URL", "https://example.com/status")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        _refused(smarttext("receiver", "--port", port), f"cannot listen on 127.0.0.1:{port}", "--port")
+
+
 def test_every_command_and_option_has_help(smarttext) -> None:
     code, out, _ = smarttext("--help")
     assert code == 0
@@ -203,6 +228,10 @@ def _texts(database: Database) -> int:
 
 def test_retention_shows_first_then_deletes_what_it_read_back_and_restores_it(smarttext, archived: Database) -> None:
     before = _texts(archived)
+    assert smarttext("retention", "status")[1] == "nothing is archived yet\n"
+    days = ("--from", "2026-03-01", "--to", "2026-03-31")
+    said = smarttext("retention", "restore", "--table", "sms_events", *days)
+    assert (said[0], said[1][:19], said[2]) == (0, "nothing to restore:", "")
     for command in (("retention", "run", "--dry-run"), ("cleanup", "--days", "90", "--dry-run")):
         code, shown, _ = smarttext(*command)
         assert code == 0
@@ -229,6 +258,9 @@ def test_retention_shows_first_then_deletes_what_it_read_back_and_restores_it(sm
 
 def test_retention_refuses_what_it_must_not_do(smarttext, archived: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     _refused(smarttext("retention", "run", "--days", "10"), "at least 11 days")
+    _refused(smarttext("retention", "run", "--dry-run", "--days", "99999999999"), "at most 36,500 days")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    _refused(smarttext("erase", "--phone", "+15551234567"), "say --yes")
     _refused(smarttext("retention", "run", "--table", "daily_stats"), "is not archived")
     _refused(
         smarttext("retention", "restore", "--table", "x", "--from", "2026-03-01", "--to", "2026-03-02"), "not archived"

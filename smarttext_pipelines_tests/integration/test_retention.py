@@ -179,7 +179,7 @@ def test_rows_that_came_after_the_rollup_make_their_day_wait(loaded: Database, a
     with loaded.engine.begin() as connection:
         insert_events(connection, {"sms_events": [strategies.sms_event(99, NOON)]})
     waits = {d.day: d.waits for d in retain(loaded, archive) if d.table == "sms_events"}
-    assert "1 rows of 2026-03-15 are not rolled up" in str(waits[DAY])
+    assert "1 row of 2026-03-15 is not rolled up" in str(waits[DAY])
     roll_up_all(loaded.engine, AROUND, archive=archive)
     assert retain(loaded, archive)[0].rows_deleted == 16
 

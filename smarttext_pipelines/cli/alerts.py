@@ -134,7 +134,7 @@ def list_(*, all_: Annotated[bool, typer.Option("--all", help="Also those that a
             ]
         )
     else:
-        _console.print("no incident is open")
+        _console.print("there was never an incident" if all_ else "no incident is open")
     for state in states:
         if state["verdict"] not in ("ok", "breach"):
             _console.print(f"{state['rule']}: {state['verdict'].replace('_', ' ')} ({state['note']})")
@@ -314,14 +314,18 @@ def backtest(
             )  # fmt: skip
         names = _names(engine)
     heads = ("rule", "began", "worse", "repeated", "over", "held back", "to whom", "about")
-    table = Table(*heads, title=f"{days}: {counted(done.total, 'notice')} in {counted(done.evaluations, 'evaluation')}")
+    title = f"{days}: {counted(done.total, 'notice')} in {counted(done.evaluations, 'evaluation')}"
+    table = Table(*heads, title=title)
     for name in known:
         counts = [done.notices[name, kind] for kind in ("firing", "worse", "repeat", "resolved")]
         if any(counts) or done.held[name]:
             whom = ", ".join(f"{channel} {n}" for channel, n in done.recipients.get(name, Counter()).most_common())
             about = ", ".join(f"{names.get(s, s)} {n}" for s, n in done.scopes.get(name, Counter()).most_common(5))
             table.add_row(name, *map(str, counts), str(done.held[name]), whom, about)
-    _print_table(table)
+    if table.row_count:
+        _print_table(table)
+    else:
+        _console.print(title)
 
 
 def _names(engine: Engine) -> dict[str, str]:

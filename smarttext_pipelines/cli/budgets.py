@@ -1,6 +1,7 @@
 """``smarttext budgets`` and ``reset-openai``: what businesses may spend on OpenAI."""
 
 import getpass
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
@@ -24,6 +25,7 @@ app = typer.Typer(help="Show and set what businesses may spend on OpenAI.", no_a
 # What people typed is printed as it is, also where it looks like markup.
 _console = Console(highlight=False, soft_wrap=True, markup=False)
 
+WIDTH_OF_A_FILE = 160
 MOST_TOKENS = 10**15
 USD_STEP = Decimal("0.000001")
 
@@ -62,7 +64,9 @@ def show(*, business: BusinessOption = None) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for b in used:
         table.add_row(b.business, *_cells(b, has_usd_limits=has_usd_limits))
-    Console(highlight=False, markup=False).print(table)
+    # A file or a pipe has no width to keep to.
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_FILE
+    Console(highlight=False, markup=False, width=width).print(table)
 
 
 def _cells(b: budgets.BudgetUse, *, has_usd_limits: bool) -> list[str]:

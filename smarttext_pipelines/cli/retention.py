@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Archive old events, delete only what was read back, restore it.", no_args_is_help=True)
 
+WIDTH_OF_A_FILE = 160
+
 DaysOption = Annotated[
     int | None, typer.Option("--days", min=1, help="Days that rows stay; default SMARTTEXT_RETENTION_DAYS.")
 ]
@@ -128,6 +130,9 @@ def verify() -> None:
                 done=lambda: progress.advance(bar),
             )
         raise_damage(results)
+        if not results:
+            _say("nothing is archived yet")
+            return
         is_one = len(results) == 1
         _say(f"{counted(len(results), 'file')} {'is as it was' if is_one else 'are as they were'} verified")
 
@@ -158,7 +163,9 @@ def _require_place(settings: Settings, engine: "Engine") -> None:
 
 
 def _say(what: Table | str) -> None:
-    Console(highlight=False, soft_wrap=isinstance(what, str), markup=False).print(what)
+    # A file or a pipe has no width to keep to.
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_FILE
+    Console(highlight=False, soft_wrap=isinstance(what, str), markup=False, width=width).print(what)
 
 
 def _progress() -> Progress:

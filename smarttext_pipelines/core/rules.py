@@ -25,8 +25,6 @@ MOST_SHORT_WINDOWS = 3
 CLEAR_SHARE = 0.8
 _SHORTEST_WINDOW = timedelta(minutes=5)
 _DAY = timedelta(days=1)
-LONGEST_DURATION = timedelta(days=366)
-_MOST_DIGITS = 7
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -105,6 +103,8 @@ SIGNALS: dict[str, Signal] = {
     )
 }
 """Every metric by its name."""
+
+
 
 
 def parse_duration(value: object) -> object:

@@ -1,9 +1,6 @@
 """``smarttext budgets`` and ``reset-openai``: what businesses may spend on OpenAI."""
 
 import getpass
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 from uuid import UUID, uuid4
@@ -13,23 +10,21 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection
 
-from smarttext_pipelines.cli.options import BusinessOption, find_business
+from smarttext_pipelines.cli.options import BusinessOption, UnattributedOption, find_business
+from smarttext_pipelines.cli.printing import table_console
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.words import counted
-from smarttext_pipelines.launch.databases import event_database
+from smarttext_pipelines.launch.databases import event_transaction
 from smarttext_pipelines.settings import load_settings
 from smarttext_pipelines.storage import budgets
-from smarttext_pipelines.storage.connect import connected
 
 app = typer.Typer(help="Show and set what businesses may spend on OpenAI.", no_args_is_help=True)
 # What people typed is printed as it is, also where it looks like markup.
 _console = Console(highlight=False, soft_wrap=True, markup=False)
 
-WIDTH_OF_A_FILE = 160
 MOST_TOKENS = 10**15
 USD_STEP = Decimal("0.000001")
 
-UnattributedOption = Annotated[bool, typer.Option("--unattributed", help="Usage that names no business.")]
 TokensOption = Annotated[
     int | None, typer.Option("--tokens", metavar="N", min=0, max=MOST_TOKENS, help="Tokens of a reporting day.")
 ]
@@ -41,17 +36,11 @@ MoreUsdOption = Annotated[str | None, typer.Option("--usd", metavar="USD", help=
 ByOption = Annotated[str | None, typer.Option("--by", help="Who does it; default is your user name.")]
 
 
-@contextmanager
-def _writing() -> Iterator[Connection]:
-    with event_database(load_settings()) as (_, engine), connected(engine) as connection, connection.begin():
-        yield connection
-
-
 @app.command("show")
 def show(*, business: BusinessOption = None) -> None:
     """Show today's use against the limits, the most used first."""
     _require_text(("--business", business))
-    with _writing() as connection:
+    with event_transaction(load_settings()) as connection:
         chosen = find_business(connection, business) if business else None
         used = [b for b in budgets.read_budgets(connection) if not business or b.business_id == chosen]
     if not used:
@@ -64,9 +53,7 @@ def show(*, business: BusinessOption = None) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for b in used:
         table.add_row(b.business, *_cells(b, has_usd_limits=has_usd_limits))
-    # A file or a pipe has no width to keep to.
-    width = None if sys.stdout.isatty() else WIDTH_OF_A_FILE
-    Console(highlight=False, markup=False, width=width).print(table)
+    table_console().print(table)
 
 
 def _cells(b: budgets.BudgetUse, *, has_usd_limits: bool) -> list[str]:
@@ -98,7 +85,7 @@ def set_(
         msg = "give --tokens, --usd or both; or --unlimited alone"
         raise InputError(msg)
     amount = _usd(usd)
-    with _writing() as connection:
+    with event_transaction(load_settings()) as connection:
         scope, name, shown = "default" if default else "unattributed", "", ""
         if business is not None:
             chosen = find_business(connection, business)
@@ -133,7 +120,7 @@ def grant(
     if not tokens and not amount:
         msg = "give --tokens, --usd or both"
         raise InputError(msg)
-    with _writing() as connection:
+    with event_transaction(load_settings()) as connection:
         chosen: UUID | None = find_business(connection, business) if business else None
         done = budgets.grant(
             connection, chosen, tokens or 0, amount or Decimal(0),
@@ -154,7 +141,7 @@ def grant(
 def reset_openai(*, business: BusinessOption = None) -> None:
     """Note that the OpenAI day was opened; touches no usage and hands out no allowance."""
     _require_text(("--business", business))
-    with _writing() as connection:
+    with event_transaction(load_settings()) as connection:
         budgets.open_day(connection, find_business(connection, business) if business else None)
     _console.print("the day is open; usage and limits are as they were (more for today: `smarttext budgets grant`)")
 

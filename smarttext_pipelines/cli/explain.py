@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from sqlalchemy import Connection
 
 from smarttext_pipelines.cli.options import (
@@ -15,9 +14,9 @@ from smarttext_pipelines.cli.options import (
     UnattributedOption,
     find_business,
     parse_days,
-    table_console,
     today,
 )
+from smarttext_pipelines.cli.printing import print_rows
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.settings import Settings, load_settings
@@ -49,7 +48,7 @@ def explain(
     settings = load_settings()
     with event_database(settings) as (_, engine), connected(engine) as connection:
         rows, sentences = _explained(connection, settings, what, sid, business, unattributed, day)
-    _print(rows)
+    print_rows(rows)
     for sentence in sentences:
         _console.print(sentence, markup=False)
 
@@ -93,18 +92,3 @@ def _explained(
     rows = explain_column(connection, what, chosen, window, shared_senders=shared)
     shown = "" if len(rows) <= MOST_SHOWN else f", the first {MOST_SHOWN} are shown"
     return rows[:MOST_SHOWN], [f"{len(rows):,} row{'' if len(rows) == 1 else 's'} of {what} on {days.first}{shown}"]
-
-
-def _print(rows: Sequence[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    table = Table()
-    for name in rows[0]:
-        table.add_column(name, no_wrap=name in ("at", "message"))
-    for row in rows:
-        table.add_row(*("" if value is None else _cell(value) for value in row.values()))
-    table_console().print(table)
-
-
-def _cell(value: object) -> str:
-    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)

@@ -1,16 +1,15 @@
 """Options that several commands share, and how their texts become values."""
 
-import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.console import Console
 from sqlalchemy import Connection, Text, cast, or_, select
 
 from smarttext_pipelines.core.days import DayRange, day_of, require_day
 from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.core.rules import parse_duration
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.storage.schema.sources import businesses
 
@@ -21,13 +20,6 @@ ToOption = Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", help
 BusinessOption = Annotated[str | None, typer.Option("--business", help="Id, name or part of a name.")]
 
 UnattributedOption = Annotated[bool, typer.Option("--unattributed", help="What names no business.")]
-
-_WIDTH_OF_A_FILE = 160
-
-
-def table_console() -> Console:
-    """Return where tables are printed: as wide as the terminal; a file or a pipe has no width to keep to."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
 
 
 def parse_day(text: str) -> date:
@@ -97,3 +89,32 @@ def find_business(connection: Connection, text: str) -> UUID:
         raise InputError(msg)
     msg = f"'{text}' fits several businesses: {', '.join(row.name for row in found[:5])}; give more of the name"
     raise InputError(msg)
+
+
+_LONGEST_NUMBER = 18
+
+
+def is_number(text: str) -> bool:
+    """Tell whether it is a number that a row of the database can have."""
+    return text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER
+
+
+def require_text(*options: tuple[str, str | None]) -> None:
+    """Raise InputError for an option, given with its name, that is empty."""
+    for name, value in options:
+        if value is not None and not value.strip():
+            msg = f"{name} is empty; give a value"
+            raise InputError(msg)
+
+
+def parse_length(option: str, text: str, example: str) -> timedelta:
+    """Return the length of time that an option names; raise InputError for anything else."""
+    try:
+        length = parse_duration(text)
+    except ValueError as error:
+        msg = f"{option} '{text}': {error}"
+        raise InputError(msg) from None
+    if not isinstance(length, timedelta) or not length:
+        msg = f"{option} '{text}' is no duration; write it as {example}"
+        raise InputError(msg)
+    return length

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from smarttext_pipelines.cli.options import parse_day
+from smarttext_pipelines.cli.printing import table_console
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import InputError, SettingsError
 from smarttext_pipelines.core.retention import require_days
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from smarttext_pipelines.retention.run import DayDone, Retention
 
 app = typer.Typer(help="Archive old events, delete only what was read back, restore it.", no_args_is_help=True)
-
-WIDTH_OF_A_FILE = 160
 
 DaysOption = Annotated[
     int | None, typer.Option("--days", min=1, help="Days that rows stay; default SMARTTEXT_RETENTION_DAYS.")
@@ -163,9 +162,7 @@ def _require_place(settings: Settings, engine: "Engine") -> None:
 
 
 def _say(what: Table | str) -> None:
-    # A file or a pipe has no width to keep to.
-    width = None if sys.stdout.isatty() else WIDTH_OF_A_FILE
-    Console(highlight=False, soft_wrap=isinstance(what, str), markup=False, width=width).print(what)
+    table_console().print(what, soft_wrap=isinstance(what, str))
 
 
 def _progress() -> Progress:

@@ -20,9 +20,9 @@ from smarttext_pipelines.cli.options import (
     ToOption,
     find_business,
     parse_days,
-    table_console,
     today,
 )
+from smarttext_pipelines.cli.printing import table_console
 from smarttext_pipelines.core.days import DayRange, day_end
 from smarttext_pipelines.core.rates import percent, shown_rate
 from smarttext_pipelines.launch.databases import event_database

@@ -105,6 +105,8 @@ SIGNALS: dict[str, Signal] = {
 """Every metric by its name."""
 
 
+LONGEST_DURATION = timedelta(days=366)
+_MOST_DIGITS = 7
 
 
 def parse_duration(value: object) -> object:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
+from smarttext_pipelines.core.words import counted
 from smarttext_pipelines.digest.facts import DayFacts, Facts
 
 MOST_LINES = 20
@@ -35,7 +36,7 @@ def _calls(facts: Facts) -> str:
         return "Missed calls: unknown, their replies were not computed."
     if not t.missed:
         return "No missed call."
-    said = f"{_some(t.missed, 'missed call')}, {t.in_time} got a text within {facts.reply_minutes} min"
+    said = f"{counted(t.missed, 'missed call')}, {t.in_time} got a text within {facts.reply_minutes} min"
     usual = _usual(facts.usual, lambda d: percent(d.in_time, d.missed) if d.missed else None, "%")
     share = percent(t.in_time, t.missed)
     return f"{said} ({share} %{_beside(facts, usual)})."
@@ -48,12 +49,12 @@ def _calls_problems(facts: Facts) -> list[str]:
         worst = ", ".join(f"{u.business} {u.unreplied} of {u.missed}" for u in facts.unanswered[:_NAMED])
         more = len(facts.unanswered) - _NAMED
         found.append(
-            f"No text at all: {_some(t.unreplied, 'caller')}: {worst}{f', and {more} more' if more > 0 else ''}."
+            f"No text at all: {counted(t.unreplied, 'caller')}: {worst}{f', and {more} more' if more > 0 else ''}."
         )
     if t.late:
-        found.append(f"Answered too late: {_some(t.late, 'caller')}.")
+        found.append(f"Answered too late: {counted(t.late, 'caller')}.")
     if t.reply_unknown:
-        found.append(f"Whether they were answered is unknown: {_some(t.reply_unknown, 'caller')}.")
+        found.append(f"Whether they were answered is unknown: {counted(t.reply_unknown, 'caller')}.")
     if t.missed is None:
         found.append("Roll the day up: `smarttext rollup`.")
     return found
@@ -64,7 +65,7 @@ def _delivery(facts: Facts) -> str:
     if not t.attempted:
         return "No text was sent."
     coverage = percent(t.final, t.attempted)
-    told = _some(t.attempted, "text")
+    told = counted(t.attempted, "text")
     if coverage is None or coverage < COVERAGE_FLOOR_PERCENT:
         return f"{told}, failure rate unknown (outcome known for {coverage} %)."
     usual = _usual(facts.usual, _failed_percent, "%")
@@ -93,12 +94,14 @@ def _cost(facts: Facts) -> str:
     usual = _usual(facts.usual, lambda d: d.cost_usd, "USD")
     month = facts.month
     unpriced = (
-        f" Without a price this month: {_some(month.unpriced_requests, 'request')}." if month.unpriced_requests else ""
+        f" Without a price this month: {counted(month.unpriced_requests, 'request')}."
+        if month.unpriced_requests
+        else ""
     )
     if month.expected_usd is None and not month.days_missing:
         so_far = f"{month.month_usd:.2f} this month so far"
     elif month.expected_usd is None:
-        so_far = f"{month.month_usd:.2f} this month without {_some(month.days_missing, 'day')} not rolled up"
+        so_far = f"{month.month_usd:.2f} this month without {counted(month.days_missing, 'day')} not rolled up"
     else:
         so_far = f"{month.month_usd:.2f} this month, {month.expected_usd:.2f} expected at its end"
     return f"Cost: OpenAI {facts.openai_usd:.2f} + SMS {sms} USD{_beside(facts, usual)}; {so_far}.{unpriced}"
@@ -115,7 +118,7 @@ def _other_problems(facts: Facts) -> list[str]:
     for number, rule, severity, whom in facts.incidents[:_NAMED]:
         found.append(f"Open: INC-{number} {rule}, {severity}, {whom}.")
     if len(facts.incidents) > _NAMED:
-        found.append(f"And {_some(len(facts.incidents) - _NAMED, 'more open incident')}: `smarttext alerts list`.")
+        found.append(f"And {counted(len(facts.incidents) - _NAMED, 'more open incident')}: `smarttext alerts list`.")
     if facts.silent:
         names = ", ".join(facts.silent[:_NAMED])
         more = len(facts.silent) - _NAMED
@@ -125,10 +128,6 @@ def _other_problems(facts: Facts) -> list[str]:
     if not facts.is_complete:
         found.append("The day was not rolled up after its end: its numbers are partial.")
     return found
-
-
-def _some(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _usual(days: Sequence[DayFacts], value: Callable[[DayFacts], Decimal | None], unit: str) -> str | None:

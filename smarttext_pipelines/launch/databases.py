@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import SecretStr
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.storage.connect import open_engine, parse_url
+from smarttext_pipelines.storage.connect import connected, open_engine, parse_url
 from smarttext_pipelines.storage.embedded import embedded_server, ensure_database
 from smarttext_pipelines.storage.installation import require_installation
 
@@ -65,6 +65,13 @@ def event_database(settings: Settings) -> Iterator[tuple[Settings, Engine]]:
         engine = open_engine(ready.database_url.get_secret_value())
         require_installation(engine, ready.zone)
         yield ready, engine
+
+
+@contextmanager
+def event_transaction(settings: Settings) -> Iterator[Connection]:
+    """Give a connection to the event database, in a transaction."""
+    with event_database(settings) as (_, engine), connected(engine) as connection, connection.begin():
+        yield connection
 
 
 def _place(url: SecretStr | None) -> tuple[str, int, str | None] | None:

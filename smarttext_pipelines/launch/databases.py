@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.storage.connect import connected, open_engine, parse_url
-from smarttext_pipelines.storage.embedded import embedded_server, ensure_database
+from smarttext_pipelines.storage.embedded import embedded_server, ensure_database, has_cluster
 from smarttext_pipelines.storage.installation import require_installation
 
 EVENTS_DATABASE, DAGSTER_DATABASE = "smarttext", "dagster"
@@ -56,8 +56,12 @@ def event_database(settings: Settings) -> Iterator[tuple[Settings, Engine]]:
     """Give settings with every database URL set, and an engine of the event database, which is migrated.
 
     Raises:
-        SmartTextError: It cannot be reached, or not be worked with as the settings say.
+        SmartTextError: There is none, it cannot be reached, or not be worked with as the settings say.
     """
+    if settings.database_url is None and not has_cluster(settings.data_dir):
+        there = "go to the folder of `make run`, or set SMARTTEXT_DATA_DIR or SMARTTEXT_DATABASE_URL"
+        msg = f"no data in {settings.data_dir}: {there}"
+        raise SettingsError(msg)
     with databases(settings) as ready:
         if ready.database_url is None:
             msg = "no database to work with"

@@ -28,7 +28,7 @@ from smarttext_pipelines.storage.embedded_process import (
 )
 from smarttext_pipelines.storage.embedded_user import find_place, known_clusters
 
-__all__ = ["EmbeddedServer", "embedded_server", "ensure_database", "is_embedded", "running_server"]
+__all__ = ["EmbeddedServer", "embedded_server", "ensure_database", "has_cluster", "is_embedded", "running_server"]
 
 
 @contextmanager
@@ -50,6 +50,11 @@ def embedded_server(data_dir: Path) -> Iterator[EmbeddedServer]:
     finally:
         with _alone(home):
             _leave(users, process)
+
+
+def has_cluster(data_dir: Path) -> bool:
+    """Whether a data directory ever had an embedded server."""
+    return any(cluster.exists() for cluster in known_clusters(_home(data_dir)))
 
 
 def running_server(data_dir: Path) -> EmbeddedServer | None:

@@ -80,6 +80,15 @@ def test_settings_that_cannot_be_used_are_refused(smarttext, monkeypatch: pytest
             assert "pass-phrase" not in result[2]
 
 
+def test_a_folder_without_data_is_said_and_gets_no_server(
+    smarttext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("SMARTTEXT_DATABASE_URL")
+    monkeypatch.setenv("SMARTTEXT_DATA_DIR", str(tmp_path / "nothing"))
+    _refused(smarttext("stats"), "no data in", "SMARTTEXT_DATA_DIR")
+    assert not (tmp_path / "nothing").exists()
+
+
 def test_a_zone_other_than_the_stored_one_is_refused(smarttext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMARTTEXT_REPORTING_TIMEZONE", "Asia/Kolkata")
     _refused(smarttext("stats"), "reports in UTC", "Asia/Kolkata")

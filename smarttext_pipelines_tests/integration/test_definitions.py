@@ -135,7 +135,7 @@ def test_a_range_gives_what_its_days_give_one_by_one(database: Database, zone_na
             roll_up_all(database.engine, part, zone=zone_name, metrics=facts)
         return {name: cells(database.engine, name) for name in facts}
 
-    @settings(max_examples=100 if SOAK else 3)
+    @settings(max_examples=100 if SOAK else 2)
     @given(events=strategies.event_sets(zone, centre, only_postgres_holds=True))
     def agrees(events: Any) -> None:
         replace_events(database.engine, events)

@@ -99,7 +99,7 @@ def test_every_cell_is_what_the_contract_defines(
     zone = ZoneInfo(zone_name)
     days = DayRange(centre, centre).widen(strategies.DAYS_AROUND + SETTLE)
 
-    @settings(max_examples=100 if SOAK else 3)
+    @settings(max_examples=100 if SOAK else 2)
     @given(
         events=strategies.event_sets(zone, centre),
         session_zone=st.sampled_from(["UTC", "Pacific/Kiritimati", "America/St_Johns"]),

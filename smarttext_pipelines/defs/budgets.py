@@ -91,4 +91,4 @@ def openai_reaper_sensor(warehouse: dg.ResourceParam[Warehouse]) -> dg.SkipReaso
     """Reap; there is nothing to run."""
     with warehouse.transaction() as connection:
         reaped = budgets.reap(connection)
-    return dg.SkipReason(f"{reaped} reservations were booked at their upper bound")
+    return dg.SkipReason(f"{reaped} reservations were booked")

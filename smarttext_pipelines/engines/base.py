@@ -1,11 +1,9 @@
 """What every engine offers, and the small tables a statement is given beside the events."""
 
-import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
-from importlib.resources import files
 from typing import Any, Protocol
 
 import ibis.expr.types as ir
@@ -14,6 +12,7 @@ import sqlglot as sg
 import sqlglot.expressions as sge
 
 from smarttext_pipelines.core.days import day_end, day_start, is_final
+from smarttext_pipelines.core.prices import upper_prices
 from smarttext_pipelines.metrics.base import Window
 
 Spelling = Mapping[str, Callable[..., Any]]
@@ -87,20 +86,18 @@ def _instants(instants: Iterable[datetime]) -> "pa.Array[Any]":
 
 
 def _prices() -> pa.Table:
-    """Read the dated price table: the dearest price of a token of a model, in nano-USD, from a day on."""
-    text = files("smarttext_pipelines.metrics").joinpath("openai_prices.csv").read_text()
-    rows = sorted(csv.DictReader(text.splitlines()), key=lambda row: (row["model"], row["valid_from"]))
-    starts = [date.fromisoformat(row["valid_from"]) for row in rows]
-    following = [*zip(rows[1:], starts[1:], strict=True), ({"model": ""}, OPEN_END)]
+    """Return the dated price table: the dearest price of a token of a model, in nano-USD, from a day on."""
+    prices = upper_prices()
     ends = [
-        start if nxt["model"] == row["model"] else OPEN_END for row, (nxt, start) in zip(rows, following, strict=True)
+        following.valid_from if following is not None and following.model == price.model else OPEN_END
+        for price, following in zip(prices, [*prices[1:], None], strict=True)
     ]
     return pa.table(
         {
-            "price_model": pa.array([row["model"] for row in rows], pa.string()),
-            "valid_from": pa.array(starts, pa.date32()),
+            "price_model": pa.array([price.model for price in prices], pa.string()),
+            "valid_from": pa.array([price.valid_from for price in prices], pa.date32()),
             "valid_until": pa.array(ends, pa.date32()),
-            "upper_nano_usd_per_token": pa.array([int(row["upper_nano_usd_per_token"]) for row in rows], pa.int64()),
+            "upper_nano_usd_per_token": pa.array([price.nano_usd_per_token for price in prices], pa.int64()),
         }
     )
 

@@ -3,6 +3,7 @@
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.health import Line, State
+from smarttext_pipelines.storage.roles import FUNCTIONS
 
 _OPEN = text(
     """
@@ -30,12 +31,8 @@ _UNSECURED = text(
 )
 TABLES = ("businesses", "call_events", "sms_events", "api_usage", "owner_alerts", "daily_stats")
 VIEWS = ("sms_failure_rates", "openai_daily_usage")
-ROUTINES = (
-    "update_daily_stats",
-    "check_openai_usage_limit",
-    "reserve_openai_usage",
-    "settle_openai_usage",
-    "reset_daily_openai_usage",
+ROUTINES = tuple(
+    signature.removeprefix("public.").split("(")[0] for signature in FUNCTIONS if signature.startswith("public.")
 )
 _TODO = "run `smarttext migrate`, which sets rights and row level security; see SECURITY.md"
 

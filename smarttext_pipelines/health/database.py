@@ -45,6 +45,13 @@ _TRACKING = text(
     FROM monitoring.tracking_writers WHERE reported_at > now() - interval '1 day'
     """
 )
+_UNBOOKED = text(
+    """
+    SELECT sum(n)::bigint AS waiting, string_agg(refusal || ' (' || n || ' rows)', '; ' ORDER BY n DESC) AS reasons
+    FROM (SELECT refusal, count(*) AS n FROM monitoring.openai_reservations WHERE refusal IS NOT NULL
+          GROUP BY refusal ORDER BY n DESC LIMIT 5) AS by_reason
+    """
+)
 _TODAY = text("SELECT max(data_through) FROM public.daily_stats WHERE date = :day")
 _OLD_ROLLUP = text(
     """
@@ -150,6 +157,19 @@ def guardrail(connection: Connection) -> Line:
     if not found:
         return Line("guardrail", State.ok, "the counter is the ledger's sum")
     return Line("guardrail", State.fail, f"{len(found)} counters differ from the ledger", "run `smarttext migrate`")
+
+
+def unbooked(connection: Connection) -> Line:
+    """Judge whether api_usage takes the rows of the guard."""
+    row = connection.execute(_UNBOOKED).one()
+    if not row.waiting:
+        return Line("unbooked usage", State.ok, "api_usage takes what the guard settles")
+    todo = (
+        "give the column named a default or loosen the constraint named, on public.api_usage; within 5 minutes all is "
+        "booked, and until then it is held against the limits"
+    )
+    said = f"api_usage refuses {row.waiting} settled or unsettled calls of the guard: {row.reasons}"
+    return Line("unbooked usage", State.fail, said, todo)
 
 
 def old_scripts(connection: Connection) -> Line:

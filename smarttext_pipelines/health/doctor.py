@@ -108,6 +108,7 @@ def _events(settings: Settings, now: datetime) -> list[Line]:
         ("dead notifications", database.dead_notifications),
         ("tracking", database.tracking),
         ("guardrail", database.guardrail),
+        ("unbooked usage", database.unbooked),
         ("archive", database.archive),
         ("old cron scripts", database.old_scripts),
     ]

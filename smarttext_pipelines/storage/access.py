@@ -6,9 +6,9 @@ They hold no rows, and roles may appear after the first migration, so they have 
 from zoneinfo import ZoneInfo
 
 from smarttext_pipelines.storage.explaining import view_statements
-from smarttext_pipelines.storage.guardrail import PUBLIC_FUNCTIONS, guardrail_statements
+from smarttext_pipelines.storage.guardrail import guardrail_statements
 from smarttext_pipelines.storage.migrations.lock import TAKE
-from smarttext_pipelines.storage.roles import role_grants
+from smarttext_pipelines.storage.roles import SERVICE, functions_of, role_grants
 from smarttext_pipelines.storage.schema import metadata
 
 _WANTED = """
@@ -88,7 +88,7 @@ BEGIN
     DROP FUNCTION IF EXISTS public.update_daily_stats(uuid, date);
     EXECUTE format($create$
 CREATE FUNCTION public.update_daily_stats(%s) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO monitoring.rollup_requests (row_day, business_id, reason)
     VALUES (coalesce($2, (now() AT TIME ZONE (SELECT reporting_timezone FROM monitoring.installation))::date),
             $1, 'update_daily_stats()');
@@ -132,7 +132,6 @@ BEGIN
         GRANT USAGE ON SCHEMA monitoring TO service_role;
         GRANT SELECT ON monitoring.sms_failure_rates, monitoring.spend TO service_role;
         -- What the tracking library needs beyond the event tables.
-        GRANT EXECUTE ON FUNCTION monitoring.reporting_day(timestamptz) TO service_role;
         GRANT SELECT (request_id) ON monitoring.openai_reservations TO service_role;
         GRANT SELECT, INSERT, UPDATE ON monitoring.tracking_writers TO service_role;
     END IF;
@@ -180,10 +179,7 @@ END $do$
 def access_statements(zone: ZoneInfo) -> list[str]:
     """Return the statements that give views, functions, rights, defaults and comments their present state."""
     relations = _RELATIONS.replace("{take}", TAKE)
-    routines = ", ".join(f"'public.{name}'" for name in ("update_daily_stats(uuid, date)", *PUBLIC_FUNCTIONS))
-    grants = _GRANTS.replace("{routines}", routines)
-    guard = [f"public.{name}" for name in PUBLIC_FUNCTIONS]
-    roles = role_grants(writer=guard[:3], pipeline=guard[3:])
+    grants = _GRANTS.replace("{routines}", ", ".join(f"'{name}'" for name in functions_of(SERVICE)))
     return [
         _WANTED,
         relations,
@@ -192,7 +188,7 @@ def access_statements(zone: ZoneInfo) -> list[str]:
         *guardrail_statements(),
         *view_statements(),
         grants,
-        roles,
+        role_grants(),
         _comments(),
     ]
 

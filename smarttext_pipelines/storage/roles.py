@@ -5,7 +5,8 @@ their rights anew where they exist. They bypass row level security, whose only p
 sessions ask for an error instead of a filtered table. What they see is bounded by their grants.
 """
 
-from collections.abc import Sequence
+SERVICE = "service_role"
+"""The application's role on Supabase; not ours, so it is never made here."""
 
 WRITER, PIPELINE, RETENTION, READER = (
     "smarttext_writer",
@@ -15,11 +16,33 @@ WRITER, PIPELINE, RETENTION, READER = (
 )
 ROLES = (WRITER, PIPELINE, RETENTION, READER)
 
+FUNCTIONS = {
+    "public.check_openai_usage_limit(uuid)": (SERVICE, WRITER),
+    "public.reserve_openai_usage(uuid, bigint, text, text, text, numeric)": (SERVICE, WRITER),
+    "public.settle_openai_usage(text, bigint, numeric)": (SERVICE, WRITER),
+    "public.cancel_openai_usage(text)": (SERVICE, WRITER),
+    "public.reset_daily_openai_usage(uuid)": (SERVICE, PIPELINE),
+    "public.update_daily_stats(uuid, date)": (SERVICE,),
+    "monitoring.reporting_day(timestamptz)": (SERVICE, WRITER),
+    "monitoring.today()": (PIPELINE,),
+    "monitoring.openai_limit(uuid)": (PIPELINE,),
+    "monitoring.open_openai_budgets(date[], uuid[])": (PIPELINE,),
+    "monitoring.openai_ledger(date)": (PIPELINE,),
+    "monitoring.reap_openai_reservations(interval)": (PIPELINE,),
+}
+"""Who may execute what; every other function of ours is the owner's alone."""
+
 _EVENTS = "public.sms_events, public.call_events, public.api_usage, public.owner_alerts"
 _READ_BY_PEOPLE = (
     "public.daily_stats, public.sms_failure_rates, public.openai_daily_usage, monitoring.sms_failure_rates, "
-    "monitoring.spend, monitoring.call_volume, monitoring.owner_alert_delivery, monitoring.heartbeats, "
-    "monitoring.pipeline_health, monitoring.incidents, monitoring.rollup_days"
+    "monitoring.spend, monitoring.call_volume, monitoring.missed_call_replies, monitoring.owner_alert_delivery, "
+    "monitoring.heartbeats, monitoring.pipeline_health, monitoring.incidents, monitoring.rollup_days"
+)
+# A reservation becomes an event, and a counter admits: what functions and triggers keep, no role writes by itself.
+_KEPT_BY_FUNCTIONS = (
+    "monitoring.openai_budgets, monitoring.openai_reservations, monitoring.openai_refusals, "
+    "monitoring.openai_refusals_new, monitoring.openai_resets, monitoring.budget_crossings, "
+    "monitoring.ledger_rewrites, monitoring.openai_prices"
 )
 _CREATE = """
 DO $$
@@ -52,7 +75,6 @@ BEGIN
         GRANT SELECT (id, name, subscription_tier) ON public.businesses TO {writer};
         GRANT SELECT (request_id) ON monitoring.openai_reservations TO {writer};
         GRANT SELECT, INSERT, UPDATE ON monitoring.tracking_writers TO {writer};
-        GRANT EXECUTE ON FUNCTION monitoring.reporting_day(timestamptz), {guard} TO {writer};
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{pipeline}') THEN
         GRANT SELECT ON {events}, public.businesses, public.sms_failure_rates, public.openai_daily_usage TO {pipeline};
@@ -60,8 +82,8 @@ BEGIN
         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA monitoring TO {pipeline};
         REVOKE INSERT, UPDATE, DELETE ON monitoring.installation, monitoring.alembic_version FROM {pipeline};
         REVOKE INSERT, UPDATE, DELETE ON monitoring.archive_segments, monitoring.erasures FROM {pipeline};
-        GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA monitoring TO {pipeline};
-        GRANT EXECUTE ON FUNCTION {reset} TO {pipeline};
+        REVOKE INSERT, UPDATE, DELETE ON {kept} FROM {pipeline};
+        GRANT UPDATE (limit_tokens, limit_usd, granted_tokens, granted_usd) ON monitoring.openai_budgets TO {pipeline};
         EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO {pipeline}', current_database());
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{retention}') THEN
@@ -69,14 +91,13 @@ BEGIN
         GRANT SELECT ON public.businesses, public.daily_stats TO {retention};
         GRANT SELECT ON ALL TABLES IN SCHEMA monitoring TO {retention};
         GRANT INSERT, UPDATE, DELETE ON monitoring.archive_segments TO {retention};
-        GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA monitoring TO {retention};
         EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO {retention}', current_database());
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{reader}') THEN
         GRANT SELECT ON {people} TO {reader};
         GRANT SELECT (id, name, business_type, subscription_tier, created_at) ON public.businesses TO {reader};
     END IF;
-END $$
+{functions}END $$
 """
 
 
@@ -85,16 +106,22 @@ def create_roles() -> str:
     return _CREATE.replace("{roles}", _names())
 
 
-def role_grants(*, writer: Sequence[str], pipeline: Sequence[str]) -> str:
-    """Return the statement that gives the roles that exist exactly their rights.
+def functions_of(role: str) -> list[str]:
+    """Return the signatures of the functions that a role may execute."""
+    return [signature for signature, roles in FUNCTIONS.items() if role in roles]
 
-    Args:
-        writer: Signatures of the functions that an application calls.
-        pipeline: Signatures of those that the pipeline calls, outside of ``monitoring``.
-    """
+
+def role_grants() -> str:
+    """Return the statement that gives the roles that exist exactly their rights."""
+    functions = "".join(
+        f"    IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN\n"
+        f"        GRANT EXECUTE ON FUNCTION {', '.join(functions_of(role))} TO {role};\n    END IF;\n"
+        for role in ROLES
+        if functions_of(role)
+    )
     values = {
-        "roles": _names(), "writer": WRITER, "pipeline": PIPELINE, "retention": RETENTION, "reader": READER,
-        "events": _EVENTS, "people": _READ_BY_PEOPLE, "guard": ", ".join(writer), "reset": ", ".join(pipeline),
+        "functions": functions, "roles": _names(), "writer": WRITER, "pipeline": PIPELINE, "retention": RETENTION,
+        "reader": READER, "events": _EVENTS, "people": _READ_BY_PEOPLE, "kept": _KEPT_BY_FUNCTIONS,
     }  # fmt: skip
     statement = _GRANT
     for name, value in values.items():

@@ -5,7 +5,6 @@ these with ``asyncio.to_thread``.
 """
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -18,11 +17,12 @@ import psycopg
 from smarttext_pipelines.core.errors import DatabaseError, SmartTextError
 from smarttext_pipelines.tracking import prices, process, values
 from smarttext_pipelines.tracking.events import track_openai_usage
-from smarttext_pipelines.tracking.store import SETTLE_DEADLINE_S, ask_within
+from smarttext_pipelines.tracking.store import SETTLE_DEADLINE_S, Statement, ask_within
 
 _CHECK = "SELECT * FROM public.check_openai_usage_limit(%s::uuid)"
 _RESERVE = "SELECT * FROM public.reserve_openai_usage(%s::uuid, %s::bigint, %s, %s, %s, %s::numeric)"
 _SETTLE = "SELECT * FROM public.settle_openai_usage(%s, %s::bigint, %s::numeric)"
+_CANCEL = "SELECT * FROM public.cancel_openai_usage(%s)"
 _RESET = "SELECT public.reset_daily_openai_usage(%s::uuid)"
 
 
@@ -83,9 +83,11 @@ class Reservation:
     def settle(self, actual_tokens: int, cost: Decimal | float | None = None) -> bool:
         """Book what the call used; once, however often it is called.
 
+        A call whose use is not known, such as a stream that broke, is left alone: the reaper books its upper bound.
+
         Args:
             actual_tokens: Tokens it used.
-            cost: Cost in USD; None leaves it unpriced.
+            cost: Cost in USD; None leaves it unpriced, and counts what was reserved against a limit in USD.
 
         Returns:
             Whether it was booked now. False: it was before, or the store does not answer; then the reaper books the
@@ -95,6 +97,9 @@ class Reservation:
             ValueError: A value cannot be booked.
         """
         tokens, usd = values.count("actual_tokens", actual_tokens), values.usd("cost", cost)
+        if tokens is None:
+            msg = "actual_tokens is required: a call that was made is booked; cancel() gives back one that was not"
+            raise ValueError(msg)
         question = (_SETTLE, self.request_id, tokens, usd)
         settled = _value_errors(lambda: ask_within(*question, deadline=SETTLE_DEADLINE_S))
         if self._is_reserved or (settled and settled["reason"] != "unknown_request"):
@@ -104,6 +109,16 @@ class Reservation:
             track_openai_usage(tokens_used=tokens, cost_estimate=usd, request_id=self.request_id, **self._usage)
             is not None
         )
+
+    def cancel(self) -> bool:
+        """Give the reservation back, because no call was made.
+
+        Returns:
+            Whether it was given back now. False: it was settled or cancelled before, was not reserved, or the store
+            does not answer; then the reaper books its upper bound unless a later call gives it back.
+        """
+        found = ask_within(_CANCEL, self.request_id, deadline=SETTLE_DEADLINE_S)
+        return bool(found and found["cancelled"])
 
 
 def check_openai_usage_limit(business_id: UUID | str | None) -> LimitDecision:
@@ -155,14 +170,15 @@ def reserve_openai_usage(
     arguments = (business, upper, values.text("request_id", request_id), endpoint, values.text("model", model), cost)
     usage: dict[str, Any] = {"business_id": business, "endpoint": endpoint, "model": model}
 
-    def give_back(late: "Future[dict[str, Any]]") -> None:
-        # The caller was told something else; what is not called is not booked.
-        if late.exception() is None and late.result()["allowed"] and process.guard_policy()[0] == "closed":
-            ask_within(_SETTLE, request_id, None, None, deadline=0)
-
-    found = _value_errors(lambda: ask_within(_RESERVE, *arguments, late=give_back))
+    # A caller who was told no makes no call, so what is admitted too late is given back.
+    undo = _give_back(request_id) if process.guard_policy()[0] == "closed" else None
+    found = _value_errors(lambda: ask_within(_RESERVE, *arguments, undo=undo))
     decision = _by_policy(upper) if found is None else _decision(found)
     return Reservation(decision.allowed, decision, request_id, usage, found is not None)
+
+
+def _give_back(request_id: str) -> Callable[[dict[str, Any]], Statement | None]:
+    return lambda late: (_CANCEL, (request_id,)) if late["allowed"] else None
 
 
 def reset_daily_openai_usage(business_id: UUID | str | None = None) -> None:

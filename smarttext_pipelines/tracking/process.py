@@ -4,7 +4,6 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -54,10 +53,10 @@ class _Process:
     local_spent: tuple[date | None, int] = (None, 0)
 
 
-_at_reconfiguration: list[Callable[[], None]] = []
-"""What gives up what it holds of the old configuration."""
-
 _lock = threading.Lock()
+_configuring = threading.RLock()
+"""Held by who reads the settings, so that of many first callers one does."""
+
 _process = _Process()
 
 
@@ -95,19 +94,18 @@ def configure(
     # Importing this library shall not read the environment.
     from smarttext_pipelines.settings import load_settings
 
-    settings = load_settings()
-    url = database_url or (settings.database_url.get_secret_value() if settings.database_url else None)
-    if url is not None:
-        parse_url(url)
-    folder = Path(spill_folder) if spill_folder else settings.data_dir / "spill"
-    old = _process.writer
-    with _lock:
-        _process.options = WriterOptions(url, folder, spill_bytes, buffer_bytes, synchronous)
-        _process.writer = None
-        _process.policy, _process.local_allowance = policy, local_allowance
-        _process.decide_within_s = decide_within_s
-    for end in _at_reconfiguration:
-        end()
+    with _configuring:
+        settings = load_settings()
+        url = database_url or (settings.database_url.get_secret_value() if settings.database_url else None)
+        if url is not None:
+            parse_url(url)
+        folder = Path(spill_folder) if spill_folder else settings.data_dir / "spill"
+        with _lock:
+            old = _process.writer
+            _process.options = WriterOptions(url, folder, spill_bytes, buffer_bytes, synchronous)
+            _process.writer = None
+            _process.policy, _process.local_allowance = policy, local_allowance
+            _process.decide_within_s = decide_within_s
     if old is not None:
         old.close(EXIT_TIMEOUT_S)
 
@@ -130,22 +128,23 @@ def current() -> Writer:
 def options() -> WriterOptions:
     """Return how this process tracks; where the settings cannot be read, events wait in a file."""
     if _process.options is None:
-        try:
-            configure()
-        except SettingsError as error:
-            _log.error("events wait in %s: %s", FALLBACK_FOLDER, scrub(str(error)))
-            _process.options = WriterOptions(None, FALLBACK_FOLDER, SPILL_BYTES, BUFFER_BYTES, synchronous=False)
+        with _configuring:
+            if _process.options is None:
+                _configure_by_settings()
     return cast("WriterOptions", _process.options)
+
+
+def _configure_by_settings() -> None:
+    try:
+        configure()
+    except SettingsError as error:
+        _log.error("events wait in %s: %s", FALLBACK_FOLDER, scrub(str(error)))
+        _process.options = WriterOptions(None, FALLBACK_FOLDER, SPILL_BYTES, BUFFER_BYTES, synchronous=False)
 
 
 def decide_within_s() -> float:
     """Return how long a caller waits for a decision on the budget."""
     return _process.decide_within_s
-
-
-def at_reconfiguration(end: Callable[[], None]) -> None:
-    """Call this whenever the process is configured anew."""
-    _at_reconfiguration.append(end)
 
 
 def guard_policy() -> tuple[str, int]:
@@ -183,8 +182,8 @@ def _at_exit() -> None:
 
 def _after_fork() -> None:
     # The parent writes what it was told; its thread and its locks do not exist here.
-    global _lock
-    _lock = threading.Lock()
+    global _lock, _configuring
+    _lock, _configuring = threading.Lock(), threading.RLock()
     if _process.writer is not None:
         # Else the locks of its files would outlive the parent.
         _process.writer.abandon()

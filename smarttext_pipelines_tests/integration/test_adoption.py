@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from smarttext_pipelines.core.errors import DatabaseError
-from smarttext_pipelines.storage.guardrail import PUBLIC_FUNCTIONS
 from smarttext_pipelines.storage.migrate import find_drift, migrate
+from smarttext_pipelines.storage.roles import FUNCTIONS
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.legacy import (
@@ -165,8 +165,8 @@ def test_old_policies_views_and_functions_are_replaced_not_doubled(legacy: Datab
     functions = {row["name"].removeprefix("public."): row["state"] for row in found if row["kind"] == "function"}
     assert set(views) == set(VIEWS)
     assert all("monitoring." in definition for definition in views.values())
-    ours = {signature.replace(" ", "") for signature in PUBLIC_FUNCTIONS}
-    assert set(functions) == {"update_daily_stats(uuid,date)", *ours}
+    ours = {name.removeprefix("public.").replace(" ", "") for name in FUNCTIONS if name.startswith("public.")}
+    assert set(functions) == ours
     assert "rollup_requests" in functions["update_daily_stats(uuid,date)"]
     assert not [row for row in found if row["kind"] == "policy" and POLICY in row["name"]]
 

@@ -1,23 +1,58 @@
 -- The counter follows the ledger: one statement-level trigger for each operation on public.api_usage. It never makes
--- the statement of a writer fail: odd days and costs count as nothing, as they do in monitoring.spend.
+-- the statement of a writer fail: odd days count as nothing, as they do in monitoring.spend, and odd costs as unknown.
+-- "rows of …" is written by guardrail/__init__.py: day, business_id, tokens and usd of each row of OpenAI usage.
+
+DROP FUNCTION IF EXISTS monitoring.usage_usd(numeric);
 
 CREATE OR REPLACE FUNCTION monitoring.usage_day(reset_date date, created_at timestamptz, zone text) RETURNS date
-LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN reset_date IS NOT NULL THEN reset_date
-                WHEN created_at BETWEEN '0002-01-01' AND '9990-01-01' THEN (created_at AT TIME ZONE zone)::date END
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN CASE WHEN reset_date IS NOT NULL THEN reset_date
+                WHEN created_at BETWEEN '0002-01-01' AND '9990-01-01' THEN (created_at AT TIME ZONE zone)::date END;
+END
 $$;
 COMMENT ON FUNCTION monitoring.usage_day(date, timestamptz, text) IS 'Reporting day of a row of api_usage.';
 
-CREATE OR REPLACE FUNCTION monitoring.usage_usd(cost_estimate numeric) RETURNS numeric
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN abs(cost_estimate) < 10000000000000 THEN cost_estimate ELSE 0 END
+CREATE OR REPLACE FUNCTION monitoring.counted_usd(
+    cost numeric, tokens numeric, endpoint text, model text, request_id text, usage_id text, day date
+) RETURNS numeric LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    upper_bound numeric;
+BEGIN
+    -- NaN compares greater than every number.
+    IF $1 > 0 AND $1 < 10000000000000 THEN
+        RETURN $1;
+    ELSIF $2 IS NULL OR $2 <= 0 OR $3 = 'daily_reset' THEN
+        RETURN 0;
+    END IF;
+    IF $5 IS NOT NULL AND $6 = monitoring.usage_id($5)::text THEN
+        SELECT CASE WHEN $2 <= r.tokens THEN r.held_usd ELSE ceil(r.held_usd * $2 / r.tokens * 1000000) * 0.000001 END
+        INTO upper_bound FROM monitoring.openai_reservations AS r
+        WHERE r.request_id = $5 AND r.day = $7 AND r.tokens > 0;
+        IF upper_bound IS NOT NULL THEN
+            RETURN upper_bound;
+        END IF;
+    END IF;
+    RETURN monitoring.upper_usd($4, $2, $7);
+END
 $$;
-COMMENT ON FUNCTION monitoring.usage_usd(numeric) IS 'Cost that is counted: not NaN, not infinite, NULL is nothing.';
+COMMENT ON FUNCTION monitoring.counted_usd(numeric, numeric, text, text, text, text, date) IS
+    'USD that a row of api_usage counts against the limit: its cost; where it names none that can be (NULL, 0, negative, '
+    'NaN, infinite) its reservation''s, else its tokens at the upper list price. Without tokens nothing.';
+
+CREATE OR REPLACE FUNCTION monitoring.openai_ledger(first date)
+RETURNS TABLE (day date, business_id uuid, tokens numeric, usd numeric)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT r.day, r.business_id, sum(r.tokens), sum(r.usd) FROM ({rows of public.api_usage since $1}) AS r
+    GROUP BY r.day, r.business_id
+$$;
+COMMENT ON FUNCTION monitoring.openai_ledger(date) IS
+    'What the ledger holds from a day on, as the counter counts it, by reporting day and business.';
 
 CREATE OR REPLACE FUNCTION monitoring.count_openai_usage() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    zone CONSTANT text := (SELECT reporting_timezone FROM monitoring.installation);
     open_from CONSTANT date := monitoring.today() - 7;
     days date[];
     businesses uuid[];
@@ -28,43 +63,38 @@ BEGIN
         SELECT array_agg(c.day), array_agg(c.business_id), array_agg(c.tokens), array_agg(c.usd)
         INTO days, businesses, tokens, usd
         FROM (
-            SELECT monitoring.usage_day(n.reset_date, n.created_at, zone) AS day, n.business_id,
-                   sum(coalesce(n.tokens_used, 0)::numeric) AS tokens, sum(monitoring.usage_usd(n.cost_estimate)) AS usd
-            FROM new_rows AS n WHERE n.service = 'openai' GROUP BY 1, 2 ORDER BY 1, 2
+            SELECT n.day, n.business_id, sum(n.tokens) AS tokens, sum(n.usd) AS usd
+            FROM ({rows of new_rows since open_from}) AS n GROUP BY 1, 2 ORDER BY 1, 2
         ) AS c
-        WHERE c.day >= open_from AND (c.tokens <> 0 OR c.usd <> 0);
+        WHERE c.tokens <> 0 OR c.usd <> 0;
     ELSIF TG_OP = 'TRUNCATE' THEN
         SELECT array_agg(c.day), array_agg(c.business_id), array_agg(c.tokens), array_agg(c.usd)
         INTO days, businesses, tokens, usd
-        FROM (SELECT b.day, b.business_id, -b.used_tokens AS tokens, -b.used_usd AS usd
-              FROM monitoring.openai_budgets AS b ORDER BY b.day, b.business_id) AS c
-        WHERE c.day >= open_from AND (c.tokens <> 0 OR c.usd <> 0);
+        FROM (
+            SELECT b.day, b.business_id, -b.used_tokens AS tokens, -b.used_usd AS usd
+            FROM monitoring.openai_budgets AS b WHERE b.day >= open_from ORDER BY b.day, b.business_id
+        ) AS c
+        WHERE c.tokens <> 0 OR c.usd <> 0;
     ELSIF TG_OP = 'DELETE' THEN
         SELECT array_agg(c.day), array_agg(c.business_id), array_agg(c.tokens), array_agg(c.usd)
         INTO days, businesses, tokens, usd
         FROM (
-            SELECT monitoring.usage_day(o.reset_date, o.created_at, zone) AS day, o.business_id,
-                   -sum(coalesce(o.tokens_used, 0)::numeric) AS tokens,
-                   -sum(monitoring.usage_usd(o.cost_estimate)) AS usd
-            FROM old_rows AS o WHERE o.service = 'openai' GROUP BY 1, 2 ORDER BY 1, 2
+            SELECT o.day, o.business_id, -sum(o.tokens) AS tokens, -sum(o.usd) AS usd
+            FROM ({rows of old_rows since open_from}) AS o GROUP BY 1, 2 ORDER BY 1, 2
         ) AS c
-        WHERE c.day >= open_from AND (c.tokens <> 0 OR c.usd <> 0);
+        WHERE c.tokens <> 0 OR c.usd <> 0;
     ELSE
         SELECT array_agg(c.day), array_agg(c.business_id), array_agg(c.tokens), array_agg(c.usd)
         INTO days, businesses, tokens, usd
         FROM (
             SELECT r.day, r.business_id, sum(r.tokens) AS tokens, sum(r.usd) AS usd FROM (
-                SELECT monitoring.usage_day(n.reset_date, n.created_at, zone) AS day, n.business_id,
-                       coalesce(n.tokens_used, 0)::numeric AS tokens, monitoring.usage_usd(n.cost_estimate) AS usd
-                FROM new_rows AS n WHERE n.service = 'openai'
+                SELECT n.day, n.business_id, n.tokens, n.usd FROM ({rows of new_rows since open_from}) AS n
                 UNION ALL
-                SELECT monitoring.usage_day(o.reset_date, o.created_at, zone), o.business_id,
-                       -coalesce(o.tokens_used, 0)::numeric, -monitoring.usage_usd(o.cost_estimate)
-                FROM old_rows AS o WHERE o.service = 'openai'
+                SELECT o.day, o.business_id, -o.tokens, -o.usd FROM ({rows of old_rows since open_from}) AS o
             ) AS r
             GROUP BY 1, 2 ORDER BY 1, 2
         ) AS c
-        WHERE c.day >= open_from AND (c.tokens <> 0 OR c.usd <> 0);
+        WHERE c.tokens <> 0 OR c.usd <> 0;
     END IF;
     IF days IS NULL THEN
         RETURN NULL;
@@ -104,22 +134,26 @@ COMMENT ON FUNCTION monitoring.count_openai_usage() IS
     'Adds what a statement changed in the ledger to the counters of its businesses; days older than 7 are closed.';
 
 CREATE OR REPLACE FUNCTION monitoring.recount_openai_usage() RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     -- The caller keeps writers of api_usage out.
     UPDATE monitoring.openai_budgets AS b SET used_tokens = 0, used_usd = 0
     WHERE b.day >= monitoring.today() - 7;
     INSERT INTO monitoring.openai_budgets AS b (business_id, day, used_tokens, used_usd, limit_tokens, limit_usd)
     SELECT u.business_id, u.day, u.tokens, u.usd, l.limit_tokens, l.limit_usd
-    FROM (
-        SELECT monitoring.usage_day(u.reset_date, u.created_at, i.reporting_timezone) AS day, u.business_id,
-               sum(coalesce(u.tokens_used, 0)::numeric) AS tokens, sum(monitoring.usage_usd(u.cost_estimate)) AS usd
-        FROM public.api_usage AS u, monitoring.installation AS i
-        WHERE u.service = 'openai' AND (
-            u.reset_date >= monitoring.today() - 7
-            OR u.reset_date IS NULL AND u.created_at >= monitoring.today() - 9)
-        GROUP BY 1, 2
-    ) AS u, LATERAL monitoring.openai_limit(u.business_id) AS l
-    WHERE u.day >= monitoring.today() - 7 AND (u.tokens <> 0 OR u.usd <> 0)
+    FROM monitoring.openai_ledger(monitoring.today() - 7) AS u, LATERAL monitoring.openai_limit(u.business_id) AS l
+    WHERE u.tokens <> 0 OR u.usd <> 0
     ON CONFLICT (day, business_key) DO UPDATE SET used_tokens = excluded.used_tokens, used_usd = excluded.used_usd;
 $$;
 COMMENT ON FUNCTION monitoring.recount_openai_usage() IS 'Counts the ledger of the open days anew.';
+
+CREATE OR REPLACE FUNCTION monitoring.recount_at_new_prices() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    LOCK TABLE public.api_usage IN SHARE ROW EXCLUSIVE MODE;
+    PERFORM monitoring.recount_openai_usage();
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION monitoring.recount_at_new_prices() IS 'What names no cost counts at the prices as they are now.';
+CREATE OR REPLACE TRIGGER recount_at_new_prices AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+ON monitoring.openai_prices FOR EACH STATEMENT EXECUTE FUNCTION monitoring.recount_at_new_prices();

@@ -1,21 +1,23 @@
--- What callers use: check, reserve, settle, reset. SECURITY DEFINER with an empty search_path, so the caller needs no
--- right on a table. Columns are always qualified, so arguments may have the names that callers like to write.
+-- What callers use: check, reserve, settle, cancel, reset. SECURITY DEFINER, so the caller needs no right on a table.
+-- pg_temp stands last in every search_path: unnamed it would come before pg_catalog, and a caller's type pg_temp.date
+-- would run its CHECK with the owner's rights. Columns are always qualified, so arguments may have the names that
+-- callers like to write.
 
 CREATE OR REPLACE FUNCTION monitoring.reporting_day(at timestamptz) RETURNS date
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT (at AT TIME ZONE installation.reporting_timezone)::date FROM monitoring.installation
 $$;
 COMMENT ON FUNCTION monitoring.reporting_day(timestamptz) IS 'Reporting day of an instant.';
 
 CREATE OR REPLACE FUNCTION monitoring.today() RETURNS date
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT (clock_timestamp() AT TIME ZONE installation.reporting_timezone)::date FROM monitoring.installation
 $$;
 COMMENT ON FUNCTION monitoring.today() IS 'The reporting day that it is now; every function here asks this one.';
 
 CREATE OR REPLACE FUNCTION monitoring.openai_limit(
     business uuid, OUT limit_tokens bigint, OUT limit_usd numeric
-) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
+) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT l.limit_tokens, l.limit_usd FROM monitoring.openai_limits AS l
     WHERE (l.scope, l.name) IN (('business', business::text), ('default', ''))
         OR l.scope = 'unattributed' AND business IS NULL
@@ -25,7 +27,7 @@ $$;
 COMMENT ON FUNCTION monitoring.openai_limit(uuid) IS 'Daily limit of a business; the most specific row wins.';
 
 CREATE OR REPLACE FUNCTION monitoring.open_openai_budgets(days date[], businesses uuid[]) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO monitoring.openai_budgets (business_id, day, limit_tokens, limit_usd)
     SELECT wanted.business, wanted.day, l.limit_tokens, l.limit_usd
     FROM unnest(days, businesses) AS wanted (day, business), LATERAL monitoring.openai_limit(wanted.business) AS l
@@ -38,11 +40,22 @@ LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
 $$;
 COMMENT ON FUNCTION monitoring.open_openai_budgets(date[], uuid[]) IS 'Creates the counters that are missing.';
 
+CREATE OR REPLACE FUNCTION monitoring.upper_usd(model text, tokens numeric, day date) RETURNS numeric
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT greatest($2, 0) * 0.000000001 * coalesce(
+        (SELECT p.upper_nano_usd_per_token FROM monitoring.openai_prices AS p
+         WHERE p.model = regexp_replace($1, '-\d{4}-\d{2}-\d{2}$', '') AND p.valid_from <= $3
+         ORDER BY p.valid_from DESC LIMIT 1),
+        (SELECT max(p.upper_nano_usd_per_token) FROM monitoring.openai_prices AS p), 0)
+$$;
+COMMENT ON FUNCTION monitoring.upper_usd(text, numeric, date) IS
+    'Tokens at the upper list price of their model on that day; of an unknown model at the dearest known price.';
+
 CREATE OR REPLACE FUNCTION public.check_openai_usage_limit(
     business_id uuid,
     OUT allowed boolean, OUT reason text, OUT used numeric, OUT "limit" numeric, OUT remaining numeric,
     OUT reset_at timestamptz
-) LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
+) LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH today AS MATERIALIZED (SELECT monitoring.today() AS day),
     budget AS (
         SELECT b.used_tokens, b.used_usd, b.reserved_tokens, b.reserved_usd,
@@ -68,12 +81,13 @@ CREATE OR REPLACE FUNCTION public.reserve_openai_usage(
     cost_estimate numeric DEFAULT NULL,
     OUT allowed boolean, OUT reason text, OUT used numeric, OUT "limit" numeric, OUT remaining numeric,
     OUT reset_at timestamptz
-) LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     key CONSTANT uuid := coalesce($1, '00000000-0000-0000-0000-000000000000');
-    cost CONSTANT numeric := coalesce($6, 0);
     today CONSTANT date := monitoring.today();
+    -- Zero is what somebody writes who knows no price.
+    cost CONSTANT numeric := CASE WHEN $6 > 0 THEN $6 ELSE monitoring.upper_usd($5, $2, today) END;
     seen record;
     earlier text;
 BEGIN
@@ -81,7 +95,7 @@ BEGIN
         RAISE EXCEPTION 'tokens must be from 0 to 2147483647' USING ERRCODE = 'invalid_parameter_value';
     ELSIF coalesce($3, '') = '' OR length($3) > 200 THEN
         RAISE EXCEPTION 'request_id must have 1 to 200 characters' USING ERRCODE = 'invalid_parameter_value';
-    ELSIF cost < 0 OR NOT cost < 1000000000000 THEN
+    ELSIF $6 < 0 OR NOT $6 < 1000000000000 THEN
         RAISE EXCEPTION 'cost_estimate must be from 0 to 999999999999 USD' USING ERRCODE = 'invalid_parameter_value';
     ELSIF $4 = 'daily_reset' THEN
         RAISE EXCEPTION 'the endpoint daily_reset marks a reset' USING ERRCODE = 'invalid_parameter_value';
@@ -124,8 +138,8 @@ BEGIN
     reset_at := seen.reset_at;
     IF allowed THEN
         INSERT INTO monitoring.openai_reservations
-            (request_id, business_id, day, tokens, cost_usd, endpoint, model, state, reserved_at)
-        VALUES ($3, $1, today, $2, $6, coalesce($4, 'chat'), $5, 'held', clock_timestamp())
+            (request_id, business_id, day, tokens, cost_usd, held_usd, endpoint, model, state, reserved_at)
+        VALUES ($3, $1, today, $2, $6, cost, coalesce($4, 'chat'), $5, 'held', clock_timestamp())
         ON CONFLICT DO NOTHING;
         IF FOUND THEN
             RETURN;
@@ -150,58 +164,143 @@ $$;
 COMMENT ON FUNCTION public.reserve_openai_usage(uuid, bigint, text, text, text, numeric) IS
     'Admits a call that costs at most so many tokens (and USD), or refuses it; once per request_id.';
 
+CREATE OR REPLACE FUNCTION monitoring.usage_id(request_id text) RETURNS uuid
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN md5('smarttext:openai:' || $1)::uuid;
+END
+$$;
+COMMENT ON FUNCTION monitoring.usage_id(text) IS 'Id of the row of api_usage that a reservation becomes.';
+
+CREATE OR REPLACE FUNCTION monitoring.book_openai_usage(requests text[]) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    attribute text;
+    rule text;
+BEGIN
+    -- The trigger on api_usage counts it; nothing else may.
+    INSERT INTO public.api_usage
+        (id, service, endpoint, business_id, tokens_used, cost_estimate, model, reset_date, request_id)
+    SELECT monitoring.usage_id(r.request_id), 'openai', r.endpoint, r.business_id,
+           coalesce(r.actual_tokens, r.tokens), CASE r.state WHEN 'held' THEN r.cost_usd ELSE r.actual_usd END,
+           r.model, r.day, r.request_id
+    FROM monitoring.openai_reservations AS r WHERE r.request_id = ANY (requests) AND r.state IN ('held', 'settled')
+    ON CONFLICT DO NOTHING;
+    IF EXISTS (SELECT FROM monitoring.openai_reservations AS r
+               WHERE r.request_id = ANY (requests) AND r.state = 'reaped') THEN
+        -- The reaper booked the upper bound; now the truth is known.
+        UPDATE public.api_usage AS u SET tokens_used = r.actual_tokens, cost_estimate = r.actual_usd
+        FROM monitoring.openai_reservations AS r
+        WHERE r.request_id = ANY (requests) AND r.state = 'reaped'
+            AND u.id = monitoring.usage_id(r.request_id);
+    END IF;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    -- The session, the server or another session is in the way, not the row: the caller asks again.
+    IF SQLSTATE ~ '^(08|25|40|53|57|58)' OR SQLSTATE = '55P03' THEN
+        RAISE;
+    END IF;
+    GET STACKED DIAGNOSTICS attribute = COLUMN_NAME, rule = CONSTRAINT_NAME;
+    RETURN concat_ws(' ', SQLSTATE, nullif(attribute, ''), nullif(rule, ''));
+END
+$$;
+COMMENT ON FUNCTION monitoring.book_openai_usage(text[]) IS
+    'Writes what reservations used into the ledger, all or none; returns why the ledger refuses, never a value.';
+
 CREATE OR REPLACE FUNCTION public.settle_openai_usage(
-    request_id text, actual_tokens bigint, cost numeric DEFAULT NULL, OUT settled boolean, OUT reason text
-) LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+    request_id text, actual_tokens bigint DEFAULT NULL, cost numeric DEFAULT NULL, OUT settled boolean, OUT reason text
+) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     held monitoring.openai_reservations;
-    row_id CONSTANT uuid := md5('smarttext:openai:' || $1)::uuid;
+    refused text;
+    waiting_tokens bigint := 0;
+    waiting_usd numeric := 0;
 BEGIN
-    IF $2 < 0 OR $2 > 2147483647 THEN
+    IF $2 IS NULL THEN
+        -- An undefined field in JavaScript is left out: a call that was made must not be given back by that.
+        RAISE EXCEPTION 'actual_tokens is missing: pass what the call used, such as usage.total_tokens'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'If no call was made, cancel_openai_usage(request_id) gives the reservation back.';
+    ELSIF $2 < 0 OR $2 > 2147483647 THEN
         RAISE EXCEPTION 'actual_tokens must be from 0 to 2147483647' USING ERRCODE = 'invalid_parameter_value';
     ELSIF $3 < 0 OR NOT $3 < 1000000000000 THEN
         RAISE EXCEPTION 'cost must be from 0 to 999999999999 USD' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT r.* INTO held FROM monitoring.openai_reservations AS r WHERE r.request_id = $1 FOR UPDATE;
-    -- Given back by somebody who thought that it was not admitted, while another asked again under the same id and called.
-    settled := held.state IN ('held', 'reaped') OR held.state = 'cancelled' AND $2 IS NOT NULL;
+    -- Cancelled by somebody who thought that it was not admitted, while another asked again under the same id and called.
+    settled := held.state IN ('held', 'reaped', 'cancelled');
     IF settled IS NOT TRUE THEN
         settled := false;
         reason := CASE WHEN held.state IS NULL THEN 'unknown_request' ELSE 'already_' || held.state END;
         RETURN;
     END IF;
     UPDATE monitoring.openai_reservations AS r
-    SET state = CASE WHEN $2 IS NULL THEN 'cancelled' ELSE 'settled' END,
-        settled_at = clock_timestamp(), actual_tokens = $2
+    SET state = CASE held.state WHEN 'reaped' THEN 'reaped' ELSE 'settled' END,
+        settled_at = clock_timestamp(), actual_tokens = $2, actual_usd = $3
     WHERE r.request_id = $1;
-    IF held.state = 'held' THEN
-        UPDATE monitoring.openai_budgets AS b
-        SET reserved_tokens = b.reserved_tokens - held.tokens,
-            reserved_usd = b.reserved_usd - coalesce(held.cost_usd, 0)
-        WHERE b.day = held.day AND b.business_key = held.business_key;
-    END IF;
-    IF held.state = 'reaped' AND $2 IS NULL THEN
-        DELETE FROM public.api_usage AS u WHERE u.id = row_id;
+    refused := monitoring.book_openai_usage(ARRAY[$1]);
+    IF refused IS NOT NULL THEN
+        reason := 'ledger_refuses';
+        IF held.state <> 'reaped' THEN
+            -- Kept here until the ledger takes it, and held against the limit as it would be counted.
+            waiting_tokens := $2;
+            waiting_usd := monitoring.counted_usd($3, $2, held.endpoint, held.model, $1, monitoring.usage_id($1)::text,
+                                                  held.day);
+        END IF;
+        UPDATE monitoring.openai_reservations AS r SET refusal = refused, unbooked_usd = waiting_usd
+        WHERE r.request_id = $1;
     ELSIF held.state = 'reaped' THEN
-        -- The reaper booked the upper bound; now the truth is known.
-        UPDATE public.api_usage AS u SET tokens_used = $2, cost_estimate = $3 WHERE u.id = row_id;
-    ELSIF $2 IS NOT NULL THEN
-        -- The trigger on api_usage counts it; nothing else may.
-        INSERT INTO public.api_usage
-            (id, service, endpoint, business_id, tokens_used, cost_estimate, model, reset_date, request_id)
-        VALUES (row_id, 'openai', held.endpoint, held.business_id, $2, $3, held.model, held.day, $1)
-        ON CONFLICT DO NOTHING;
+        UPDATE monitoring.openai_reservations AS r SET state = 'settled', refusal = NULL, unbooked_usd = NULL
+        WHERE r.request_id = $1;
+    ELSIF held.refusal IS NOT NULL THEN
+        UPDATE monitoring.openai_reservations AS r SET refusal = NULL WHERE r.request_id = $1;
     END IF;
+    IF held.state = 'held' THEN
+        waiting_tokens := waiting_tokens - held.tokens;
+        waiting_usd := waiting_usd - coalesce(held.held_usd, held.cost_usd, 0);
+    END IF;
+    UPDATE monitoring.openai_budgets AS b
+    SET reserved_tokens = b.reserved_tokens + waiting_tokens, reserved_usd = b.reserved_usd + waiting_usd
+    WHERE b.day = held.day AND b.business_key = held.business_key AND (waiting_tokens <> 0 OR waiting_usd <> 0);
 END
 $$;
 COMMENT ON FUNCTION public.settle_openai_usage(text, bigint, numeric) IS
-    'Books what an admitted call really used, once; NULL tokens give the reservation back because no call was made.';
+    'Books what an admitted call really used, once; what the ledger refuses is kept and booked when it takes rows again.';
+
+CREATE OR REPLACE FUNCTION public.cancel_openai_usage(request_id text, OUT cancelled boolean, OUT reason text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    held monitoring.openai_reservations;
+BEGIN
+    SELECT r.* INTO held FROM monitoring.openai_reservations AS r WHERE r.request_id = $1 FOR UPDATE;
+    cancelled := held.state IN ('held', 'reaped');
+    IF cancelled IS NOT TRUE THEN
+        cancelled := false;
+        reason := CASE WHEN held.state IS NULL THEN 'unknown_request' ELSE 'already_' || held.state END;
+        RETURN;
+    END IF;
+    UPDATE monitoring.openai_reservations AS r
+    SET state = 'cancelled', settled_at = clock_timestamp(), actual_tokens = NULL, actual_usd = NULL,
+        refusal = NULL, unbooked_usd = NULL
+    WHERE r.request_id = $1;
+    IF held.state = 'reaped' THEN
+        DELETE FROM public.api_usage AS u WHERE u.id = monitoring.usage_id($1);
+    ELSE
+        UPDATE monitoring.openai_budgets AS b
+        SET reserved_tokens = b.reserved_tokens - held.tokens,
+            reserved_usd = b.reserved_usd - coalesce(held.held_usd, held.cost_usd, 0)
+        WHERE b.day = held.day AND b.business_key = held.business_key;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION public.cancel_openai_usage(text) IS 'Gives a reservation back whose call was not made.';
 
 DROP FUNCTION IF EXISTS public.reset_daily_openai_usage();
 
 CREATE OR REPLACE FUNCTION public.reset_daily_openai_usage(business_id uuid DEFAULT NULL) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO monitoring.openai_resets (business_id, day)
     VALUES ($1, monitoring.today()) ON CONFLICT DO NOTHING;
 $$;
@@ -209,34 +308,54 @@ COMMENT ON FUNCTION public.reset_daily_openai_usage(uuid) IS
     'Notes that the day was opened; touches no usage and hands out no allowance.';
 
 CREATE OR REPLACE FUNCTION monitoring.reap_openai_reservations(older_than interval DEFAULT '15 minutes') RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    held_until CONSTANT timestamptz := clock_timestamp() - older_than;
     requests text[];
+    booked text[] := '{}';
+    request text;
+    refused text;
 BEGIN
+    IF held_until IS NULL OR held_until > clock_timestamp() - interval '59 seconds' THEN
+        RAISE EXCEPTION 'older_than must be at least a minute: younger calls are still running'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     requests := ARRAY(
         SELECT r.request_id FROM monitoring.openai_reservations AS r
-        WHERE r.state = 'held' AND r.reserved_at < clock_timestamp() - older_than
+        WHERE r.state = 'held' AND r.reserved_at < held_until OR r.refusal IS NOT NULL
         ORDER BY r.day, r.business_key, r.request_id FOR UPDATE SKIP LOCKED);
     PERFORM FROM monitoring.openai_budgets AS b
     WHERE (b.day, b.business_key) IN (
         SELECT r.day, r.business_key FROM monitoring.openai_reservations AS r WHERE r.request_id = ANY (requests))
     ORDER BY b.day, b.business_key FOR UPDATE;
+    IF monitoring.book_openai_usage(requests) IS NULL THEN
+        booked := requests;
+    ELSE
+        -- One that the ledger refuses holds up no other.
+        FOREACH request IN ARRAY requests LOOP
+            refused := monitoring.book_openai_usage(ARRAY[request]);
+            IF refused IS NULL THEN
+                booked := booked || request;
+            ELSE
+                UPDATE monitoring.openai_reservations AS r SET refusal = refused
+                WHERE r.request_id = request AND r.refusal IS DISTINCT FROM refused;
+            END IF;
+        END LOOP;
+    END IF;
     UPDATE monitoring.openai_budgets AS b
     SET reserved_tokens = b.reserved_tokens - due.tokens, reserved_usd = b.reserved_usd - due.usd
     FROM (
-        SELECT r.day, r.business_key, sum(r.tokens) AS tokens, sum(coalesce(r.cost_usd, 0)) AS usd
-        FROM monitoring.openai_reservations AS r WHERE r.request_id = ANY (requests) GROUP BY r.day, r.business_key
+        SELECT r.day, r.business_key,
+               sum(CASE r.state WHEN 'held' THEN r.tokens WHEN 'settled' THEN r.actual_tokens ELSE 0 END) AS tokens,
+               sum(CASE r.state WHEN 'held' THEN coalesce(r.held_usd, r.cost_usd, 0) ELSE coalesce(r.unbooked_usd, 0) END)
+               AS usd
+        FROM monitoring.openai_reservations AS r WHERE r.request_id = ANY (booked) GROUP BY r.day, r.business_key
     ) AS due
     WHERE b.day = due.day AND b.business_key = due.business_key;
-    INSERT INTO public.api_usage
-        (id, service, endpoint, business_id, tokens_used, cost_estimate, model, reset_date, request_id)
-    SELECT md5('smarttext:openai:' || r.request_id)::uuid, 'openai', r.endpoint, r.business_id, r.tokens, r.cost_usd,
-           r.model, r.day, r.request_id
-    FROM monitoring.openai_reservations AS r WHERE r.request_id = ANY (requests)
-    ON CONFLICT DO NOTHING;
     UPDATE monitoring.openai_reservations AS r
-    SET state = 'reaped', settled_at = clock_timestamp(), actual_tokens = r.tokens
-    WHERE r.request_id = ANY (requests);
+    SET state = CASE r.state WHEN 'held' THEN 'reaped' ELSE 'settled' END, refusal = NULL, unbooked_usd = NULL,
+        settled_at = coalesce(r.settled_at, clock_timestamp()), actual_tokens = coalesce(r.actual_tokens, r.tokens)
+    WHERE r.request_id = ANY (booked);
     WITH counted AS (
         DELETE FROM monitoring.openai_refusals_new AS r RETURNING r.*
     )
@@ -244,11 +363,13 @@ BEGIN
     SELECT c.day, c.business_key, c.reason, sum(c.refused_count) FROM counted AS c
     GROUP BY c.day, c.business_key, c.reason ORDER BY c.day, c.business_key, c.reason
     ON CONFLICT (day, business_key, reason) DO UPDATE SET refused_count = r.refused_count + excluded.refused_count;
-    -- A request that comes back after a week is a new one.
+    -- A request that comes back after a week is a new one. Until its day is closed, the counter looks up its price here.
     DELETE FROM monitoring.openai_reservations AS r
-    WHERE r.state <> 'held' AND r.reserved_at < clock_timestamp() - interval '8 days';
-    RETURN cardinality(requests);
+    WHERE r.state <> 'held' AND r.refusal IS NULL AND r.reserved_at < clock_timestamp() - interval '8 days'
+        AND r.day < monitoring.today() - 7;
+    RETURN cardinality(booked);
 END
 $$;
 COMMENT ON FUNCTION monitoring.reap_openai_reservations(interval) IS
-    'Books reservations that nobody settled at their upper bound, and adds up refusals; returns how many were booked.';
+    'Books reservations that nobody settled at their upper bound, tries again what the ledger refused, and adds up '
+    'refusals; returns how many were booked.';

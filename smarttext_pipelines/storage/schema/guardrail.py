@@ -55,6 +55,16 @@ openai_limits = Table(
     comment="What a business may spend on OpenAI in a reporting day.",
 )
 
+openai_prices = Table(
+    "openai_prices",
+    metadata,
+    column("model", Text, "Model as OpenAI names it, without the date of a version.", primary_key=True),
+    column("valid_from", Date, "First day of the price.", primary_key=True),
+    column("upper_nano_usd_per_token", BigInteger, "Dearest list price of a token, in 10^-9 USD.", nullable=False),
+    schema=MONITORING,
+    comment="Upper list prices, at which usage without a cost counts against limits in USD.",
+)
+
 openai_budgets = Table(
     "openai_budgets",
     metadata,
@@ -62,7 +72,7 @@ openai_budgets = Table(
     _key(),
     column("day", Date, "Reporting day.", nullable=False),
     _amount("used_tokens", "Tokens that the ledger holds; written by its trigger."),
-    _amount("used_usd", "USD that the ledger holds; written by its trigger."),
+    _amount("used_usd", "USD that the ledger holds, with an upper price where it names none; written by its trigger."),
     _amount("reserved_tokens", "Upper bounds of the calls that are under way."),
     _amount("reserved_usd", "Upper bounds in USD of the calls that are under way."),
     column("limit_tokens", BigInteger, "Limit of the day; NULL is none."),
@@ -83,6 +93,7 @@ openai_reservations = Table(
     column("day", Date, "Reporting day of the reservation, also when it is settled after midnight.", nullable=False),
     column("tokens", BigInteger, "Upper bound of the call.", nullable=False),
     column("cost_usd", Numeric, "Upper bound of its cost in USD; NULL where none was given."),
+    column("held_usd", Numeric, "USD held for it: cost_usd, else its tokens at the upper list price."),
     column("endpoint", Text, "Endpoint that is called.", nullable=False),
     column("model", Text, "Model that is called."),
     column(
@@ -90,9 +101,13 @@ openai_reservations = Table(
     ),
     column("reserved_at", Instant, "When it was reserved.", nullable=False),
     column("settled_at", Instant, "When it ceased to be held."),
-    column("actual_tokens", BigInteger, "Tokens that were booked; more than reserved is an overrun."),
+    column("actual_tokens", BigInteger, "Tokens that it used; more than reserved is an overrun."),
+    column("actual_usd", Numeric, "Cost that its settlement named; NULL for none."),
+    column("refusal", Text, "Why api_usage refuses its row (SQLSTATE, column, constraint); NULL when it does not."),
+    column("unbooked_usd", Numeric, "USD held for a settlement that api_usage refuses; NULL where it does not."),
     CheckConstraint("state IN ('held', 'settled', 'reaped', 'cancelled')", name="openai_reservations_state_check"),
     Index("openai_reservations_reserved_at_idx", "reserved_at"),
+    Index("openai_reservations_refusal_idx", "request_id", postgresql_where=text("refusal IS NOT NULL")),
     schema=MONITORING,
     comment="Calls to OpenAI that were admitted.",
 )

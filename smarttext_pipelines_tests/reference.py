@@ -2,11 +2,13 @@
 
 Nothing here is imported from ``smarttext_pipelines``; ranks, classes and rules are stated again, so that a slip in one
 place shows as a difference. Every function answers for one reporting day, from events as plain dictionaries. A time is
-an aware datetime; None, or anything that is no datetime (such as the text ``infinity``), belongs to no day. The daily
-functions take the same options, needed or not, so that a test can call any of them by name.
+an aware datetime; None, anything that is no datetime (such as the text ``infinity``), and a time before 2000 or after
+2100 belong to no day. The daily functions take the same options, needed or not, so that a test can call any of them by
+name.
 """
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -52,7 +54,16 @@ FAILURE_CODES = {
     "unmapped": set(),
 }
 OUTCOME_IS_FINAL = {"delivered", "read", "undelivered", "failed", "partially_delivered"}
-PLACEHOLDERS = {"RATE_LIMITED"}
+WORDS_FOR_NONE = {"undefined", "null", "None", "NaN"}
+PLACEHOLDERS = {"RATE_LIMITED", *WORDS_FOR_NONE}
+NO_REQUESTS = {*WORDS_FOR_NONE, *("-owner", "undefined-owner", "null-owner", "None-owner", "NaN-owner")}
+NO_CODES = {"unknown", "undefined", "null", "none", "nil", "nan", "n/a", "na", "-", "0"}
+MOST_ROWS_OF_A_KEY, MOST_NUMBERS_OF_A_KEY = 200, 3
+SEPARATORS = (
+    " \t\n\r\v\f-.()/"
+    "\u00a0\u00ad\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200e\u200f"
+    "\u2010\u2011\u2012\u2013\u2014\u2015\u202a\u202c\u202f\u2060\u2212\u3000\ufeff"
+)
 WITHHELD = {
     "anonymous",
     "restricted",
@@ -64,13 +75,21 @@ WITHHELD = {
     "+86282452253",
 }
 Z = 1.959964
+UTC_ZONE = ZoneInfo("UTC")
 
 
 # Days
 
 
+def in_reach(day: object) -> bool:
+    return isinstance(day, date) and date(2000, 1, 1) <= day <= date(2100, 12, 31)
+
+
 def local_day(at: object, zone: ZoneInfo) -> date | None:
-    return at.astimezone(zone).date() if isinstance(at, datetime) else None
+    if not isinstance(at, datetime) or not 1900 < at.year < 2200:
+        return None
+    day = at.astimezone(zone).date()
+    return day if in_reach(day) else None
 
 
 def end_of_day(day: date, zone: ZoneInfo) -> datetime:
@@ -81,14 +100,14 @@ def end_of_day(day: date, zone: ZoneInfo) -> datetime:
 def usage_day(row: Row, zone: ZoneInfo) -> date | None:
     if row["reset_date"] is None:
         return local_day(row["created_at"], zone)
-    return row["reset_date"] if isinstance(row["reset_date"], date) else None
+    return row["reset_date"] if in_reach(row["reset_date"]) else None
 
 
-def undated_rows(events: Events) -> dict[str, int]:
+def undated_rows(events: Events, zone: ZoneInfo = UTC_ZONE) -> dict[str, int]:
     def belongs_to_no_day(table: str, row: Row) -> bool:
         if table == "api_usage":
-            return usage_day(row, ZoneInfo("UTC")) is None
-        return local_day(row["ts" if table == "call_events" else "created_at"], ZoneInfo("UTC")) is None
+            return usage_day(row, zone) is None
+        return local_day(row["ts" if table == "call_events" else "created_at"], zone) is None
 
     return {
         table: sum(belongs_to_no_day(table, row) for row in events[table])
@@ -128,6 +147,30 @@ def is_real_sid(sid: str | None) -> bool:
     return bool(sid) and sid not in PLACEHOLDERS
 
 
+def is_call_sid(sid: str | None) -> bool:
+    return bool(sid) and sid not in WORDS_FOR_NONE
+
+
+def is_real_request(request: str | None) -> bool:
+    return bool(request) and request not in NO_REQUESTS
+
+
+def compared_number(number: str | None) -> str:
+    """Return a telephone number without ``whatsapp:``, spaces and separators."""
+    text = number or ""
+    text = text[9:] if text.startswith("whatsapp:") else text
+    return "".join(letter for letter in text if letter not in SEPARATORS)
+
+
+def counted_code(text: str | None) -> tuple[int, str]:
+    """Return (2, the number in it), (1, the word) or, for a word that means none, (0, nothing)."""
+    for run in re.findall("[0-9]+", text or ""):
+        if 4 <= len(run) <= 6:
+            return 2, run
+    is_none = (text or "").lower().replace(" ", "") in {"", *NO_CODES}
+    return (0, "") if is_none else (1, str(text))
+
+
 def business_with_number(
     events: Events, number: str | None, phone_columns: Sequence[str], shared_senders: Collection[str]
 ) -> UUID | None:
@@ -145,38 +188,86 @@ def business_with_number(
 
 
 def groups_of_day(
-    rows: Iterable[Row], day: date, *, key: Callable[[Row], object], time: str, zone: ZoneInfo, settle_days: int
-) -> list[list[Row]]:
-    """Return, for every key seen on the day and not in the settle window before, its rows to the window's end."""
+    rows: Iterable[Row],
+    day: date,
+    *,
+    keys: Callable[[Row], Sequence[tuple[object, ...]]],
+    number: str,
+    time: str,
+    zone: ZoneInfo,
+    settle_days: int,
+) -> list[tuple[tuple[object, ...], list[Row]]]:
+    """Return, for every key seen on the day and not in the settle window before, its rows to the window's end.
+
+    ``keys`` gives the keys that a row may have, the best first. Where the rows of the day that share one are more than
+    a message can have, or name more numbers, it is no key on that day and each row takes its next one.
+    """
+
+    def grouped(dated_rows: Iterable[tuple[date, Row]], level: int) -> list[tuple[tuple[object, ...], list[Row]]]:
+        rows_of_key = defaultdict(list)
+        for row_day, row in dated_rows:
+            rows_of_key[keys(row)[min(level, len(keys(row)) - 1)]].append((row_day, row))
+        found = []
+        for key, members in rows_of_key.items():
+            today = [row for row_day, row in members if row_day == day]
+            numbers = {compared_number(row[number]) for row in today} - {""}
+            if len(today) > MOST_ROWS_OF_A_KEY or len(numbers) > MOST_NUMBERS_OF_A_KEY:
+                found += grouped(members, level + 1)
+            elif today and not any(day - window <= row_day < day for row_day, _ in members):
+                found.append((key, [row for row_day, row in members if day <= row_day <= day + window]))
+        return found
+
     window = timedelta(days=settle_days)
-    dated_rows_of_key = defaultdict(list)
-    for row in rows:
-        row_day = local_day(row[time], zone)
-        if row_day is not None:
-            dated_rows_of_key[key(row)].append((row_day, row))
-    groups = []
-    for dated_rows in dated_rows_of_key.values():
-        seen_on_day = any(row_day == day for row_day, _ in dated_rows)
-        seen_before = any(day - window <= row_day < day for row_day, _ in dated_rows)
-        if seen_on_day and not seen_before:
-            groups.append([row for row_day, row in dated_rows if day <= row_day <= day + window])
-    return groups
+    dated = [(row_day, row) for row in rows if (row_day := local_day(row[time], zone)) is not None]
+    return grouped(dated, 0)
+
+
+def message_keys(row: Row) -> list[tuple[object, ...]]:
+    by_row = ("row", row["id"])
+    by_request = ("req", row["request_id"], row["to_number"] or "") if is_real_request(row["request_id"]) else by_row
+    if not is_real_sid(row["message_sid"]):
+        return list(dict.fromkeys([by_request, by_row]))
+    # Under a sid that is no key, requests are told apart by themselves; they are not those of rows without a sid.
+    within = ("within", row["message_sid"], *by_request) if by_request != by_row else by_row
+    return list(dict.fromkeys([("sid", row["message_sid"]), within, by_row]))
 
 
 def message_key(row: Row) -> tuple[object, ...]:
-    if is_real_sid(row["message_sid"]):
-        return ("sid", row["message_sid"])
-    if row["request_id"]:
-        return ("req", row["request_id"], row["to_number"] or "")
-    return ("row", row["id"])
+    return message_keys(row)[0]
 
 
-def call_key(row: Row) -> tuple[object, ...]:
-    return ("sid", row["call_sid"]) if row["call_sid"] else ("row", row["id"])
+def call_keys(row: Row) -> list[tuple[object, ...]]:
+    by_row = ("row", row["id"])
+    return [("sid", row["call_sid"]), by_row] if is_call_sid(row["call_sid"]) else [by_row]
 
 
-def alerts_of_message(events: Events, rows: list[Row], day: date, zone: ZoneInfo, settle_days: int) -> list[Row]:
-    kind, sid, *_ = message_key(rows[0])
+def grouped_messages(
+    events: Events, day: date, *, zone: ZoneInfo, settle_days: int
+) -> list[tuple[list[Row], list[Row]]]:
+    """Return the rows and the owner alerts of every message of the day."""
+    found = groups_of_day(
+        events["sms_events"],
+        day,
+        keys=message_keys,
+        number="to_number",
+        time="created_at",
+        zone=zone,
+        settle_days=settle_days,
+    )
+    return [(rows, alerts_of_message(events, key, day, zone, settle_days)) for key, rows in found]
+
+
+def grouped_calls(rows: list[Row], day: date, *, zone: ZoneInfo, settle_days: int) -> list[list[Row]]:
+    found = groups_of_day(
+        rows, day, keys=call_keys, number="from_number", time="ts", zone=zone, settle_days=settle_days
+    )
+    return [rows_of_call for _, rows_of_call in found]
+
+
+def alerts_of_message(
+    events: Events, key: tuple[object, ...], day: date, zone: ZoneInfo, settle_days: int
+) -> list[Row]:
+    kind, sid, *_ = key
     if kind != "sid":
         return []
     window = timedelta(days=settle_days)
@@ -205,8 +296,13 @@ def business_of_message(
 
 def status_and_error(rows: list[Row]) -> tuple[str, str | None]:
     _, status = max(rank_and_name(row["status"]) for row in rows)
-    _, error = max((rank_and_name(row["status"])[0], (row["error_code"] or "").encode()) for row in rows)
+    _, (_, error) = max((rank_and_name(row["status"])[0], counted_code_in_bytes(row)) for row in rows)
     return status, error.decode() or None
+
+
+def counted_code_in_bytes(row: Row) -> tuple[int, bytes]:
+    kind, code = counted_code(row["error_code"])
+    return kind, code.encode()
 
 
 def counted_as(rows: list[Row]) -> tuple[int, int, int]:
@@ -231,12 +327,8 @@ def sms_outcomes(
     as_of: datetime | None = None,
 ) -> dict[tuple[Any, ...], tuple[int, int, int]]:
     """Return {(business, audience, sender, status, class, error): (message, late report, inbound counts)}."""
-    messages = groups_of_day(
-        events["sms_events"], day, key=message_key, time="created_at", zone=zone, settle_days=settle_days
-    )
     outcomes: dict[tuple[Any, ...], tuple[int, int, int]] = {}
-    for rows in messages:
-        alerts = alerts_of_message(events, rows, day, zone, settle_days)
+    for rows, alerts in grouped_messages(events, day, zone=zone, settle_days=settle_days):
         status, error = status_and_error(rows)
         key = (
             business_of_message(events, rows, alerts, shared_senders),
@@ -266,7 +358,8 @@ def spend(
     for row in events["api_usage"]:
         tokens = row["tokens_used"] or 0
         recorded = row["cost_estimate"]
-        cost = Decimal(0) if recorded is None or Decimal(recorded).is_nan() else Decimal(recorded)
+        is_cost = recorded is not None and Decimal(recorded).is_finite() and abs(Decimal(recorded)) < 10**13
+        cost = Decimal(recorded) if is_cost else Decimal(0)
         is_marker = row["endpoint"] == "daily_reset"
         if usage_day(row, zone) != day or (is_marker and tokens == 0 and cost == 0):
             continue
@@ -309,10 +402,10 @@ def call_volume(
             events, called, ["twilio_phone", "public_phone"], shared_senders
         )
 
-    for rows in groups_of_day(voice, day, key=call_key, time="ts", zone=zone, settle_days=settle_days):
+    for rows in grouped_calls(voice, day, zone=zone, settle_days=settle_days):
         total[business_of(rows)] += 1
         missed[business_of(rows)] += any(row["event_type"] == "voice.missed" for row in rows)
-    for rows in groups_of_day(texts, day, key=call_key, time="ts", zone=zone, settle_days=settle_days):
+    for rows in grouped_calls(texts, day, zone=zone, settle_days=settle_days):
         received[business_of(rows)] += 1
     return {business: (total[business], missed[business], received[business]) for business in {*total, *received}}
 
@@ -320,18 +413,20 @@ def call_volume(
 def texts_to_customers(
     events: Events, day: date, *, zone: ZoneInfo, settle_days: int, shared_senders: Collection[str]
 ) -> list[dict[str, Any]]:
-    """Return what is known, at the end of the day's settle window, of the texts that began on the day or the next."""
+    """Return what is known of the texts that began on the day, on the day before and on the next.
+
+    Of a neighbour's texts one day less is looked at in both directions, so that nothing lies outside the day's window.
+    """
     found = []
-    for first_day, window in ((day, settle_days), (day + timedelta(days=1), settle_days - 1)):
-        for rows in groups_of_day(
-            events["sms_events"], first_day, key=message_key, time="created_at", zone=zone, settle_days=window
-        ):
-            alerts = alerts_of_message(events, rows, first_day, zone, window)
+    for days, window in ((-1, settle_days - 1), (0, settle_days), (1, settle_days - 1)):
+        first_day = day + timedelta(days=days)
+        for rows, alerts in grouped_messages(events, first_day, zone=zone, settle_days=window):
             if counted_as(rows) == (1, 0, 0) and audience_of(rows, alerts) == "customer":
                 found.append(
                     {
                         "at": min(row["created_at"] for row in rows),
-                        "to": min((row["to_number"] for row in rows), key=str.encode),
+                        "to": compared_number(smallest(row["to_number"] for row in rows)),
+                        "names": {row["request_id"] for row in rows},
                         "business": business_of_message(events, rows, alerts, shared_senders),
                         "class": class_of(status_and_error(rows)[0]),
                     }
@@ -358,7 +453,7 @@ def missed_call_replies(
     texts = texts_to_customers(events, day, zone=zone, settle_days=settle_days, shared_senders=shared_senders)
     counts: dict[UUID | None, Counter[str]] = defaultdict(Counter)
     waits: dict[UUID | None, list[int]] = defaultdict(list)
-    for rows in groups_of_day(voice, day, key=call_key, time="ts", zone=zone, settle_days=settle_days):
+    for rows in grouped_calls(voice, day, zone=zone, settle_days=settle_days):
         missed = [row["ts"] for row in rows if row["event_type"] == "voice.missed"]
         if not missed:
             continue
@@ -366,11 +461,20 @@ def missed_call_replies(
         business = smallest_business(rows) or business_with_number(
             events, smallest(row["to_number"] for row in rows), ["twilio_phone", "public_phone"], shared_senders
         )
-        caller = smallest(row["from_number"] for row in rows)
-        near = [t for t in texts if t["to"] == caller and began <= t["at"] <= missed_at + timedelta(hours=24)]
+        caller = compared_number(smallest(row["from_number"] for row in rows))
+        sid = rows[0]["call_sid"]
+
+        def may_answer(
+            text: Row, began: datetime = began, missed_at: datetime = missed_at, caller: str = caller, sid: Any = sid
+        ) -> bool:
+            names_it = is_call_sid(sid) and sid in text["names"]
+            earliest = began - (timedelta(hours=24) if names_it else timedelta(seconds=5))
+            return bool(text["to"] == caller and earliest <= text["at"] <= missed_at + timedelta(hours=24))
+
+        near = [text for text in texts if may_answer(text)]
         answers = [t["at"] for t in near if business and t["business"] == business and t["class"] == "successful"]
         promised = missed_at + timedelta(minutes=reply_minutes)
-        if caller is None or caller.lower() in WITHHELD or business is None:
+        if not caller or caller.lower() in WITHHELD or business is None:
             counts[business]["unknown"] += 1
         elif answers:
             counts[business]["in time" if min(answers) <= promised else "late"] += 1

@@ -27,7 +27,8 @@ from smarttext_pipelines.alerting.signals import (
 from smarttext_pipelines.core.days import day_of, day_start
 from smarttext_pipelines.core.rules import LONGEST_SHORT_WINDOW, Measured, Rule
 from smarttext_pipelines.core.scrub import scrub
-from smarttext_pipelines.engines import Parameters, PostgresEngine
+from smarttext_pipelines.engines import Parameters, PostgresEngine, add_repeated_keys
+from smarttext_pipelines.metrics import replies
 
 _FACTS_ARE_FRESH = text(
     """
@@ -87,6 +88,7 @@ def measure(
         connection.exec_driver_sql(f"SET LOCAL {setting}")
     window = recent_window(place, now, LONGEST_SHORT_WINDOW)
     engine = PostgresEngine(connection, Parameters(window, place.shared_senders))
+    add_repeated_keys(engine, [replies.repeated(engine.tables, window)])
     prepare_tables(connection, rules, open_keys)
     found.is_fresh = bool(connection.execute(_FACTS_ARE_FRESH, {"today": window.days.first}).scalar())
     here = Now(engine, connection, place, now, found.is_fresh)

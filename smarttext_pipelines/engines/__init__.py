@@ -1,7 +1,7 @@
 """Where a metric runs: one interface, an engine per place. Engines compute and stage; they never merge or commit."""
 
 from smarttext_pipelines.engines.archive import ArchiveEngine
-from smarttext_pipelines.engines.base import Engine, Parameters
+from smarttext_pipelines.engines.base import Engine, Parameters, add_repeated_keys
 from smarttext_pipelines.engines.choice import EngineChoice, SourceDay, read_source_days
 from smarttext_pipelines.engines.postgres import PostgresEngine
 
@@ -12,5 +12,6 @@ __all__ = [
     "Parameters",
     "PostgresEngine",
     "SourceDay",
+    "add_repeated_keys",
     "read_source_days",
 ]

@@ -78,12 +78,16 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
             if table.name in live:
                 self._offer(table, live[table.name], (archived or {}).get(table.name, ()))
         for name, rows in parameters.tables.items():
-            self._duckdb.register(name, rows)
-            self.tables[name] = unbound_parameter(name, rows)
+            self.add(name, rows)
 
     def __exit__(self, *_error: object) -> None:
         """Close DuckDB and what it holds."""
         self._duckdb.close()
+
+    def add(self, name: str, rows: pa.Table) -> None:
+        """Register the rows."""
+        self._duckdb.register(name, rows)
+        self.tables[name] = unbound_parameter(name, rows)
 
     def stage(self, expression: ir.Table, into: str) -> str:
         """Copy the result into the temporary table ``into`` of the PostgreSQL transaction."""

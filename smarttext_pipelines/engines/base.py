@@ -1,5 +1,6 @@
 """What every engine offers, and the small tables a statement is given beside the events."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -14,6 +15,7 @@ import sqlglot.expressions as sge
 from smarttext_pipelines.core.days import day_end, day_start, is_final
 from smarttext_pipelines.core.prices import upper_prices
 from smarttext_pipelines.metrics.base import Window
+from smarttext_pipelines.metrics.keyed import REPEATED
 
 Spelling = Mapping[str, Callable[..., Any]]
 """For each function of ``metrics.base``, what an engine writes instead of a call of it."""
@@ -32,6 +34,29 @@ class Engine(Protocol):
 
     def fetch(self, expression: ir.Table) -> list[dict[str, Any]]:
         """Return the result as rows; for totals and counts, which are small."""
+
+    def add(self, name: str, rows: pa.Table) -> None:
+        """Offer another parameter table."""
+
+
+def add_repeated_keys(engine: Engine, repeated: Sequence[ir.Table]) -> dict[date, int]:
+    """Tell the engine's statements which keys are none on a day; return how many by day.
+
+    Args:
+        engine: Where statements that group by keys will run.
+        repeated: Results of ``metrics.repeated``.
+    """
+    found = [row for expression in repeated for row in engine.fetch(expression)]
+    if found:
+        rows = pa.table(
+            {
+                "key": pa.array([row["key"] for row in found], pa.string()),
+                "part": pa.array([row["part"] for row in found], pa.string()),
+                "day": _dates(row["day"] for row in found),
+            }
+        )
+        engine.add(REPEATED, rows)
+    return Counter(row["day"] for row in found if not row["part"])
 
 
 @dataclass(frozen=True)

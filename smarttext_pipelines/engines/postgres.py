@@ -3,6 +3,7 @@
 from typing import Any
 
 import ibis.expr.types as ir
+import pyarrow as pa
 import sqlglot.expressions as sge
 from ibis.backends.sql.compilers import PostgresCompiler
 from sqlalchemy import Connection
@@ -52,8 +53,12 @@ class PostgresEngine:
         self._connection = connection
         self.tables: dict[str, ir.Table] = {t.name: unbound_table(t) for t in metadata.tables.values()}
         for name, rows in parameters.tables.items():
-            copy_into_temporary_table(connection, name, rows)
-            self.tables[name] = unbound_parameter(name, rows)
+            self.add(name, rows)
+
+    def add(self, name: str, rows: pa.Table) -> None:
+        """Put the rows into a temporary table of the current transaction."""
+        copy_into_temporary_table(self._connection, name, rows)
+        self.tables[name] = unbound_parameter(name, rows)
 
     def stage(self, expression: ir.Table, into: str) -> str:
         """Create the temporary table ``into`` from the result; CREATE TABLE AS may run in parallel, INSERT may not."""

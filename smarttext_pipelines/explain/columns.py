@@ -14,10 +14,10 @@ from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.failure_classes import class_of
 from smarttext_pipelines.core.scrub import mask_phone
 from smarttext_pipelines.core.statuses import DELIVERED_STATUSES, STATUS_CLASS
-from smarttext_pipelines.engines import Parameters, PostgresEngine
+from smarttext_pipelines.engines import Parameters, PostgresEngine, add_repeated_keys
 from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.metrics.messages import attempts, status_name
-from smarttext_pipelines.metrics.replies import replied_calls
+from smarttext_pipelines.metrics.replies import repeated, replied_calls
 
 Row = dict[str, Any]
 
@@ -96,6 +96,7 @@ def _run(
     connection: Connection, window: Window, shared: Sequence[str], build: Callable[[Any, Window], ir.Table]
 ) -> list[Row]:
     engine = PostgresEngine(connection, Parameters(window, shared))
+    add_repeated_keys(engine, [repeated(engine.tables, window)])
     return engine.fetch(build(engine.tables, window))
 
 

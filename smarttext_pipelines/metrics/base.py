@@ -104,19 +104,21 @@ class RecentWindow(Window):
 
     Attributes:
         length: How long.
+        ago: How long before ``as_of`` it ends.
     """
 
     length: timedelta = timedelta(hours=1)
+    ago: timedelta = timedelta()
 
     @cached_property
     def start_at(self) -> datetime:
         """First instant of the window."""
-        return self.as_of - self.length
+        return self.end_at - self.length
 
     @cached_property
     def end_at(self) -> datetime:
-        """Time of reading."""
-        return self.as_of
+        """First instant after the window."""
+        return self.as_of - self.ago
 
     @cached_property
     def search_start_at(self) -> datetime:
@@ -143,6 +145,7 @@ class Metric:
         inputs: Tables that ``rows`` and ``source_totals`` read.
         source: The event table whose days the metric accounts for; None for a metric derived from facts.
         looked_up: Other event tables that change what a row of ``source`` means.
+        repeated: Builds the keys of the inputs that are none on a day; None where nothing is grouped by a key.
         shares_source: Whether another metric stands for the rows of ``source`` that were read.
         reads_neighbours: Whether rows of other days within the settle window change a day.
         dimensions: Columns that identify a row.
@@ -162,6 +165,7 @@ class Metric:
     source_totals: Callable[[Tables, Window], ir.Table]
     day: str = "day"
     looked_up: tuple[str, ...] = ()
+    repeated: Callable[[Tables, Window], ir.Table] | None = None
     shares_source: bool = False
 
     @property

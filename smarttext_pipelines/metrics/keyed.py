@@ -1,17 +1,37 @@
 """Rows that repeat: one message or call is all rows with one key, and belongs to the day of its earliest row.
 
 A key exists on a day when it has a row there and none in the ``settle_days`` before; its rows are those of that day and
-of the ``settle_days`` after. A range of days gives exactly what its days give one by one.
+of the ``settle_days`` after. A range of days gives exactly what its days give one by one, in a time that grows with the
+rows and not with how often a key repeats. Where a key is none on a day (``metrics.repeated``), its rows take finer
+ones.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 
-from smarttext_pipelines.core.statuses import PLACEHOLDER_SIDS
+from smarttext_pipelines.core.statuses import PLACEHOLDER_SIDS, SEPARATORS, WHATSAPP_PREFIX
 from smarttext_pipelines.metrics.base import Tables, Window, byte_order
+
+REPEATED = "repeated_keys"
+"""Parameter table of the keys that are none on a day: ``key``, ``part`` (empty, or the finer key's), ``day``."""
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """Rows and what tells them apart.
+
+    Attributes:
+        rows: Table with ``key``, ``key_hash`` (equal for equal keys), ``part`` (what tells rows of a key apart that is
+            none; empty where only the row itself does), ``row_key``, ``number``, ``at`` and what is aggregated later.
+        repeated: The parameter table ``REPEATED``; None where no key is in it.
+    """
+
+    rows: ir.Table
+    repeated: ir.Table | None = None
 
 
 def has_text(column: Any) -> ir.BooleanValue:
@@ -19,46 +39,80 @@ def has_text(column: Any) -> ir.BooleanValue:
     return column.fill_null("") != ""
 
 
-def is_sid(column: Any) -> ir.BooleanValue:
-    """Return whether a text is a sid of its own: neither NULL, empty nor a placeholder."""
+def is_none_of(column: Any, values: tuple[str, ...]) -> ir.BooleanValue:
+    """Return whether a text is neither NULL, nor empty, nor one of the values."""
     # Comparisons one by one: PostgreSQL takes several times as long to look into an array, for every row of the window.
-    return ibis.and_(*[column != other for other in ("", *PLACEHOLDER_SIDS)]).fill_null(False)
+    return ibis.and_(*[column != other for other in ("", *values)]).fill_null(False)
 
 
-def first_days(rows: ir.Table, window: Window) -> ir.Table:
-    """Return the distinct ``key`` (and ``day``, for a range) of what begins within the window.
+def is_sid(column: Any) -> ir.BooleanValue:
+    """Return whether a text is a message sid of its own: neither NULL, empty nor a placeholder."""
+    return is_none_of(column, PLACEHOLDER_SIDS)
 
-    Args:
-        rows: Table with ``key`` and ``at``.
-        window: The days.
-    """
-    seen = rows.filter(window.between(rows.at, window.start_at, window.end_at))
+
+def compared_number(column: Any) -> ir.StringValue:
+    """Return a telephone number without ``whatsapp:``, spaces and separators; NULL where nothing is left."""
+    bare = ibis.ifelse(column.startswith(WHATSAPP_PREFIX), column.substr(len(WHATSAPP_PREFIX)), column)
+    compared: ir.StringValue = bare.translate(SEPARATORS, "").nullif("")
+    return compared
+
+
+def first_days(keyed: Keyed, window: Window) -> ir.Table:
+    """Return the distinct ``key`` (and ``day``, for a range) of what begins within the window."""
+    found = _first_days(keyed.rows, window)
+    if keyed.repeated is None:
+        return found
+    finer = _finer(keyed, window)
+    firsts = finer.group_by(grouping(window)).agg(first_at=finer.at.min())
+    return _without_repeated(found, keyed, window).union(_of_their_day(firsts, window).select(grouping(window)))
+
+
+def _first_days(rows: ir.Table, window: Window) -> ir.Table:
     if window.is_one_day:
+        seen = rows.filter(window.between(rows.at, window.start_at, window.end_at))
         earlier = rows.filter(window.between(rows.at, window.search_start_at, window.start_at))
         return seen.select("key").distinct().anti_join(earlier, "key")
-    earlier = rows.filter(window.between(rows.at, window.search_start_at, window.end_at))
-    earlier = earlier.select("key", seen_day=window.day(earlier.at))
-    heads = seen.select("key", day=window.day(seen.at)).distinct()
-    settle = ibis.interval(days=window.settle_days)
-    return heads.anti_join(
-        earlier, [heads.key == earlier.key, earlier.seen_day < heads.day, earlier.seen_day >= heads.day - settle]
-    )
+    seen = rows.filter(window.between(rows.at, window.search_start_at, window.end_at))
+    days = seen.select("key", day=window.day(seen.at)).distinct()
+    days = days.mutate(before=days.day.lag().over(ibis.window(group_by="key", order_by="day")))
+    begins = days.before.isnull() | (days.before < days.day - ibis.interval(days=window.settle_days))
+    return days.filter(begins, days.day >= window.literal_day()).select("key", "day")
 
 
-def per_key(rows: ir.Table, window: Window, measures: Callable[[ir.Table], Mapping[str, ir.Value]]) -> ir.Table:
+def per_key(keyed: Keyed, window: Window, measures: Callable[[ir.Table], Mapping[str, ir.Value]]) -> ir.Table:
     """Return one row for each ``key`` (and ``day``, for a range) that begins within the window, with its ``first_at``.
 
     Args:
-        rows: Table with ``key``, ``key_hash`` (equal for equal keys), ``at`` and what the measures read.
+        keyed: Rows with what the measures read.
         window: The days.
         measures: Builds the aggregates of the rows of a key.
     """
-    if not window.is_one_day:
-        near = rows_of(first_days(rows, window), rows, window)
-        return near.group_by("key", "day").agg(first_at=near.at.min(), **measures(near))
-    near = _rows_near(rows, window)
-    found = near.group_by("key").agg(first_at=near.at.min(), **measures(near))
-    return found.filter(window.between(found.first_at, window.start_at, window.end_at))
+
+    def aggregated(rows: ir.Table) -> ir.Table:
+        return rows.group_by(grouping(window)).agg(first_at=rows.at.min(), **measures(rows))
+
+    if window.is_one_day:
+        found = _of_their_day(aggregated(_rows_near(keyed.rows, window)), window)
+    else:
+        found = aggregated(_rows_of_range(keyed.rows, window))
+    if keyed.repeated is None:
+        return found
+    finer = _of_their_day(aggregated(_finer(keyed, window)), window)
+    return _without_repeated(found, keyed, window).union(finer)
+
+
+def rows_of(keyed: Keyed, window: Window) -> ir.Table:
+    """Return the rows of what begins within the window, joined with ``first_days``, with its ``day`` for a range."""
+    if window.is_one_day:
+        near = keyed.rows.filter(window.between(keyed.rows.at, window.start_at, window.search_end_at))
+        found = near.semi_join(_first_days(keyed.rows, window), "key")
+    else:
+        found = _rows_of_range(keyed.rows, window)
+    if keyed.repeated is None:
+        return found
+    finer = _finer(keyed, window)
+    begun = finer.semi_join(first_days(keyed, window), grouping(window)).select(found.columns)
+    return _without_repeated(found, keyed, window).union(begun)
 
 
 def _rows_near(rows: ir.Table, window: Window) -> ir.Table:
@@ -71,30 +125,65 @@ def _rows_near(rows: ir.Table, window: Window) -> ir.Table:
     return near.semi_join(seen, [near.key_hash == seen.key_hash, near.at < seen.at + span])
 
 
+def _rows_of_range(rows: ir.Table, window: Window) -> ir.Table:
+    """Return the rows of what begins within a range, with its ``day``: one sort, however often a key repeats."""
+    near = rows.filter(window.between(rows.at, window.search_start_at, window.search_end_at))
+    near = near.mutate(seen_day=window.day(near.at))
+    settle = ibis.interval(days=window.settle_days)
+    before = near.seen_day.lag().over(ibis.window(group_by="key", order_by="seen_day"))
+    near = near.mutate(before=before)
+    begins = near.before.isnull() | (near.before < near.seen_day - settle)
+    near = near.mutate(began=ibis.ifelse(begins, near.seen_day, ibis.null("date")))
+    # Rows of one day are peers, so that it does not matter which of them came first.
+    latest = near.began.max().over(ibis.range_window(group_by="key", order_by="seen_day", following=0))
+    near = near.mutate(day=latest)
+    first, last = (ibis.literal(day, type="date") for day in (window.days.first, window.days.last))
+    of_days = near.filter(near.day >= first, near.day <= last, near.seen_day <= near.day + settle)
+    return of_days.drop("seen_day", "before", "began")
+
+
+def _of_their_day(found: ir.Table, window: Window) -> ir.Table:
+    """Return what has its earliest row on its day, among what has any row near it."""
+    if window.is_one_day:
+        return found.filter(window.between(found.first_at, window.start_at, window.end_at))
+    return found.filter(window.day(found.first_at) == found.day)
+
+
+def _without_repeated(found: ir.Table, keyed: Keyed, window: Window) -> ir.Table:
+    return found.anti_join(_repeated(keyed, window, ""), grouping(window))
+
+
+def _repeated(keyed: Keyed, window: Window, part: str | None = None) -> ir.Table:
+    """Return the keys that are none on days of the window: those themselves, or the finer ones."""
+    repeated: Any = keyed.repeated
+    first, last = (ibis.literal(day, type="date") for day in (window.days.first, window.days.last))
+    of_days = repeated.filter(repeated.day >= first, repeated.day <= last)
+    return of_days.filter(of_days.part == "" if part is not None else of_days.part != "")
+
+
+def _finer(keyed: Keyed, window: Window) -> ir.Table:
+    """Return the rows near each day on which their key is none, under finer keys, with that ``day``."""
+    near = keyed.rows.filter(window.between(keyed.rows.at, window.search_start_at, window.search_end_at))
+    days = _repeated(keyed, window, "").select("key", "day")
+    if window.is_one_day:
+        near = near.inner_join(days, "key")
+    else:
+        # An equality for each day that is looked at: a comparison would meet every row of a key with each of its days.
+        near = near.mutate(seen_day=window.day(near.at))
+        offsets = range(-window.settle_days, window.settle_days + 1)
+        seen = ibis.union(*[days.mutate(seen_day=(days.day + ibis.interval(days=n)).cast("date")) for n in offsets])
+        near = near.inner_join(seen, ["key", "seen_day"]).drop("seen_day")
+    within = "w" + near.key.length().cast("string") + ":" + near.key + near.part
+    near = near.mutate(within=byte_order(within))
+    none_either = _repeated(keyed, window).select("key", "part", "day", is_repeated=True)
+    near = near.left_join(none_either, ["key", "part", "day"])
+    is_alone = (near.part == "") | near.is_repeated.fill_null(False)
+    return near.mutate(key=ibis.ifelse(is_alone, near.row_key, near.within))
+
+
 def grouping(window: Window) -> list[str]:
     """Return the columns that tell one message or call from another within a window."""
     return ["key"] if window.is_one_day else ["key", "day"]
-
-
-def rows_of(heads: ir.Table, rows: ir.Table, window: Window, *, before: bool = False) -> ir.Table:
-    """Return the rows that belong to what ``first_days`` found, with its ``day`` for a range.
-
-    Args:
-        heads: Result of ``first_days``.
-        rows: Table with ``key``, ``at`` and whatever is aggregated later.
-        window: The days.
-        before: Whether rows of the settle window before the day count too (for rows of another table).
-    """
-    start = window.search_start_at if before else window.start_at
-    near = rows.filter(window.between(rows.at, start, window.search_end_at))
-    if window.is_one_day:
-        return near.semi_join(heads, "key")
-    settle = ibis.interval(days=window.settle_days)
-    near = near.mutate(seen_day=window.day(near.at))
-    earliest = heads.day - settle if before else heads.day
-    return near.inner_join(
-        heads, [near.key == heads.key, near.seen_day >= earliest, near.seen_day <= heads.day + settle]
-    ).drop("key_right")
 
 
 def businesses_by_number(tables: Tables, columns: tuple[str, ...]) -> ir.Table:

@@ -3,51 +3,73 @@
 Only minima, maxima, sums and counts, so that partial results merge in any order, on any engine.
 """
 
-from collections.abc import Callable
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import (
+    CODE_PATTERN,
     INBOUND_STATUSES,
     OWNER_REQUEST_SUFFIX,
+    PLACEHOLDER_REQUESTS,
     RANK,
     REPORT_REQUEST_ID,
     UNKNOWN,
+    WORDS_FOR_NO_CODE,
 )
 from smarttext_pipelines.metrics.base import Tables, Window, byte_order
 from smarttext_pipelines.metrics.keyed import (
+    REPEATED,
+    Keyed,
     businesses_by_number,
-    first_days,
+    compared_number,
     grouping,
-    has_text,
+    is_none_of,
     is_sid,
     per_key,
-    rows_of,
 )
+from smarttext_pipelines.metrics.repeated import repeated_keys
 
 _STATUSES = sorted(RANK, key=lambda status: (RANK[status], status))
 """Statuses in ascending order; equal ranks by name."""
 
 
-def keyed_rows(tables: Tables, *more: str) -> ir.Table:
-    """Return every row of ``sms_events`` with the ``key`` of its message, a hash for that, and its time ``at``.
+def keyed_rows(tables: Tables) -> Keyed:
+    """Return every row of ``sms_events`` with what tells its message from others.
 
     The length in front of the request id keeps two texts apart that would read alike when joined.
     """
     t = tables["sms_events"]
-    request = t.request_id.length().cast("string") + ":" + t.request_id + t.to_number.fill_null("")
     id_ = t.id.cast("string")
-    by_sid, by_request = is_sid(t.message_sid), has_text(t.request_id)
-    key = ibis.cases((by_sid, "s" + t.message_sid), (by_request, "r" + request), else_="i" + id_)
+    by_sid, by_request = is_sid(t.message_sid), is_none_of(t.request_id, PLACEHOLDER_REQUESTS)
+    request = "r" + t.request_id.length().cast("string") + ":" + t.request_id + t.to_number.fill_null("")
+    key = ibis.cases((by_sid, "s" + t.message_sid), (by_request, request), else_="i" + id_)
     key_hash = ibis.cases((by_sid, t.message_sid.hash()), (by_request, t.request_id.hash()), else_=id_.hash())
-    columns = ("business_id", "from_number", "status", "error_code", "request_id", *more)
-    return t.select(*columns, key=byte_order(key), key_hash=key_hash, at=t.created_at)
+    rows = t.select(
+        "business_id",
+        "from_number",
+        "status",
+        "error_code",
+        "request_id",
+        key=byte_order(key),
+        key_hash=key_hash,
+        part=byte_order(ibis.ifelse(by_sid & by_request, request, "")),
+        row_key=byte_order("i" + id_),
+        number=t.to_number,
+        at=t.created_at,
+    )
+    return Keyed(rows, tables.get(REPEATED))
+
+
+def repeated(tables: Tables, window: Window) -> ir.Table:
+    """Return the sids and requests that identify no message on a day."""
+    return repeated_keys(keyed_rows(tables).rows, window)
 
 
 def messages(tables: Tables, window: Window) -> ir.Table:
     """Return one row per message: day, business_id, audience, sender, status, error_code, is_inbound, is_report."""
-    found = _found(keyed_rows(tables), _measures, tables, window)
+    found = _found(keyed_rows(tables), tables, window)
     return found.select(
         day=window.literal_day() if window.is_one_day else found.day,
         business_id=ibis.coalesce(found.business, found.alert_business, found.owner_id),
@@ -55,28 +77,31 @@ def messages(tables: Tables, window: Window) -> ir.Table:
     )
 
 
-def attempts(tables: Tables, window: Window) -> ir.Table:
-    """Return one row per message attempted in the window: ``first_at``, ``recipient``, and ``day`` for a range."""
+def attempts(tables: Tables, window: Window, keyed: Keyed | None = None) -> ir.Table:
+    """Return one row per message attempted in the window: ``first_at``, ``recipient``, and ``day`` for a range.
 
-    def measures(rows: ir.Table) -> dict[str, ir.Value]:
-        return _measures(rows) | {"recipient": byte_order(rows.to_number).min()}
-
-    found = _found(keyed_rows(tables, "to_number"), measures, tables, window)
+    Args:
+        tables: The inputs.
+        window: The days.
+        keyed: Part of the rows of ``keyed_rows``, with every row of a key or none; all by default.
+    """
+    found = _found(keyed or keyed_rows(tables), tables, window, recipient=True)
     found = found.filter(~found.is_inbound & ~found.is_report)
     return found.select(
         *grouping(window),
         "first_at",
-        "recipient",
+        recipient=compared_number(found.recipient),
         business_id=ibis.coalesce(found.business, found.alert_business, found.owner_id).cast("uuid"),
         **_described(found),
     )
 
 
-def _found(
-    rows: ir.Table, measures: Callable[[ir.Table], dict[str, ir.Value]], tables: Tables, window: Window
-) -> ir.Table:
-    found = per_key(rows, window, measures)
-    found = _with_alerts(found, rows, tables, window)
+def _found(keyed: Keyed, tables: Tables, window: Window, *, recipient: bool = False) -> ir.Table:
+    def measures(rows: ir.Table) -> dict[str, ir.Value]:
+        more = {"recipient": byte_order(rows.number.nullif("")).min()} if recipient else {}
+        return _measures(rows) | more
+
+    found = _with_alerts(per_key(keyed, window, measures), tables, window)
     return _with_number(found, tables)
 
 
@@ -85,7 +110,7 @@ def _described(found: ir.Table) -> dict[str, ir.Value]:
         "audience": ibis.ifelse(found.to_owner | found.alert_business.notnull(), "owner", "customer"),
         "sender": found.sender,
         "status_order": found.status_order,
-        "error_code": found.ranked_error.substr(1),
+        "error_code": found.ranked_error.substr(2),
         "is_inbound": found.is_inbound,
         "is_report": found.is_report,
     }
@@ -104,27 +129,45 @@ def _measures(rows: ir.Table) -> dict[str, ir.Value]:
         "business": byte_order(rows.business_id.cast("string")).min(),
         "sender": byte_order(rows.from_number.nullif("")).min(),
         "status_order": order.max(),
-        "ranked_error": byte_order(rank + rows.error_code.fill_null("")).max(),
+        "ranked_error": byte_order(rank + _told_code(rows.error_code)).max(),
         "to_owner": rows.request_id.endswith(OWNER_REQUEST_SUFFIX).fill_null(False).any(),
         "is_inbound": status.isin(INBOUND_STATUSES).fill_null(False).all(),
         "is_report": (rows.request_id.fill_null("") == REPORT_REQUEST_ID).all(),
     }
 
 
-def _with_alerts(found: ir.Table, rows: ir.Table, tables: Tables, window: Window) -> ir.Table:
+def _told_code(code: Any) -> ir.StringValue:
+    """Return how much a code says, a digit, and what it counts as; see ``core.statuses.counted_code``."""
+    number = code.re_extract(CODE_PATTERN, 2).nullif("")
+    says_none = code.lower().replace(" ", "").isin(("", *WORDS_FOR_NO_CODE))
+    told: ir.StringValue = ibis.cases(
+        (code.fill_null("") == "", "0"), (number.notnull(), "2" + number), (says_none, "0"), else_="1" + code
+    )
+    return told
+
+
+def _with_alerts(found: ir.Table, tables: Tables, window: Window) -> ir.Table:
     alerts = tables["owner_alerts"]
-    alerts = alerts.filter(is_sid(alerts.message_sid))
+    alerts = alerts.filter(
+        is_sid(alerts.message_sid),
+        window.between(alerts.created_at, window.search_start_at, window.search_end_at),
+    )
     alerts = alerts.select(
         key=byte_order("s" + alerts.message_sid),
         at=alerts.created_at,
         named=byte_order(alerts.business_id.cast("string")),
     )
     if window.is_one_day:
-        near = alerts.filter(window.between(alerts.at, window.search_start_at, window.search_end_at))
-    else:
-        near = rows_of(first_days(rows, window), alerts, window, before=True)
-    by_key = near.group_by(grouping(window)).agg(alert_business=near.named.min())
-    return found.left_join(by_key, grouping(window))
+        by_key = alerts.group_by("key").agg(alert_business=alerts.named.min())
+        return found.left_join(by_key, "key")
+    by_day = alerts.group_by("key", alert_day=window.day(alerts.at)).agg(named=alerts.named.min())
+    # An equality for each day that is looked at: a comparison would meet every day of a key with each other.
+    offsets = range(-window.settle_days, window.settle_days + 1)
+    near = ibis.union(
+        *[by_day.select("key", "named", day=(by_day.alert_day + ibis.interval(days=n)).cast("date")) for n in offsets]
+    )
+    by_key = near.group_by("key", "day").agg(alert_business=near.named.min())
+    return found.left_join(by_key, ["key", "day"])
 
 
 def _with_number(found: ir.Table, tables: Tables) -> ir.Table:

@@ -1,47 +1,51 @@
 """Fact ``missed_call_replies``: what became of the promise that every missed call gets a text, by day and business.
 
-A call is answered by a text to its caller, of its business, that began after the call did and at most 24 hours after it
-was missed, as far as that is known when the settle window of the call's day ends. A text that failed or was suppressed
-is no answer. Where no answer is known, a text whose outcome is open or that has no business, a caller without a number
-and a call without a business make it unknown, never answered and never unanswered.
+A call is answered by a text to its caller, of its business, that names the call (its request id is the call's sid) and
+began at most 24 hours before or after it, or that began from 5 seconds before the call's first row until 24 hours after
+the call was missed; as far as that is known when the settle window of the call's day ends. The texts are those of the
+call's day, of the day before and of the next. A text that failed or was suppressed is no answer. Where no answer is
+known, a text whose outcome is open or that has no business, a caller without a number and a call without a business
+make it unknown, never answered and never unanswered.
 """
 
 from dataclasses import replace
-from datetime import timedelta
 
 import ibis
 import ibis.expr.types as ir
 
-from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.statuses import STATUS_CLASS, WITHHELD_CALLERS
+from smarttext_pipelines.core.statuses import WITHHELD_CALLERS
+from smarttext_pipelines.metrics import calls as call_events
+from smarttext_pipelines.metrics import messages
 from smarttext_pipelines.metrics.base import Metric, RecentWindow, Tables, Window, byte_order, elapsed_ms
-from smarttext_pipelines.metrics.calls import keyed_rows
-from smarttext_pipelines.metrics.keyed import businesses_by_number, first_days, grouping, rows_of
-from smarttext_pipelines.metrics.messages import attempts, status_name
-
-REPLY_HOURS = 24
-"""A text later than that is about something else; one day, so that the settle window covers its reports."""
+from smarttext_pipelines.metrics.keyed import Keyed, businesses_by_number, compared_number, grouping, per_key, rows_of
+from smarttext_pipelines.metrics.reply_texts import REPLY_HOURS, TOGETHER_SECONDS, windows_of_texts
+from smarttext_pipelines.metrics.reply_texts import find as find_texts
 
 
 def missed_calls(tables: Tables, window: Window) -> ir.Table:
-    """Return one row per missed call: key, day, business (text), caller, started_at, missed_at, latest_at."""
-    near = _voice_rows(tables, window)
-    found = near.group_by(grouping(window)).agg(
-        named=byte_order(near.business_id.cast("string")).min(),
-        number=byte_order(near.to_number.nullif("")).min(),
-        caller=byte_order(near.from_number.nullif("")).min(),
-        started_at=near.at.min(),
-        missed_at=near.at.min(where=near.event_type == "voice.missed"),
-    )
+    """Return one row per missed call: key, day, sid, business and caller (text), started_at, missed_at."""
+
+    def measures(rows: ir.Table) -> dict[str, ir.Value]:
+        return {
+            "named": byte_order(rows.business_id.cast("string")).min(),
+            "called": byte_order(rows.to_number.nullif("")).min(),
+            "caller": byte_order(rows.number.nullif("")).min(),
+            "missed_at": rows.at.min(where=rows.event_type == "voice.missed"),
+        }
+
+    found = per_key(_voice_rows(tables), window, measures)
+    found = found.mutate(caller=compared_number(found.caller))
     found = found.mutate(day=window.literal_day()) if window.is_one_day else found
-    found = found.left_join(businesses_by_number(tables, ("twilio_phone", "public_phone")), "number")
+    owners = businesses_by_number(tables, ("twilio_phone", "public_phone"))
+    found = found.left_join(owners, found.called == owners.number)
     is_withheld = found.caller.lower().isin(WITHHELD_CALLERS)
     calls = found.select(
         "key",
         "day",
-        "started_at",
         "missed_at",
-        latest_at=found.missed_at + ibis.interval(hours=REPLY_HOURS),
+        started_at=found.first_at,
+        # Of calls with a sid of their own alone: the key says which.
+        sid=ibis.ifelse(found.key.startswith("cs"), found.key.substr(2), ibis.null("string")),
         business=ibis.coalesce(found.named, found.owner_id),
         caller=ibis.ifelse(is_withheld, ibis.null("string"), found.caller),
     )
@@ -53,24 +57,9 @@ def replied_calls(tables: Tables, window: Window) -> ir.Table:
 
     The state is in_time, late, never or unknown; without a known answer the wait is NULL.
     """
-    calls, texts = missed_calls(tables, window), _texts(tables, window)
-    joined = calls.left_join(
-        texts,
-        [
-            calls.caller == texts.recipient,
-            calls.day == texts.call_day,
-            texts.first_at >= calls.started_at,
-            texts.first_at <= calls.latest_at,
-        ],
-    )
-    is_same = joined.text_business == joined.business
-    is_open = (joined.status_class.isin(("in_flight", "unknown")) & (is_same | joined.text_business.isnull())) | (
-        (joined.status_class == "successful") & joined.text_business.isnull()
-    )
-    found = joined.group_by("key", "day", "business", "caller", "missed_at").agg(
-        replied_at=joined.first_at.min(where=is_same & (joined.status_class == "successful")),
-        is_open=is_open.fill_null(False).any(),
-    )
+    calls = missed_calls(tables, window)
+    texts, naming = find_texts(tables, window, calls.filter(calls.sid.notnull()).select(request_id="sid").distinct())
+    found = _answered(calls, texts, _named(calls, naming))
     promised = found.missed_at + ibis.interval(minutes=window.reply_minutes)
     is_waiting = promised > ibis.literal(window.as_of)
     is_unknown = found.business.isnull() | found.caller.isnull() | found.is_open | is_waiting
@@ -93,35 +82,80 @@ def replied_calls(tables: Tables, window: Window) -> ir.Table:
     )
 
 
-def _voice_rows(tables: Tables, window: Window) -> ir.Table:
-    events = keyed_rows(tables)
-    events = events.filter(~events.is_text)
-    return rows_of(first_days(events, window), events, window)
+def _voice_rows(tables: Tables) -> Keyed:
+    keyed = call_events.keyed_rows(tables)
+    return replace(keyed, rows=keyed.rows.filter(~keyed.rows.is_text))
 
 
-def _texts(tables: Tables, window: Window) -> ir.Table:
-    """Return the texts to customers that began on the day of a call (``call_day``) or on the next."""
-    if isinstance(window, RecentWindow):
-        return _texts_of(tables, window, window)
-    following = replace(
-        window,
-        days=DayRange(window.days.first + timedelta(days=1), window.days.last + timedelta(days=1)),
-        # The last day that is looked at stays that of the call's settle window.
-        settle_days=window.settle_days - 1,
+def _answered(calls: ir.Table, texts: ir.Table, named: ir.Table) -> ir.Table:
+    """Return the calls with ``replied_at``, and ``is_open``: whether a text may yet turn out to have answered it.
+
+    Calls and texts stand in one order, in which the first text from a call on is found: of callers and texts that are
+    thousands, too, no call meets each text.
+    """
+    at = {name: ibis.null("timestamp('UTC')") for name in ("successful_at", "open_at", "unnamed_at")}
+    may_answer = texts.is_open | texts.is_successful
+    columns = ("key", "day", "business", "caller", "started_at", "missed_at")
+    asked = calls.select(*columns, at=calls.started_at - ibis.interval(seconds=TOGETHER_SECONDS), **at)
+    told = texts.select(
+        key=ibis.null("string"),
+        day="call_day",
+        business="text_business",
+        caller="recipient",
+        started_at=ibis.null("timestamp('UTC')"),
+        missed_at=ibis.null("timestamp('UTC')"),
+        at="first_at",
+        successful_at=ibis.ifelse(texts.is_successful, texts.first_at, at["successful_at"]),
+        open_at=ibis.ifelse(texts.is_open, texts.first_at, at["open_at"]),
+        unnamed_at=ibis.ifelse(texts.text_business.isnull() & may_answer, texts.first_at, at["unnamed_at"]),
     )
-    return ibis.union(*[_texts_of(tables, window, each) for each in (window, following)])
+    both = asked.union(told)
+    of_business, of_any = (
+        ibis.range_window(group_by=group, order_by=both["at"].desc(), following=0)
+        for group in (["day", "caller", "business"], ["day", "caller"])
+    )
+    both = both.mutate(
+        successful_at=both.successful_at.min().over(of_business),
+        open_at=both.open_at.min().over(of_business),
+        unnamed_at=both.unnamed_at.min().over(of_any),
+    )
+    found = both.filter(both.key.notnull()).left_join(named, ["key", "day"])
+    latest = found.missed_at + ibis.interval(hours=REPLY_HOURS)
+    is_answer = found.business.notnull() & found.caller.notnull() & (found.successful_at <= latest)
+    replied_at = ibis.ifelse(is_answer, found.successful_at, at["successful_at"])
+    is_open = found.caller.notnull() & ((found.open_at <= latest).fill_null(False) | (found.unnamed_at <= latest))
+    return found.select(
+        "key",
+        "day",
+        "business",
+        "caller",
+        "missed_at",
+        replied_at=ibis.least(
+            ibis.coalesce(replied_at, found.named_replied_at), ibis.coalesce(found.named_replied_at, replied_at)
+        ),
+        is_open=is_open.fill_null(False) | found.named_is_open.fill_null(False),
+    )
 
 
-def _texts_of(tables: Tables, window: Window, began: Window) -> ir.Table:
-    t = attempts(tables, began)
-    t = t.filter(t.audience == "customer")
-    delay = (began.days.first - window.days.first).days
-    return t.select(
-        "recipient",
-        "first_at",
-        call_day=window.literal_day() if window.is_one_day else (t.day - ibis.interval(days=delay)).cast("date"),
-        text_business=byte_order(t.business_id.cast("string")),
-        status_class=status_name(t.status_order).cases(*STATUS_CLASS.items()),
+def _named(calls: ir.Table, texts: ir.Table) -> ir.Table:
+    """Return, for the calls that texts name, ``named_replied_at`` and ``named_is_open``."""
+    hours = ibis.interval(hours=REPLY_HOURS)
+    texts = texts.drop("key")
+    joined = calls.inner_join(
+        texts,
+        [
+            calls.sid == texts.request_id,
+            calls.day == texts.call_day,
+            calls.caller == texts.recipient,
+            texts.first_at >= calls.started_at - hours,
+            texts.first_at <= calls.missed_at + hours,
+        ],
+    )
+    is_same, is_unnamed = joined.text_business == joined.business, joined.text_business.isnull()
+    is_open = (joined.is_open & (is_same | is_unnamed)) | (joined.is_successful & is_unnamed)
+    return joined.group_by("key", "day").agg(
+        named_replied_at=joined.first_at.min(where=is_same & joined.is_successful),
+        named_is_open=is_open.fill_null(False).any(),
     )
 
 
@@ -152,9 +186,17 @@ def rows(tables: Tables, window: Window) -> ir.Table:
     ).drop("business")
 
 
+def repeated(tables: Tables, window: Window) -> ir.Table:
+    """Return the keys of calls, and of the texts that are looked for, that are none on a day."""
+    near = [window if isinstance(window, RecentWindow) else replace(window, days=window.days.widen(1))]
+    if window.is_one_day and not isinstance(window, RecentWindow):
+        near = [each for each, _ in windows_of_texts(window)]
+    return ibis.union(call_events.repeated(tables, window), *(messages.repeated(tables, each) for each in near))
+
+
 def source_totals(tables: Tables, window: Window) -> ir.Table:
     """Return how many missed calls begin on each day."""
-    near = _voice_rows(tables, window)
+    near = rows_of(_voice_rows(tables), window)
     missed = near.filter(near.event_type == "voice.missed").select(grouping(window)).distinct()
     if window.is_one_day:
         return missed.agg(missed=missed.count()).mutate(day=window.literal_day())
@@ -167,6 +209,7 @@ METRIC = Metric(
     source="call_events",
     shares_source=True,
     looked_up=("sms_events", "owner_alerts"),
+    repeated=repeated,
     reads_neighbours=True,
     dimensions=("day", "business_id"),
     rows=rows,

@@ -5,7 +5,7 @@ import ibis.expr.types as ir
 from smarttext_pipelines.core.statuses import STATUS_CLASS, TEXT_LIMIT
 from smarttext_pipelines.metrics.base import Metric, Tables, Window
 from smarttext_pipelines.metrics.keyed import first_days
-from smarttext_pipelines.metrics.messages import keyed_rows, messages, status_name
+from smarttext_pipelines.metrics.messages import keyed_rows, messages, repeated, status_name
 
 _DIMENSIONS = ("day", "business_id", "audience", "sender", "status", "status_class", "error_code")
 
@@ -43,6 +43,7 @@ METRIC = Metric(
     inputs=("businesses", "sms_events", "owner_alerts", "shared_senders"),
     source="sms_events",
     looked_up=("owner_alerts",),
+    repeated=repeated,
     reads_neighbours=True,
     dimensions=_DIMENSIONS,
     rows=rows,

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import AgreementError
 from smarttext_pipelines.engines import Engine as MetricEngine
-from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay, read_source_days
+from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay, add_repeated_keys, read_source_days
 from smarttext_pipelines.metrics import Metric, Window
 from smarttext_pipelines.metrics.base import REPLY_MINUTES
 from smarttext_pipelines.rollup.guard import days_kept, facts_read_at
@@ -67,6 +67,7 @@ class RolledUp:
         sql: The statement that computed it.
         as_of: Start of the reading transaction, by the database's clock.
         engine: Name of the engine that ran it.
+        repeated: Keys of the metric's own rows that are none on a day, by day.
     """
 
     metric: str
@@ -74,6 +75,7 @@ class RolledUp:
     sql: str
     as_of: datetime
     engine: str
+    repeated: Mapping[date, int] = field(default_factory=dict)
 
     @property
     def kept(self) -> list[date]:
@@ -141,6 +143,7 @@ def _write(
     kept = set() if allow_empty else days_kept(choice, metric, window, events)
     kept |= set(unready)
     written = [day for day in window.days if day not in kept]
+    repeated = add_repeated_keys(engine, [metric.repeated(engine.tables, window)] if metric.repeated else [])
     sql = engine.stage(metric.rows(engine.tables, window), COMPUTED)
     stage = stage_rows(connection, metric, target, window.days, written)
     after = totals_by_day(connection, stage, metric.day, written)
@@ -160,7 +163,7 @@ def _write(
             totals=new,
             is_kept=day in kept,
         )
-    return RolledUp(metric.name, results, sql, window.as_of, engine.name)
+    return RolledUp(metric.name, results, sql, window.as_of, engine.name, repeated)
 
 
 def _source_totals(engine: MetricEngine, metric: Metric, window: Window) -> DayTotals:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.engines import ArchiveEngine, Parameters
+from smarttext_pipelines.engines import ArchiveEngine, Parameters, add_repeated_keys
 from smarttext_pipelines.metrics import METRICS, Window
 from smarttext_pipelines_tests import reference, strategies
 from smarttext_pipelines_tests.conftest import SOAK, Database
@@ -85,6 +85,7 @@ def _on_duckdb(events: Any, window: Window, folder: Path) -> dict[str, list[dict
     results = {}
     for name, metric in METRICS.items():
         engine = ArchiveEngine(None, parameters, files)
+        add_repeated_keys(engine, [metric.repeated(engine.tables, window)] if metric.repeated else [])
         results[name] = engine.fetch(metric.rows(engine.tables, window))
         if metric.source:
             files[name] = [folder / f"{name}.parquet"]

@@ -27,7 +27,7 @@ _STATUSES = text(
         SELECT e.message_sid AS sid, min(e.from_number COLLATE "C") AS from_number,
                min(e.to_number COLLATE "C") AS to_number,
                array_agg(lower(e.status) || ':' || coalesce(e.error_code, '')) AS said
-        FROM public.sms_events AS e WHERE e.message_sid = ANY (CAST(:sids AS text[])) GROUP BY e.message_sid
+        FROM monitoring.sms_events AS e WHERE e.message_sid = ANY (CAST(:sids AS text[])) GROUP BY e.message_sid
     )
     INSERT INTO public.sms_events
         (id, message_sid, from_number, to_number, status, error_code, request_id, created_at, payload)
@@ -47,15 +47,15 @@ _PRICES = text(
     ), known AS (
         SELECT e.message_sid AS sid, min(e.created_at) AS first_at, min(e.business_id::text COLLATE "C") AS business,
                min(nullif(e.from_number, '') COLLATE "C") AS sender
-        FROM public.sms_events AS e WHERE e.message_sid = ANY (CAST(:sids AS text[])) GROUP BY e.message_sid
+        FROM monitoring.sms_events AS e WHERE e.message_sid = ANY (CAST(:sids AS text[])) GROUP BY e.message_sid
     )
     INSERT INTO public.api_usage
         (id, service, endpoint, business_id, tokens_used, cost_estimate, created_at, reset_date, request_id, metadata)
     SELECT md5('twilio-price:' || t.sid)::uuid, :service, :endpoint,
            coalesce(k.business,
-                    (SELECT min(a.business_id::text COLLATE "C") FROM public.owner_alerts AS a
+                    (SELECT min(a.business_id::text COLLATE "C") FROM monitoring.owner_alerts AS a
                      WHERE a.message_sid = t.sid),
-                    (SELECT min(b.id::text) FROM public.businesses AS b
+                    (SELECT min(b.id::text) FROM monitoring.businesses AS b
                      WHERE b.twilio_phone = k.sender AND k.sender <> ALL (CAST(:shared AS text[])) HAVING count(*) = 1)
            )::uuid,
            0, t.price, :now, (k.first_at AT TIME ZONE :zone)::date, t.sid, '{"source": "twilio"}'::jsonb
@@ -67,7 +67,7 @@ _PRICES = text(
 _UNNAMED = text(
     """
     SELECT count(*) FROM unnest(CAST(:sids AS text[])) AS t (sid)
-    WHERE NOT EXISTS (SELECT FROM public.sms_events AS e WHERE e.message_sid = t.sid)
+    WHERE NOT EXISTS (SELECT FROM monitoring.sms_events AS e WHERE e.message_sid = t.sid)
         AND NOT EXISTS (SELECT FROM monitoring.notifications AS n WHERE n.provider_id = t.sid)
     """
 )

@@ -10,6 +10,7 @@ from smarttext_pipelines.storage.guardrail import PUBLIC_FUNCTIONS, guardrail_st
 from smarttext_pipelines.storage.migrations.lock import TAKE
 from smarttext_pipelines.storage.roles import role_grants
 from smarttext_pipelines.storage.schema import metadata
+from smarttext_pipelines.storage.sources import ADD_FUNCTIONS, READ_FUNCTIONS
 
 _WANTED = """
 CREATE OR REPLACE TEMPORARY VIEW wanted_sms_failure_rates AS
@@ -38,6 +39,7 @@ DECLARE
         SELECT c.relname FROM pg_class AS c
         WHERE c.relnamespace = 'public'::regnamespace
             AND c.relname IN ('businesses', 'call_events', 'sms_events', 'api_usage', 'owner_alerts', 'daily_stats')
+            AND c.relkind IN ('r', 'p')
             AND (NOT c.relrowsecurity
                  OR EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid AND polname = 'Service role can do all')
                  OR has_service AND NOT EXISTS (
@@ -132,7 +134,7 @@ BEGIN
         GRANT USAGE ON SCHEMA monitoring TO service_role;
         GRANT SELECT ON monitoring.sms_failure_rates, monitoring.spend TO service_role;
         -- What the tracking library needs beyond the event tables.
-        GRANT EXECUTE ON FUNCTION monitoring.reporting_day(timestamptz) TO service_role;
+        GRANT EXECUTE ON FUNCTION monitoring.reporting_day(timestamptz), {writing} TO service_role;
         GRANT SELECT (request_id) ON monitoring.openai_reservations TO service_role;
         GRANT SELECT, INSERT, UPDATE ON monitoring.tracking_writers TO service_role;
     END IF;
@@ -144,7 +146,9 @@ DO $$
 DECLARE
     relations text := 'public.api_usage';
 BEGIN
-    IF strpos(coalesce((SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef AS d
+    IF (SELECT a.attgenerated = '' FROM pg_attribute AS a
+        WHERE a.attrelid = 'public.api_usage'::regclass AND a.attname = 'reset_date')
+        AND strpos(coalesce((SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef AS d
                         JOIN pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
                         WHERE a.attrelid = 'public.api_usage'::regclass AND a.attname = 'reset_date'), ''),
               'AT TIME ZONE \'\'{zone}\'\'') = 0 THEN
@@ -162,6 +166,7 @@ BEGIN
     FOR new IN SELECT v.* FROM (VALUES
         {values}
     ) AS v (relation, attribute, comment)
+    JOIN pg_class AS c ON c.oid = v.relation AND c.relkind IN ('r', 'p')
     LEFT JOIN pg_attribute AS a ON a.attrelid = v.relation AND a.attname = v.attribute
     LEFT JOIN pg_description AS d ON d.classoid = 'pg_class'::regclass AND d.objoid = v.relation
         AND d.objsubid = coalesce(a.attnum, 0)
@@ -181,9 +186,9 @@ def access_statements(zone: ZoneInfo) -> list[str]:
     """Return the statements that give views, functions, rights, defaults and comments their present state."""
     relations = _RELATIONS.replace("{take}", TAKE)
     routines = ", ".join(f"'public.{name}'" for name in ("update_daily_stats(uuid, date)", *PUBLIC_FUNCTIONS))
-    grants = _GRANTS.replace("{routines}", routines)
+    grants = _GRANTS.replace("{routines}", routines).replace("{writing}", ", ".join(ADD_FUNCTIONS))
     guard = [f"public.{name}" for name in PUBLIC_FUNCTIONS]
-    roles = role_grants(writer=guard[:3], pipeline=guard[3:])
+    roles = role_grants(writer=[*guard[:3], *ADD_FUNCTIONS], pipeline=[*guard[3:], *READ_FUNCTIONS, *ADD_FUNCTIONS])
     return [
         _WANTED,
         relations,

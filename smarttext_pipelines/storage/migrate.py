@@ -20,6 +20,7 @@ from smarttext_pipelines.storage.installation import HEAD, require_zone, revisio
 from smarttext_pipelines.storage.pooler import refuse_transaction_pooler
 from smarttext_pipelines.storage.roles import create_roles
 from smarttext_pipelines.storage.schema import MONITORING, metadata
+from smarttext_pipelines.storage.sources import source_statement
 
 LOCK_TIMEOUT = "30s"
 """How long tables that are in use are tried again; nobody waits meanwhile (``migrations.lock``)."""
@@ -101,7 +102,7 @@ def _migrate(engine: Engine, zone: ZoneInfo, lock_timeout: str) -> None:
 
 
 def _closing(zone: ZoneInfo, *, adopts: bool) -> list[str]:
-    return [_install(zone), *([ADOPT_BOUNDARY_DAYS] if adopts else []), *access_statements(zone)]
+    return [_install(zone), source_statement(), *([ADOPT_BOUNDARY_DAYS] if adopts else []), *access_statements(zone)]
 
 
 def migration_sql(zone: ZoneInfo) -> str:

@@ -8,11 +8,31 @@ LANGUAGE sql STABLE AS $$
 $$;
 COMMENT ON FUNCTION monitoring.usage_day(date, timestamptz, text) IS 'Reporting day of a row of api_usage.';
 
+-- For a ledger whose times have no zone: they are of UTC, in whatever zone the writer's session is.
+CREATE OR REPLACE FUNCTION monitoring.usage_day(reset_date date, created_at timestamp, zone text) RETURNS date
+LANGUAGE sql STABLE AS $$
+    SELECT monitoring.usage_day($1, $2 AT TIME ZONE 'UTC', $3)
+$$;
+COMMENT ON FUNCTION monitoring.usage_day(date, timestamp, text) IS 'Reporting day of a row of api_usage without a zone.';
+
 CREATE OR REPLACE FUNCTION monitoring.usage_usd(cost_estimate numeric) RETURNS numeric
 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN abs(cost_estimate) < 10000000000000 THEN cost_estimate ELSE 0 END
 $$;
 COMMENT ON FUNCTION monitoring.usage_usd(numeric) IS 'Cost that is counted: not NaN, not infinite, NULL is nothing.';
+
+CREATE OR REPLACE FUNCTION monitoring.openai_ledger(since date)
+RETURNS TABLE (day date, business_id uuid, tokens numeric, usd numeric)
+LANGUAGE sql STABLE AS $$
+    SELECT l.* FROM (
+        SELECT monitoring.usage_day(u.reset_date, u.created_at, i.reporting_timezone) AS day, u.business_id,
+               sum(coalesce(u.tokens_used, 0)::numeric) AS tokens, sum(monitoring.usage_usd(u.cost_estimate)) AS usd
+        FROM monitoring.api_usage AS u, monitoring.installation AS i
+        WHERE u.service = 'openai' AND (u.reset_date >= since OR u.reset_date IS NULL AND u.created_at >= since - 2)
+        GROUP BY 1, 2
+    ) AS l WHERE l.day >= since
+$$;
+COMMENT ON FUNCTION monitoring.openai_ledger(date) IS 'What the ledger says of each day since one, and business.';
 
 CREATE OR REPLACE FUNCTION monitoring.count_openai_usage() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
@@ -36,8 +56,12 @@ BEGIN
     ELSIF TG_OP = 'TRUNCATE' THEN
         SELECT array_agg(c.day), array_agg(c.business_id), array_agg(c.tokens), array_agg(c.usd)
         INTO days, businesses, tokens, usd
-        FROM (SELECT b.day, b.business_id, -b.used_tokens AS tokens, -b.used_usd AS usd
-              FROM monitoring.openai_budgets AS b ORDER BY b.day, b.business_id) AS c
+        FROM (SELECT b.day, b.business_id, coalesce(u.tokens, 0) - b.used_tokens AS tokens,
+                     coalesce(u.usd, 0) - b.used_usd AS usd
+              FROM monitoring.openai_budgets AS b
+              LEFT JOIN monitoring.openai_ledger(open_from) AS u
+                  ON u.day = b.day AND u.business_id IS NOT DISTINCT FROM b.business_id
+              ORDER BY b.day, b.business_id) AS c
         WHERE c.day >= open_from AND (c.tokens <> 0 OR c.usd <> 0);
     ELSIF TG_OP = 'DELETE' THEN
         SELECT array_agg(c.day), array_agg(c.business_id), array_agg(c.tokens), array_agg(c.usd)
@@ -110,16 +134,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
     WHERE b.day >= monitoring.today() - 7;
     INSERT INTO monitoring.openai_budgets AS b (business_id, day, used_tokens, used_usd, limit_tokens, limit_usd)
     SELECT u.business_id, u.day, u.tokens, u.usd, l.limit_tokens, l.limit_usd
-    FROM (
-        SELECT monitoring.usage_day(u.reset_date, u.created_at, i.reporting_timezone) AS day, u.business_id,
-               sum(coalesce(u.tokens_used, 0)::numeric) AS tokens, sum(monitoring.usage_usd(u.cost_estimate)) AS usd
-        FROM public.api_usage AS u, monitoring.installation AS i
-        WHERE u.service = 'openai' AND (
-            u.reset_date >= monitoring.today() - 7
-            OR u.reset_date IS NULL AND u.created_at >= monitoring.today() - 9)
-        GROUP BY 1, 2
-    ) AS u, LATERAL monitoring.openai_limit(u.business_id) AS l
-    WHERE u.day >= monitoring.today() - 7 AND (u.tokens <> 0 OR u.usd <> 0)
+    FROM monitoring.openai_ledger(monitoring.today() - 7) AS u, LATERAL monitoring.openai_limit(u.business_id) AS l
+    WHERE u.tokens <> 0 OR u.usd <> 0
     ON CONFLICT (day, business_key) DO UPDATE SET used_tokens = excluded.used_tokens, used_usd = excluded.used_usd;
 $$;
 COMMENT ON FUNCTION monitoring.recount_openai_usage() IS 'Counts the ledger of the open days anew.';

@@ -19,7 +19,8 @@ CREATE OR REPLACE FUNCTION monitoring.openai_limit(
     SELECT l.limit_tokens, l.limit_usd FROM monitoring.openai_limits AS l
     WHERE (l.scope, l.name) IN (('business', business::text), ('default', ''))
         OR l.scope = 'unattributed' AND business IS NULL
-        OR l.scope = 'plan' AND l.name = (SELECT b.subscription_tier FROM public.businesses AS b WHERE b.id = business)
+        OR l.scope = 'plan' AND l.name = (
+            SELECT b.subscription_tier FROM monitoring.businesses AS b WHERE b.id = business)
     ORDER BY array_position(ARRAY['business', 'unattributed', 'plan', 'default'], l.scope) LIMIT 1
 $$;
 COMMENT ON FUNCTION monitoring.openai_limit(uuid) IS 'Daily limit of a business; the most specific row wins.';
@@ -188,10 +189,9 @@ BEGIN
         UPDATE public.api_usage AS u SET tokens_used = $2, cost_estimate = $3 WHERE u.id = row_id;
     ELSIF $2 IS NOT NULL THEN
         -- The trigger on api_usage counts it; nothing else may.
-        INSERT INTO public.api_usage
-            (id, service, endpoint, business_id, tokens_used, cost_estimate, model, reset_date, request_id)
-        VALUES (row_id, 'openai', held.endpoint, held.business_id, $2, $3, held.model, held.day, $1)
-        ON CONFLICT DO NOTHING;
+        PERFORM monitoring.add_api_usage(pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object(
+            'id', row_id, 'service', 'openai', 'endpoint', held.endpoint, 'business_id', held.business_id,
+            'tokens_used', $2, 'cost_estimate', $3, 'model', held.model, 'reset_date', held.day, 'request_id', $1)));
     END IF;
 END
 $$;
@@ -228,12 +228,12 @@ BEGIN
         FROM monitoring.openai_reservations AS r WHERE r.request_id = ANY (requests) GROUP BY r.day, r.business_key
     ) AS due
     WHERE b.day = due.day AND b.business_key = due.business_key;
-    INSERT INTO public.api_usage
-        (id, service, endpoint, business_id, tokens_used, cost_estimate, model, reset_date, request_id)
-    SELECT md5('smarttext:openai:' || r.request_id)::uuid, 'openai', r.endpoint, r.business_id, r.tokens, r.cost_usd,
-           r.model, r.day, r.request_id
-    FROM monitoring.openai_reservations AS r WHERE r.request_id = ANY (requests)
-    ON CONFLICT DO NOTHING;
+    PERFORM monitoring.add_api_usage((
+        SELECT jsonb_agg(jsonb_build_object(
+            'id', md5('smarttext:openai:' || r.request_id)::uuid, 'service', 'openai', 'endpoint', r.endpoint,
+            'business_id', r.business_id, 'tokens_used', r.tokens, 'cost_estimate', r.cost_usd, 'model', r.model,
+            'reset_date', r.day, 'request_id', r.request_id))
+        FROM monitoring.openai_reservations AS r WHERE r.request_id = ANY (requests)));
     UPDATE monitoring.openai_reservations AS r
     SET state = 'reaped', settled_at = clock_timestamp(), actual_tokens = r.tokens
     WHERE r.request_id = ANY (requests);

@@ -161,7 +161,9 @@ _ADD = text(
     """
 )
 _GRANTED = text("SELECT business_id, day, tokens, usd FROM monitoring.openai_grants WHERE grant_id = :grant_id")
-_PLANS = text("SELECT DISTINCT subscription_tier FROM monitoring.businesses WHERE subscription_tier IS NOT NULL ORDER BY 1")
+_PLANS = text(
+    "SELECT DISTINCT subscription_tier FROM monitoring.businesses WHERE subscription_tier IS NOT NULL ORDER BY 1"
+)
 _NAME = text("SELECT name FROM monitoring.businesses WHERE id = :business")
 
 

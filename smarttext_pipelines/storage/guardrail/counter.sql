@@ -8,7 +8,7 @@ LANGUAGE sql STABLE AS $$
 $$;
 COMMENT ON FUNCTION monitoring.usage_day(date, timestamptz, text) IS 'Reporting day of a row of api_usage.';
 
--- For a ledger whose times have no zone: they are of UTC, in whatever zone the writer's session is.
+-- For a ledger whose times have no zone: they are of UTC, whatever the zone of the session that writes.
 CREATE OR REPLACE FUNCTION monitoring.usage_day(reset_date date, created_at timestamp, zone text) RETURNS date
 LANGUAGE sql STABLE AS $$
     SELECT monitoring.usage_day($1, $2 AT TIME ZONE 'UTC', $3)
@@ -49,8 +49,8 @@ BEGIN
         INTO days, businesses, tokens, usd
         FROM (
             SELECT monitoring.usage_day(n.reset_date, n.created_at, zone) AS day, n.business_id,
-                   sum(coalesce(n.tokens_used, 0)::numeric) AS tokens, sum(monitoring.usage_usd(n.cost_estimate)) AS usd
-            FROM new_rows AS n WHERE n.service = 'openai' GROUP BY 1, 2 ORDER BY 1, 2
+                   sum(coalesce(n.tokens_used, 0)::numeric) AS tokens, sum(monitoring.usage_usd(n.cost_estimate::numeric)) AS usd
+            FROM new_rows AS n WHERE n.service::text = 'openai' GROUP BY 1, 2 ORDER BY 1, 2
         ) AS c
         WHERE c.day >= open_from AND (c.tokens <> 0 OR c.usd <> 0);
     ELSIF TG_OP = 'TRUNCATE' THEN
@@ -69,8 +69,8 @@ BEGIN
         FROM (
             SELECT monitoring.usage_day(o.reset_date, o.created_at, zone) AS day, o.business_id,
                    -sum(coalesce(o.tokens_used, 0)::numeric) AS tokens,
-                   -sum(monitoring.usage_usd(o.cost_estimate)) AS usd
-            FROM old_rows AS o WHERE o.service = 'openai' GROUP BY 1, 2 ORDER BY 1, 2
+                   -sum(monitoring.usage_usd(o.cost_estimate::numeric)) AS usd
+            FROM old_rows AS o WHERE o.service::text = 'openai' GROUP BY 1, 2 ORDER BY 1, 2
         ) AS c
         WHERE c.day >= open_from AND (c.tokens <> 0 OR c.usd <> 0);
     ELSE
@@ -79,12 +79,12 @@ BEGIN
         FROM (
             SELECT r.day, r.business_id, sum(r.tokens) AS tokens, sum(r.usd) AS usd FROM (
                 SELECT monitoring.usage_day(n.reset_date, n.created_at, zone) AS day, n.business_id,
-                       coalesce(n.tokens_used, 0)::numeric AS tokens, monitoring.usage_usd(n.cost_estimate) AS usd
-                FROM new_rows AS n WHERE n.service = 'openai'
+                       coalesce(n.tokens_used, 0)::numeric AS tokens, monitoring.usage_usd(n.cost_estimate::numeric) AS usd
+                FROM new_rows AS n WHERE n.service::text = 'openai'
                 UNION ALL
                 SELECT monitoring.usage_day(o.reset_date, o.created_at, zone), o.business_id,
-                       -coalesce(o.tokens_used, 0)::numeric, -monitoring.usage_usd(o.cost_estimate)
-                FROM old_rows AS o WHERE o.service = 'openai'
+                       -coalesce(o.tokens_used, 0)::numeric, -monitoring.usage_usd(o.cost_estimate::numeric)
+                FROM old_rows AS o WHERE o.service::text = 'openai'
             ) AS r
             GROUP BY 1, 2 ORDER BY 1, 2
         ) AS c

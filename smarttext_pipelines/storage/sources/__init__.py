@@ -12,9 +12,7 @@ from importlib.resources import files
 from smarttext_pipelines.storage.schema import MONITORING, SOURCE_TABLES
 
 READ_FUNCTIONS = tuple(f"monitoring.read_{table.name}()" for table in SOURCE_TABLES)
-ADD_FUNCTIONS = tuple(
-    f"monitoring.add_{table.name}(jsonb)" for table in SOURCE_TABLES if table.name != "businesses"
-)
+ADD_FUNCTIONS = tuple(f"monitoring.add_{table.name}(jsonb)" for table in SOURCE_TABLES if table.name != "businesses")
 
 
 def source_schema(table_name: str, declared: str | None) -> str | None:
@@ -25,7 +23,7 @@ def source_schema(table_name: str, declared: str | None) -> str | None:
 def source_statement() -> str:
     """Return the statement that makes the views and functions for the tables as they are now."""
     rows = [
-        f"('{table.name}', {place}, '{column.name}', '{kind(column.type)}')"
+        f"('{table.name}', {place}, '{column.name}', '{kind_of(column.type)}')"
         for table in SOURCE_TABLES
         for place, column in enumerate(table.columns)
     ]
@@ -33,8 +31,8 @@ def source_statement() -> str:
     return text.replace("{columns}", ",\n            ".join(rows))
 
 
-def kind(type_: object) -> str:
+def kind_of(type_: object) -> str:
     """Return a declared type as ``format_type`` writes it, without its length."""
     name = type(type_).__name__.upper()
-    names = {"DATETIME": "timestamp with time zone", "NUMERIC": "numeric"}
+    names = {"DATETIME": "timestamp with time zone", "BIGINTEGER": "bigint", "SMALLINTEGER": "smallint"}
     return names.get(name, name.lower())

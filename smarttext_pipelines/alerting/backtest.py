@@ -20,7 +20,7 @@ from smarttext_pipelines.alerting.targets import Target, targets_of
 from smarttext_pipelines.core.rules import Rule
 from smarttext_pipelines.storage.connect import connected
 
-_SENDERS = text("SELECT id, 'sender:' || left(md5(twilio_phone), 12) AS sender FROM public.businesses")
+_SENDERS = text("SELECT id, 'sender:' || left(md5(twilio_phone), 12) AS sender FROM monitoring.businesses")
 
 
 @dataclass

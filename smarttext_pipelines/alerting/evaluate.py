@@ -36,11 +36,11 @@ _SILENCES = text(
 )
 _BUSINESSES = text(
     """
-    SELECT id, 'sender:' || left(md5(twilio_phone), 12) AS sender FROM public.businesses
+    SELECT id, 'sender:' || left(md5(twilio_phone), 12) AS sender FROM monitoring.businesses
     WHERE id = ANY (CAST(:ids AS uuid[]))
     """
 )
-_NAMES = text("SELECT 'business:' || id, name FROM public.businesses WHERE 'business:' || id = ANY (:scopes)")
+_NAMES = text("SELECT 'business:' || id, name FROM monitoring.businesses WHERE 'business:' || id = ANY (:scopes)")
 _WHO_WAS_TOLD = text(
     """
     SELECT DISTINCT incident_id, channel, recipient FROM monitoring.notifications

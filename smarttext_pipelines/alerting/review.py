@@ -21,7 +21,7 @@ _NAMED = """
            CASE WHEN i.business_id IS NULL THEN i.scope ELSE coalesce(b.name, i.scope) END AS whom,
            i.state, i.severity, i.since, i.fired_at, i.resolved_at, i.reason, i.value, i.part, i.whole, i.peak, i.told,
            i.acknowledged_by, i.held_by
-    FROM monitoring.incidents AS i LEFT JOIN public.businesses AS b ON b.id = i.business_id
+    FROM monitoring.incidents AS i LEFT JOIN monitoring.businesses AS b ON b.id = i.business_id
 """
 _LIST = text(
     _NAMED
@@ -38,7 +38,7 @@ _WHY = text(
 _ROWS = text(
     """
     SELECT created_at, status, error_code, error_message, message_sid, '•••' || right(to_number, 2) AS recipient
-    FROM public.sms_events
+    FROM monitoring.sms_events
     WHERE business_id = (SELECT business_id FROM monitoring.incidents WHERE id = :id)
         AND created_at >= (SELECT since FROM monitoring.incidents WHERE id = :id) - interval '6 hours'
         AND lower(status) IN ('failed', 'undelivered', 'partially_delivered')
@@ -65,7 +65,7 @@ _SILENCES = text(
     """
 )
 _END_SILENCE = text("UPDATE monitoring.silences SET ends_at = now() WHERE id = :id AND ends_at > now() RETURNING id")
-_HAS_BUSINESS = text("SELECT EXISTS (SELECT FROM public.businesses WHERE id = :id)")
+_HAS_BUSINESS = text("SELECT EXISTS (SELECT FROM monitoring.businesses WHERE id = :id)")
 _STATES = text("SELECT rule, verdict, breaches, note, evaluated_at FROM monitoring.rule_states ORDER BY rule")
 
 

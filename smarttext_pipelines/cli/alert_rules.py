@@ -84,5 +84,5 @@ def _names(engine: Engine) -> dict[str, str]:
     with connected(engine) as connection:
         return {
             f"business:{id_}": name
-            for id_, name in connection.exec_driver_sql("SELECT id, name FROM public.businesses")
+            for id_, name in connection.exec_driver_sql("SELECT id, name FROM monitoring.businesses")
         }

@@ -50,8 +50,10 @@ def migrate(
             return
         if roles:
             migration.make_roles(engine)
-        migration.migrate(engine, ready.zone)
+        notes = migration.migrate(engine, ready.zone)
         _console.print(f"{describe(engine.url)} is migrated; reporting days are those of {ready.reporting_timezone}")
+        for note in notes:
+            _console.print(f"note: {note}")
         _tell_what_to_run(ready)
 
 

@@ -27,7 +27,7 @@ def doctor(
     """Say what works, what does not, and what to do; exit code 0, 1 (look at it) or 2 (does not work)."""
     from smarttext_pipelines.health.doctor import examine
 
-    report = examine(with_embedded(load_settings()), services=services)
+    report = examine(with_embedded(load_settings()), services=services, anew=True)
     if as_json:
         typer.echo(json.dumps(report.as_json(), ensure_ascii=False))
     else:

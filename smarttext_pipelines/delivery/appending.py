@@ -1,7 +1,8 @@
 """Appending what Twilio says: a row of ``sms_events`` for a new outcome, a row of ``api_usage`` for a price.
 
 Ids are derived from what a row says, so whatever is told twice is there once. Numbers are copied from the message's own
-rows, so that a report moves no message to another business.
+rows, so that a report moves no message to another business. A page with a row that a table refuses is written row by
+row: the refused ones are kept (``delivery.refused``), the others stand.
 """
 
 from collections.abc import Sequence
@@ -11,8 +12,10 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 
+from smarttext_pipelines.core.errors import SchemaError
 from smarttext_pipelines.core.statuses import REPORT_REQUEST_ID
 from smarttext_pipelines.delivery.asking import Report
+from smarttext_pipelines.delivery.refused import PRICE_ROWS, STATUS_ROWS, write_each
 
 PRICED_SERVICE, PRICED_ENDPOINT = "twilio", "sms"
 CURRENCY = "USD"
@@ -27,16 +30,16 @@ _STATUSES = text(
         SELECT e.message_sid AS sid, min(e.from_number COLLATE "C") AS from_number,
                min(e.to_number COLLATE "C") AS to_number,
                array_agg(lower(e.status) || ':' || coalesce(e.error_code, '')) AS said
-        FROM public.sms_events AS e WHERE e.message_sid = ANY (CAST(:sids AS text[])) GROUP BY e.message_sid
+        FROM monitoring.sms_events AS e WHERE e.message_sid = ANY (CAST(:sids AS text[])) GROUP BY e.message_sid
     )
-    INSERT INTO public.sms_events
-        (id, message_sid, from_number, to_number, status, error_code, request_id, created_at, payload)
-    SELECT md5('twilio-report:' || t.sid || ':' || t.status || ':' || t.error_code)::uuid, t.sid, k.from_number,
-           k.to_number, t.status, nullif(t.error_code, ''), :request_id, :now,
-           jsonb_build_object('source', 'twilio', 'num_segments', nullif(t.segments, ''))
+    SELECT monitoring.add_sms_events(jsonb_agg(jsonb_build_object(
+        'id', md5('twilio-report:' || t.sid || ':' || t.status || ':' || t.error_code)::uuid, 'message_sid', t.sid,
+        'from_number', k.from_number, 'to_number', k.to_number, 'status', t.status,
+        'error_code', nullif(t.error_code, ''), 'request_id', CAST(:request_id AS text),
+        'created_at', CAST(:now AS timestamptz),
+        'payload', jsonb_build_object('source', 'twilio', 'num_segments', nullif(t.segments, '')))))
     FROM told AS t JOIN known AS k USING (sid)
     WHERE t.status || ':' || t.error_code <> ALL (k.said)
-    ON CONFLICT (id) DO NOTHING
     """
 )
 # The message's business and day, as in the data contract.
@@ -47,30 +50,37 @@ _PRICES = text(
     ), known AS (
         SELECT e.message_sid AS sid, min(e.created_at) AS first_at, min(e.business_id::text COLLATE "C") AS business,
                min(nullif(e.from_number, '') COLLATE "C") AS sender
-        FROM public.sms_events AS e WHERE e.message_sid = ANY (CAST(:sids AS text[])) GROUP BY e.message_sid
+        FROM monitoring.sms_events AS e WHERE e.message_sid = ANY (CAST(:sids AS text[])) GROUP BY e.message_sid
     )
-    INSERT INTO public.api_usage
-        (id, service, endpoint, business_id, tokens_used, cost_estimate, created_at, reset_date, request_id, metadata)
-    SELECT md5('twilio-price:' || t.sid)::uuid, :service, :endpoint,
-           coalesce(k.business,
-                    (SELECT min(a.business_id::text COLLATE "C") FROM public.owner_alerts AS a
-                     WHERE a.message_sid = t.sid),
-                    (SELECT min(b.id::text) FROM public.businesses AS b
-                     WHERE b.twilio_phone = k.sender AND k.sender <> ALL (CAST(:shared AS text[])) HAVING count(*) = 1)
-           )::uuid,
-           0, t.price, :now, (k.first_at AT TIME ZONE :zone)::date, t.sid, '{"source": "twilio"}'::jsonb
+    SELECT monitoring.add_api_usage(jsonb_agg(jsonb_build_object(
+        'id', md5('twilio-price:' || t.sid)::uuid, 'service', CAST(:service AS text),
+        'endpoint', CAST(:endpoint AS text), 'business_id', coalesce(
+            k.business,
+            (SELECT min(a.business_id::text COLLATE "C") FROM monitoring.owner_alerts AS a WHERE a.message_sid = t.sid),
+            (SELECT min(b.id::text) FROM monitoring.businesses AS b
+             WHERE b.twilio_phone = k.sender AND k.sender <> ALL (CAST(:shared AS text[])) HAVING count(*) = 1)),
+        'tokens_used', 0, 'cost_estimate', t.price, 'created_at', CAST(:now AS timestamptz),
+        'reset_date', (k.first_at AT TIME ZONE :zone)::date, 'request_id', t.sid,
+        'metadata', '{"source": "twilio"}'::jsonb)))
     FROM told AS t JOIN known AS k USING (sid)
-    ON CONFLICT (id) DO NOTHING
     """
 )
 # What nobody recorded, but for the alerts of this pipeline, which stand in the outbox alone.
 _UNNAMED = text(
     """
     SELECT count(*) FROM unnest(CAST(:sids AS text[])) AS t (sid)
-    WHERE NOT EXISTS (SELECT FROM public.sms_events AS e WHERE e.message_sid = t.sid)
+    WHERE NOT EXISTS (SELECT FROM monitoring.sms_events AS e WHERE e.message_sid = t.sid)
         AND NOT EXISTS (SELECT FROM monitoring.notifications AS n WHERE n.provider_id = t.sid)
     """
 )
+
+
+_VIEWS = text(
+    "SELECT relname FROM pg_class WHERE oid IN (to_regclass('public.sms_events'), to_regclass('public.api_usage'))"
+    " AND relkind NOT IN ('r', 'p') ORDER BY relname"
+)
+# The id is no key alone in a partitioned table, so that two runs at once would both see no such row.
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('smarttext:reports', 0))")
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,7 @@ class Appended:
     statuses: int
     prices: int
     other_currency: int
+    refused: int = 0
 
 
 def append_reports(
@@ -94,32 +105,36 @@ def append_reports(
         zone: Reporting zone.
         shared_senders: Numbers that identify no business.
     """
-    statuses = connection.execute(
-        _STATUSES,
-        {
-            "sids": [r.sid for r in reports],
-            "statuses": [r.status for r in reports],
-            "errors": [r.error_code for r in reports],
-            "segments": [r.segments for r in reports],
-            "request_id": REPORT_REQUEST_ID,
-            "now": now,
-        },
-    ).rowcount
+    connection.execute(_ONE_AT_A_TIME)
+
+    def add_statuses(some: Sequence[Report]) -> int:
+        values = {
+            "sids": [r.sid for r in some],
+            "statuses": [r.status for r in some],
+            "errors": [r.error_code for r in some],
+            "segments": [r.segments for r in some],
+        }
+        return connection.scalar(_STATUSES, {**values, "request_id": REPORT_REQUEST_ID, "now": now}) or 0
+
+    def add_prices(some: Sequence[Report]) -> int:
+        values = {"sids": [r.sid for r in some], "prices": [r.price for r in some], "shared": list(shared_senders)}
+        named = {"service": PRICED_SERVICE, "endpoint": PRICED_ENDPOINT, "zone": zone.key, "now": now}
+        return connection.scalar(_PRICES, {**values, **named}) or 0
+
     priced = [r for r in reports if r.price is not None]
     ours = [r for r in priced if r.price_unit == CURRENCY]
-    prices = connection.execute(
-        _PRICES,
-        {
-            "sids": [r.sid for r in ours],
-            "prices": [r.price for r in ours],
-            "service": PRICED_SERVICE,
-            "endpoint": PRICED_ENDPOINT,
-            "shared": list(shared_senders),
-            "zone": zone.key,
-            "now": now,
-        },
-    ).rowcount
-    return Appended(statuses, prices, len(priced) - len(ours))
+    told = [r for r in reports if r.status]
+    statuses, refused = write_each(connection, STATUS_ROWS, told, add_statuses, now)
+    prices, unpaid = write_each(connection, PRICE_ROWS, ours, add_prices, now)
+    return Appended(statuses, prices, len(priced) - len(ours), refused + unpaid)
+
+
+def require_tables(connection: Connection) -> None:
+    """Raise SchemaError where a view stands in the place of a table that reports are written into."""
+    views = [f"public.{name}" for name in connection.execute(_VIEWS).scalars()]
+    if views:
+        msg = f"{', '.join(views)} is a view: what Twilio says cannot be written into it"
+        raise SchemaError(msg)
 
 
 def count_unnamed(connection: Connection, sids: Sequence[str]) -> int:

@@ -14,8 +14,9 @@ from sqlalchemy import Engine
 from twilio.base.exceptions import TwilioRestException
 from twilio.rest import Client
 
-from smarttext_pipelines.delivery.appending import append_reports, count_unnamed
+from smarttext_pipelines.delivery.appending import append_reports, count_unnamed, require_tables
 from smarttext_pipelines.delivery.asking import PAGE_SIZE, Asker, BudgetSpentError, Report, as_refused
+from smarttext_pipelines.delivery.refused import count_refused, read_refused
 from smarttext_pipelines.delivery.waiting import Waiting, count_due, forget_old, read_due, record_asked
 from smarttext_pipelines.storage.connect import connected
 
@@ -40,7 +41,7 @@ class Fetched:
 
     Attributes:
         counts: due, answered, statuses_written, prices_written, other_currency, unknown_to_twilio, unnamed_sids, calls,
-            calls_repeated.
+            calls_repeated, refused_rows (kept, and tried again after an hour).
         ended_early: Why the run stopped before everything due was asked for; None when it did not.
     """
 
@@ -49,9 +50,9 @@ class Fetched:
 
 
 def count_waiting(engine: Engine, now: datetime) -> int:
-    """Return how many messages are due to be asked for."""
+    """Return how many messages are due to be asked for, and refused rows to be tried again."""
     with connected(engine) as connection:
-        return count_due(connection, now)
+        return count_due(connection, now) + count_refused(connection, now)
 
 
 def fetch_reports(
@@ -79,6 +80,7 @@ def fetch_reports(
         SmartTextError: Twilio refuses the credentials, or the request for good.
     """
     run = _Run(engine, Asker(client, most_calls=most_calls, sleep=sleep), zone, now, shared_senders)
+    run.retry()
     with connected(engine) as connection, connection.begin():
         forget_old(connection, now)
         due = read_due(connection, now, most=MOST_DUE)
@@ -120,6 +122,14 @@ class _Run:
         self.counts: Counter[str] = Counter()
         self.left: set[str] = set()
 
+    def retry(self) -> None:
+        """Write again what a table refused in an earlier run."""
+        with connected(self.engine) as connection, connection.begin():
+            require_tables(connection)
+            refused = read_refused(connection, self.now)
+            done = append_reports(connection, refused, now=self.now, zone=self.zone, shared_senders=self.shared_senders)
+        self.counts.update(statuses_written=done.statuses, prices_written=done.prices, refused_rows=done.refused)
+
     def ask(self, portion: Sequence[Waiting]) -> None:
         """Ask for a portion: by pages as long as they bring anything, then one by one."""
         missing = [each for each in portion if each.sid in self.left]
@@ -153,5 +163,6 @@ class _Run:
             statuses_written=done.statuses,
             prices_written=done.prices,
             other_currency=done.other_currency,
+            refused_rows=done.refused,
             unnamed_sids=unnamed,
         )

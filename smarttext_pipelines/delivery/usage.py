@@ -32,14 +32,14 @@ _OURS = text(
     WITH texts AS (
         SELECT message_sid AS sid, (min(created_at) AT TIME ZONE 'UTC')::date AS day,
                bool_or(lower(status) IN ('receiving', 'received')) AS is_inbound
-        FROM public.sms_events
+        FROM monitoring.sms_events
         WHERE created_at >= :read_from AND created_at < :ends_at AND message_sid NOT IN ('', 'RATE_LIMITED')
         GROUP BY message_sid
     ), outbound AS (
         SELECT t.day, count(*) AS texts, count(*) FILTER (WHERE p.cost_estimate IS NULL) AS unpriced,
                coalesce(sum(p.cost_estimate), 0) AS usd
         FROM texts AS t
-        LEFT JOIN public.api_usage AS p
+        LEFT JOIN monitoring.api_usage AS p
             ON p.id = md5('twilio-price:' || t.sid)::uuid AND p.service = :service AND p.endpoint = :endpoint
         WHERE NOT coalesce(t.is_inbound, false) GROUP BY t.day
     ), alerts AS (
@@ -47,14 +47,14 @@ _OURS = text(
         WHERE channel = 'twilio_sms' AND provider_id IS NOT NULL
             AND first_attempt_at >= :begins_at AND first_attempt_at < :ends_at GROUP BY 1
     ), inbound AS (
-        SELECT (ts AT TIME ZONE 'UTC')::date AS day, count(DISTINCT call_sid) AS texts FROM public.call_events
+        SELECT (ts AT TIME ZONE 'UTC')::date AS day, count(DISTINCT call_sid) AS texts FROM monitoring.call_events
         WHERE event_type = 'sms.inbound' AND ts >= :begins_at AND ts < :ends_at GROUP BY 1
     )
     SELECT d.day, coalesce(o.texts, 0), coalesce(a.texts, 0), coalesce(o.unpriced, 0), coalesce(o.usd, 0),
            coalesce(i.texts, 0)
     FROM unnest(CAST(:days AS date[])) AS d (day)
     LEFT JOIN outbound AS o USING (day) LEFT JOIN alerts AS a USING (day) LEFT JOIN inbound AS i USING (day)
-    WHERE EXISTS (SELECT FROM public.sms_events WHERE created_at < CAST(d.day AS timestamp) AT TIME ZONE 'UTC')
+    WHERE EXISTS (SELECT FROM monitoring.sms_events WHERE created_at < CAST(d.day AS timestamp) AT TIME ZONE 'UTC')
     ORDER BY d.day
     """
 )

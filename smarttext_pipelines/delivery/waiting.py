@@ -23,20 +23,20 @@ _DUE = """
     WITH young AS MATERIALIZED (
         SELECT message_sid, min(created_at) AS first_at, bool_or(lower(status) = ANY (:final)) AS is_final,
                bool_and(lower(status) = ANY (:inbound)) AS is_inbound
-        FROM public.sms_events
+        FROM monitoring.sms_events
         WHERE created_at >= CAST(:now AS timestamptz) - :oldest AND created_at <= CAST(:now AS timestamptz)
             AND message_sid <> '' AND message_sid <> ALL (:placeholders)
         GROUP BY message_sid
     ), due AS (
         SELECT y.message_sid, y.first_at
         FROM young AS y
-        LEFT JOIN public.api_usage AS u ON u.id = md5('twilio-price:' || y.message_sid)::uuid
+        LEFT JOIN monitoring.api_usage AS u ON u.id = md5('twilio-price:' || y.message_sid)::uuid
         LEFT JOIN monitoring.sms_report_asks AS a USING (message_sid)
         WHERE y.first_at <= CAST(:now AS timestamptz) - :youngest
             AND NOT y.is_inbound AND (NOT y.is_final OR u.id IS NULL)
             AND (a.asked_at IS NULL
                  OR a.asked_at + greatest(:pause, (a.asked_at - y.first_at) / :age_per_pause) <= :now)
-            AND NOT EXISTS (SELECT FROM public.sms_events AS e WHERE e.message_sid = y.message_sid
+            AND NOT EXISTS (SELECT FROM monitoring.sms_events AS e WHERE e.message_sid = y.message_sid
                             AND e.created_at < CAST(:now AS timestamptz) - :oldest)
     )
 """

@@ -124,7 +124,7 @@ _UNANSWERED = text(
     """
     SELECT coalesce(b.name, '(no business)') AS business, r.unreplied_count AS unreplied,
            r.replied_in_time_count + r.replied_late_count + r.unreplied_count + r.reply_unknown_count AS missed
-    FROM monitoring.missed_call_replies AS r LEFT JOIN public.businesses AS b ON b.id = r.business_id
+    FROM monitoring.missed_call_replies AS r LEFT JOIN monitoring.businesses AS b ON b.id = r.business_id
     WHERE r.day = :day AND r.unreplied_count > 0 ORDER BY unreplied DESC, business LIMIT 100
     """
 )
@@ -148,7 +148,7 @@ _INCIDENTS = text(
     """
     SELECT i.id, i.rule, i.severity,
            coalesce(b.name, CASE WHEN i.scope LIKE 'sender:%' THEN 'a sender' ELSE i.scope END) AS whom
-    FROM monitoring.incidents AS i LEFT JOIN public.businesses AS b ON b.id = i.business_id
+    FROM monitoring.incidents AS i LEFT JOIN monitoring.businesses AS b ON b.id = i.business_id
     WHERE i.fired_at IS NOT NULL AND i.resolved_at IS NULL
     ORDER BY array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.id LIMIT 50
     """
@@ -156,7 +156,7 @@ _INCIDENTS = text(
 _SILENT = text(
     """
     SELECT b.name
-    FROM public.daily_stats AS s JOIN public.businesses AS b ON b.id = s.business_id
+    FROM public.daily_stats AS s JOIN monitoring.businesses AS b ON b.id = s.business_id
     WHERE s.date = ANY (CAST(:usual AS date[]))
         AND s.calls_total + s.messages_received + s.messages_sent > 0
         AND NOT EXISTS (SELECT FROM public.daily_stats AS t WHERE t.business_id = s.business_id AND t.date = :day

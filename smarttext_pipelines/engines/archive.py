@@ -18,6 +18,7 @@ from smarttext_pipelines.engines.base import Parameters, Spelling, compile_sql, 
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
 from smarttext_pipelines.engines.unbound import ibis_type, unbound_parameter, unbound_table
 from smarttext_pipelines.storage.schema import metadata
+from smarttext_pipelines.storage.sources import source_schema
 
 _COMPILER = DuckDBCompiler()
 
@@ -128,10 +129,13 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
         if archived:
             rows = self._archived(table, archived)
             # A file may be older than a column.
-            found = set(self._duckdb.view(f"{table.name}_files").columns)
-            told = ", ".join(_cast(c) if c.name in found else f"NULL AS {quoted(c.name)}" for c in columns)
+            files = self._duckdb.view(f"{table.name}_files")
+            stored = dict(zip(files.columns, map(str, files.types), strict=True))
+            told = ", ".join(
+                _of_file(c, stored[c.name]) if c.name in stored else f"NULL AS {quoted(c.name)}" for c in columns
+            )
             query += f" UNION ALL SELECT {told} FROM ({rows})"  # noqa: S608
-        schema = quoted(table.schema or "main")
+        schema = quoted(source_schema(table.name, table.schema) or "main")
         self._duckdb.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         self._duckdb.execute(f"CREATE VIEW {schema}.{quoted(table.name)} AS {query}")
         self.tables[table.name] = unbound_table(table)
@@ -159,6 +163,14 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
             f" ANTI JOIN {live} AS l ON l.id = f.id"
             f" ANTI JOIN {gone} AS c ON c.id = f.id AND c.filename = f.filename{latest}"
         )
+
+
+def _of_file(column: Column[Any], stored: str) -> str:
+    """Return a column of a file; an instant without a zone is archived as its text, and is of UTC."""
+    kind, name = ibis_type(column.type), quoted(column.name)
+    if kind is not None and kind.is_timestamp() and stored == "VARCHAR":
+        return f"TRY_CAST({name} AS TIMESTAMP) AT TIME ZONE 'UTC' AS {name}"
+    return _cast(column)
 
 
 def _cast(column: Column[Any]) -> str:

@@ -9,6 +9,8 @@ import pyarrow as pa
 from sqlalchemy import BigInteger, Boolean, Date, DateTime, Integer, Numeric, Table, Text, Uuid
 from sqlalchemy.types import TypeEngine
 
+from smarttext_pipelines.storage.sources import source_schema
+
 _TYPES: tuple[tuple[type[Any], dt.DataType], ...] = (
     (Uuid, dt.uuid),
     (Text, dt.string),
@@ -30,7 +32,8 @@ def ibis_type(type_: TypeEngine[object]) -> dt.DataType | None:
 def unbound_table(table: Table) -> ir.Table:
     """Return a table of the schema as an unbound Ibis table."""
     types = {c.name: ibis_type(c.type) for c in table.columns}
-    return ibis.table({name: kind for name, kind in types.items() if kind}, name=table.name, database=table.schema)
+    schema = source_schema(table.name, table.schema)
+    return ibis.table({name: kind for name, kind in types.items() if kind}, name=table.name, database=schema)
 
 
 def unbound_parameter(name: str, rows: pa.Table) -> ir.Table:

@@ -45,7 +45,7 @@ _STATES_OF_COLUMN: Mapping[str, Sequence[str]] = {
 }
 _USAGE = text(
     """
-    SELECT created_at, endpoint, model, tokens_used, cost_estimate, request_id FROM public.api_usage
+    SELECT created_at, endpoint, model, tokens_used, cost_estimate, request_id FROM monitoring.api_usage
     WHERE service = 'openai' AND business_id IS NOT DISTINCT FROM :business
         AND (reset_date = :day OR reset_date IS NULL AND created_at >= :start AND created_at < :end)
         AND (NOT :unpriced OR tokens_used > 0 AND coalesce(cost_estimate, 0) = 0)

@@ -58,7 +58,7 @@ _OLD_ROLLUP = text(
     SELECT (SELECT max(updated_at) FROM public.daily_stats
             WHERE data_through IS NULL AND date >= current_date - 3
                 AND updated_at > now() - interval '2 days') AS stats,
-           (SELECT max(created_at) FROM public.api_usage
+           (SELECT max(created_at) FROM monitoring.api_usage
             WHERE endpoint = 'daily_reset' AND created_at > now() - interval '2 days') AS markers,
            (SELECT max(requested_at) FROM monitoring.rollup_requests
             WHERE reason = 'update_daily_stats()' AND requested_at > now() - interval '2 days') AS asks

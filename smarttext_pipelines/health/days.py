@@ -77,7 +77,7 @@ def _source(table: str, at: str) -> str:
         SELECT count(*) AS events, extract(epoch FROM max({at} - before)) AS silence,
                extract(epoch FROM least(:end, now()) - max({at})) AS lag
         FROM (SELECT {at}, lag({at}, 1, CAST(:start AS timestamptz)) OVER (ORDER BY {at}) AS before
-              FROM public.{table} WHERE {at} >= :start AND {at} < least(:end, now())) AS events
+              FROM monitoring.{table} WHERE {at} >= :start AND {at} < least(:end, now())) AS events
     """  # noqa: S608 - names of ours
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from smarttext_pipelines.core.errors import DatabaseError, SmartTextError
 from smarttext_pipelines.core.health import Line, State, exit_code, judge_traffic
 from smarttext_pipelines.core.scrub import scrub
-from smarttext_pipelines.health import database
+from smarttext_pipelines.health import database, probes
 from smarttext_pipelines.health.access import access
 from smarttext_pipelines.health.dagster_storage import dagster_lines
 from smarttext_pipelines.health.freshness import read_traffic
@@ -25,6 +25,7 @@ from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.storage.connect import connected, describe, open_engine
 from smarttext_pipelines.storage.installation import require_installation
 from smarttext_pipelines.storage.migrate import find_drift
+from smarttext_pipelines.storage.preflight import find_obstacles
 
 _OK_STATUS, _FAIL_STATUS = 200, 503
 _LOOK = "SET statement_timeout = '15s'", "SET default_transaction_read_only = on"
@@ -58,16 +59,17 @@ class Report:
         return {"at": self.at.isoformat(), "exit_code": self.exit_code, "lines": states}
 
 
-def examine(settings: Settings, *, services: bool = True, dagster: bool = True) -> Report:
+def examine(settings: Settings, *, services: bool = True, dagster: bool = True, anew: bool = False) -> Report:
     """Look at everything once.
 
     Args:
         settings: Where everything is; without a database URL, its line says so.
         services: Whether other companies' services are asked, too.
         dagster: Whether Dagster's storage is looked at; what runs in Dagster knows that it is there.
+        anew: Whether rows are tried even if they were in the last quarter of an hour.
     """
     now = datetime.now(UTC)
-    lines = _events(settings, now)
+    lines = _events(settings, now, anew=anew)
     if dagster:
         lines += _dagster(settings)
     lines += _guarded("disk", lambda: disk(settings.data_dir))
@@ -94,7 +96,7 @@ def _database(settings: Settings) -> tuple[Line, Engine | None]:
     return Line("database", State.ok, f"{describe(engine.url)} is reached, migrated, and no transaction pooler"), engine
 
 
-def _events(settings: Settings, now: datetime) -> list[Line]:
+def _events(settings: Settings, now: datetime, *, anew: bool) -> list[Line]:
     line, engine = _database(settings)
     if engine is None:
         return [line]
@@ -112,7 +114,13 @@ def _events(settings: Settings, now: datetime) -> list[Line]:
         ("archive", database.archive),
         ("old cron scripts", database.old_scripts),
     ]
-    return [line, *_guarded("schema", lambda: _schema(engine)), *_each(engine, checks)]
+    return [
+        line,
+        *_guarded("schema", lambda: _schema(engine)),
+        *_guarded("source tables", lambda: _source_tables(engine, settings)),
+        *_guarded(probes.NAME, lambda: probes.table_rows(engine, anew=anew)),
+        *_each(engine, checks),
+    ]
 
 
 def _schema(engine: Engine) -> Line:
@@ -120,6 +128,13 @@ def _schema(engine: Engine) -> Line:
     if drift:
         return Line("schema", State.fail, "; ".join(drift[:5]), "run `smarttext migrate --check`, then `migrate`")
     return Line("schema", State.ok, "as this version expects")
+
+
+def _source_tables(engine: Engine, settings: Settings) -> Line:
+    with _looking(engine) as connection:
+        findings = find_obstacles(connection, settings.zone)
+    said = "; ".join(findings.notes) or "as this version declares them"
+    return Line("source tables", State.ok, said)
 
 
 def _dagster(settings: Settings) -> list[Line]:

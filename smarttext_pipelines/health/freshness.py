@@ -19,16 +19,16 @@ WEEKS = 4
 def _counts(table: str, at: str) -> str:
     # Weeks before the table's first event say nothing; a silent week after it says that silence is usual.
     return f"""
-        SELECT (SELECT count(*) FROM public.{table} AS e
+        SELECT (SELECT count(*) FROM monitoring.{table} AS e
                 WHERE e.{at} > w.ends_at - make_interval(hours => :hours) AND e.{at} <= w.ends_at) AS events
         FROM unnest(CAST(:ends AS timestamptz[])) WITH ORDINALITY AS w (ends_at, number)
-        WHERE number = 1 OR EXISTS (SELECT FROM public.{table} AS e WHERE e.{at} <= w.ends_at)
+        WHERE number = 1 OR EXISTS (SELECT FROM monitoring.{table} AS e WHERE e.{at} <= w.ends_at)
         ORDER BY number
     """  # noqa: S608 - names of ours
 
 
 def _newest(table: str, at: str) -> str:
-    return f"SELECT max({at}) FROM public.{table} WHERE {at} <= :now"  # noqa: S608 - names of ours
+    return f"SELECT max({at}) FROM monitoring.{table} WHERE {at} <= :now"  # noqa: S608 - names of ours
 
 
 def read_traffic(connection: Connection, now: datetime, zone: ZoneInfo) -> list[Traffic]:

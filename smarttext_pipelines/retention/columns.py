@@ -53,6 +53,7 @@ _CATALOG = text(
     ORDER BY a.attnum
     """
 )
+_IS_TABLE = text("SELECT relkind IN ('r', 'p') FROM pg_class WHERE oid = to_regclass('public.' || quote_ident(:name))")
 _ENCODING = text("SELECT current_setting('server_encoding')")
 
 
@@ -90,6 +91,10 @@ class Shape:
 
     table: str
     columns: tuple[Column, ...]
+
+    def has_no_zone(self, name: str) -> bool:
+        """Return whether a column is an instant without a zone, which is of UTC."""
+        return any(c.name == name and c.kind.startswith("timestamp") and "without" in c.kind for c in self.columns)
 
     @property
     def version(self) -> str:
@@ -163,6 +168,11 @@ def read_shape(connection: Connection, table: str) -> Shape:
         msg = f"public.{table} has no column id of type uuid; run `smarttext migrate --check`"
         raise SchemaError(msg)
     return Shape(table, columns)
+
+
+def is_table(connection: Connection, table: str) -> bool:
+    """Return whether rows can be archived: a view in the place of a table is only read."""
+    return bool(connection.scalar(_IS_TABLE, {"name": table}))
 
 
 def shape_of(schema: pa.Schema) -> Shape:

@@ -23,7 +23,7 @@ from smarttext_pipelines.core.days import day_of
 from smarttext_pipelines.core.errors import DamagedFileError, InputError
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.metrics.sources import SOURCE_TIMES
-from smarttext_pipelines.retention.columns import DAY_COLUMNS, SESSION, read_shape, run
+from smarttext_pipelines.retention.columns import DAY_COLUMNS, SESSION, is_table, read_shape, run
 from smarttext_pipelines.retention.files import ArchivedRows, number_pattern, verify_file, write_batches
 from smarttext_pipelines.retention.protocol import (
     file_values,
@@ -110,6 +110,7 @@ def erase(
     erasure = _Erasure(uuid4(), phone.removeprefix("+"), zone, archive, Erased())
     with connected(database) as connection:
         _refuse_businesses(connection, phone, shared_senders)
+        _refuse_views(connection)
         with connection.begin():
             connection.execute(insert(erasures).values(id=erasure.id))
             _erase_tables(connection, erasure)
@@ -134,6 +135,14 @@ def _refuse_businesses(connection: Connection, phone: str, shared_senders: Colle
         raise InputError(msg)
 
 
+def _refuse_views(connection: Connection) -> None:
+    with connection.begin():
+        views = [f"public.{table}" for table in DAY_COLUMNS if not is_table(connection, table)]
+    if views:
+        msg = f"{', '.join(views)} is a view: delete the rows in the tables that it reads; nothing was erased"
+        raise InputError(msg)
+
+
 def _erase_tables(connection: Connection, erasure: _Erasure, **values: Any) -> None:
     """Delete the person's live rows and record it, in the caller's transaction."""
     for statement in SESSION:
@@ -150,8 +159,9 @@ def _erase_live(connection: Connection, erasure: _Erasure, table: str) -> None:
     texts = sql.SQL(", ").join(
         sql.SQL("t.{}::text").format(sql.Identifier(c.name)) for c in shape.columns if not c.is_plain
     )
-    at = sql.SQL("CASE WHEN isfinite(t.{0}) THEN (t.{0} AT TIME ZONE {1})::date END").format(
-        sql.Identifier(SOURCE_TIMES[table]), sql.Literal(erasure.zone.key)
+    no_zone = sql.SQL(" AT TIME ZONE 'UTC'" if shape.has_no_zone(SOURCE_TIMES[table]) else "")
+    at = sql.SQL("CASE WHEN isfinite(t.{0}) THEN (t.{0}{1} AT TIME ZONE {2})::date END").format(
+        sql.Identifier(SOURCE_TIMES[table]), no_zone, sql.Literal(erasure.zone.key)
     )
     day = sql.SQL("coalesce(CASE WHEN isfinite(t.reset_date) THEN t.reset_date END, {})").format(at)
     query = sql.SQL("DELETE FROM public.{} AS t WHERE concat_ws(' ', {}) ~ {} RETURNING {}").format(

@@ -110,10 +110,9 @@ class ArchivedRows:
 
     def read_back(self) -> ReadBack:
         """Return what the file holds; raise DamagedFileError when it cannot be read or an id stands twice."""
-        at = SOURCE_TIMES[self.shape.table]
         query = (
             "SELECT count(*), count(DISTINCT id), sha256(coalesce(string_agg(row_hash, '' ORDER BY id), '')),"  # noqa: S608
-            f" epoch_us(min({quoted(at)})), epoch_us(max({quoted(at)})) FROM hashed"
+            f" epoch_us(min({self._at})), epoch_us(max({self._at})) FROM hashed"
         )
         rows, ids, content, low, high = self._query(query).fetchall()[0]
         if ids != rows:
@@ -136,9 +135,8 @@ class ArchivedRows:
 
     def about(self, digits: str) -> list[tuple[str, str, datetime | None, date | None]]:
         """Return id, hash, time and, for api_usage, date of the rows in whose texts a number stands."""
-        at = SOURCE_TIMES[self.shape.table]
         day = "reset_date" if self.shape.table == "api_usage" else "NULL"
-        query = f"SELECT id, row_hash, epoch_us({quoted(at)}), {day} FROM hashed WHERE {self._mentions}"  # noqa: S608
+        query = f"SELECT id, row_hash, epoch_us({self._at}), {day} FROM hashed WHERE {self._mentions}"  # noqa: S608
         found = self._query(query, [number_pattern(digits)]).fetchall()
         return [(id_, row_hash, _instant(us), day) for id_, row_hash, us, day in found]
 
@@ -148,6 +146,12 @@ class ArchivedRows:
         query = f"SELECT {names} FROM hashed WHERE NOT {self._mentions}"  # noqa: S608 - names are quoted
         with self._opened() as connection:
             yield from connection.sql(query, params=[number_pattern(digits)]).to_arrow_reader(20_000)
+
+    @property
+    def _at(self) -> str:
+        at = SOURCE_TIMES[self.shape.table]
+        no_zone = f"TRY_CAST({quoted(at)} AS TIMESTAMP) AT TIME ZONE 'UTC'"
+        return no_zone if self.shape.has_no_zone(at) else quoted(at)
 
     @property
     def _mentions(self) -> str:

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from psycopg import sql
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, func, select, text
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import ArchiveError, InputError
@@ -19,6 +19,14 @@ from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
 from smarttext_pipelines.storage.manifest import DELETED, RESTORED, Segment, change_segment, find_segments
 
+_KEYED = text(
+    """
+    SELECT EXISTS (
+        SELECT FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attname = 'id'
+        WHERE i.indrelid = to_regclass('public.' || quote_ident(:name)) AND i.indisunique AND i.indnkeyatts = 1
+            AND i.indkey[0] = a.attnum AND i.indpred IS NULL)
+    """
+)
 HOLD_DAYS = 30
 """How long restored rows stay before they may be archived again."""
 
@@ -107,12 +115,14 @@ def _insert(connection: Connection, archived: ArchivedRows, segment: Segment) ->
     columns = [c for c in shape.columns if not c.is_generated]
     names = sql.SQL(", ").join(sql.Identifier(c.name) for c in columns)
     typed = [sql.SQL("CAST(r.{} AS {})").format(sql.Identifier(c.name), sql.SQL(c.kind)) for c in columns]
+    # The key of a partitioned table holds what it is partitioned by, so that its id is no key alone.
     insert = sql.SQL(
-        "INSERT INTO public.{} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM restored_rows AS r"
-        " ON CONFLICT (id) DO NOTHING RETURNING id"
+        "INSERT INTO public.{0} ({1}) OVERRIDING SYSTEM VALUE SELECT {2} FROM restored_rows AS r"
+        " WHERE NOT EXISTS (SELECT FROM public.{0} AS t WHERE t.id = CAST(r.id AS uuid))"
+        " ON CONFLICT{3} DO NOTHING RETURNING id"
     )
-    table = sql.Identifier(shape.table)
-    inserted = [row[0] for row in run(connection, insert.format(table, names, sql.SQL(", ").join(typed)))]
+    table, key = sql.Identifier(shape.table), sql.SQL(" (id)" if _is_keyed(connection, shape.table) else "")
+    inserted = [row[0] for row in run(connection, insert.format(table, names, sql.SQL(", ").join(typed), key))]
     compare = sql.SQL(
         "SELECT count(*) FROM public.{} AS t JOIN restored_rows AS r ON CAST(r.id AS uuid) = t.id"
         " WHERE t.id = ANY (%(ids)s) AND {} <> r.row_hash"
@@ -122,6 +132,10 @@ def _insert(connection: Connection, archived: ArchivedRows, segment: Segment) ->
         msg = f"{differing} rows of {shape.table}, {segment.day} would not come back as they were; nothing was restored"
         raise ArchiveError(msg)
     return loaded, len(inserted)
+
+
+def _is_keyed(connection: Connection, table: str) -> bool:
+    return bool(connection.scalar(_KEYED, {"name": table}))
 
 
 def _load(connection: Connection, archived: ArchivedRows, segment: Segment) -> int:

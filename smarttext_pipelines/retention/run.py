@@ -12,7 +12,7 @@ from smarttext_pipelines.core.errors import ArchiveError, InputError
 from smarttext_pipelines.core.retention import last_day_to_archive
 from smarttext_pipelines.core.words import counted
 from smarttext_pipelines.retention.candidates import Candidate, count_unholdable, find_candidates, why_not
-from smarttext_pipelines.retention.columns import DAY_COLUMNS
+from smarttext_pipelines.retention.columns import DAY_COLUMNS, is_table
 from smarttext_pipelines.retention.protocol import archive_rows, finish_interrupted
 from smarttext_pipelines.retention.session import locked_day
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
@@ -157,7 +157,8 @@ def _candidates(database: Engine, retention: Retention) -> list[Candidate]:
         datetime.now(UTC).date(), retention_days=retention.retention_days, settle_days=retention.settle_days
     )
     with connected(database) as connection:
-        return [c for table in retention.tables for c in find_candidates(connection, table, last)]
+        tables = [table for table in retention.tables if is_table(connection, table)]
+        return [c for table in tables for c in find_candidates(connection, table, last)]
 
 
 def _archive_day(

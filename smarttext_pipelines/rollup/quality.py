@@ -83,13 +83,13 @@ _FAILED_ALERTS = text(
     """
     WITH alerts AS (
         SELECT (a.created_at AT TIME ZONE i.reporting_timezone)::date AS day, a.message_sid
-        FROM public.owner_alerts AS a CROSS JOIN monitoring.installation AS i
+        FROM monitoring.owner_alerts AS a CROSS JOIN monitoring.installation AS i
         WHERE a.delivered AND a.message_sid NOT IN ('', 'RATE_LIMITED') AND NOT starts_with(a.alert_type, 'pipeline.')
             AND a.created_at >= CAST(:first AS date) - 1 AND a.created_at < CAST(:last AS date) + 2
     ), outcomes AS (
         SELECT message_sid, bool_or(lower(status) IN ('failed', 'undelivered')) AS is_failed,
                bool_or(lower(status) IN ('partially_delivered', 'delivered', 'read')) AS has_arrived
-        FROM public.sms_events WHERE message_sid IN (SELECT message_sid FROM alerts) GROUP BY message_sid
+        FROM monitoring.sms_events WHERE message_sid IN (SELECT message_sid FROM alerts) GROUP BY message_sid
     )
     SELECT a.day, count(*) FILTER (WHERE o.is_failed AND NOT o.has_arrived), count(*)
     FROM alerts AS a LEFT JOIN outcomes AS o USING (message_sid)
@@ -167,11 +167,11 @@ SHARE_CHECKS = (
 )
 
 _UNDATED = {
-    "sms_events": "SELECT count(*) FROM public.sms_events WHERE created_at IS NULL OR NOT isfinite(created_at)",
-    "call_events": "SELECT count(*) FROM public.call_events WHERE ts IS NULL OR NOT isfinite(ts)",
-    "api_usage": "SELECT count(*) FROM public.api_usage WHERE reset_date = ANY ('{infinity,-infinity}'::date[])"
+    "sms_events": "SELECT count(*) FROM monitoring.sms_events WHERE created_at IS NULL OR NOT isfinite(created_at)",
+    "call_events": "SELECT count(*) FROM monitoring.call_events WHERE ts IS NULL OR NOT isfinite(ts)",
+    "api_usage": "SELECT count(*) FROM monitoring.api_usage WHERE reset_date = ANY ('{infinity,-infinity}'::date[])"
     " OR (reset_date IS NULL AND (created_at IS NULL OR NOT isfinite(created_at)))",
-    "owner_alerts": "SELECT count(*) FROM public.owner_alerts WHERE created_at IS NULL OR NOT isfinite(created_at)",
+    "owner_alerts": "SELECT count(*) FROM monitoring.owner_alerts WHERE created_at IS NULL OR NOT isfinite(created_at)",
 }
 
 

@@ -38,6 +38,7 @@ DECLARE
         SELECT c.relname FROM pg_class AS c
         WHERE c.relnamespace = 'public'::regnamespace
             AND c.relname IN ('businesses', 'call_events', 'sms_events', 'api_usage', 'owner_alerts', 'daily_stats')
+            AND c.relkind IN ('r', 'p')
             AND (NOT c.relrowsecurity
                  OR EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid AND polname = 'Service role can do all')
                  OR has_service AND NOT EXISTS (
@@ -143,7 +144,9 @@ DO $$
 DECLARE
     relations text := 'public.api_usage';
 BEGIN
-    IF strpos(coalesce((SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef AS d
+    IF (SELECT a.attgenerated = '' FROM pg_attribute AS a
+        WHERE a.attrelid = 'public.api_usage'::regclass AND a.attname = 'reset_date')
+        AND strpos(coalesce((SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef AS d
                         JOIN pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
                         WHERE a.attrelid = 'public.api_usage'::regclass AND a.attname = 'reset_date'), ''),
               'AT TIME ZONE \'\'{zone}\'\'') = 0 THEN
@@ -161,6 +164,7 @@ BEGIN
     FOR new IN SELECT v.* FROM (VALUES
         {values}
     ) AS v (relation, attribute, comment)
+    JOIN pg_class AS c ON c.oid = v.relation AND c.relkind IN ('r', 'p')
     LEFT JOIN pg_attribute AS a ON a.attrelid = v.relation AND a.attname = v.attribute
     LEFT JOIN pg_description AS d ON d.classoid = 'pg_class'::regclass AND d.objoid = v.relation
         AND d.objsubid = coalesce(a.attnum, 0)

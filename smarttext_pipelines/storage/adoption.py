@@ -16,7 +16,7 @@ WITH stored AS (
 ), boundaries (table_name, day, rows, missing) AS (
     (SELECT 'sms_events', s.day, e.rows, s.messages - e.named
      FROM stored AS s CROSS JOIN LATERAL (
-         SELECT count(*) AS rows, count(business_id) AS named FROM public.sms_events
+         SELECT count(*) AS rows, count(business_id) AS named FROM monitoring.sms_events
          WHERE created_at >= s.starts_at AND created_at < s.ends_at
      ) AS e
      WHERE e.rows > 0 ORDER BY s.day LIMIT 1)
@@ -25,13 +25,13 @@ WITH stored AS (
      FROM stored AS s CROSS JOIN LATERAL (
          SELECT count(*) AS rows, count(business_id) AS named,
                 count(business_id) FILTER (WHERE event_type = 'sms.inbound') AS received
-         FROM public.call_events WHERE ts >= s.starts_at AND ts < s.ends_at
+         FROM monitoring.call_events WHERE ts >= s.starts_at AND ts < s.ends_at
      ) AS e
      WHERE e.rows > 0 ORDER BY s.day LIMIT 1)
     UNION ALL
     (SELECT 'owner_alerts', s.day, e.rows, s.alerts - e.rows
      FROM stored AS s CROSS JOIN LATERAL (
-         SELECT count(*) AS rows FROM public.owner_alerts WHERE created_at >= s.starts_at AND created_at < s.ends_at
+         SELECT count(*) AS rows FROM monitoring.owner_alerts WHERE created_at >= s.starts_at AND created_at < s.ends_at
      ) AS e
      WHERE e.rows > 0 ORDER BY s.day LIMIT 1)
     UNION ALL
@@ -40,7 +40,7 @@ WITH stored AS (
      FROM stored AS s CROSS JOIN LATERAL (
          SELECT count(*) AS rows,
                 coalesce(sum(tokens_used) FILTER (WHERE service = 'openai' AND business_id IS NOT NULL), 0) AS tokens
-         FROM public.api_usage
+         FROM monitoring.api_usage
          WHERE reset_date = s.day OR (reset_date IS NULL AND created_at >= s.starts_at AND created_at < s.ends_at)
      ) AS e
      WHERE e.rows > 0 ORDER BY s.day LIMIT 1)

@@ -73,7 +73,7 @@ _USE = text(
            coalesce(r.refused, 0)::bigint AS refused, f.reached_at
     FROM monitoring.openai_budgets AS b
     CROSS JOIN monitoring.installation AS i
-    LEFT JOIN public.businesses AS s ON s.id = b.business_id
+    LEFT JOIN monitoring.businesses AS s ON s.id = b.business_id
     LEFT JOIN (
         SELECT business_key, sum(refused_count) AS refused FROM (
             SELECT day, business_key, refused_count FROM monitoring.openai_refusals
@@ -81,7 +81,7 @@ _USE = text(
         ) AS both_kinds WHERE day = monitoring.today() GROUP BY business_key
     ) AS r ON r.business_key = b.business_key
     LEFT JOIN (
-        SELECT business_id, sum(tokens_used) AS tokens FROM public.api_usage
+        SELECT business_id, sum(tokens_used) AS tokens FROM monitoring.api_usage
         WHERE service = 'openai' AND created_at BETWEEN now() - interval '1 hour' AND now() GROUP BY business_id
     ) AS hour ON hour.business_id IS NOT DISTINCT FROM b.business_id
     CROSS JOIN LATERAL (
@@ -156,8 +156,10 @@ _ADD = text(
     """
 )
 _GRANTED = text("SELECT business_id, day, tokens, usd FROM monitoring.openai_grants WHERE grant_id = :grant_id")
-_PLANS = text("SELECT DISTINCT subscription_tier FROM public.businesses WHERE subscription_tier IS NOT NULL ORDER BY 1")
-_NAME = text("SELECT name FROM public.businesses WHERE id = :business")
+_PLANS = text(
+    "SELECT DISTINCT subscription_tier FROM monitoring.businesses WHERE subscription_tier IS NOT NULL ORDER BY 1"
+)
+_NAME = text("SELECT name FROM monitoring.businesses WHERE id = :business")
 
 
 def read_budgets(connection: Connection) -> Sequence[BudgetUse]:

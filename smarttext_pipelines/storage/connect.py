@@ -3,6 +3,7 @@
 Every session runs in UTC with ``row_security = off``: a role that would see a filtered table gets an error, not zeros.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +26,7 @@ _SESSION = (
 _MISSING = {"42P01": "table", "42703": "column", "3F000": "schema", "42883": "function"}
 _FILTERED = "42501"
 _REQUIRED = "23502"
+_ABOUT_THE_SESSION = ("08", "25", "26", "28", "3D", "40", "53", "55", "57", "58", "XX")
 _LOCKED, _BUILT_ON = "55P03", "2BP01"
 
 
@@ -105,6 +107,29 @@ def explain(error: DBAPIError, url: URL) -> DatabaseError:
     if state == _REQUIRED and "contains null values" in said:
         return SchemaError(f"{said}: {place} has rows but lacks this required column; add and fill it, then migrate")
     return DatabaseError(f"PostgreSQL at {place} refused ({state}): {said}{_advice(state, said)}")
+
+
+def is_about_a_row(error: DBAPIError) -> bool:
+    """Return whether the server refused what was written, and not the session: another row may be taken."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    is_answer = bool(state) and not error.connection_invalidated
+    return is_answer and state[:2] not in _ABOUT_THE_SESSION and state != _FILTERED
+
+
+def name_refusal(error: DBAPIError) -> str:
+    """Return why a row was refused, with the constraint or column, and without a value of it."""
+    diagnosis = getattr(error.orig, "diag", None)
+    column, constraint = getattr(diagnosis, "column_name", None), getattr(diagnosis, "constraint_name", None)
+    if constraint:
+        return f"constraint {constraint}"
+    if column:
+        return f"column {column} must not be NULL"
+    state = getattr(error.orig, "sqlstate", None) or "no state"
+    if state[:2] == "22":
+        return scrub(re.sub(r'".*"', '"…"', (getattr(diagnosis, "message_primary", None) or "a value")))
+    # What a trigger says may quote the row.
+    by = re.match(r"PL/pgSQL function ([\w.]+)\(", getattr(diagnosis, "context", None) or "")
+    return f"function {by[1]} ({state})" if by else f"SQLSTATE {state}"
 
 
 def _advice(state: str | None, said: str) -> str:

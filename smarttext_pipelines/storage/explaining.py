@@ -23,7 +23,7 @@ LANGUAGE sql STABLE AS $$
            '•••' || right(e.from_number, 2), '•••' || right(e.to_number, 2),
            CASE WHEN lower(e.status) IN ('failed', 'undelivered', 'partially_delivered')
                 THEN coalesce(c.failure_class, 'unmapped') END, c.who_acts, c.next_step
-    FROM public.sms_events AS e LEFT JOIN monitoring.failure_classes AS c ON c.code = e.error_code
+    FROM monitoring.sms_events AS e LEFT JOIN monitoring.failure_classes AS c ON c.code = e.error_code
 $$;
 CREATE OR REPLACE VIEW monitoring.message_rows AS SELECT * FROM monitoring.read_message_rows();
 """
@@ -34,7 +34,7 @@ RETURNS TABLE (call_sid text, ts timestamptz, event_type text, call_status text,
 LANGUAGE sql STABLE AS $$
     SELECT call_sid, ts, event_type, call_status, business_id, '•••' || right(from_number, 2),
            '•••' || right(to_number, 2)
-    FROM public.call_events
+    FROM monitoring.call_events
 $$;
 CREATE OR REPLACE VIEW monitoring.call_rows AS SELECT * FROM monitoring.read_call_rows();
 """

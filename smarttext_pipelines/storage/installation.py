@@ -11,7 +11,7 @@ from smarttext_pipelines.storage.connect import connected, describe
 from smarttext_pipelines.storage.pooler import refuse_transaction_pooler
 from smarttext_pipelines.storage.schema.internal import installation
 
-HEAD = "0010"
+HEAD = "0012"
 """Newest revision; a test holds it to Alembic's own answer."""
 
 _REVISION = text("SELECT to_regclass('monitoring.alembic_version') IS NOT NULL")
@@ -19,13 +19,13 @@ _INSTALLED = text("SELECT to_regclass('monitoring.installation') IS NOT NULL")
 _EVENT_DAYS = text(
     """
     SELECT min(at), max(at) FROM (
-        SELECT min(created_at), max(created_at) FROM public.sms_events
+        SELECT min(created_at), max(created_at) FROM monitoring.sms_events
         WHERE created_at BETWEEN '0002-01-01' AND '9990-01-01'
-        UNION ALL SELECT min(ts), max(ts) FROM public.call_events
+        UNION ALL SELECT min(ts), max(ts) FROM monitoring.call_events
         WHERE ts BETWEEN '0002-01-01' AND '9990-01-01'
-        UNION ALL SELECT min(created_at), max(created_at) FROM public.api_usage
+        UNION ALL SELECT min(created_at), max(created_at) FROM monitoring.api_usage
         WHERE created_at BETWEEN '0002-01-01' AND '9990-01-01'
-        UNION ALL SELECT min(created_at), max(created_at) FROM public.owner_alerts
+        UNION ALL SELECT min(created_at), max(created_at) FROM monitoring.owner_alerts
         WHERE created_at BETWEEN '0002-01-01' AND '9990-01-01'
     ) AS spans (oldest, newest), LATERAL (VALUES (oldest), (newest)) AS ends (at)
     """

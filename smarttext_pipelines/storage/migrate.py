@@ -18,14 +18,21 @@ from smarttext_pipelines.storage.adoption import ADOPT_BOUNDARY_DAYS
 from smarttext_pipelines.storage.connect import connected, describe
 from smarttext_pipelines.storage.installation import HEAD, require_zone, revision, stored_zone
 from smarttext_pipelines.storage.pooler import refuse_transaction_pooler
+from smarttext_pipelines.storage.preflight import require_possible
+from smarttext_pipelines.storage.preflight.judgement import is_workable_type
 from smarttext_pipelines.storage.roles import create_roles
-from smarttext_pipelines.storage.schema import MONITORING, metadata
+from smarttext_pipelines.storage.schema import MONITORING, PUBLIC, SOURCE_TABLES, metadata
+from smarttext_pipelines.storage.sources import source_statement
 
 LOCK_TIMEOUT = "30s"
 """How long tables that are in use are tried again; nobody waits meanwhile (``migrations.lock``)."""
 
 _PATIENCE_S = 600
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('smarttext:migrate', 0))")
+_READ_ONLY = text(
+    "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY (:names)"
+    " AND relkind IN ('v', 'm', 'f')"
+)
 _CREATE_SCHEMA = "CREATE SCHEMA IF NOT EXISTS monitoring"
 
 
@@ -43,7 +50,7 @@ def _install(zone: ZoneInfo) -> str:
     )
 
 
-def migrate(engine: Engine, zone: ZoneInfo, *, lock_timeout: str = LOCK_TIMEOUT) -> None:
+def migrate(engine: Engine, zone: ZoneInfo, *, lock_timeout: str = LOCK_TIMEOUT) -> list[str]:
     """Bring the database to the newest revision; safe to repeat and to run twice at once.
 
     Args:
@@ -51,14 +58,18 @@ def migrate(engine: Engine, zone: ZoneInfo, *, lock_timeout: str = LOCK_TIMEOUT)
         zone: Reporting zone; stored by the first migration, compared by all others.
         lock_timeout: How long tables that are in use are tried again, as PostgreSQL writes it.
 
+    Returns:
+        What works otherwise than on tables as declared, a line each.
+
     Raises:
         SettingsError: The database was installed with another zone.
-        DatabaseError: A table was in use all the time, or a right is missing.
+        SchemaError: Something stands in the way; nothing was changed.
+        DatabaseError: A table was in use all the time; what was begun is taken up by the next migrate.
     """
     refuse_transaction_pooler(engine)
     with connected(engine, isolation="AUTOCOMMIT") as guard:
         _wait_for_turn(guard)
-        _migrate(engine, zone, lock_timeout)
+        return _migrate(engine, zone, lock_timeout)
 
 
 def make_roles(engine: Engine) -> None:
@@ -83,11 +94,22 @@ def _wait_for_turn(guard: Connection) -> None:
         sleep(0.1)
 
 
-def _migrate(engine: Engine, zone: ZoneInfo, lock_timeout: str) -> None:
+def _migrate(engine: Engine, zone: ZoneInfo, lock_timeout: str) -> list[str]:
     with connected(engine) as connection:
         is_installed = stored_zone(connection) is not None
         if is_installed:
             require_zone(connection, zone)
+        notes = require_possible(connection, zone)
+    try:
+        _run(engine, zone, lock_timeout, adopts=not is_installed)
+    except DatabaseError as error:
+        msg = f"{error} (the migration has not come to its end: run `smarttext migrate` again)"
+        raise type(error)(msg) from None
+    return notes
+
+
+def _run(engine: Engine, zone: ZoneInfo, lock_timeout: str, *, adopts: bool) -> None:
+    with connected(engine) as connection:
         connection.exec_driver_sql(_CREATE_SCHEMA)
         connection.exec_driver_sql(f"SET lock_timeout = '{lock_timeout}'")
         connection.commit()
@@ -95,13 +117,13 @@ def _migrate(engine: Engine, zone: ZoneInfo, lock_timeout: str) -> None:
         connection.commit()
     with connected(engine) as connection:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{lock_timeout}'")
-        for statement in _closing(zone, adopts=not is_installed):
+        for statement in _closing(zone, adopts=adopts):
             connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
         connection.commit()
 
 
 def _closing(zone: ZoneInfo, *, adopts: bool) -> list[str]:
-    return [_install(zone), *([ADOPT_BOUNDARY_DAYS] if adopts else []), *access_statements(zone)]
+    return [_install(zone), source_statement(), *([ADOPT_BOUNDARY_DAYS] if adopts else []), *access_statements(zone)]
 
 
 def migration_sql(zone: ZoneInfo) -> str:
@@ -132,17 +154,35 @@ def find_drift(engine: Engine) -> list[str]:
 
 def _comparison(connection: Connection) -> MigrationContext:
     ours = {(t.schema, t.name) for t in metadata.tables.values()}
+    # A view in the place of one of the application's tables is read as well as the table.
+    views = {
+        ("public", name)
+        for name in connection.execute(_READ_ONLY, {"names": [t.name for t in SOURCE_TABLES]}).scalars()
+    }
 
     def is_ours(thing: Any, name: str | None, kind: str, reflected: bool, _to: Any) -> bool:
         if kind == "table":
-            return not reflected or (thing.schema, name) in ours
+            return (thing.schema, name) in ours if reflected else (thing.schema, name) not in views
         # An adopted database has indexes and keys under names of its own.
         return kind not in ("index", "unique_constraint", "foreign_key_constraint")
 
     # Alembic reports tables of the default schema without their schema; so no schema of ours may be the default.
     connection.dialect.default_schema_name = "pg_catalog"
-    options = {"include_schemas": True, "version_table_schema": MONITORING, "include_object": is_ours}
+    options = {
+        "include_schemas": True,
+        "version_table_schema": MONITORING,
+        "include_object": is_ours,
+        "compare_type": _differs,
+    }
     return MigrationContext.configure(connection, opts=options)
+
+
+def _differs(_context: Any, _found: Any, declared: Any, found: Any, _type: Any) -> bool | None:
+    """Return False for a type of an application's column that is read and written with the right values."""
+    table = declared.table
+    if table.schema != PUBLIC or not is_workable_type(table.name, declared.name, found):
+        return None
+    return False
 
 
 def _describe(change: Any) -> list[str]:

@@ -5,6 +5,8 @@ their rights anew where they exist. They bypass row level security, whose only p
 sessions ask for an error instead of a filtered table. What they see is bounded by their grants.
 """
 
+from smarttext_pipelines.storage.sources import ADD_FUNCTIONS, READ_FUNCTIONS
+
 SERVICE = "service_role"
 """The application's role on Supabase; not ours, so it is never made here."""
 
@@ -29,6 +31,9 @@ FUNCTIONS = {
     "monitoring.open_openai_budgets(date[], uuid[])": (PIPELINE,),
     "monitoring.openai_ledger(date)": (PIPELINE,),
     "monitoring.reap_openai_reservations(interval)": (PIPELINE,),
+    # Both do what the caller's own rights on the table allow.
+    **dict.fromkeys(ADD_FUNCTIONS, (SERVICE, WRITER, PIPELINE)),
+    **dict.fromkeys(READ_FUNCTIONS, (PIPELINE, RETENTION)),
 }
 """Who may execute what; every other function of ours is the owner's alone."""
 

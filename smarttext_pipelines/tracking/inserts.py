@@ -13,19 +13,7 @@ Row = tuple[str, str]
 
 STATEMENT_TIMEOUT = "20s"
 
-_COLUMNS = {
-    "sms_events": "id uuid, message_sid text, from_number text, to_number text, business_id uuid, status text, "
-    "error_code text, error_message text, request_id text, body_length integer, created_at timestamptz, payload jsonb",
-    "call_events": "id uuid, call_sid text, from_number text, to_number text, business_id uuid, event_type text, "
-    "call_status text, owner_notified boolean, ts timestamptz, payload jsonb",
-    "owner_alerts": "id uuid, business_id uuid, owner_phone text, customer_phone text, alert_type text, "
-    "message_content text, detection_source text, message_sid text, delivered boolean, error_message text, "
-    "created_at timestamptz",
-    "api_usage": "id uuid, endpoint text, business_id uuid, tokens_used integer, cost_estimate numeric, model text, "
-    "created_at timestamptz, request_id text, metadata jsonb",
-}
 # The day of usage is that of its call, also when it is written late; what was reserved is booked by its settlement.
-_EXTRA = {"api_usage": (", service, reset_date", ", 'openai', monitoring.reporting_day(r.created_at)")}
 _UNLESS_RESERVED = """
 WHERE NOT EXISTS (
     SELECT FROM monitoring.openai_reservations AS reserved WHERE reserved.request_id = r.request_id)
@@ -33,16 +21,17 @@ WHERE NOT EXISTS (
 
 
 def _statement(table: str) -> str:
-    names = ", ".join(column.split()[0] for column in _COLUMNS[table].split(", "))
-    more, values = _EXTRA.get(table, ("", ""))
-    condition = _UNLESS_RESERVED if table == "api_usage" else ""
+    if table != "api_usage":
+        return f"SELECT monitoring.add_{table}(%s::jsonb)"
     return (
-        f"INSERT INTO public.{table} ({names}{more}) SELECT {names}{values} "  # noqa: S608 - names of ours
-        f"FROM jsonb_to_recordset(%s::jsonb) AS r ({_COLUMNS[table]}) {condition} ON CONFLICT (id) DO NOTHING"
+        "SELECT monitoring.add_api_usage(jsonb_agg(told || jsonb_build_object('service', 'openai', 'reset_date', "  # noqa: S608
+        "monitoring.reporting_day(r.created_at)))) FROM jsonb_array_elements(%s::jsonb) AS told, "
+        f"jsonb_to_record(told) AS r (created_at timestamptz, request_id text) {_UNLESS_RESERVED}"
     )
 
 
-_STATEMENTS = {table: _statement(table) for table in _COLUMNS}
+_TABLES = ("sms_events", "call_events", "owner_alerts", "api_usage")
+_STATEMENTS = {table: _statement(table) for table in _TABLES}
 
 
 def connect(url: str) -> psycopg.Connection[Any]:

@@ -18,6 +18,7 @@ from smarttext_pipelines.core.health import State
 from smarttext_pipelines.health.doctor import examine
 from smarttext_pipelines.storage.embedded import embedded_server
 from smarttext_pipelines.storage.migrate import find_drift, migrate
+from smarttext_pipelines.storage.sources import ADD_FUNCTIONS
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.legacy import (
@@ -157,6 +158,7 @@ def test_no_public_role_has_any_right_on_any_object_after_the_system_has_run(
         "monitoring.tracking_writers",
         "monitoring.openai_reservations",
         "monitoring.reporting_day(timestamp with time zone)",
+        *ADD_FUNCTIONS,
     }
     report = examine(settings, services=False, dagster=False)
     assert {line.name: line.state for line in report.lines}["access"] is State.ok
@@ -268,6 +270,7 @@ def test_a_role_that_would_see_filtered_tables_gets_an_error_and_writes_no_zeros
         for schema in ("public", "monitoring"):
             database.run(f"GRANT USAGE ON SCHEMA {schema} TO {reader}")
             database.run(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {reader}")
+            database.run(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {reader}")
         before = rows_of(database, "daily_stats")
         with (
             acting_as(database, reader) as engine,

@@ -198,7 +198,7 @@ def test_views_whose_columns_differ_from_the_contract_are_replaced(legacy: Datab
 def test_a_view_that_cannot_be_replaced_is_told_in_one_line_and_nothing_changes(legacy: Database) -> None:
     legacy.run("CREATE VIEW public.mine AS SELECT openai_tokens_used FROM public.daily_stats")
     before = rows_of(legacy, "daily_stats")
-    with pytest.raises(DatabaseError, match=r"^[^\n]*used by a view[^\n]*drop[^\n]*$"):
+    with pytest.raises(DatabaseError, match=r"^[^\n]*view mine is built on[^\n]*drop[^\n]*$"):
         migrate(legacy.engine, UTC)
     assert rows_of(legacy, "daily_stats") == before
     legacy.run("DROP VIEW public.mine")

@@ -109,6 +109,63 @@ def test_a_price_is_one_row_of_the_messages_day_and_business(database: Database,
     ]
 
 
+def _page(database: Database, twilio: FakeTwilio) -> list[dict[str, Any]]:
+    """Hold a page of Twilio's list in which one message was read."""
+    rows = [_text(n, 20) for n in range(1, 8)]
+    _load(database, *rows)
+    for n, row in enumerate(rows):
+        _hold(twilio, row, "read" if n == 3 else "delivered", price="-0.00790", price_unit="USD")
+    return rows
+
+
+REFUSING = {
+    "a constraint": (
+        "ALTER TABLE public.sms_events ADD CONSTRAINT sms_status_known CHECK (status IN ('queued', 'delivered'))",
+        "ALTER TABLE public.sms_events DROP CONSTRAINT sms_status_known",
+        "constraint sms_status_known",
+    ),
+    "a trigger": (
+        "CREATE FUNCTION public.only_known() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF NEW.status = 'read' THEN RAISE 'not % of %', NEW.status, NEW.to_number USING ERRCODE = 'PT400'; END IF;"
+        " RETURN NEW; END $$;"
+        "CREATE TRIGGER only_known BEFORE INSERT ON public.sms_events FOR EACH ROW EXECUTE FUNCTION public.only_known()",
+        "DROP TRIGGER only_known ON public.sms_events",
+        "function public.only_known (PT400)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSING)
+def test_of_a_page_with_a_row_that_is_refused_the_others_stand_and_it_is_kept_and_written_later(
+    kind: str, database: Database, twilio: FakeTwilio
+) -> None:
+    refuses, allows, said = REFUSING[kind]
+    rows = _page(database, twilio)
+    database.run(refuses)
+    done = _fetch(database, twilio)
+    assert (done.counts["statuses_written"], done.counts["prices_written"], done.counts["refused_rows"]) == (6, 7, 1)
+    (kept,) = database.rows("SELECT * FROM monitoring.refused_rows")
+    assert (kept["table_name"], kept["reason"], kept["refused_count"]) == ("sms_events", said, 1)
+    assert kept["row"]["sid"] == rows[3]["message_sid"]
+    assert rows[3]["to_number"] not in str(kept)
+    later = NOW + timedelta(hours=2)
+    assert count_waiting(database.engine, later) >= 1
+    assert _fetch(database, twilio, later).counts["refused_rows"] >= 1
+    database.run(allows)
+    assert _fetch(database, twilio, NOW + timedelta(days=5)).counts["statuses_written"] == 1
+    assert database.rows("SELECT * FROM monitoring.refused_rows") == []
+    assert len(_reports(database)) == 7
+
+
+def test_where_reports_cannot_be_written_at_all_twilio_is_not_asked(database: Database, twilio: FakeTwilio) -> None:
+    database.run(
+        "ALTER TABLE public.sms_events RENAME TO texts; CREATE VIEW public.sms_events AS SELECT * FROM public.texts"
+    )
+    with pytest.raises(SmartTextError, match="public.sms_events is a view: what Twilio says cannot be written"):
+        _fetch(database, twilio)
+    assert twilio.requests == []
+
+
 @pytest.mark.parametrize(
     "row",
     [

@@ -18,6 +18,7 @@ from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.health import Heartbeat, Line, State
 from smarttext_pipelines.health import heartbeats
 from smarttext_pipelines.health.doctor import examine, readiness
+from smarttext_pipelines.health.probes import table_rows
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines_tests.bench.instance import stored_instance
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
@@ -25,6 +26,7 @@ from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.fakes.server import Reply, serving
 from smarttext_pipelines_tests.fakes.server import Server as Fake
 from smarttext_pipelines_tests.fakes.slack import FakeSlack
+from smarttext_pipelines_tests.legacy import acting_as
 
 NOW = datetime.now(UTC)
 YESTERDAY = (NOW - timedelta(days=1)).date()
@@ -291,3 +293,64 @@ def test_doctor_starts_without_dagster() -> None:
         "import sys, smarttext_pipelines.health.doctor, smarttext_pipelines.cli.doctor; print('dagster' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+REFUSING = {
+    "ALTER TABLE public.sms_events ADD CONSTRAINT sms_status_known CHECK (status IN ('queued', 'sent', 'delivered'))": (
+        "sms_events refuses the status 'scheduled'",
+        "'read'",
+        "constraint sms_status_known",
+    ),
+    "ALTER TABLE public.api_usage ADD COLUMN environment text NOT NULL": (
+        "api_usage refuses a settled call, a price",
+        "column environment must not be NULL",
+    ),
+    "ALTER TABLE public.call_events ALTER COLUMN call_sid TYPE varchar(5)": (
+        "call_events refuses the event",
+        "too long",
+    ),
+}
+
+
+@pytest.mark.parametrize("statement", REFUSING)
+def test_a_table_that_refuses_a_row_is_named_with_what_refuses_it(
+    statement: str, database: Database, settings: Settings
+) -> None:
+    tables = ("sms_events", "api_usage", "call_events")
+    assert lines(settings, services=False, anew=True)["table rows"].state is State.ok
+    database.run(statement)
+    found = lines(settings, services=False, anew=True)["table rows"]
+    assert found.state is State.warn
+    assert all(part in found.said for part in REFUSING[statement])
+    assert found.todo
+    assert [database.rows(f"SELECT count(*) FROM public.{table}")[0]["count"] for table in tables] == [0, 0, 0]
+
+
+def test_where_the_guard_is_used_a_ledger_that_refuses_its_rows_is_a_failure(
+    database: Database, settings: Settings
+) -> None:
+    database.run("SELECT public.reserve_openai_usage(NULL, 10, 'r1')")
+    database.run("ALTER TABLE public.api_usage ADD COLUMN environment text NOT NULL")
+    assert lines(settings, services=False, anew=True)["table rows"].state is State.fail
+
+
+def test_rows_are_tried_every_quarter_of_an_hour_unless_somebody_asks(database: Database, settings: Settings) -> None:
+    assert lines(settings, services=False)["table rows"].state is State.ok
+    database.run("ALTER TABLE public.api_usage ADD COLUMN environment text NOT NULL")
+    assert lines(settings, services=False)["table rows"].state is State.ok
+    assert lines(settings, services=False, anew=True)["table rows"].state is State.warn
+
+
+def test_a_role_that_only_reads_is_told_that_nothing_was_tried(database: Database, settings: Settings) -> None:
+    reader = f"reader_{database.name}"
+    database.run(f"CREATE ROLE {reader} LOGIN BYPASSRLS")
+    try:
+        for schema in ("public", "monitoring"):
+            database.run(f"GRANT USAGE ON SCHEMA {schema} TO {reader}")
+            database.run(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {reader}")
+        with acting_as(database, reader) as engine:
+            line = table_rows(engine, anew=True)
+        assert line.state is State.unknown
+        assert "this role writes nothing there" in line.said
+    finally:
+        database.run(f"DROP OWNED BY {reader}; DROP ROLE {reader}")

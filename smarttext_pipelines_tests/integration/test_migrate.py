@@ -172,11 +172,11 @@ def test_a_required_column_that_is_missing_is_named_and_nothing_changes(empty_da
     empty_database.run("ALTER TABLE public.sms_events DROP COLUMN status CASCADE")
     before = catalog(empty_database)
     with pytest.raises(
-        SchemaError, match=r'^column "status" of relation "sms_events" .* required column; .*$'
+        SchemaError, match=r"nothing was changed: public.sms_events has rows .* required column status; .*$"
     ) as raised:
         migrate(empty_database.engine, UTC)
     assert "\n" not in str(raised.value)
-    assert [r for r in catalog(empty_database) if r not in before] == []
+    assert catalog(empty_database) == before
     with connected(empty_database.engine) as connection:
         assert revision(connection) is None
 
@@ -277,7 +277,7 @@ def test_a_writer_is_not_kept_waiting_by_an_adoption(empty_database: Database) -
 
 def test_drift_is_told_in_one_line_each(database: Database) -> None:
     database.run("ALTER TABLE monitoring.spend DROP COLUMN unpriced_tokens")
-    database.run("ALTER TABLE public.sms_events ALTER COLUMN body_length TYPE bigint")
+    database.run("ALTER TABLE public.sms_events ALTER COLUMN body_length TYPE text")
     drift = find_drift(database.engine)
     assert [line.split(":")[0] for line in sorted(drift)] == ["add_column", "modify_type"]
     assert "unpriced_tokens" in drift[0] + drift[1]

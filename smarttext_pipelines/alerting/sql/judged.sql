@@ -7,7 +7,7 @@ WITH fitted AS NOT MATERIALIZED (
            m.whole >= coalesce(b.min_count, p.min_count, r.min_count) AS is_enough
     FROM alert_rules AS r
     JOIN alert_measures AS m ON m.signal = r.signal AND m.kind = r.kind AND m.minutes = r.minutes
-    LEFT JOIN public.businesses AS named ON named.id = m.business_id
+    LEFT JOIN monitoring.businesses AS named ON named.id = m.business_id
     LEFT JOIN alert_overrides AS b ON b.rule = r.rule AND b.business_id = m.business_id
     LEFT JOIN alert_overrides AS p ON p.rule = r.rule AND p.plan = named.subscription_tier
 ), wanted AS (

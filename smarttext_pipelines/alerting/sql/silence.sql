@@ -5,11 +5,11 @@ WITH ranges AS (
         AS r (week, start_at, end_at)
 ), counted AS (
     SELECT r.week, e.business_id, count(*) AS events
-    FROM ranges AS r JOIN public.sms_events AS e ON e.created_at >= r.start_at AND e.created_at < r.end_at
+    FROM ranges AS r JOIN monitoring.sms_events AS e ON e.created_at >= r.start_at AND e.created_at < r.end_at
     GROUP BY 1, 2
     UNION ALL
     SELECT r.week, e.business_id, count(*)
-    FROM ranges AS r JOIN public.call_events AS e ON e.ts >= r.start_at AND e.ts < r.end_at
+    FROM ranges AS r JOIN monitoring.call_events AS e ON e.ts >= r.start_at AND e.ts < r.end_at
     GROUP BY 1, 2
 ), weekly AS (
     SELECT CASE WHEN grouping(business_id) = 0 THEN 'business' ELSE 'platform' END AS kind, business_id, week,

@@ -13,6 +13,13 @@ END
 $$;
 COMMENT ON FUNCTION monitoring.usage_day(date, timestamptz, text) IS 'Reporting day of a row of api_usage.';
 
+-- For a ledger whose times have no zone: they are of UTC, whatever the zone of the session that writes.
+CREATE OR REPLACE FUNCTION monitoring.usage_day(reset_date date, created_at timestamp, zone text) RETURNS date
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT monitoring.usage_day($1, $2 AT TIME ZONE 'UTC', $3)
+$$;
+COMMENT ON FUNCTION monitoring.usage_day(date, timestamp, text) IS 'Reporting day of a row of api_usage without a zone.';
+
 CREATE OR REPLACE FUNCTION monitoring.counted_usd(
     cost numeric, tokens numeric, endpoint text, model text, request_id text, usage_id text, day date
 ) RETURNS numeric LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -44,7 +51,7 @@ COMMENT ON FUNCTION monitoring.counted_usd(numeric, numeric, text, text, text, t
 CREATE OR REPLACE FUNCTION monitoring.openai_ledger(first date)
 RETURNS TABLE (day date, business_id uuid, tokens numeric, usd numeric)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT r.day, r.business_id, sum(r.tokens), sum(r.usd) FROM ({rows of public.api_usage since $1}) AS r
+    SELECT r.day, r.business_id, sum(r.tokens), sum(r.usd) FROM ({rows of monitoring.api_usage since $1}) AS r
     GROUP BY r.day, r.business_id
 $$;
 COMMENT ON FUNCTION monitoring.openai_ledger(date) IS
@@ -71,8 +78,13 @@ BEGIN
         SELECT array_agg(c.day), array_agg(c.business_id), array_agg(c.tokens), array_agg(c.usd)
         INTO days, businesses, tokens, usd
         FROM (
-            SELECT b.day, b.business_id, -b.used_tokens AS tokens, -b.used_usd AS usd
-            FROM monitoring.openai_budgets AS b WHERE b.day >= open_from ORDER BY b.day, b.business_id
+            -- Of a partitioned ledger only a part may be gone.
+            SELECT b.day, b.business_id, coalesce(u.tokens, 0) - b.used_tokens AS tokens,
+                   coalesce(u.usd, 0) - b.used_usd AS usd
+            FROM monitoring.openai_budgets AS b
+            LEFT JOIN monitoring.openai_ledger(open_from) AS u
+                ON u.day = b.day AND u.business_id IS NOT DISTINCT FROM b.business_id
+            WHERE b.day >= open_from ORDER BY b.day, b.business_id
         ) AS c
         WHERE c.tokens <> 0 OR c.usd <> 0;
     ELSIF TG_OP = 'DELETE' THEN

@@ -21,7 +21,8 @@ CREATE OR REPLACE FUNCTION monitoring.openai_limit(
     SELECT l.limit_tokens, l.limit_usd FROM monitoring.openai_limits AS l
     WHERE (l.scope, l.name) IN (('business', business::text), ('default', ''))
         OR l.scope = 'unattributed' AND business IS NULL
-        OR l.scope = 'plan' AND l.name = (SELECT b.subscription_tier FROM public.businesses AS b WHERE b.id = business)
+        OR l.scope = 'plan' AND l.name = (
+            SELECT b.subscription_tier FROM monitoring.businesses AS b WHERE b.id = business)
     ORDER BY array_position(ARRAY['business', 'unattributed', 'plan', 'default'], l.scope) LIMIT 1
 $$;
 COMMENT ON FUNCTION monitoring.openai_limit(uuid) IS 'Daily limit of a business; the most specific row wins.';
@@ -179,13 +180,14 @@ DECLARE
     rule text;
 BEGIN
     -- The trigger on api_usage counts it; nothing else may.
-    INSERT INTO public.api_usage
-        (id, service, endpoint, business_id, tokens_used, cost_estimate, model, reset_date, request_id)
-    SELECT monitoring.usage_id(r.request_id), 'openai', r.endpoint, r.business_id,
-           coalesce(r.actual_tokens, r.tokens), CASE r.state WHEN 'held' THEN r.cost_usd ELSE r.actual_usd END,
-           r.model, r.day, r.request_id
-    FROM monitoring.openai_reservations AS r WHERE r.request_id = ANY (requests) AND r.state IN ('held', 'settled')
-    ON CONFLICT DO NOTHING;
+    PERFORM monitoring.add_api_usage((
+        SELECT jsonb_agg(jsonb_build_object(
+            'id', monitoring.usage_id(r.request_id), 'service', 'openai', 'endpoint', r.endpoint,
+            'business_id', r.business_id, 'tokens_used', coalesce(r.actual_tokens, r.tokens),
+            'cost_estimate', CASE r.state WHEN 'held' THEN r.cost_usd ELSE r.actual_usd END, 'model', r.model,
+            'reset_date', r.day, 'request_id', r.request_id))
+        FROM monitoring.openai_reservations AS r
+        WHERE r.request_id = ANY (requests) AND r.state IN ('held', 'settled')));
     IF EXISTS (SELECT FROM monitoring.openai_reservations AS r
                WHERE r.request_id = ANY (requests) AND r.state = 'reaped') THEN
         -- The reaper booked the upper bound; now the truth is known.

@@ -20,15 +20,20 @@ TAKE = """
 """
 """Part of a PL/pgSQL block that locks ``relations``, a text of names with commas."""
 
+_SOURCES = "'businesses', 'call_events', 'sms_events', 'api_usage', 'owner_alerts'"
 _BLOCK = """
 DO $$
 DECLARE
     relations text := (SELECT string_agg(format('public.%I', name), ', ') FROM unnest('{names}'::text[]) AS name
-                       WHERE to_regclass(format('public.%I', name)) IS NOT NULL);
+                       JOIN pg_class AS c ON c.oid = to_regclass(format('public.%I', name))
+                       WHERE c.relkind IN ('r', 'p') OR name NOT IN ({sources}));
 BEGIN{take}END $$
 """
 
 
 def lock(*names: str) -> str:
-    """Return the statement that locks those tables and views of ``public`` that exist, to the transaction's end."""
-    return _BLOCK.replace("{names}", f"{{{','.join(names)}}}").replace("{take}", TAKE)
+    """Return the statement that locks those tables and views of ``public`` that exist, to the transaction's end.
+
+    A view in the place of one of the application's tables is left alone: locking it would lock what it reads.
+    """
+    return _BLOCK.replace("{names}", f"{{{','.join(names)}}}").replace("{sources}", _SOURCES).replace("{take}", TAKE)

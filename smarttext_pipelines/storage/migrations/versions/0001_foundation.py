@@ -6,13 +6,14 @@ exists is rewritten.
 
 from alembic import op
 
+from smarttext_pipelines.storage.migrations.found import is_table, to_business
 from smarttext_pipelines.storage.migrations.lock import lock
 from smarttext_pipelines.storage.migrations.row_security import keep_roles
 
 revision = "0001"
 down_revision = None
 
-_BUSINESS = "business_id uuid REFERENCES public.businesses (id)"
+_BUSINESS = "business_id uuid{to_business}"
 _EMPTY = "'{}'::jsonb"
 _SOURCES = {
     "businesses": (
@@ -154,8 +155,12 @@ def upgrade() -> None:
     """Create what is missing, widen what is too narrow."""
     op.execute(lock(*_SOURCES, "openai_daily_usage"))
     for table, columns in _SOURCES.items():
+        if not is_table(table):
+            continue
         op.execute(f"CREATE TABLE IF NOT EXISTS public.{table} (id uuid PRIMARY KEY DEFAULT gen_random_uuid())")
         added = ", ".join(f"ADD COLUMN IF NOT EXISTS {column}" for column in columns)
+        if table != "businesses":
+            added = added.replace("{to_business}", to_business())
         op.execute(keep_roles(table))
         # Where default privileges open every new table of public to everybody, row security is what closes it.
         op.execute(f"ALTER TABLE public.{table} {added}, ENABLE ROW LEVEL SECURITY")

@@ -5,6 +5,7 @@ It is the one table that is rewritten, in a transaction of its own, so that the 
 
 from alembic import op
 
+from smarttext_pipelines.storage.migrations.found import to_business
 from smarttext_pipelines.storage.migrations.lock import lock
 from smarttext_pipelines.storage.migrations.row_security import keep_roles
 
@@ -12,7 +13,7 @@ revision = "0002"
 down_revision = "0001"
 
 _COLUMNS = (
-    "business_id uuid REFERENCES public.businesses (id)",
+    "business_id uuid{to_business}",
     "date date NOT NULL",
     "calls_total integer DEFAULT 0",
     "calls_missed integer DEFAULT 0",
@@ -82,6 +83,7 @@ def upgrade() -> None:
     op.execute(lock("daily_stats"))
     op.execute("CREATE TABLE IF NOT EXISTS public.daily_stats (id uuid PRIMARY KEY DEFAULT gen_random_uuid())")
     added = ", ".join(f"ADD COLUMN IF NOT EXISTS {column}" for column in _COLUMNS)
+    added = added.replace("{to_business}", to_business())
     op.execute(keep_roles("daily_stats"))
     op.execute(f"ALTER TABLE public.daily_stats {added}, ENABLE ROW LEVEL SECURITY")
     op.execute(_WIDEN)

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Enum, Table
 from sqlalchemy.types import TypeEngine
 
-from smarttext_pipelines.storage.guardrail import PUBLIC_FUNCTIONS
 from smarttext_pipelines.storage.preflight.catalog import PUBLIC_VIEWS, TABLES, WIDENED, Catalog, Column, Relation
+from smarttext_pipelines.storage.roles import FUNCTIONS
 from smarttext_pipelines.storage.schema import metadata
 from smarttext_pipelines.storage.sources import kind_of
 
@@ -241,4 +241,4 @@ def _functions(catalog: Catalog) -> Iterator[str]:
                 yield f"public.{function.signature} has other arguments or another result than ours; rename it"
 
 
-SIGNATURES = [UPDATE_FUNCTION, *(f"public.{signature}" for signature in PUBLIC_FUNCTIONS)]
+SIGNATURES = [signature for signature in FUNCTIONS if signature.startswith("public.")]

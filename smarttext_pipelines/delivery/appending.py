@@ -7,7 +7,6 @@ rows, so that a report moves no message to another business.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 
@@ -58,7 +57,8 @@ _PRICES = text(
                     (SELECT min(b.id::text) FROM public.businesses AS b
                      WHERE b.twilio_phone = k.sender AND k.sender <> ALL (CAST(:shared AS text[])) HAVING count(*) = 1)
            )::uuid,
-           0, t.price, :now, (k.first_at AT TIME ZONE :zone)::date, t.sid, '{"source": "twilio"}'::jsonb
+           0, t.price, coalesce(k.first_at, :now), monitoring.usage_date(k.first_at), t.sid,
+           '{"source": "twilio"}'::jsonb
     FROM told AS t JOIN known AS k USING (sid)
     ON CONFLICT (id) DO NOTHING
     """
@@ -83,7 +83,7 @@ class Appended:
 
 
 def append_reports(
-    connection: Connection, reports: Sequence[Report], *, now: datetime, zone: ZoneInfo, shared_senders: Sequence[str]
+    connection: Connection, reports: Sequence[Report], *, now: datetime, shared_senders: Sequence[str]
 ) -> Appended:
     """Append what is new in the reports, all of messages that a row names.
 
@@ -91,7 +91,6 @@ def append_reports(
         connection: In a transaction.
         reports: What Twilio said.
         now: Time of the fetch.
-        zone: Reporting zone.
         shared_senders: Numbers that identify no business.
     """
     statuses = connection.execute(
@@ -115,7 +114,6 @@ def append_reports(
             "service": PRICED_SERVICE,
             "endpoint": PRICED_ENDPOINT,
             "shared": list(shared_senders),
-            "zone": zone.key,
             "now": now,
         },
     ).rowcount

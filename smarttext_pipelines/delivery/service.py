@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 from twilio.base.exceptions import TwilioRestException
@@ -58,7 +57,6 @@ def fetch_reports(
     engine: Engine,
     client: Client,
     *,
-    zone: ZoneInfo,
     now: datetime,
     shared_senders: Sequence[str] = (),
     most_calls: int = MOST_CALLS,
@@ -69,7 +67,6 @@ def fetch_reports(
     Args:
         engine: Result of ``open_engine``.
         client: Result of ``build_twilio_client``.
-        zone: Reporting zone.
         now: Time of the fetch.
         shared_senders: Numbers that identify no business.
         most_calls: Requests after which the run ends.
@@ -78,7 +75,7 @@ def fetch_reports(
     Raises:
         SmartTextError: Twilio refuses the credentials, or the request for good.
     """
-    run = _Run(engine, Asker(client, most_calls=most_calls, sleep=sleep), zone, now, shared_senders)
+    run = _Run(engine, Asker(client, most_calls=most_calls, sleep=sleep), now, shared_senders)
     with connected(engine) as connection, connection.begin():
         forget_old(connection, now)
         due = read_due(connection, now, most=MOST_DUE)
@@ -112,7 +109,6 @@ def portions(due: Sequence[Waiting]) -> list[list[Waiting]]:
 class _Run:
     engine: Engine
     asker: Asker
-    zone: ZoneInfo
     now: datetime
     shared_senders: Sequence[str]
 
@@ -144,7 +140,7 @@ class _Run:
 
     def _write(self, reports: Sequence[Report], asked: Sequence[str], others: Sequence[str] = ()) -> None:
         with connected(self.engine) as connection, connection.begin():
-            done = append_reports(connection, reports, now=self.now, zone=self.zone, shared_senders=self.shared_senders)
+            done = append_reports(connection, reports, now=self.now, shared_senders=self.shared_senders)
             record_asked(connection, asked, self.now)
             unnamed = count_unnamed(connection, others)
         self.left -= set(asked)

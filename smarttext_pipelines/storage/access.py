@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from smarttext_pipelines.storage.explaining import view_statements
 from smarttext_pipelines.storage.guardrail import PUBLIC_FUNCTIONS, guardrail_statements
 from smarttext_pipelines.storage.migrations.lock import TAKE
+from smarttext_pipelines.storage.reset_date import reset_date_default
 from smarttext_pipelines.storage.roles import role_grants
 from smarttext_pipelines.storage.schema import metadata
 
@@ -132,26 +133,13 @@ BEGIN
         GRANT USAGE ON SCHEMA monitoring TO service_role;
         GRANT SELECT ON monitoring.sms_failure_rates, monitoring.spend TO service_role;
         -- What the tracking library needs beyond the event tables.
+        GRANT EXECUTE ON FUNCTION monitoring.usage_date(timestamptz) TO service_role;
+        -- What a library asks for that began before this migrate.
         GRANT EXECUTE ON FUNCTION monitoring.reporting_day(timestamptz) TO service_role;
         GRANT SELECT (request_id) ON monitoring.openai_reservations TO service_role;
         GRANT SELECT, INSERT, UPDATE ON monitoring.tracking_writers TO service_role;
     END IF;
 END $$;
-"""
-
-_RESET_DATE = """
-DO $$
-DECLARE
-    relations text := 'public.api_usage';
-BEGIN
-    IF strpos(coalesce((SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef AS d
-                        JOIN pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-                        WHERE a.attrelid = 'public.api_usage'::regclass AND a.attname = 'reset_date'), ''),
-              'AT TIME ZONE \'\'{zone}\'\'') = 0 THEN
-{take}
-        ALTER TABLE public.api_usage ALTER COLUMN reset_date SET DEFAULT (now() AT TIME ZONE '{zone}')::date;
-    END IF;
-END $$
 """
 
 _COMMENTS = """
@@ -195,14 +183,6 @@ def access_statements(zone: ZoneInfo) -> list[str]:
         roles,
         _comments(),
     ]
-
-
-def reset_date_default(zone: ZoneInfo) -> str:
-    """Return the statement that makes usage count for the reporting day of its insertion.
-
-    The zone is a literal: a function in ``monitoring`` would make the insert of a role without rights there fail.
-    """
-    return _RESET_DATE.replace("{zone}", zone.key).replace("{take}", TAKE)
 
 
 def _comments() -> str:

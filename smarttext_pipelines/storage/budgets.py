@@ -105,12 +105,12 @@ _DIFFERENCES = text(
            coalesce(b.used_usd, 0) - coalesce(u.usd, 0) AS usd
     FROM (SELECT * FROM monitoring.openai_budgets WHERE day >= monitoring.today() - 6) AS b
     FULL JOIN (
-        SELECT monitoring.usage_day(u.reset_date, u.created_at, i.reporting_timezone) AS day, u.business_id,
-               coalesce(u.business_id, CAST(:nil AS uuid)) AS business_key,
+        SELECT monitoring.usage_day(u.reset_date, u.created_at, i.reporting_timezone, i.reset_date_zone) AS day,
+               u.business_id, coalesce(u.business_id, CAST(:nil AS uuid)) AS business_key,
                sum(coalesce(u.tokens_used, 0)::numeric) AS tokens, sum(monitoring.usage_usd(u.cost_estimate)) AS usd
         FROM public.api_usage AS u CROSS JOIN monitoring.installation AS i
-        WHERE u.service = 'openai' AND (u.reset_date >= monitoring.today() - 6
-                                        OR u.reset_date IS NULL AND u.created_at >= monitoring.today() - 8)
+        WHERE u.service = 'openai'
+            AND (u.reset_date >= monitoring.today() - 6 OR u.created_at >= monitoring.today() - 8)
         GROUP BY 1, 2
     ) AS u USING (day, business_key)
     WHERE day >= monitoring.today() - 6

@@ -18,6 +18,7 @@ from smarttext_pipelines.storage.adoption import ADOPT_BOUNDARY_DAYS
 from smarttext_pipelines.storage.connect import connected, describe
 from smarttext_pipelines.storage.installation import HEAD, require_zone, revision, stored_zone
 from smarttext_pipelines.storage.pooler import refuse_transaction_pooler
+from smarttext_pipelines.storage.reset_date import install
 from smarttext_pipelines.storage.roles import create_roles
 from smarttext_pipelines.storage.schema import MONITORING, metadata
 
@@ -34,13 +35,6 @@ def _config(**attributes: Any) -> Config:
     config.set_main_option("script_location", str(files("smarttext_pipelines.storage") / "migrations"))
     config.attributes.update(attributes)
     return config
-
-
-def _install(zone: ZoneInfo) -> str:
-    return (
-        f"INSERT INTO monitoring.installation (reporting_timezone) VALUES ('{zone.key}') "  # noqa: S608 - an IANA name
-        "ON CONFLICT DO NOTHING"
-    )
 
 
 def migrate(engine: Engine, zone: ZoneInfo, *, lock_timeout: str = LOCK_TIMEOUT) -> None:
@@ -101,7 +95,7 @@ def _migrate(engine: Engine, zone: ZoneInfo, lock_timeout: str) -> None:
 
 
 def _closing(zone: ZoneInfo, *, adopts: bool) -> list[str]:
-    return [_install(zone), *([ADOPT_BOUNDARY_DAYS] if adopts else []), *access_statements(zone)]
+    return [install(zone), *([ADOPT_BOUNDARY_DAYS] if adopts else []), *access_statements(zone)]
 
 
 def migration_sql(zone: ZoneInfo) -> str:

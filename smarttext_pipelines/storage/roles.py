@@ -52,7 +52,8 @@ BEGIN
         GRANT SELECT (id, name, subscription_tier) ON public.businesses TO {writer};
         GRANT SELECT (request_id) ON monitoring.openai_reservations TO {writer};
         GRANT SELECT, INSERT, UPDATE ON monitoring.tracking_writers TO {writer};
-        GRANT EXECUTE ON FUNCTION monitoring.reporting_day(timestamptz), {guard} TO {writer};
+        GRANT EXECUTE ON FUNCTION monitoring.usage_date(timestamptz), {guard} TO {writer};
+        GRANT EXECUTE ON FUNCTION monitoring.reporting_day(timestamptz) TO {writer};
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{pipeline}') THEN
         GRANT SELECT ON {events}, public.businesses, public.sms_failure_rates, public.openai_daily_usage TO {pipeline};

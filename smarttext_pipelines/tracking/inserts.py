@@ -25,7 +25,7 @@ _COLUMNS = {
     "created_at timestamptz, request_id text, metadata jsonb",
 }
 # The day of usage is that of its call, also when it is written late; what was reserved is booked by its settlement.
-_EXTRA = {"api_usage": (", service, reset_date", ", 'openai', monitoring.reporting_day(r.created_at)")}
+_EXTRA = {"api_usage": (", service, reset_date", ", 'openai', monitoring.usage_date(r.created_at)")}
 _UNLESS_RESERVED = """
 WHERE NOT EXISTS (
     SELECT FROM monitoring.openai_reservations AS reserved WHERE reserved.request_id = r.request_id)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import insert
@@ -38,7 +37,7 @@ def twilio() -> Iterator[FakeTwilio]:
 
 def _fetch(database: Database, twilio: FakeTwilio, now: datetime = NOW, **options: Any) -> Fetched:
     client = build_twilio_client("AC" + "0" * 32, "token", base_url=twilio.url)
-    options = {"zone": ZoneInfo("UTC"), "sleep": lambda _: None, **options}
+    options = {"sleep": lambda _: None, **options}
     return fetch_reports(database.engine, client, now=now, **options)
 
 

@@ -1,12 +1,17 @@
 -- The counter follows the ledger: one statement-level trigger for each operation on public.api_usage. It never makes
 -- the statement of a writer fail: odd days and costs count as nothing, as they do in monitoring.spend.
 
-CREATE OR REPLACE FUNCTION monitoring.usage_day(reset_date date, created_at timestamptz, zone text) RETURNS date
-LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN reset_date IS NOT NULL THEN reset_date
+CREATE OR REPLACE FUNCTION monitoring.usage_day(
+    reset_date date, created_at timestamptz, zone text, reset_date_zone text
+) RETURNS date LANGUAGE sql STABLE AS $$
+    -- Where reset_date holds days of another zone, the time says the reporting day if it is one that is reported.
+    SELECT CASE WHEN reset_date_zone <> zone AND created_at >= '2000-01-01 00:00+00'
+                     AND created_at < '2101-01-01 00:00+00' THEN (created_at AT TIME ZONE zone)::date
+                WHEN reset_date IS NOT NULL THEN reset_date
                 WHEN created_at BETWEEN '0002-01-01' AND '9990-01-01' THEN (created_at AT TIME ZONE zone)::date END
 $$;
-COMMENT ON FUNCTION monitoring.usage_day(date, timestamptz, text) IS 'Reporting day of a row of api_usage.';
+COMMENT ON FUNCTION monitoring.usage_day(date, timestamptz, text, text) IS
+    'Reporting day of a row of api_usage, by the two zones of monitoring.installation.';
 
 CREATE OR REPLACE FUNCTION monitoring.usage_usd(cost_estimate numeric) RETURNS numeric
 LANGUAGE sql IMMUTABLE AS $$
@@ -18,6 +23,7 @@ CREATE OR REPLACE FUNCTION monitoring.count_openai_usage() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
     zone CONSTANT text := (SELECT reporting_timezone FROM monitoring.installation);
+    date_zone CONSTANT text := (SELECT reset_date_zone FROM monitoring.installation);
     open_from CONSTANT date := monitoring.today() - 7;
     days date[];
     businesses uuid[];
@@ -28,7 +34,7 @@ BEGIN
         SELECT array_agg(c.day), array_agg(c.business_id), array_agg(c.tokens), array_agg(c.usd)
         INTO days, businesses, tokens, usd
         FROM (
-            SELECT monitoring.usage_day(n.reset_date, n.created_at, zone) AS day, n.business_id,
+            SELECT monitoring.usage_day(n.reset_date, n.created_at, zone, date_zone) AS day, n.business_id,
                    sum(coalesce(n.tokens_used, 0)::numeric) AS tokens, sum(monitoring.usage_usd(n.cost_estimate)) AS usd
             FROM new_rows AS n WHERE n.service = 'openai' GROUP BY 1, 2 ORDER BY 1, 2
         ) AS c
@@ -43,7 +49,7 @@ BEGIN
         SELECT array_agg(c.day), array_agg(c.business_id), array_agg(c.tokens), array_agg(c.usd)
         INTO days, businesses, tokens, usd
         FROM (
-            SELECT monitoring.usage_day(o.reset_date, o.created_at, zone) AS day, o.business_id,
+            SELECT monitoring.usage_day(o.reset_date, o.created_at, zone, date_zone) AS day, o.business_id,
                    -sum(coalesce(o.tokens_used, 0)::numeric) AS tokens,
                    -sum(monitoring.usage_usd(o.cost_estimate)) AS usd
             FROM old_rows AS o WHERE o.service = 'openai' GROUP BY 1, 2 ORDER BY 1, 2
@@ -54,11 +60,11 @@ BEGIN
         INTO days, businesses, tokens, usd
         FROM (
             SELECT r.day, r.business_id, sum(r.tokens) AS tokens, sum(r.usd) AS usd FROM (
-                SELECT monitoring.usage_day(n.reset_date, n.created_at, zone) AS day, n.business_id,
+                SELECT monitoring.usage_day(n.reset_date, n.created_at, zone, date_zone) AS day, n.business_id,
                        coalesce(n.tokens_used, 0)::numeric AS tokens, monitoring.usage_usd(n.cost_estimate) AS usd
                 FROM new_rows AS n WHERE n.service = 'openai'
                 UNION ALL
-                SELECT monitoring.usage_day(o.reset_date, o.created_at, zone), o.business_id,
+                SELECT monitoring.usage_day(o.reset_date, o.created_at, zone, date_zone), o.business_id,
                        -coalesce(o.tokens_used, 0)::numeric, -monitoring.usage_usd(o.cost_estimate)
                 FROM old_rows AS o WHERE o.service = 'openai'
             ) AS r
@@ -111,15 +117,18 @@ LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
     INSERT INTO monitoring.openai_budgets AS b (business_id, day, used_tokens, used_usd, limit_tokens, limit_usd)
     SELECT u.business_id, u.day, u.tokens, u.usd, l.limit_tokens, l.limit_usd
     FROM (
-        SELECT monitoring.usage_day(u.reset_date, u.created_at, i.reporting_timezone) AS day, u.business_id,
+        SELECT monitoring.usage_day(u.reset_date, u.created_at, i.reporting_timezone, i.reset_date_zone) AS day,
+               u.business_id,
                sum(coalesce(u.tokens_used, 0)::numeric) AS tokens, sum(monitoring.usage_usd(u.cost_estimate)) AS usd
         FROM public.api_usage AS u, monitoring.installation AS i
-        WHERE u.service = 'openai' AND (
-            u.reset_date >= monitoring.today() - 7
-            OR u.reset_date IS NULL AND u.created_at >= monitoring.today() - 9)
+        WHERE u.service = 'openai'
+            AND (u.reset_date >= monitoring.today() - 7 OR u.created_at >= monitoring.today() - 9)
         GROUP BY 1, 2
     ) AS u, LATERAL monitoring.openai_limit(u.business_id) AS l
     WHERE u.day >= monitoring.today() - 7 AND (u.tokens <> 0 OR u.usd <> 0)
     ON CONFLICT (day, business_key) DO UPDATE SET used_tokens = excluded.used_tokens, used_usd = excluded.used_usd;
 $$;
 COMMENT ON FUNCTION monitoring.recount_openai_usage() IS 'Counts the ledger of the open days anew.';
+
+-- As it was before there were two zones, which the trigger no longer calls.
+DROP FUNCTION IF EXISTS monitoring.usage_day(date, timestamptz, text);

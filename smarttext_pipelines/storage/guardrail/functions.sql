@@ -7,6 +7,22 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
 $$;
 COMMENT ON FUNCTION monitoring.reporting_day(timestamptz) IS 'Reporting day of an instant.';
 
+CREATE OR REPLACE FUNCTION monitoring.usage_date(at timestamptz) RETURNS date
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT (at AT TIME ZONE coalesce(i.reset_date_zone, i.reporting_timezone))::date FROM monitoring.installation AS i
+$$;
+COMMENT ON FUNCTION monitoring.usage_date(timestamptz) IS
+    'What reset_date says of usage at an instant: as the application fills it, where it made the table.';
+
+CREATE OR REPLACE FUNCTION monitoring.usage_time(at timestamptz, day date) RETURNS timestamptz
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    -- A call at midnight is told a little later than its day was chosen.
+    SELECT CASE WHEN monitoring.reporting_day(at) = day THEN at
+                ELSE day::timestamp AT TIME ZONE i.reporting_timezone END FROM monitoring.installation AS i
+$$;
+COMMENT ON FUNCTION monitoring.usage_time(timestamptz, date) IS
+    'The instant, or the first one of the reporting day where it lies outside.';
+
 CREATE OR REPLACE FUNCTION monitoring.today() RETURNS date
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
     SELECT (clock_timestamp() AT TIME ZONE installation.reporting_timezone)::date FROM monitoring.installation
@@ -156,6 +172,7 @@ CREATE OR REPLACE FUNCTION public.settle_openai_usage(
 #variable_conflict use_column
 DECLARE
     held monitoring.openai_reservations;
+    used_at timestamptz;
     row_id CONSTANT uuid := md5('smarttext:openai:' || $1)::uuid;
 BEGIN
     IF $2 < 0 OR $2 > 2147483647 THEN
@@ -187,10 +204,12 @@ BEGIN
         -- The reaper booked the upper bound; now the truth is known.
         UPDATE public.api_usage AS u SET tokens_used = $2, cost_estimate = $3 WHERE u.id = row_id;
     ELSIF $2 IS NOT NULL THEN
-        -- The trigger on api_usage counts it; nothing else may.
+        -- The trigger on api_usage counts it; nothing else may. Its day is that of the reservation, also after midnight.
+        used_at := monitoring.usage_time(held.reserved_at, held.day);
         INSERT INTO public.api_usage
-            (id, service, endpoint, business_id, tokens_used, cost_estimate, model, reset_date, request_id)
-        VALUES (row_id, 'openai', held.endpoint, held.business_id, $2, $3, held.model, held.day, $1)
+            (id, service, endpoint, business_id, tokens_used, cost_estimate, model, created_at, reset_date, request_id)
+        VALUES (row_id, 'openai', held.endpoint, held.business_id, $2, $3, held.model, used_at,
+                monitoring.usage_date(used_at), $1)
         ON CONFLICT DO NOTHING;
     END IF;
 END
@@ -229,10 +248,11 @@ BEGIN
     ) AS due
     WHERE b.day = due.day AND b.business_key = due.business_key;
     INSERT INTO public.api_usage
-        (id, service, endpoint, business_id, tokens_used, cost_estimate, model, reset_date, request_id)
+        (id, service, endpoint, business_id, tokens_used, cost_estimate, model, created_at, reset_date, request_id)
     SELECT md5('smarttext:openai:' || r.request_id)::uuid, 'openai', r.endpoint, r.business_id, r.tokens, r.cost_usd,
-           r.model, r.day, r.request_id
-    FROM monitoring.openai_reservations AS r WHERE r.request_id = ANY (requests)
+           r.model, u.at, monitoring.usage_date(u.at), r.request_id
+    FROM monitoring.openai_reservations AS r, LATERAL monitoring.usage_time(r.reserved_at, r.day) AS u (at)
+    WHERE r.request_id = ANY (requests)
     ON CONFLICT DO NOTHING;
     UPDATE monitoring.openai_reservations AS r
     SET state = 'reaped', settled_at = clock_timestamp(), actual_tokens = r.tokens

@@ -14,13 +14,14 @@ from smarttext_pipelines_tests.conftest import Database
 
 LEDGER = """
 SELECT day::text, business_id, sum(tokens) AS tokens, sum(usd) AS usd FROM (
-    SELECT CASE WHEN reset_date IS NOT NULL THEN reset_date
+    SELECT CASE WHEN reset_date IS NOT NULL AND (reset_date_zone IS NULL OR reset_date_zone = reporting_timezone
+                    OR (created_at BETWEEN '2000-01-01 00:00Z' AND '2100-12-31 23:59:59.999999Z') IS NOT TRUE)
+                THEN reset_date
                 WHEN created_at BETWEEN '0002-01-01' AND '9990-01-01'
-                THEN (created_at AT TIME ZONE (SELECT reporting_timezone FROM monitoring.installation))::date END
-           AS day,
+                THEN (created_at AT TIME ZONE reporting_timezone)::date END AS day,
            business_id, coalesce(tokens_used, 0)::numeric AS tokens,
            CASE WHEN cost_estimate = 'NaN' THEN 0 ELSE coalesce(cost_estimate, 0) END AS usd
-    FROM public.api_usage WHERE service = 'openai'
+    FROM public.api_usage, monitoring.installation WHERE service = 'openai'
 ) AS usage
 WHERE day >= monitoring.today() - 7 GROUP BY 1, 2 HAVING sum(tokens) <> 0 OR sum(usd) <> 0 ORDER BY 1, 2
 """

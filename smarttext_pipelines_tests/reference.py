@@ -97,16 +97,19 @@ def end_of_day(day: date, zone: ZoneInfo) -> datetime:
     return datetime(following.year, following.month, following.day, tzinfo=zone).astimezone(UTC)
 
 
-def usage_day(row: Row, zone: ZoneInfo) -> date | None:
-    if row["reset_date"] is None:
-        return local_day(row["created_at"], zone)
+def usage_day(row: Row, zone: ZoneInfo, *, usage_by_time: bool = False) -> date | None:
+    """Return the day of usage: by its date, or, where dates are those of another zone, by its time if that is sane."""
+    at = row["created_at"]
+    is_sane = isinstance(at, datetime) and datetime(2000, 1, 1, tzinfo=UTC) <= at < datetime(2101, 1, 1, tzinfo=UTC)
+    if row["reset_date"] is None or (usage_by_time and is_sane):
+        return local_day(at, zone)
     return row["reset_date"] if in_reach(row["reset_date"]) else None
 
 
-def undated_rows(events: Events, zone: ZoneInfo = UTC_ZONE) -> dict[str, int]:
+def undated_rows(events: Events, zone: ZoneInfo = UTC_ZONE, *, usage_by_time: bool = False) -> dict[str, int]:
     def belongs_to_no_day(table: str, row: Row) -> bool:
         if table == "api_usage":
-            return usage_day(row, zone) is None
+            return usage_day(row, zone, usage_by_time=usage_by_time) is None
         return local_day(row["ts" if table == "call_events" else "created_at"], zone) is None
 
     return {
@@ -352,6 +355,7 @@ def spend(
     settle_days: int = 4,
     shared_senders: Collection[str] = frozenset(),
     as_of: datetime | None = None,
+    usage_by_time: bool = False,
 ) -> dict[tuple[Any, ...], tuple[int, int, Decimal, int, int]]:
     """Return {(business, service, model, endpoint): (requests, tokens, cost, unpriced requests and tokens)}."""
     totals: dict[tuple[Any, ...], tuple[int, int, Decimal, int, int]] = {}
@@ -361,7 +365,7 @@ def spend(
         is_cost = recorded is not None and Decimal(recorded).is_finite() and abs(Decimal(recorded)) < 10**13
         cost = Decimal(recorded) if is_cost else Decimal(0)
         is_marker = row["endpoint"] == "daily_reset"
-        if usage_day(row, zone) != day or (is_marker and tokens == 0 and cost == 0):
+        if usage_day(row, zone, usage_by_time=usage_by_time) != day or (is_marker and tokens == 0 and cost == 0):
             continue
         is_unpriced = not is_marker and tokens > 0 and cost == 0
         key = (row["business_id"], cut(row["service"]), cut(row["model"]), cut(row["endpoint"]))
@@ -554,6 +558,7 @@ def daily_stats(
     settle_days: int = 4,
     shared_senders: Collection[str] = frozenset(),
     as_of: datetime,
+    usage_by_time: bool = False,
 ) -> dict[UUID | None, dict[str, Any]]:
     """Return {business: the row of daily_stats without id and updated_at}."""
     outcomes = sms_outcomes(events, day, zone=zone, settle_days=settle_days, shared_senders=shared_senders)
@@ -562,7 +567,7 @@ def daily_stats(
     replies = missed_call_replies(
         events, day, zone=zone, settle_days=settle_days, shared_senders=shared_senders, as_of=as_of
     )
-    usage = spend(events, day, zone=zone)
+    usage = spend(events, day, zone=zone, usage_by_time=usage_by_time)
     alerts = owner_alert_delivery(events, day, zone=zone)
     businesses = {*messages, *calls, *(business for business, *_ in usage), *(business for business, _ in alerts)}
 

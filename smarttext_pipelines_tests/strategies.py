@@ -103,6 +103,14 @@ ENDPOINTS = ("chat", "daily_reset", "DAILY_RESET", "daily_reset ", "", LONG + "a
 MODELS = (None, "", "gpt-4o-mini", "gpt-4o", LONG + "a", LONG + "b")
 TOKENS = (0, None, 1, 1000, -5, 2_147_483_647, -2_147_483_648)
 COSTS = (None, *map(Decimal, ("0", "0.000001", "12.345678", "-0.5", "999999999999.999999", "-999999999999.999999")))
+UNTRUE_TIMES = (
+    datetime(1970, 1, 1, tzinfo=UTC),
+    datetime(1999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+    datetime(2000, 1, 1, tzinfo=UTC),
+    datetime(2101, 1, 1, tzinfo=UTC),
+    datetime(9000, 1, 1, tzinfo=UTC),
+)
+"""Times of usage beside which its date is more likely."""
 ALERT_TYPES = ("missed_call", "urgent_message", "pipeline.failure_rate", "pipeline_x", "Pipeline.x", LONG + "a", "")
 
 
@@ -286,7 +294,7 @@ def _sets_with(count: int, times: Sequence[Any], dates: Sequence[Any], costs: Se
         "tokens_used": st.sampled_from(TOKENS),
         "cost_estimate": st.sampled_from(costs),
         "model": _often((None, "gpt-4o-mini"), *MODELS),
-        "created_at": at,
+        "created_at": st.one_of(at, at, at, st.sampled_from(UNTRUE_TIMES)),
         "reset_date": st.sampled_from((*(None for _ in dates), *dates)),
     }
     owner_alerts = {

@@ -14,6 +14,10 @@ FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2100, 12, 31)
 """Days that can be asked for: no event lies outside, and days around them are still dates."""
 
 
+FIRST_INSTANT, LAST_INSTANT = datetime(2000, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
+"""From the one up to the other a time tells a day that can be asked for."""
+
+
 def require_day(day: date) -> date:
     """Return a day that can be asked for; raise InputError for any other."""
     if not FIRST_DAY <= day <= LAST_DAY:

@@ -58,7 +58,6 @@ def sms_delivery_reports(warehouse: dg.ResourceParam[Warehouse]) -> dg.Materiali
         done = fetch_reports(
             warehouse.engine(),
             client,
-            zone=settings.zone,
             now=datetime.now(UTC),
             shared_senders=[number.get_secret_value() for number in settings.shared_senders],
         )

@@ -8,7 +8,6 @@ row: the refused ones are kept (``delivery.refused``), the others stand.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 
@@ -59,8 +58,8 @@ _PRICES = text(
             (SELECT min(a.business_id::text COLLATE "C") FROM monitoring.owner_alerts AS a WHERE a.message_sid = t.sid),
             (SELECT min(b.id::text) FROM monitoring.businesses AS b
              WHERE b.twilio_phone = k.sender AND k.sender <> ALL (CAST(:shared AS text[])) HAVING count(*) = 1)),
-        'tokens_used', 0, 'cost_estimate', t.price, 'created_at', CAST(:now AS timestamptz),
-        'reset_date', (k.first_at AT TIME ZONE :zone)::date, 'request_id', t.sid,
+        'tokens_used', 0, 'cost_estimate', t.price, 'created_at', coalesce(k.first_at, :now),
+        'reset_date', monitoring.usage_date(k.first_at), 'request_id', t.sid,
         'metadata', '{"source": "twilio"}'::jsonb)))
     FROM told AS t JOIN known AS k USING (sid)
     """
@@ -94,7 +93,7 @@ class Appended:
 
 
 def append_reports(
-    connection: Connection, reports: Sequence[Report], *, now: datetime, zone: ZoneInfo, shared_senders: Sequence[str]
+    connection: Connection, reports: Sequence[Report], *, now: datetime, shared_senders: Sequence[str]
 ) -> Appended:
     """Append what is new in the reports, all of messages that a row names.
 
@@ -102,7 +101,6 @@ def append_reports(
         connection: In a transaction.
         reports: What Twilio said.
         now: Time of the fetch.
-        zone: Reporting zone.
         shared_senders: Numbers that identify no business.
     """
     connection.execute(_ONE_AT_A_TIME)
@@ -118,7 +116,7 @@ def append_reports(
 
     def add_prices(some: Sequence[Report]) -> int:
         values = {"sids": [r.sid for r in some], "prices": [r.price for r in some], "shared": list(shared_senders)}
-        named = {"service": PRICED_SERVICE, "endpoint": PRICED_ENDPOINT, "zone": zone.key, "now": now}
+        named = {"service": PRICED_SERVICE, "endpoint": PRICED_ENDPOINT, "now": now}
         return connection.scalar(_PRICES, {**values, **named}) or 0
 
     priced = [r for r in reports if r.price is not None]

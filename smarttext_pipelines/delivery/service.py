@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 from twilio.base.exceptions import TwilioRestException
@@ -59,7 +58,6 @@ def fetch_reports(
     engine: Engine,
     client: Client,
     *,
-    zone: ZoneInfo,
     now: datetime,
     shared_senders: Sequence[str] = (),
     most_calls: int = MOST_CALLS,
@@ -70,7 +68,6 @@ def fetch_reports(
     Args:
         engine: Result of ``open_engine``.
         client: Result of ``build_twilio_client``.
-        zone: Reporting zone.
         now: Time of the fetch.
         shared_senders: Numbers that identify no business.
         most_calls: Requests after which the run ends.
@@ -79,7 +76,7 @@ def fetch_reports(
     Raises:
         SmartTextError: Twilio refuses the credentials, or the request for good.
     """
-    run = _Run(engine, Asker(client, most_calls=most_calls, sleep=sleep), zone, now, shared_senders)
+    run = _Run(engine, Asker(client, most_calls=most_calls, sleep=sleep), now, shared_senders)
     run.retry()
     with connected(engine) as connection, connection.begin():
         forget_old(connection, now)
@@ -114,7 +111,6 @@ def portions(due: Sequence[Waiting]) -> list[list[Waiting]]:
 class _Run:
     engine: Engine
     asker: Asker
-    zone: ZoneInfo
     now: datetime
     shared_senders: Sequence[str]
 
@@ -127,7 +123,7 @@ class _Run:
         with connected(self.engine) as connection, connection.begin():
             require_tables(connection)
             refused = read_refused(connection, self.now)
-            done = append_reports(connection, refused, now=self.now, zone=self.zone, shared_senders=self.shared_senders)
+            done = append_reports(connection, refused, now=self.now, shared_senders=self.shared_senders)
         self.counts.update(statuses_written=done.statuses, prices_written=done.prices, refused_rows=done.refused)
 
     def ask(self, portion: Sequence[Waiting]) -> None:
@@ -154,7 +150,7 @@ class _Run:
 
     def _write(self, reports: Sequence[Report], asked: Sequence[str], others: Sequence[str] = ()) -> None:
         with connected(self.engine) as connection, connection.begin():
-            done = append_reports(connection, reports, now=self.now, zone=self.zone, shared_senders=self.shared_senders)
+            done = append_reports(connection, reports, now=self.now, shared_senders=self.shared_senders)
             record_asked(connection, asked, self.now)
             unnamed = count_unnamed(connection, others)
         self.left -= set(asked)

@@ -57,12 +57,7 @@ class EngineChoice:
         Raises:
             ArchiveError: A file that speaks for rows of the window is missing or damaged, or nobody said where it is.
         """
-        segments = find_segments(
-            self.connection,
-            tables=[name for name in tables if name in SOURCE_TIMES],
-            days=archive_days(self.parameters.window),
-            states=[DELETED],
-        )
+        segments = self._segments([name for name in tables if name in SOURCE_TIMES])
         if not segments:
             yield self.postgres
             return
@@ -79,7 +74,18 @@ class EngineChoice:
     def source_days(self, source: str) -> dict[date, SourceDay]:
         """Return what can be read of a source, by day, for the window and its neighbours."""
         with self.engine_for([source]) as engine:
-            return read_source_days(engine, source)
+            return read_source_days(engine, source, self.parameters.window)
+
+    def _segments(self, tables: Collection[str]) -> list[Segment]:
+        """Return the segments whose rows may belong to the window or its neighbours."""
+        window = self.parameters.window
+        found = find_segments(self.connection, tables=tables, days=archive_days(window), states=[DELETED])
+        if window.usage_by_time and "api_usage" in tables:
+            # Its unit is reset_date, of which the time of a row may be any number of days away.
+            times = (window.search_start_at, window.search_end_at)
+            timed = find_segments(self.connection, tables=["api_usage"], times=times, states=[DELETED])
+            found += [segment for segment in timed if segment not in found]
+        return found
 
     def _fetch(self, segments: Collection[Segment], folder: Path) -> dict[str, list[ArchivedFile]]:
         if self.archive is None:
@@ -93,9 +99,9 @@ class EngineChoice:
         return files
 
 
-def read_source_days(engine: Engine, source: str) -> dict[date, SourceDay]:
+def read_source_days(engine: Engine, source: str, window: Window) -> dict[date, SourceDay]:
     """Return what an engine can read of a source, by day, for the window and its neighbours."""
-    rows = engine.fetch(source_days(source, engine.tables))
+    rows = engine.fetch(source_days(source, engine.tables, window))
     return {row["day"]: SourceDay(row["rows"], row["newest_event_at"]) for row in rows}
 
 

@@ -10,6 +10,7 @@ import pyarrow.csv as pacsv
 from psycopg import sql
 from sqlalchemy import Column, Connection, Table
 
+from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT
 from smarttext_pipelines.engines.unbound import ibis_type
 from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.metrics.sources import SOURCE_TIMES
@@ -86,6 +87,14 @@ def _near(table: Table, window: Window) -> sql.Composable:
     if table.name != "api_usage":
         return sql.SQL(" WHERE {}").format(timed)
     days = window.days.widen(window.settle_days)
-    return sql.SQL(" WHERE reset_date BETWEEN {} AND {} OR (reset_date IS NULL AND {})").format(
-        sql.Literal(days.first.isoformat()), sql.Literal(days.last.isoformat()), timed
+    is_timed = sql.SQL("created_at >= {} AND created_at < {}").format(
+        sql.Literal(FIRST_INSTANT.isoformat()), sql.Literal(LAST_INSTANT.isoformat())
+    )
+    return sql.SQL(
+        " WHERE reset_date BETWEEN {} AND {} AND ({by_time}) IS NOT TRUE OR (reset_date IS NULL OR {by_time}) AND {}"
+    ).format(
+        sql.Literal(days.first.isoformat()),
+        sql.Literal(days.last.isoformat()),
+        timed,
+        by_time=is_timed if window.usage_by_time else sql.SQL("false"),
     )

@@ -45,9 +45,11 @@ _STATES_OF_COLUMN: Mapping[str, Sequence[str]] = {
 }
 _USAGE = text(
     """
-    SELECT created_at, endpoint, model, tokens_used, cost_estimate, request_id FROM monitoring.api_usage
+    SELECT created_at, endpoint, model, tokens_used, cost_estimate, request_id
+    FROM monitoring.api_usage, monitoring.installation
     WHERE service = 'openai' AND business_id IS NOT DISTINCT FROM :business
-        AND (reset_date = :day OR reset_date IS NULL AND created_at >= :start AND created_at < :end)
+        AND (reset_date = :day OR created_at >= :start AND created_at < :end)
+        AND monitoring.usage_day(reset_date, created_at, reporting_timezone, reset_date_zone) = :day
         AND (NOT :unpriced OR tokens_used > 0 AND coalesce(cost_estimate, 0) = 0)
         AND (endpoint IS DISTINCT FROM 'daily_reset' OR tokens_used <> 0 OR cost_estimate <> 0)
     ORDER BY created_at

@@ -52,6 +52,7 @@ class Window:
         settle_days: Calendar days around a day in which rows of its messages and calls are looked for.
         as_of: Time of reading; days that end later are partial.
         reply_minutes: Minutes within which a missed call should get a text.
+        usage_by_time: Whether ``created_at`` says the day of usage rather than ``reset_date``.
     """
 
     days: DayRange
@@ -59,6 +60,7 @@ class Window:
     settle_days: int
     as_of: datetime
     reply_minutes: int = field(default=REPLY_MINUTES, kw_only=True)
+    usage_by_time: bool = field(default=False, kw_only=True)
 
     @cached_property
     def start_at(self) -> datetime:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+import ibis
 import ibis.expr.types as ir
 
-from smarttext_pipelines.metrics.base import Tables
+from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT
+from smarttext_pipelines.metrics.base import Tables, Window
 
 SOURCE_TIMES: Mapping[str, str] = {
     "sms_events": "created_at",
@@ -19,19 +21,33 @@ SOURCE_TIMES: Mapping[str, str] = {
 _EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 
-def source_days(source: str, tables: Tables) -> ir.Table:
+def counts_by_date(usage: ir.Table, window: Window) -> ir.BooleanValue:
+    """Return the condition of rows of ``api_usage`` whose day is their ``reset_date``; that of others is their time's.
+
+    Where ``reset_date`` holds days of another zone than the reported one, it decides only for rows whose time is none.
+    """
+    if not window.usage_by_time:
+        return usage.reset_date.notnull()
+    at = usage.created_at
+    is_timed = ((at >= ibis.literal(FIRST_INSTANT)) & (at < ibis.literal(LAST_INSTANT))).fill_null(False)
+    return usage.reset_date.notnull() & ~is_timed
+
+
+def source_days(source: str, tables: Tables, window: Window) -> ir.Table:
     """Return ``day``, ``rows`` and ``newest_event_at`` of every day of ``search_days`` that has a row.
 
     Args:
         source: One of ``SOURCE_TIMES``.
         tables: Needs the source and the parameter table ``search_days``.
+        window: What ``search_days`` was made of.
     """
     events, days = tables[source], tables["search_days"]
     at = events[SOURCE_TIMES[source]]
     if source == "api_usage":
-        dated = events.select(day="reset_date", at=at).inner_join(days.select("day"), "day")
-        undated = events.filter(events.reset_date.isnull()).select(at=at)
-        found = dated.select("day", "at").union(_of_days(undated, days))
+        is_dated = counts_by_date(events, window)
+        dated = events.filter(is_dated).select(day="reset_date", at=at).inner_join(days.select("day"), "day")
+        timed = events.filter(~is_dated).select(at=at)
+        found = dated.select("day", "at").union(_of_days(timed, days))
     else:
         found = _of_days(events.select(at=at), days)
     at = found["at"]

@@ -8,6 +8,7 @@ import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import RESET_ENDPOINT, TEXT_LIMIT
 from smarttext_pipelines.metrics.base import Metric, Tables, Window, scaled
+from smarttext_pipelines.metrics.sources import counts_by_date
 
 _DIMENSIONS = ("day", "business_id", "service", "model", "endpoint")
 _LARGEST_COST = 10**13
@@ -17,11 +18,13 @@ _LARGEST_COST = 10**13
 def _usage(tables: Tables, window: Window) -> ir.Table:
     t = tables["api_usage"]
     first, last = (ibis.literal(day, type="date") for day in (window.days.first, window.days.last))
-    dated = (t.reset_date >= first) & (t.reset_date <= last)
-    undated = t.reset_date.isnull() & window.between(t.created_at, window.start_at, window.end_at)
-    t = t.filter(dated | undated)
+    is_dated = counts_by_date(t, window)
+    dated = is_dated & (t.reset_date >= first) & (t.reset_date <= last)
+    timed = ~is_dated & window.between(t.created_at, window.start_at, window.end_at)
+    t = t.filter(dated | timed)
+    by_row = ibis.ifelse(counts_by_date(t, window), t.reset_date, window.day(t.created_at))
     t = t.mutate(
-        day=window.literal_day() if window.is_one_day else ibis.coalesce(t.reset_date, window.day(t.created_at)),
+        day=window.literal_day() if window.is_one_day else by_row,
         tokens=t.tokens_used.fill_null(0).cast("int64"),
         cost=ibis.cases((t.cost_estimate < _LARGEST_COST, t.cost_estimate), else_=0)
         .fill_null(0)

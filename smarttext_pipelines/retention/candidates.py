@@ -8,12 +8,14 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine, func, select
 
 from smarttext_pipelines.core.days import DayRange, day_of
+from smarttext_pipelines.core.planning import contiguous
 from smarttext_pipelines.core.retention import RolledUpDay, reason_to_wait
-from smarttext_pipelines.engines import EngineChoice, Parameters
+from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay
 from smarttext_pipelines.metrics import Window
-from smarttext_pipelines.retention.columns import DAY_COLUMNS, day_condition, read_shape, run
+from smarttext_pipelines.retention.columns import DAY_COLUMNS, USAGE_DAY, day_condition, read_shape, run
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
+from smarttext_pipelines.storage.installation import counts_usage_by_time
 from smarttext_pipelines.storage.manifest import PLANNED, VERIFIED, find_segments
 from smarttext_pipelines.storage.schema.internal import rollup_days
 
@@ -36,17 +38,22 @@ class Candidate:
 
 
 def find_candidates(connection: Connection, table: str, last: date) -> list[Candidate]:
-    """Return the days up to ``last`` that have live rows or an unfinished segment, oldest first."""
+    """Return the days up to ``last`` that have live rows or an unfinished segment, oldest first.
+
+    A day of ``api_usage`` is not old enough while a row of it belongs to a reporting day after ``last``.
+    """
     column = sql.Identifier(DAY_COLUMNS[table])
+    young: sql.Composable = sql.SQL("")
     if table == "api_usage":
+        young = sql.SQL(" HAVING max({}) <= {}").format(USAGE_DAY, sql.Literal(last.isoformat()))
         old = sql.SQL("t.{} BETWEEN '0001-01-02' AND {}").format(column, sql.Literal(last.isoformat()))
         day: sql.Composable = sql.SQL("t.{}").format(column)
     else:
         end = sql.Literal(f"{last + timedelta(days=1)} 00:00:00+00")
         old = sql.SQL("t.{0} >= '0001-01-02' AND t.{0} < {1}").format(column, end)
         day = sql.SQL("(t.{} AT TIME ZONE 'UTC')::date").format(column)
-    counted = sql.SQL("SELECT {} AS day, count(*) FROM public.{} AS t WHERE {} GROUP BY 1").format(
-        day, sql.Identifier(table), old
+    counted = sql.SQL("SELECT {} AS day, count(*) FROM public.{} AS t WHERE {} GROUP BY 1{}").format(
+        day, sql.Identifier(table), old, young
     )
     rows = {found: int(n) for found, n in run(connection, counted)}
     open_segments = find_segments(connection, tables=[table], states=[PLANNED, VERIFIED])
@@ -77,27 +84,34 @@ def why_not(
     with connected(engine, isolation="REPEATABLE READ") as connection, connection.begin():
         now: datetime = connection.execute(select(func.now())).scalar_one()
         held = find_segments(connection, tables=[table], days=DayRange(day, day))
-        own = _reporting_days(table, day, zone)
-        window = Window(days=own, zone=zone, settle_days=0, as_of=now)
-        choice = EngineChoice(connection, Parameters(window), archive)
-        counted = choice.source_days(table)
-        recorded = _recorded(connection, table, DayRange(own.first, own.last + timedelta(days=settle_days)))
-        known = {d: RolledUpDay(rows, at, counted[d].rows if d in counted else 0) for d, (rows, at) in recorded.items()}
-        never = RolledUpDay(0, None, 0)
-        settling = DayRange(own.first, own.last + timedelta(days=settle_days))
+        own: dict[date, RolledUpDay] = {}
+        following: dict[date, RolledUpDay] = {}
+        by_time = counts_usage_by_time(connection)
+        for days in _reporting_days(connection, table, day, zone):
+            window = Window(days=days, zone=zone, settle_days=0, as_of=now, usage_by_time=by_time)
+            counted = EngineChoice(connection, Parameters(window), archive).source_days(table)
+            settling = DayRange(days.first, days.last + timedelta(days=settle_days))
+            recorded = _recorded(connection, table, settling)
+            never = (0, None)
+            for d in settling:
+                rows, at = recorded.get(d, never)
+                (own if d in days else following)[d] = RolledUpDay(rows, at, counted.get(d, SourceDay()).rows)
         return reason_to_wait(
-            {d: known.get(d, never) for d in own},
-            {d: known.get(d, never) for d in settling if d not in own},
+            own,
+            following,
             hold_until=max((s.hold_until for s in held if s.hold_until), default=None),
             now=now,
         )
 
 
-def _reporting_days(table: str, day: date, zone: ZoneInfo) -> DayRange:
+def _reporting_days(connection: Connection, table: str, day: date, zone: ZoneInfo) -> list[DayRange]:
+    """Return the reporting days that the rows of a day of the archive belong to."""
     if table == "api_usage":
-        return DayRange(day, day)
+        found = sql.SQL("SELECT DISTINCT {} FROM public.api_usage AS t WHERE {}")
+        days = run(connection, found.format(USAGE_DAY, day_condition(table, day))).scalars()
+        return contiguous([day, *(d for d in days if d)])
     start = datetime.combine(day, time.min, tzinfo=UTC)
-    return DayRange(day_of(start, zone), day_of(start + timedelta(days=1, microseconds=-1), zone))
+    return [DayRange(day_of(start, zone), day_of(start + timedelta(days=1, microseconds=-1), zone))]
 
 
 def _recorded(connection: Connection, source: str, days: DayRange) -> dict[date, tuple[int, datetime | None]]:

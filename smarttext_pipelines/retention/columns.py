@@ -181,6 +181,14 @@ def shape_of(schema: pa.Schema) -> Shape:
     return Shape(table, tuple(Column(*column) for column in columns))
 
 
+# What a date of Python cannot hold is no day here either.
+USAGE_DAY = sql.SQL(
+    "(SELECT CASE WHEN d.day BETWEEN '0001-01-02' AND '9999-12-30' THEN d.day END FROM monitoring.installation AS i,"
+    " monitoring.usage_day(t.reset_date, t.created_at, i.reporting_timezone, i.reset_date_zone) AS d (day))"
+)
+"""Reporting day of a row ``t`` of ``api_usage``."""
+
+
 def day_condition(table: str, day: date) -> sql.Composable:
     """Return the condition of the rows ``t`` that belong to a day of the archive."""
     column = sql.Identifier(DAY_COLUMNS[table])

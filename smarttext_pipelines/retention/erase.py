@@ -19,11 +19,11 @@ from zoneinfo import ZoneInfo
 from psycopg import sql
 from sqlalchemy import Connection, Engine, func, insert, or_, select, update
 
-from smarttext_pipelines.core.days import day_of
+from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT, day_of
 from smarttext_pipelines.core.errors import DamagedFileError, InputError
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.metrics.sources import SOURCE_TIMES
-from smarttext_pipelines.retention.columns import DAY_COLUMNS, SESSION, is_table, read_shape, run
+from smarttext_pipelines.retention.columns import DAY_COLUMNS, SESSION, USAGE_DAY, is_table, read_shape, run
 from smarttext_pipelines.retention.files import ArchivedRows, number_pattern, verify_file, write_batches
 from smarttext_pipelines.retention.protocol import (
     file_values,
@@ -35,6 +35,7 @@ from smarttext_pipelines.retention.protocol import (
 from smarttext_pipelines.retention.session import locked_day
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
+from smarttext_pipelines.storage.installation import counts_usage_by_time
 from smarttext_pipelines.storage.manifest import (
     DELETED,
     RESTORED,
@@ -75,6 +76,7 @@ class _Erasure:
     id: UUID
     digits: str
     zone: ZoneInfo
+    usage_by_time: bool
     archive: ArchiveTarget
     erased: Erased
 
@@ -107,11 +109,12 @@ def erase(
     if not _NUMBER.fullmatch(phone):
         msg = "write the number as Twilio does: a plus, the country code and the number, without spaces"
         raise InputError(msg)
-    erasure = _Erasure(uuid4(), phone.removeprefix("+"), zone, archive, Erased())
     with connected(database) as connection:
         _refuse_businesses(connection, phone, shared_senders)
         _refuse_views(connection)
         with connection.begin():
+            by_time = counts_usage_by_time(connection)
+            erasure = _Erasure(uuid4(), phone.removeprefix("+"), zone, by_time, archive, Erased())
             connection.execute(insert(erasures).values(id=erasure.id))
             _erase_tables(connection, erasure)
         days = _archived_days(connection)
@@ -163,9 +166,9 @@ def _erase_live(connection: Connection, erasure: _Erasure, table: str) -> None:
     at = sql.SQL("CASE WHEN isfinite(t.{0}) THEN (t.{0}{1} AT TIME ZONE {2})::date END").format(
         sql.Identifier(SOURCE_TIMES[table]), no_zone, sql.Literal(erasure.zone.key)
     )
-    day = sql.SQL("coalesce(CASE WHEN isfinite(t.reset_date) THEN t.reset_date END, {})").format(at)
+    day = USAGE_DAY if table == "api_usage" else at
     query = sql.SQL("DELETE FROM public.{} AS t WHERE concat_ws(' ', {}) ~ {} RETURNING {}").format(
-        sql.Identifier(table), texts, sql.Literal(number_pattern(erasure.digits)), day if table == "api_usage" else at
+        sql.Identifier(table), texts, sql.Literal(number_pattern(erasure.digits)), day
     )
     rows = [row[0] for row in run(connection, query)]
     erasure.erased.live_rows[table] += len(rows)
@@ -214,7 +217,7 @@ def _rewrite(connection: Connection, erasure: _Erasure, old: Segment, rows: Arch
         erasure.erased.segments_rewritten += 1
         changed = {str(id_) for id_ in old.changed_ids or ()}
         spoken = [(at, day) for id_, _, at, day in found if id_ not in changed]
-        _adjust(connection, old.table_name, Counter(_reporting_day(at, day, erasure.zone) for at, day in spoken))
+        _adjust(connection, old.table_name, Counter(_reporting_day(at, day, erasure) for at, day in spoken))
         _record(connection, erasure)
     remove_files(connection, erasure.archive, gone)
 
@@ -226,8 +229,11 @@ def _require_same_rows(old: Segment, rows: list[tuple[str, str]]) -> None:
         raise DamagedFileError(msg)
 
 
-def _reporting_day(at: datetime | None, day: date | None, zone: ZoneInfo) -> date:
-    return day or day_of(at or datetime.min.replace(tzinfo=UTC), zone)
+def _reporting_day(at: datetime | None, day: date | None, erasure: _Erasure) -> date:
+    at = at or datetime.min.replace(tzinfo=UTC)
+    if day and not (erasure.usage_by_time and FIRST_INSTANT <= at < LAST_INSTANT):
+        return day
+    return day_of(at, erasure.zone)
 
 
 def _adjust(connection: Connection, table: str, rows: Counter[date]) -> None:

@@ -11,6 +11,7 @@ from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay
 from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.metrics.sources import SOURCE_TIMES
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
+from smarttext_pipelines.storage.installation import counts_usage_by_time
 from smarttext_pipelines.storage.schema.internal import rollup_days
 
 SourceDays = dict[tuple[str, date], SourceDay]
@@ -32,7 +33,8 @@ class ChangedDay:
 
 def readable_days(connection: Connection, days: DayRange, zone: ZoneInfo, archive: ArchiveTarget | None) -> SourceDays:
     """Return what every source and its archive hold now, by source and day; days without rows are left out."""
-    window = Window(days=days, zone=zone, settle_days=0, as_of=datetime.now(UTC))
+    by_time = counts_usage_by_time(connection)
+    window = Window(days=days, zone=zone, settle_days=0, as_of=datetime.now(UTC), usage_by_time=by_time)
     choice = EngineChoice(connection, Parameters(window), archive)
     return {(source, day): found for source in SOURCE_TIMES for day, found in choice.source_days(source).items()}
 

@@ -169,7 +169,9 @@ SHARE_CHECKS = (
 _UNDATED = {
     "sms_events": "SELECT count(*) FROM monitoring.sms_events WHERE created_at IS NULL OR NOT isfinite(created_at)",
     "call_events": "SELECT count(*) FROM monitoring.call_events WHERE ts IS NULL OR NOT isfinite(ts)",
-    "api_usage": "SELECT count(*) FROM monitoring.api_usage WHERE reset_date = ANY ('{infinity,-infinity}'::date[])"
+    "api_usage": "SELECT count(*) FROM monitoring.api_usage, monitoring.installation"
+    " WHERE (reset_date = ANY ('{infinity,-infinity}'::date[]) AND (reset_date_zone <> reporting_timezone"
+    " AND created_at >= '2000-01-01 00:00+00' AND created_at < '2101-01-01 00:00+00') IS NOT TRUE)"
     " OR (reset_date IS NULL AND (created_at IS NULL OR NOT isfinite(created_at)))",
     "owner_alerts": "SELECT count(*) FROM monitoring.owner_alerts WHERE created_at IS NULL OR NOT isfinite(created_at)",
 }

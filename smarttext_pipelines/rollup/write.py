@@ -26,7 +26,7 @@ from smarttext_pipelines.rollup.merge import (
     totals_by_day,
 )
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.installation import require_zone
+from smarttext_pipelines.storage.installation import counts_usage_by_time, require_zone
 from smarttext_pipelines.storage.schema.internal import rollup_days
 from smarttext_pipelines.storage.schema.tables import table_named
 
@@ -120,8 +120,9 @@ def roll_up(
         for statement in _PLANNER:
             connection.exec_driver_sql(statement)
         read_at = as_of or connection.execute(select(func.now())).scalar_one()
-        window = Window(days, zone, settle_days, read_at, reply_minutes=reply_minutes)
         require_zone(connection, zone)
+        by_time = counts_usage_by_time(connection)
+        window = Window(days, zone, settle_days, read_at, reply_minutes=reply_minutes, usage_by_time=by_time)
         facts_read = {} if metric.source else facts_read_at(connection, metric, window)
         choice = EngineChoice(connection, Parameters(window, shared_senders, facts_read), archive)
         unready = set() if metric.source else set(window.days) - set(facts_read)
@@ -139,7 +140,7 @@ def _write(
     allow_empty: bool,
 ) -> RolledUp:
     connection, target = choice.connection, table_named(metric.name)
-    events = read_source_days(engine, metric.source) if metric.source else {}
+    events = read_source_days(engine, metric.source, window) if metric.source else {}
     kept = set() if allow_empty else days_kept(choice, metric, window, events)
     kept |= set(unready)
     written = [day for day in window.days if day not in kept]

@@ -9,11 +9,11 @@ from smarttext_pipelines.core.errors import SchemaError
 from smarttext_pipelines.engines import SourceDay
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.rollup.drift import readable_days, recorded_days
-from smarttext_pipelines.storage.access import reset_date_default
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
 from smarttext_pipelines.storage.installation import HEAD, revision
 from smarttext_pipelines.storage.progress import request_rollups
+from smarttext_pipelines.storage.reset_date import reset_date_default
 from smarttext_pipelines.storage.schema.internal import installation, rollup_days
 
 _ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('smarttext:' || :asset, 0))")

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from smarttext_pipelines.storage.explaining import view_statements
 from smarttext_pipelines.storage.guardrail import guardrail_statements
 from smarttext_pipelines.storage.migrations.lock import TAKE
+from smarttext_pipelines.storage.reset_date import reset_date_default
 from smarttext_pipelines.storage.roles import SERVICE, functions_of, role_grants
 from smarttext_pipelines.storage.schema import metadata
 
@@ -139,23 +140,6 @@ BEGIN
 END $$;
 """
 
-_RESET_DATE = """
-DO $$
-DECLARE
-    relations text := 'public.api_usage';
-BEGIN
-    IF (SELECT a.attgenerated = '' FROM pg_attribute AS a
-        WHERE a.attrelid = 'public.api_usage'::regclass AND a.attname = 'reset_date')
-        AND strpos(coalesce((SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef AS d
-                        JOIN pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-                        WHERE a.attrelid = 'public.api_usage'::regclass AND a.attname = 'reset_date'), ''),
-              'AT TIME ZONE \'\'{zone}\'\'') = 0 THEN
-{take}
-        ALTER TABLE public.api_usage ALTER COLUMN reset_date SET DEFAULT (now() AT TIME ZONE '{zone}')::date;
-    END IF;
-END $$
-"""
-
 _COMMENTS = """
 DO $do$
 DECLARE
@@ -195,14 +179,6 @@ def access_statements(zone: ZoneInfo) -> list[str]:
         role_grants(),
         _comments(),
     ]
-
-
-def reset_date_default(zone: ZoneInfo) -> str:
-    """Return the statement that makes usage count for the reporting day of its insertion.
-
-    The zone is a literal: a function in ``monitoring`` would make the insert of a role without rights there fail.
-    """
-    return _RESET_DATE.replace("{zone}", zone.key).replace("{take}", TAKE)
 
 
 def _comments() -> str:

@@ -36,13 +36,26 @@ WITH stored AS (
      WHERE e.rows > 0 ORDER BY s.day LIMIT 1)
     UNION ALL
     -- Tokens tell that requests are missing, not how many.
-    (SELECT 'api_usage', s.day, e.rows, sign(s.tokens - e.tokens)
-     FROM stored AS s CROSS JOIN LATERAL (
-         SELECT count(*) AS rows,
-                coalesce(sum(tokens_used) FILTER (WHERE service = 'openai' AND business_id IS NOT NULL), 0) AS tokens
-         FROM monitoring.api_usage
-         WHERE reset_date = s.day OR (reset_date IS NULL AND created_at >= s.starts_at AND created_at < s.ends_at)
-     ) AS e
+    (SELECT 'api_usage', s.day, e.rows, CASE WHEN m.is_short THEN 1 ELSE 0 END
+     FROM stored AS s CROSS JOIN monitoring.installation AS i CROSS JOIN LATERAL (
+         SELECT count(*) AS rows, array_agg(DISTINCT u.reset_date) AS dates
+         FROM monitoring.api_usage AS u
+         WHERE (u.reset_date = s.day OR u.created_at >= s.starts_at AND u.created_at < s.ends_at)
+             AND CASE WHEN u.reset_date IS NULL OR i.reset_date_zone <> i.reporting_timezone
+                           AND u.created_at >= '2000-01-01 00:00+00' AND u.created_at < '2101-01-01 00:00+00'
+                      THEN u.created_at >= s.starts_at AND u.created_at < s.ends_at ELSE u.reset_date = s.day END
+     ) AS e CROSS JOIN LATERAL (
+         -- The application summed its own days, of which ours may touch two.
+         SELECT bool_or(d.tokens > t.tokens) AS is_short
+         FROM stored AS d CROSS JOIN LATERAL (
+             SELECT coalesce(sum(u.tokens_used) FILTER (WHERE u.service = 'openai' AND u.business_id IS NOT NULL), 0)
+                    AS tokens
+             FROM monitoring.api_usage AS u
+             WHERE u.reset_date = d.day
+                 OR (u.reset_date IS NULL AND u.created_at >= d.starts_at AND u.created_at < d.ends_at)
+         ) AS t
+         WHERE d.day = s.day OR d.day = ANY (e.dates)
+     ) AS m
      WHERE e.rows > 0 ORDER BY s.day LIMIT 1)
 )
 INSERT INTO monitoring.rollup_days (table_name, row_day, rows)

@@ -11,7 +11,7 @@ from smarttext_pipelines.storage.connect import connected, describe
 from smarttext_pipelines.storage.pooler import refuse_transaction_pooler
 from smarttext_pipelines.storage.schema.internal import installation
 
-HEAD = "0012"
+HEAD = "0015"
 """Newest revision; a test holds it to Alembic's own answer."""
 
 _REVISION = text("SELECT to_regclass('monitoring.alembic_version') IS NOT NULL")
@@ -64,6 +64,12 @@ def stored_zone(connection: Connection) -> str | None:
     if not connection.execute(_INSTALLED).scalar():
         return None
     return connection.execute(select(installation.c.reporting_timezone)).scalar()
+
+
+def counts_usage_by_time(connection: Connection) -> bool:
+    """Tell whether ``created_at`` says the reporting day of usage: where ``reset_date`` holds another zone's days."""
+    t = installation.c
+    return bool(connection.execute(select(t.reset_date_zone != t.reporting_timezone)).scalar())
 
 
 def require_zone(connection: Connection, zone: ZoneInfo) -> None:

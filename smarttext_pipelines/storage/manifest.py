@@ -59,14 +59,25 @@ def find_segments(
     *,
     tables: Collection[str] | None = None,
     days: DayRange | None = None,
+    times: tuple[datetime, datetime] | None = None,
     states: Collection[str] | None = None,
 ) -> list[Segment]:
-    """Return segments in the order of table, day and seq; None means any."""
+    """Return segments in the order of table, day and seq; None means any.
+
+    Args:
+        connection: In a transaction.
+        tables: Tables whose rows they hold.
+        days: Days of the archive.
+        times: Instants between which there may be rows, the second not included.
+        states: What they are.
+    """
     found = select(*_COLUMNS).order_by(_T.table_name, _T.day, _T.seq, _T.planned_at)
     if tables is not None:
         found = found.where(_T.table_name.in_(tables))
     if days is not None:
         found = found.where(_T.day.between(days.first, days.last))
+    if times is not None:
+        found = found.where(_T.min_at < times[1], _T.max_at >= times[0])
     if states is not None:
         found = found.where(_T.state.in_(states))
     return [Segment(**row) for row in connection.execute(found).mappings()]

@@ -20,6 +20,7 @@ from smarttext_pipelines.storage.installation import HEAD, require_zone, revisio
 from smarttext_pipelines.storage.pooler import refuse_transaction_pooler
 from smarttext_pipelines.storage.preflight import require_possible
 from smarttext_pipelines.storage.preflight.judgement import is_workable_type
+from smarttext_pipelines.storage.reset_date import install
 from smarttext_pipelines.storage.roles import create_roles
 from smarttext_pipelines.storage.schema import MONITORING, PUBLIC, SOURCE_TABLES, metadata
 from smarttext_pipelines.storage.sources import source_statement
@@ -41,13 +42,6 @@ def _config(**attributes: Any) -> Config:
     config.set_main_option("script_location", str(files("smarttext_pipelines.storage") / "migrations"))
     config.attributes.update(attributes)
     return config
-
-
-def _install(zone: ZoneInfo) -> str:
-    return (
-        f"INSERT INTO monitoring.installation (reporting_timezone) VALUES ('{zone.key}') "  # noqa: S608 - an IANA name
-        "ON CONFLICT DO NOTHING"
-    )
 
 
 def migrate(engine: Engine, zone: ZoneInfo, *, lock_timeout: str = LOCK_TIMEOUT) -> list[str]:
@@ -123,7 +117,7 @@ def _run(engine: Engine, zone: ZoneInfo, lock_timeout: str, *, adopts: bool) -> 
 
 
 def _closing(zone: ZoneInfo, *, adopts: bool) -> list[str]:
-    return [_install(zone), source_statement(), *([ADOPT_BOUNDARY_DAYS] if adopts else []), *access_statements(zone)]
+    return [install(zone), source_statement(), *([ADOPT_BOUNDARY_DAYS] if adopts else []), *access_statements(zone)]
 
 
 def migration_sql(zone: ZoneInfo) -> str:

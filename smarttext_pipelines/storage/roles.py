@@ -25,6 +25,8 @@ FUNCTIONS = {
     "public.cancel_openai_usage(text)": (SERVICE, WRITER),
     "public.reset_daily_openai_usage(uuid)": (SERVICE, PIPELINE),
     "public.update_daily_stats(uuid, date)": (SERVICE,),
+    "monitoring.usage_date(timestamptz)": (SERVICE, WRITER),
+    # What a library asks for that began before this migrate.
     "monitoring.reporting_day(timestamptz)": (SERVICE, WRITER),
     "monitoring.today()": (PIPELINE,),
     "monitoring.openai_limit(uuid)": (PIPELINE,),

@@ -25,7 +25,7 @@ def _statement(table: str) -> str:
         return f"SELECT monitoring.add_{table}(%s::jsonb)"
     return (
         "SELECT monitoring.add_api_usage(jsonb_agg(told || jsonb_build_object('service', 'openai', 'reset_date', "  # noqa: S608
-        "monitoring.reporting_day(r.created_at)))) FROM jsonb_array_elements(%s::jsonb) AS told, "
+        "monitoring.usage_date(r.created_at)))) FROM jsonb_array_elements(%s::jsonb) AS told, "
         f"jsonb_to_record(told) AS r (created_at timestamptz, request_id text) {_UNLESS_RESERVED}"
     )
 

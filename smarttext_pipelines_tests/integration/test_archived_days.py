@@ -73,10 +73,19 @@ def test_thirty_days_give_the_same_stats_before_and_after_archiving_and_after_re
     assert all_cells(database) == before
 
 
-@pytest.mark.parametrize("zone_name", ["America/New_York", "Australia/Lord_Howe"])
+@pytest.mark.parametrize(
+    ("zone_name", "dates"),
+    [
+        ("America/New_York", None),
+        ("Australia/Lord_Howe", None),
+        ("Asia/Tokyo", "UTC"),
+        ("America/Los_Angeles", "UTC"),
+    ],
+)
 def test_archived_days_with_late_rows_give_what_live_days_would(
-    database: Database, archive: ArchiveTarget, zone_name: str
+    database: Database, archive: ArchiveTarget, zone_name: str, dates: str | None
 ) -> None:
+    database.run("UPDATE monitoring.installation SET reset_date_zone = %s", dates)
     zone, centre = ZoneInfo(zone_name), date(2026, 3, 15)
     days = DayRange(centre, centre).widen(strategies.DAYS_AROUND + SETTLE + 2)
     options = {"zone": zone_name, "shared_senders": sorted(strategies.SHARED_SENDERS), "as_of": AS_OF}

@@ -27,6 +27,13 @@ CASES = [
     ("Australia/Lord_Howe", date(2026, 4, 5)),
     ("Australia/Lord_Howe", date(2026, 10, 4)),
 ]
+ADOPTED = [
+    ("Asia/Tokyo", date(2026, 3, 15), "UTC"),
+    ("America/Los_Angeles", date(2026, 3, 8), "UTC"),
+    ("UTC", date(2026, 3, 15), "UTC"),
+    ("Asia/Tokyo", date(2026, 3, 15), "Asia/Tokyo"),
+]
+"""Zones, days, and the zone whose days an adopted ``api_usage`` was found to hold."""
 FACTS = {
     "sms_outcomes": ("business_id", "audience", "sender", "status", "status_class", "error_code"),
     "spend": ("business_id", "service", "model", "endpoint"),
@@ -36,7 +43,9 @@ FACTS = {
 }
 
 
-def _expected(events: Any, days: DayRange, zone: ZoneInfo, as_of: datetime) -> dict[str, dict[Any, Any]]:
+def _expected(
+    events: Any, days: DayRange, zone: ZoneInfo, as_of: datetime, *, by_time: bool
+) -> dict[str, dict[Any, Any]]:
     shared = strategies.SHARED_SENDERS
     told: dict[str, dict[Any, Any]] = {name: {} for name in METRICS}
     for day in days:
@@ -45,12 +54,12 @@ def _expected(events: Any, days: DayRange, zone: ZoneInfo, as_of: datetime) -> d
                 events, day, zone=zone, settle_days=SETTLE, shared_senders=shared, as_of=as_of
             )
             told[name].update({(day, *_key(k)): tuple(v) for k, v in found.items()})
-        for name in ("spend", "owner_alert_delivery"):
-            found = getattr(reference, name)(events, day, zone=zone)
+        for name, usage in (("spend", {"usage_by_time": by_time}), ("owner_alert_delivery", {})):
+            found = getattr(reference, name)(events, day, zone=zone, **usage)
             told[name].update({(day, *_key(k)): tuple(v) for k, v in found.items()})
-        for name in ("daily_stats", "sms_failure_rates"):
+        for name, usage in (("daily_stats", {"usage_by_time": by_time}), ("sms_failure_rates", {})):
             found = getattr(reference, name)(
-                events, day, zone=zone, settle_days=SETTLE, shared_senders=shared, as_of=as_of
+                events, day, zone=zone, settle_days=SETTLE, shared_senders=shared, as_of=as_of, **usage
             )
             told[name].update({(day, k): v for k, v in found.items()})
     return told
@@ -93,11 +102,12 @@ def _on_duckdb(events: Any, window: Window, folder: Path) -> dict[str, list[dict
     return results
 
 
-@pytest.mark.parametrize(("zone_name", "centre"), CASES)
+@pytest.mark.parametrize(("zone_name", "centre", "dates"), [*((*case, None) for case in CASES), *ADOPTED])
 def test_every_cell_is_what_the_contract_defines(
-    database: Database, tmp_path: Path, zone_name: str, centre: date
+    database: Database, tmp_path: Path, zone_name: str, centre: date, dates: str | None
 ) -> None:
-    zone = ZoneInfo(zone_name)
+    zone, by_time = ZoneInfo(zone_name), dates not in (None, zone_name)
+    database.run("UPDATE monitoring.installation SET reset_date_zone = %s", dates)
     days = DayRange(centre, centre).widen(strategies.DAYS_AROUND + SETTLE)
 
     @settings(max_examples=100 if SOAK else 2)
@@ -114,8 +124,8 @@ def test_every_cell_is_what_the_contract_defines(
         roll_up_all(
             database.engine, days, zone=zone_name, shared_senders=sorted(strategies.SHARED_SENDERS), as_of=as_of
         )
-        told = _expected(events, days, zone, as_of)
-        window = Window(days=days, zone=zone, settle_days=SETTLE, as_of=as_of)
+        told = _expected(events, days, zone, as_of, by_time=by_time)
+        window = Window(days=days, zone=zone, settle_days=SETTLE, as_of=as_of, usage_by_time=by_time)
         on_duckdb = _on_duckdb(events, window, tmp_path)
         for name in METRICS:
             rows = cells(database.engine, name)
@@ -125,9 +135,12 @@ def test_every_cell_is_what_the_contract_defines(
     agrees()
 
 
-@pytest.mark.parametrize(("zone_name", "centre"), CASES[1:5:2])
-def test_a_range_gives_what_its_days_give_one_by_one(database: Database, zone_name: str, centre: date) -> None:
+@pytest.mark.parametrize(("zone_name", "centre", "dates"), [*((*case, None) for case in CASES[1:5:2]), ADOPTED[1]])
+def test_a_range_gives_what_its_days_give_one_by_one(
+    database: Database, zone_name: str, centre: date, dates: str | None
+) -> None:
     zone = ZoneInfo(zone_name)
+    database.run("UPDATE monitoring.installation SET reset_date_zone = %s", dates)
     days = DayRange(centre, centre).widen(3)
     facts = {name: metric for name, metric in METRICS.items() if metric.source}
 

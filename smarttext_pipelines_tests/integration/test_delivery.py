@@ -38,7 +38,7 @@ def twilio() -> Iterator[FakeTwilio]:
 
 def _fetch(database: Database, twilio: FakeTwilio, now: datetime = NOW, **options: Any) -> Fetched:
     client = build_twilio_client("AC" + "0" * 32, "token", base_url=twilio.url)
-    options = {"zone": ZoneInfo("UTC"), "sleep": lambda _: None, **options}
+    options = {"sleep": lambda _: None, **options}
     return fetch_reports(database.engine, client, now=now, **options)
 
 
@@ -286,3 +286,19 @@ def test_a_late_report_changes_the_day_of_its_message_only_and_is_no_attempt(
     first, last = days.first, days.last
     assert before == {(first, "queued"): 1, (last, "delivered"): 1}
     assert after == {(first, "undelivered"): 1, (last, "delivered"): 1}
+
+
+def test_a_price_belongs_to_the_messages_day_where_time_says_the_day_of_usage(
+    database: Database, twilio: FakeTwilio
+) -> None:
+    database.run("UPDATE monitoring.installation SET reporting_timezone = 'Asia/Tokyo', reset_date_zone = 'UTC'")
+    row = _text(1, 40)
+    _load(database, row)
+    _hold(twilio, row, "delivered", price="-0.00790", price_unit="USD")
+    _fetch(database, twilio)
+    at = row["created_at"]
+    day = at.astimezone(ZoneInfo("Asia/Tokyo")).date()
+    assert day != NOW.astimezone(ZoneInfo("Asia/Tokyo")).date()
+    assert database.rows("SELECT reset_date FROM public.api_usage") == [{"reset_date": at.date()}]
+    roll_up_all(database.engine, DayRange(day, day).widen(3), zone="Asia/Tokyo")
+    assert [r["day"] for r in cells(database.engine, "spend")] == [day]

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smarttext_pipelines.rollup.zone import change_reporting_zone
+from smarttext_pipelines.storage.budgets import counter_differences
 from smarttext_pipelines.storage.migrate import migrate
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.guardrail import (
@@ -238,17 +239,21 @@ FROM jsonb_to_recordset(%s::jsonb) AS r (service text, business int, tokens int,
 """
 
 
-@settings(max_examples=25)
+@pytest.mark.parametrize(("zone", "dates"), [("UTC", None), ("Asia/Tokyo", "UTC"), ("America/Los_Angeles", "UTC")])
+@settings(max_examples=12)
 @given(batches=st.lists(_ROWS, min_size=1, max_size=4), changes=st.lists(st.integers(0, 5), max_size=5))
 def test_the_counter_is_the_ledger_whatever_writers_do(
-    database: Database, batches: list[list[tuple[Any, ...]]], changes: list[int]
+    database: Database, zone: str, dates: str | None, batches: list[list[tuple[Any, ...]]], changes: list[int]
 ) -> None:
+    database.run("UPDATE monitoring.installation SET reporting_timezone = %s, reset_date_zone = %s", zone, dates)
     businesses = [row["id"] for row in database.rows("SELECT id FROM public.businesses")] or add_businesses(database, 4)
     names = ("service", "business", "tokens", "cost", "day", "at")
     for batch in batches:
         rows = [dict(zip(names, row, strict=True)) for row in batch]
         database.run(_INSERT, businesses, psycopg.types.json.Jsonb(rows))
         assert database.rows(COUNTER) == database.rows(LEDGER)
+    with database.engine.connect() as connection:
+        assert counter_differences(connection) == []
     statements = (
         "UPDATE public.api_usage SET tokens_used = coalesce(tokens_used, 0) / 2 + 7",
         "UPDATE public.api_usage SET business_id = NULL WHERE tokens_used > 100",
@@ -260,6 +265,8 @@ def test_the_counter_is_the_ledger_whatever_writers_do(
     for change in changes:
         database.run(statements[change])
         assert database.rows(COUNTER) == database.rows(LEDGER)
+    database.run("SELECT monitoring.recount_openai_usage()")
+    assert database.rows(COUNTER) == database.rows(LEDGER)
 
 
 def test_deletes_and_updates_that_give_budget_back_are_counted_and_harmless_ones_are_not(

@@ -11,13 +11,14 @@ _ROWS = """
         SELECT r.day, r.business_id, r.tokens,
                monitoring.counted_usd(r.cost, r.tokens, r.endpoint, r.model, r.request_id, r.id, r.day) AS usd
         FROM (
-            SELECT monitoring.usage_day(u.reset_date, u.created_at, i.reporting_timezone) AS day, u.business_id,
+            SELECT monitoring.usage_day(u.reset_date, u.created_at, i.reporting_timezone, i.reset_date_zone) AS day,
+                   u.business_id,
                    coalesce(u.tokens_used, 0)::numeric AS tokens, u.cost_estimate::numeric AS cost,
                    u.endpoint::text AS endpoint, u.model::text AS model, u.request_id::text AS request_id,
                    u.id::text AS id
             FROM {rows} AS u, monitoring.installation AS i
             WHERE u.service::text = 'openai'
-                AND (u.reset_date >= {first} OR u.reset_date IS NULL AND u.created_at >= {first} - 2)
+                AND (u.reset_date >= {first} OR u.created_at >= {first} - 2)
             OFFSET 0
         ) AS r WHERE r.day >= {first}
 """

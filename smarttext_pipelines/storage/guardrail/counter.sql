@@ -4,21 +4,30 @@
 
 DROP FUNCTION IF EXISTS monitoring.usage_usd(numeric);
 
-CREATE OR REPLACE FUNCTION monitoring.usage_day(reset_date date, created_at timestamptz, zone text) RETURNS date
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+CREATE OR REPLACE FUNCTION monitoring.usage_day(
+    reset_date date, created_at timestamptz, zone text, reset_date_zone text
+) RETURNS date LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN CASE WHEN reset_date IS NOT NULL THEN reset_date
+    -- Where reset_date holds days of another zone, the time says the reporting day if it is one that is reported.
+    RETURN CASE WHEN reset_date_zone <> zone AND created_at >= '2000-01-01 00:00+00'
+                     AND created_at < '2101-01-01 00:00+00' THEN (created_at AT TIME ZONE zone)::date
+                WHEN reset_date IS NOT NULL THEN reset_date
                 WHEN created_at BETWEEN '0002-01-01' AND '9990-01-01' THEN (created_at AT TIME ZONE zone)::date END;
 END
 $$;
-COMMENT ON FUNCTION monitoring.usage_day(date, timestamptz, text) IS 'Reporting day of a row of api_usage.';
+COMMENT ON FUNCTION monitoring.usage_day(date, timestamptz, text, text) IS
+    'Reporting day of a row of api_usage, by the two zones of monitoring.installation.';
 
 -- For a ledger whose times have no zone: they are of UTC, whatever the zone of the session that writes.
-CREATE OR REPLACE FUNCTION monitoring.usage_day(reset_date date, created_at timestamp, zone text) RETURNS date
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT monitoring.usage_day($1, $2 AT TIME ZONE 'UTC', $3)
+CREATE OR REPLACE FUNCTION monitoring.usage_day(
+    reset_date date, created_at timestamp, zone text, reset_date_zone text
+) RETURNS date LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN monitoring.usage_day($1, $2 AT TIME ZONE 'UTC', $3, $4);
+END
 $$;
-COMMENT ON FUNCTION monitoring.usage_day(date, timestamp, text) IS 'Reporting day of a row of api_usage without a zone.';
+COMMENT ON FUNCTION monitoring.usage_day(date, timestamp, text, text) IS
+    'Reporting day of a row of api_usage whose time has no zone.';
 
 CREATE OR REPLACE FUNCTION monitoring.counted_usd(
     cost numeric, tokens numeric, endpoint text, model text, request_id text, usage_id text, day date
@@ -169,3 +178,5 @@ $$;
 COMMENT ON FUNCTION monitoring.recount_at_new_prices() IS 'What names no cost counts at the prices as they are now.';
 CREATE OR REPLACE TRIGGER recount_at_new_prices AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
 ON monitoring.openai_prices FOR EACH STATEMENT EXECUTE FUNCTION monitoring.recount_at_new_prices();
+-- As it was before there were two zones, which the trigger no longer calls.
+DROP FUNCTION IF EXISTS monitoring.usage_day(date, timestamptz, text);

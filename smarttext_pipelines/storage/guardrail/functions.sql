@@ -9,6 +9,22 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION monitoring.reporting_day(timestamptz) IS 'Reporting day of an instant.';
 
+CREATE OR REPLACE FUNCTION monitoring.usage_date(at timestamptz) RETURNS date
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT (at AT TIME ZONE coalesce(i.reset_date_zone, i.reporting_timezone))::date FROM monitoring.installation AS i
+$$;
+COMMENT ON FUNCTION monitoring.usage_date(timestamptz) IS
+    'What reset_date says of usage at an instant: as the application fills it, where it made the table.';
+
+CREATE OR REPLACE FUNCTION monitoring.usage_time(at timestamptz, day date) RETURNS timestamptz
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    -- A call at midnight is told a little later than its day was chosen.
+    SELECT CASE WHEN monitoring.reporting_day(at) = day THEN at
+                ELSE day::timestamp AT TIME ZONE i.reporting_timezone END FROM monitoring.installation AS i
+$$;
+COMMENT ON FUNCTION monitoring.usage_time(timestamptz, date) IS
+    'The instant, or the first one of the reporting day where it lies outside.';
+
 CREATE OR REPLACE FUNCTION monitoring.today() RETURNS date
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT (clock_timestamp() AT TIME ZONE installation.reporting_timezone)::date FROM monitoring.installation
@@ -185,8 +201,9 @@ BEGIN
             'id', monitoring.usage_id(r.request_id), 'service', 'openai', 'endpoint', r.endpoint,
             'business_id', r.business_id, 'tokens_used', coalesce(r.actual_tokens, r.tokens),
             'cost_estimate', CASE r.state WHEN 'held' THEN r.cost_usd ELSE r.actual_usd END, 'model', r.model,
-            'reset_date', r.day, 'request_id', r.request_id))
-        FROM monitoring.openai_reservations AS r
+            -- The day of the row is that of the reservation, also after midnight.
+            'created_at', u.at, 'reset_date', monitoring.usage_date(u.at), 'request_id', r.request_id))
+        FROM monitoring.openai_reservations AS r, LATERAL monitoring.usage_time(r.reserved_at, r.day) AS u (at)
         WHERE r.request_id = ANY (requests) AND r.state IN ('held', 'settled')));
     IF EXISTS (SELECT FROM monitoring.openai_reservations AS r
                WHERE r.request_id = ANY (requests) AND r.state = 'reaped') THEN

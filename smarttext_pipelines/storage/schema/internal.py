@@ -15,6 +15,12 @@ installation = Table(
         "IANA zone of the reporting days; every process compares its setting.",
         nullable=False,
     ),
+    column(
+        "reset_date_zone",
+        Text,
+        "Zone whose days api_usage.reset_date holds where the application made that table; NULL: the reporting zone. "
+        "Where it is another than the reporting zone, created_at says the reporting day of usage.",
+    ),
     column("installed_at", Instant, "When the first migration ran.", nullable=False, server_default=text("now()")),
     CheckConstraint("is_only_row", name="installation_is_only_row_check"),
     schema=MONITORING,

@@ -108,7 +108,7 @@ api_usage = Table(
     ),
     column("model", Text, "Model that answered."),
     _recorded_at("created_at", "When the row was written."),
-    column("reset_date", Date, "Reporting day the usage counts for."),
+    column("reset_date", Date, "Day the usage counts for, in the zone that monitoring.installation tells."),
     column("request_id", Text, "Request that caused the usage."),
     _json("metadata", "{}", "Details of the writer."),
     Index("api_usage_business_id_idx", "business_id"),

@@ -13,25 +13,46 @@ import psycopg
 from smarttext_pipelines_tests.conftest import Database
 
 LEDGER = """
-SELECT day::text, business_id, sum(tokens) AS tokens, sum(usd) AS usd FROM (
-    SELECT CASE WHEN reset_date IS NOT NULL AND (reset_date_zone IS NULL OR reset_date_zone = reporting_timezone
-                    OR (created_at BETWEEN '2000-01-01 00:00Z' AND '2100-12-31 23:59:59.999999Z') IS NOT TRUE)
-                THEN reset_date
-                WHEN created_at BETWEEN '0002-01-01' AND '9990-01-01'
-                THEN (created_at AT TIME ZONE reporting_timezone)::date END AS day,
-           business_id, coalesce(tokens_used, 0)::numeric AS tokens,
-           CASE WHEN cost_estimate = 'NaN' THEN 0 ELSE coalesce(cost_estimate, 0) END AS usd
-    FROM public.api_usage, monitoring.installation WHERE service = 'openai'
+SELECT day::text, business_id, sum(tokens) AS tokens, sum(usd)::numeric(40, 9) AS usd FROM (
+    SELECT d.day, u.business_id, coalesce(u.tokens_used, 0)::numeric AS tokens,
+           CASE WHEN u.cost_estimate > 0 AND u.cost_estimate < 1e13 THEN u.cost_estimate
+                WHEN coalesce(u.tokens_used, 0) <= 0 OR u.endpoint = 'daily_reset' THEN 0
+                WHEN u.tokens_used <= r.tokens THEN r.held_usd
+                WHEN r.tokens > 0 THEN ceil(r.held_usd * u.tokens_used / r.tokens * 1000000) / 1000000
+                ELSE u.tokens_used * coalesce(p.price, (SELECT max(upper_nano_usd_per_token)
+                                                        FROM monitoring.openai_prices), 0) / 1e9 END AS usd
+    FROM public.api_usage AS u
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN reset_date IS NOT NULL AND (reset_date_zone IS NULL OR reset_date_zone = reporting_timezone
+                        OR (created_at BETWEEN '2000-01-01 00:00Z' AND '2100-12-31 23:59:59.999999Z') IS NOT TRUE)
+                    THEN reset_date
+                    WHEN created_at BETWEEN '0002-01-01' AND '9990-01-01'
+                    THEN (created_at AT TIME ZONE reporting_timezone)::date END AS day
+        FROM monitoring.installation) AS d
+    LEFT JOIN monitoring.openai_reservations AS r ON r.request_id = u.request_id AND r.day = d.day
+        AND u.id = md5('smarttext:openai:' || r.request_id)::uuid
+    LEFT JOIN LATERAL (
+        SELECT upper_nano_usd_per_token AS price FROM monitoring.openai_prices
+        WHERE model = CASE WHEN u.model ~ '-[0-9]{4}-[0-9]{2}-[0-9]{2}$' THEN left(u.model, -11) ELSE u.model END
+            AND valid_from <= d.day ORDER BY valid_from DESC LIMIT 1) AS p ON true
+    WHERE u.service = 'openai'
 ) AS usage
 WHERE day >= monitoring.today() - 7 GROUP BY 1, 2 HAVING sum(tokens) <> 0 OR sum(usd) <> 0 ORDER BY 1, 2
 """
+"""What the counter must be, written anew: the reservation decides before the price list where no cost is told."""
 COUNTER = """
-SELECT day::text, business_id, used_tokens AS tokens, used_usd AS usd FROM monitoring.openai_budgets
+SELECT day::text, business_id, used_tokens AS tokens, used_usd::numeric(40, 9) AS usd FROM monitoring.openai_budgets
 WHERE day >= monitoring.today() - 7 AND (used_tokens <> 0 OR used_usd <> 0) ORDER BY 1, 2
 """
 RESERVE = "SELECT allowed, reason FROM public.reserve_openai_usage(%s, %s, %s)"
 SETTLE = "SELECT settled, reason FROM public.settle_openai_usage(%s, %s::bigint, %s::numeric)"
-REAP = "SELECT monitoring.reap_openai_reservations('0 seconds')"
+CANCEL = "SELECT cancelled, reason FROM public.cancel_openai_usage(%s)"
+
+
+def reap(database: Database) -> int:
+    """Let the time pass after which the reaper books what is held; return how many it booked."""
+    database.run("UPDATE monitoring.openai_reservations SET reserved_at = reserved_at - interval '20 minutes'")
+    return int(database.rows("SELECT monitoring.reap_openai_reservations() AS n")[0]["n"])
 
 
 def add_businesses(database: Database, count: int) -> list[UUID]:

@@ -17,13 +17,13 @@ from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.guardrail import (
     COUNTER,
     LEDGER,
-    REAP,
     RESERVE,
     Crowd,
     add_businesses,
     connect_as,
     guarded,
     read_then_compare,
+    reap,
 )
 
 CLIENTS, CROWD_S, LIMIT = 64, 30, 20_000
@@ -52,7 +52,7 @@ def _crowds(database: Database, businesses: list[UUID], scale: float) -> list[Li
         )
         crowd = Crowd(database, business, LIMIT)
         crowd.run(CLIENTS, CROWD_S * scale, call)
-        database.run(REAP)
+        reap(database)
         agrees = database.rows(COUNTER) == database.rows(LEDGER)
         used = database.rows(
             "SELECT coalesce(sum(tokens_used), 0) AS n FROM public.api_usage WHERE business_id = %s", business

@@ -18,9 +18,9 @@ from smarttext_pipelines.storage.budgets import counter_differences
 from smarttext_pipelines.storage.migrate import migrate
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.guardrail import (
+    CANCEL,
     COUNTER,
     LEDGER,
-    REAP,
     RESERVE,
     SETTLE,
     Crowd,
@@ -28,6 +28,7 @@ from smarttext_pipelines_tests.guardrail import (
     connect_as,
     guarded,
     read_then_compare,
+    reap,
 )
 from smarttext_pipelines_tests.legacy import create_roles
 
@@ -47,8 +48,12 @@ def reserve(database: Database, business: UUID | None, tokens: int, request: str
     return tuple(database.rows(RESERVE, business, tokens, request)[0].values())
 
 
-def settle(database: Database, request: str, tokens: int | None, usd: float | None = None) -> tuple[Any, ...]:
+def settle(database: Database, request: str, tokens: int, usd: float | None = None) -> tuple[Any, ...]:
     return tuple(database.rows(SETTLE, request, tokens, usd)[0].values())
+
+
+def cancel(database: Database, request: str) -> tuple[Any, ...]:
+    return tuple(database.rows(CANCEL, request)[0].values())
 
 
 def budget(database: Database, business: UUID | None) -> dict[str, Any]:
@@ -60,7 +65,7 @@ def budget(database: Database, business: UUID | None) -> dict[str, Any]:
 def today_is(database: Database, instant: str) -> None:
     database.run(
         "CREATE OR REPLACE FUNCTION monitoring.today() RETURNS date LANGUAGE sql VOLATILE SECURITY DEFINER "
-        f"SET search_path = '' AS $$ SELECT monitoring.reporting_day('{instant}') $$"
+        f"SET search_path = pg_catalog, pg_temp AS $$ SELECT monitoring.reporting_day('{instant}') $$"
     )
 
 
@@ -94,7 +99,7 @@ def test_a_repeated_request_reserves_nothing_more(database: Database, business: 
 def test_a_call_under_a_reservation_that_was_given_back_is_booked(database: Database, business: UUID) -> None:
     """Who was answered too late asks again under the same id; what gives the late answer back does not know of it."""
     assert reserve(database, business, 500, "one") == reserve(database, business, 500, "one") == (True, None)
-    settle(database, "one", None)
+    assert cancel(database, "one") == (True, None)
     assert settle(database, "one", 400) == (True, None)
     found = budget(database, business)
     assert (found["used_tokens"], found["reserved_tokens"]) == (400, 0)
@@ -150,7 +155,7 @@ def test_the_day_is_that_of_the_reservation_also_when_it_is_settled_after_midnig
 def test_the_reaper_books_the_upper_bound_and_a_late_settlement_the_truth(database: Database, business: UUID) -> None:
     reserve(database, business, 100, "one")
     assert database.rows("SELECT monitoring.reap_openai_reservations() AS reaped") == [{"reaped": 0}]
-    database.run(REAP)
+    reap(database)
     assert (budget(database, business)["used_tokens"], budget(database, business)["reserved_tokens"]) == (100, 0)
     assert settle(database, "one", 60) == (True, None)
     assert settle(database, "one", 50) == (False, "already_settled")
@@ -160,9 +165,20 @@ def test_the_reaper_books_the_upper_bound_and_a_late_settlement_the_truth(databa
 
 def test_a_call_that_was_not_made_gives_its_reservation_back(database: Database, business: UUID) -> None:
     reserve(database, business, 100, "one")
-    assert settle(database, "one", None) == (True, None)
-    assert budget(database, business)["reserved_tokens"] == 0
+    assert cancel(database, "one") == (True, None)
+    assert cancel(database, "one") == (False, "already_cancelled")
+    assert cancel(database, "none") == (False, "unknown_request")
+    found = budget(database, business)
+    assert (found["reserved_tokens"], found["reserved_usd"]) == (0, 0)
     assert database.rows("SELECT * FROM public.api_usage") == []
+    reserve(database, business, 100, "two")
+    reap(database)
+    assert cancel(database, "two") == (True, None)
+    assert database.rows("SELECT * FROM public.api_usage") == []
+    reserve(database, business, 100, "three")
+    settle(database, "three", 90)
+    assert cancel(database, "three") == (False, "already_settled")
+    assert database.rows(COUNTER) == database.rows(LEDGER) != []
 
 
 def test_more_than_was_reserved_is_booked(database: Database, business: UUID) -> None:
@@ -190,7 +206,7 @@ def test_refused_calls_are_counted_by_business_and_reason(database: Database, bu
     for table in ("openai_refusals_new", "openai_refusals"):
         counted = f"SELECT business_key, reason, sum(refused_count) AS n FROM monitoring.{table} GROUP BY 1, 2"
         assert database.rows(counted) == [{"business_key": business, "reason": "limit_tokens", "n": 5}]
-        database.run(REAP)
+        reap(database)
     assert database.rows("SELECT * FROM monitoring.openai_refusals_new") == []
 
 
@@ -206,6 +222,11 @@ def test_refused_calls_are_counted_by_business_and_reason(database: Database, bu
         ("SELECT public.reserve_openai_usage(NULL, 1, 'r', 'daily_reset')", "marks a reset"),
         ("SELECT public.reserve_openai_usage('b0000001-0000-4000-8000-000000000000', 1, 'r')", "no such business"),
         ("SELECT public.settle_openai_usage('r', -1)", "actual_tokens must be"),
+        ("SELECT public.settle_openai_usage('r', NULL)", "actual_tokens is missing"),
+        ("SELECT public.settle_openai_usage(request_id => 'r')", "actual_tokens is missing"),
+        ("SELECT monitoring.reap_openai_reservations('0 seconds')", "older_than must be"),
+        ("SELECT monitoring.reap_openai_reservations('-1 day')", "older_than must be"),
+        ("SELECT monitoring.reap_openai_reservations(NULL)", "older_than must be"),
         ("SELECT public.settle_openai_usage('r', 1, 'Infinity')", "cost must be"),
     ],
 )
@@ -311,7 +332,7 @@ def test_a_crowd_never_spends_past_the_limit_and_the_old_way_does(database: Data
     assert (crowd.overshoot, crowd.errors) == (0, [])
     assert crowd.admitted > 0 < crowd.refused
     assert crowd.killed > 0
-    database.run(REAP)
+    reap(database)
     assert database.rows(COUNTER) == database.rows(LEDGER)
     held = "SELECT sum(reserved_tokens) AS held, max(used_tokens) AS used FROM monitoring.openai_budgets"
     left = database.rows(held)[0]

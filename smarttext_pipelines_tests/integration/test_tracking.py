@@ -26,7 +26,7 @@ from smarttext_pipelines.storage.embedded import embedded_server, ensure_databas
 from smarttext_pipelines.storage.migrate import migrate
 from smarttext_pipelines.tracking.reports import WriterReport
 from smarttext_pipelines_tests.conftest import Database
-from smarttext_pipelines_tests.guardrail import COUNTER, LEDGER, add_businesses
+from smarttext_pipelines_tests.guardrail import COUNTER, LEDGER, add_businesses, reap
 from smarttext_pipelines_tests.legacy import create_roles
 from smarttext_pipelines_tests.proxy import Proxy, proxied
 
@@ -233,7 +233,7 @@ def test_the_policy_decides_within_its_time_when_the_store_is_silent(
     held = "SELECT FROM monitoring.openai_reservations WHERE state = 'held'"
     _until(lambda: policy == "open_local" or not database.rows(held))
     # Whatever came late is booked once if it was called, and given back if it was not.
-    database.run("SELECT monitoring.reap_openai_reservations('0 seconds')")
+    reap(database)
     (used,) = database.rows("SELECT coalesce(sum(tokens_used), 0) AS n FROM public.api_usage")
     assert used["n"] == {"closed": 0, "open": 1000}.get(policy, used["n"])
 

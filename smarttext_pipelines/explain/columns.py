@@ -48,8 +48,8 @@ _USAGE = text(
     SELECT created_at, endpoint, model, tokens_used, cost_estimate, request_id FROM public.api_usage
     WHERE service = 'openai' AND business_id IS NOT DISTINCT FROM :business
         AND (reset_date = :day OR reset_date IS NULL AND created_at >= :start AND created_at < :end)
-        AND (NOT :unpriced OR tokens_used > 0 AND coalesce(cost_estimate, 0) = 0)
-        AND (endpoint IS DISTINCT FROM 'daily_reset' OR tokens_used <> 0 OR cost_estimate <> 0)
+        AND (NOT :unpriced OR tokens_used > 0 AND coalesce(monitoring.usage_usd(cost_estimate), 0) = 0)
+        AND (endpoint IS DISTINCT FROM 'daily_reset' OR tokens_used <> 0 OR monitoring.usage_usd(cost_estimate) <> 0)
     ORDER BY created_at
     """
 )

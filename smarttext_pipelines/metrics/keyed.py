@@ -57,8 +57,9 @@ def is_sid(column: Any) -> ir.BooleanValue:
 def compared_number(column: Any) -> ir.StringValue:
     """Return a telephone number without ``whatsapp:``, spaces and separators; NULL where nothing is left."""
     bare = ibis.ifelse(column.startswith(WHATSAPP_PREFIX), column.substr(len(WHATSAPP_PREFIX)), column)
-    compared: ir.StringValue = bare.translate(SEPARATORS, "").nullif("")
-    return compared
+    # Most numbers are digits alone; looking for anything else takes a quarter of the time of taking it out.
+    compared: ir.StringValue = ibis.ifelse(column.re_search("[^+0-9]"), bare.translate(SEPARATORS, ""), column)
+    return compared.nullif("")
 
 
 def first_days(keyed: Keyed, window: Window) -> ir.Table:

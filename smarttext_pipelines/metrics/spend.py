@@ -11,7 +11,7 @@ from smarttext_pipelines.metrics.base import Metric, Tables, Window, scaled
 
 _DIMENSIONS = ("day", "business_id", "service", "model", "endpoint")
 _LARGEST_COST = 10**13
-"""Above every value the column can hold; NaN compares greater than all numbers in PostgreSQL and so drops out."""
+"""More than anything costs; what is not between it and its negative, or no number (PostgreSQL's NaN), is nothing."""
 
 
 def _usage(tables: Tables, window: Window) -> ir.Table:
@@ -23,7 +23,9 @@ def _usage(tables: Tables, window: Window) -> ir.Table:
     t = t.mutate(
         day=window.literal_day() if window.is_one_day else ibis.coalesce(t.reset_date, window.day(t.created_at)),
         tokens=t.tokens_used.fill_null(0).cast("int64"),
-        cost=ibis.cases((t.cost_estimate < _LARGEST_COST, t.cost_estimate), else_=0)
+        cost=ibis.cases(
+            ((t.cost_estimate > -_LARGEST_COST) & (t.cost_estimate < _LARGEST_COST), t.cost_estimate), else_=0
+        )
         .fill_null(0)
         .cast("decimal(38, 6)"),
         is_request=t.endpoint != RESET_ENDPOINT,

@@ -79,9 +79,10 @@ def _tell_what_to_run(settings: Settings) -> None:
     if span is None:
         _console.print("there are no events yet")
         return
-    _console.print(f"events from {span.first} to {span.last}; roll them up with")
     first, last = max(span.first, settings.start_date), min(span.last, day_of(datetime.now(UTC), settings.zone))
-    _console.print(f"  smarttext rollup --from {first} --to {last}")
+    _console.print(f"events from {span.first} to {span.last}" + ("; roll them up with" if first <= last else ""))
+    if first <= last:
+        _console.print(f"  smarttext rollup --from {first} --to {last}")
     if span.first < settings.start_date:
         _console.print(f"  (days before {settings.start_date} need SMARTTEXT_START_DATE={span.first})")
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from smarttext_pipelines.core.errors import InputError, SettingsError
 
 FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2100, 12, 31)
-"""Days that can be asked for: no event lies outside, and days around them are still dates."""
+"""Days that can be asked for: a time outside belongs to no day, and days around them are still dates."""
 
 
 FIRST_INSTANT, LAST_INSTANT = datetime(2000, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)

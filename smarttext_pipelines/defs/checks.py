@@ -8,19 +8,30 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY
 from smarttext_pipelines.core.errors import AgreementError, RepeatedKeyError
+from smarttext_pipelines.core.statuses import MOST_NUMBERS_OF_A_KEY, MOST_ROWS_OF_A_KEY
 
 if TYPE_CHECKING:
     from smarttext_pipelines.rollup import RolledUp
     from smarttext_pipelines.rollup.report import Report
 
-AGREES, KEYS, HISTORY, UNDATED = "agrees_with_sources", "one_row_per_key", "history_kept", "undated_rows"
+AGREES, KEYS, HISTORY = "agrees_with_sources", "one_row_per_key", "history_kept"
+UNDATED, REPEATED = "undated_rows", "sids_identify"
 
 _DESCRIPTIONS = {
     AGREES: "What was joined and grouped adds up to the sources by day, to the last digit; else nothing is written.",
     KEYS: "One row per business and day, and per dimension of a fact; else nothing is written.",
     HISTORY: "No day had to keep older numbers because its events are no longer all there.",
-    UNDATED: "Every row of the source has a time; a row without one belongs to no day.",
+    UNDATED: (
+        f"Every row of the source has a time of a day from {FIRST_DAY} to {LAST_DAY}; any other belongs to no day and "
+        "is in no number. The query in the metadata shows them: correct their times, or delete them."
+    ),
+    REPEATED: (
+        f"No sid or request id has more than {MOST_ROWS_OF_A_KEY} rows or {MOST_NUMBERS_OF_A_KEY} numbers on a day, "
+        "which no message or call can have. Such a value is no key: its texts are told apart by request and recipient, "
+        "else each row counts for itself. Let the sender write Twilio's sid; the query in the metadata shows the values."
+    ),
     "statuses_known": "At most 1 % of a day's messages have a status of no class; add Twilio's to core/statuses.py.",
     "error_codes_mapped": (
         "No text failed with an error code of no class; look the code up in Twilio's error dictionary and add it to "
@@ -55,6 +66,8 @@ SHARES: dict[str, tuple[str, ...]] = {
 }
 """Names of the share checks of each asset; ``rollup.quality`` says what they are."""
 
+_WITH_KEYS = ("sms_outcomes", "call_volume")
+
 _WITH_SOURCE = ("sms_outcomes", "spend", "call_volume", "owner_alert_delivery")
 """The asset that tells of its source's rows without a time: one of each source, so that one fault is one failure."""
 
@@ -63,6 +76,7 @@ def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
     """Return the checks that an asset evaluates itself."""
     names = [AGREES, KEYS, *([HISTORY] if asset != "sms_failure_rates" else []), *SHARES.get(asset, ())]
     names += [UNDATED] if asset in _WITH_SOURCE else []
+    names += [REPEATED] if asset in _WITH_KEYS else []
     return [dg.AssetCheckSpec(name, asset=asset, description=_DESCRIPTIONS[name]) for name in names]
 
 
@@ -88,7 +102,12 @@ def check_results(asset: str, result: "RolledUp", report: "Report") -> Iterator[
         metadata = {"limit_percent": check.limit_percent, "worst_percent": round(worst, 2), "days": len(shares), **told}
         yield _result(asset, check.name, passed=not above, metadata=metadata)
     if report.undated_rows is not None and asset in _WITH_SOURCE:
-        yield _result(asset, UNDATED, passed=report.undated_rows == 0, metadata={"rows": report.undated_rows})
+        undated = {"rows": report.undated_rows, "query": report.undated_query or ""}
+        yield _result(asset, UNDATED, passed=report.undated_rows == 0, metadata=undated)
+    if asset in _WITH_KEYS:
+        repeated = {f"{day}": count for day, count in sorted(result.repeated.items())[:50]}
+        values: dict[str, Any] = {"values": sum(repeated.values()), **repeated, "query": report.repeated_query or ""}
+        yield _result(asset, REPEATED, passed=not repeated, metadata=values)
 
 
 def _result(asset: str, name: str, *, passed: bool, metadata: dict[str, Any]) -> dg.AssetCheckResult:

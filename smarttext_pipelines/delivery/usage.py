@@ -14,6 +14,7 @@ from twilio.base.exceptions import TwilioRestException
 
 from smarttext_pipelines.core.days import DayRange, day_end, day_of, day_start
 from smarttext_pipelines.core.errors import SmartTextError
+from smarttext_pipelines.core.statuses import PLACEHOLDER_SIDS
 from smarttext_pipelines.delivery.appending import CURRENCY, PRICED_ENDPOINT, PRICED_SERVICE
 from smarttext_pipelines.delivery.asking import Asker, BudgetSpentError, UsageRecord, as_refused
 
@@ -33,11 +34,12 @@ _OURS = text(
         SELECT message_sid AS sid, (min(created_at) AT TIME ZONE 'UTC')::date AS day,
                bool_or(lower(status) IN ('receiving', 'received')) AS is_inbound
         FROM monitoring.sms_events
-        WHERE created_at >= :read_from AND created_at < :ends_at AND message_sid NOT IN ('', 'RATE_LIMITED')
+        WHERE created_at >= :read_from AND created_at < :ends_at
+            AND message_sid <> '' AND message_sid <> ALL (:placeholders)
         GROUP BY message_sid
     ), outbound AS (
         SELECT t.day, count(*) AS texts, count(*) FILTER (WHERE p.cost_estimate IS NULL) AS unpriced,
-               coalesce(sum(p.cost_estimate), 0) AS usd
+               coalesce(sum(p.cost_estimate) FILTER (WHERE abs(p.cost_estimate) < 1e13), 0) AS usd
         FROM texts AS t
         LEFT JOIN monitoring.api_usage AS p
             ON p.id = md5('twilio-price:' || t.sid)::uuid AND p.service = :service AND p.endpoint = :endpoint
@@ -144,8 +146,9 @@ def compare_usage(engine: Engine, asker: Asker, days: DayRange) -> list[UsageDay
         raise as_refused(error) from None
     begins, ends = day_start(days.first, GMT), day_end(days.last, GMT)
     bounds = {"read_from": begins - _REPORTS_LATE, "begins_at": begins, "ends_at": ends, "days": list(days)}
+    names = {"service": PRICED_SERVICE, "endpoint": PRICED_ENDPOINT, "placeholders": list(PLACEHOLDER_SIDS)}
     with engine.connect() as connection:
-        ours = connection.execute(_OURS, {**bounds, "service": PRICED_SERVICE, "endpoint": PRICED_ENDPOINT}).all()
+        ours = connection.execute(_OURS, {**bounds, **names}).all()
     found = []
     for day, texts, alerts, unpriced, usd, inbound in ours:
         sent, fees, received = (told[name].get(day, UsageRecord()) for name in (TEXTS, FEES, INBOUND))

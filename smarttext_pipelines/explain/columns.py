@@ -50,8 +50,9 @@ _USAGE = text(
     WHERE service = 'openai' AND business_id IS NOT DISTINCT FROM :business
         AND (reset_date = :day OR created_at >= :start AND created_at < :end)
         AND monitoring.usage_day(reset_date, created_at, reporting_timezone, reset_date_zone) = :day
-        AND (NOT :unpriced OR tokens_used > 0 AND coalesce(cost_estimate, 0) = 0)
-        AND (endpoint IS DISTINCT FROM 'daily_reset' OR tokens_used <> 0 OR cost_estimate <> 0)
+        AND (NOT :unpriced OR tokens_used > 0 AND (abs(cost_estimate) < 1e13 AND cost_estimate <> 0) IS NOT TRUE)
+        AND (endpoint IS DISTINCT FROM 'daily_reset' OR tokens_used <> 0
+             OR abs(cost_estimate) < 1e13 AND cost_estimate <> 0)
     ORDER BY created_at
     """
 )

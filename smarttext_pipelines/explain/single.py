@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from smarttext_pipelines.core.days import day_of
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.failure_classes import class_of
-from smarttext_pipelines.core.statuses import RANK, STATUS_CLASS, UNKNOWN
+from smarttext_pipelines.core.statuses import PLACEHOLDER_SIDS, RANK, STATUS_CLASS, UNKNOWN, counted_code
 from smarttext_pipelines.explain.columns import Row, find_replies, told_call, window_of
 
 _MESSAGE = text(
@@ -38,6 +38,9 @@ class Explained:
 
 def explain_message(connection: Connection, sid: str) -> Explained:
     """Return the rows of a message, its outcome, class, who acts and the next step; InputError for an unknown sid."""
+    if sid in PLACEHOLDER_SIDS:
+        msg = f"{sid} stands where there is no sid, and so for no one message"
+        raise InputError(msg)
     rows = [dict(row) for row in connection.execute(_MESSAGE, {"sid": sid}).mappings()]
     if not rows:
         msg = f"no row names the message {sid}"
@@ -52,11 +55,16 @@ def explain_message(connection: Connection, sid: str) -> Explained:
         f"It counts as {status} ({status_class.replace('_', ' ')}): the status of the highest rank, in any order."
     ]
     if status_class == "failed":
-        code = max((rank(row)[0], (row["code"] or "").encode()) for row in rows)[1].decode()
+        code = max((rank(row)[0], *_weighed(row["code"])) for row in rows)[2].decode()
         found = class_of(code or None)
         sentences += [f"Why: {found.reason} ({code or 'no code'}, {found.name}). Who acts: {found.who}."]
         sentences += [f"Next step: {found.next_step}."]
     return Explained(rows, sentences)
+
+
+def _weighed(code: str | None) -> tuple[int, bytes]:
+    weight, counted = counted_code(code)
+    return weight, counted.encode()
 
 
 def explain_call(
@@ -81,6 +89,8 @@ def explain_call(
         raise InputError(msg)
     window = window_of(day_of(min(dated), zone), zone, settle_days, now, reply_minutes)
     found = [row for row in find_replies(connection, window, shared_senders) if row["key"] == f"cs{sid}"]
+    if not found and any(row["event"] == "voice.missed" for row in rows):
+        return Explained(rows, ["Many rows share this sid, so each of them counts as a call of its own."])
     if not found:
         return Explained(rows, ["It was not missed, so nothing was promised."])
     told = told_call(found[0])

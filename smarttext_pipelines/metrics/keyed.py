@@ -7,14 +7,18 @@ ones.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 
+from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.statuses import PLACEHOLDER_SIDS, SEPARATORS, WHATSAPP_PREFIX
 from smarttext_pipelines.metrics.base import Tables, Window, byte_order
+
+Measures = Callable[[ir.Table], Mapping[str, ir.Value]]
+"""Builds the aggregates of the rows of a key."""
 
 REPEATED = "repeated_keys"
 """Parameter table of the keys that are none on a day: ``key``, ``part`` (empty, or the finer key's), ``day``."""
@@ -53,8 +57,9 @@ def is_sid(column: Any) -> ir.BooleanValue:
 def compared_number(column: Any) -> ir.StringValue:
     """Return a telephone number without ``whatsapp:``, spaces and separators; NULL where nothing is left."""
     bare = ibis.ifelse(column.startswith(WHATSAPP_PREFIX), column.substr(len(WHATSAPP_PREFIX)), column)
-    compared: ir.StringValue = bare.translate(SEPARATORS, "").nullif("")
-    return compared
+    # Most numbers are digits alone; looking for anything else takes a quarter of the time of taking it out.
+    compared: ir.StringValue = ibis.ifelse(column.re_search("[^+0-9]"), bare.translate(SEPARATORS, ""), column)
+    return compared.nullif("")
 
 
 def first_days(keyed: Keyed, window: Window) -> ir.Table:
@@ -79,7 +84,7 @@ def _first_days(rows: ir.Table, window: Window) -> ir.Table:
     return days.filter(begins, days.day >= window.literal_day()).select("key", "day")
 
 
-def per_key(keyed: Keyed, window: Window, measures: Callable[[ir.Table], Mapping[str, ir.Value]]) -> ir.Table:
+def per_key(keyed: Keyed, window: Window, measures: Measures) -> ir.Table:
     """Return one row for each ``key`` (and ``day``, for a range) that begins within the window, with its ``first_at``.
 
     Args:
@@ -99,6 +104,62 @@ def per_key(keyed: Keyed, window: Window, measures: Callable[[ir.Table], Mapping
         return found
     finer = _of_their_day(aggregated(_finer(keyed, window)), window)
     return _without_repeated(found, keyed, window).union(finer)
+
+
+def per_key_of_ends(keyed: Keyed, first: ir.Table, last: ir.Table, window: Window, measures: Measures) -> ir.Table:
+    """Return what ``per_key`` does for the first and the last day of a range, in one pass with fixed bounds.
+
+    Args:
+        keyed: Rows with what the measures read.
+        first: Table with the ``key_hash`` of what is wanted of the first day; few.
+        last: The same of the last day.
+        window: The range.
+        measures: Builds the aggregates of the rows of a key.
+    """
+    rows = keyed.rows.filter(window.between(keyed.rows.at, window.search_start_at, window.search_end_at))
+    # As in ``_rows_near``, the second condition holds anyway.
+    wanted = first.union(last).select("key_hash", until=ibis.literal(window.search_end_at))
+    near = rows.semi_join(wanted, [rows.key_hash == wanted.key_hash, rows.at < wanted.until])
+    near = near.left_join(first.select("key_hash", is_first=True).distinct(), "key_hash")
+    days = ends_of(window)
+    both = [w.literal_day() for w in days]
+    near = near.mutate(day=ibis.ifelse(near.is_first, ibis.array(both), ibis.array(both[1:])).unnest())
+
+    def on_its_day(day: ir.DateValue, *bounds: ir.BooleanValue) -> ir.BooleanValue:
+        return ibis.or_(*[(day == w.literal_day()) & bound for w, bound in zip(days, bounds, strict=True)])
+
+    near = near.filter(on_its_day(near.day, *[w.between(near.at, w.search_start_at, w.search_end_at) for w in days]))
+    found = near.group_by("key", "day").agg(first_at=near.at.min(), **measures(near))
+    found = found.filter(on_its_day(found.day, *[w.between(found.first_at, w.start_at, w.end_at) for w in days]))
+    if keyed.repeated is None:
+        return found
+    finer = _finer(keyed, window)
+    finer = finer.filter(finer.day.isin([w.literal_day() for w in days]))
+    finer = _of_their_day(finer.group_by("key", "day").agg(first_at=finer.at.min(), **measures(finer)), window)
+    return _without_repeated(found, keyed, window).union(finer)
+
+
+def ends_of(window: Window) -> list[Window]:
+    """Return the first and the last day of a range as windows of one day."""
+    return [replace(window, days=DayRange(day, day)) for day in (window.days.first, window.days.last)]
+
+
+def belonging(keyed: Keyed, window: Window) -> ir.Table:
+    """Return the rows under each ``key`` (and ``day``, for a range) that they belong to if it begins then."""
+    rows, columns = keyed.rows, [*keyed.rows.columns, *grouping(window)[1:]]
+    if window.is_one_day:
+        own = rows.filter(window.between(rows.at, window.start_at, window.search_end_at))
+    else:
+        rows = rows.mutate(seen_day=window.day(rows.at))
+        offsets = range(window.settle_days + 1)
+        own = ibis.union(
+            *[rows.mutate(day=(rows.seen_day - ibis.interval(days=n)).cast("date")).select(columns) for n in offsets]
+        )
+    if keyed.repeated is None:
+        return own
+    finer = _finer(keyed, window)
+    begun = finer.at >= ibis.literal(window.start_at) if window.is_one_day else window.day(finer.at) >= finer.day
+    return own.union(finer.filter(begun).select(columns))
 
 
 def rows_of(keyed: Keyed, window: Window) -> ir.Table:

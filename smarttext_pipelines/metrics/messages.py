@@ -3,6 +3,7 @@
 Only minima, maxima, sums and counts, so that partial results merge in any order, on any engine.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ibis
@@ -22,6 +23,7 @@ from smarttext_pipelines.metrics.base import Tables, Window, byte_order
 from smarttext_pipelines.metrics.keyed import (
     REPEATED,
     Keyed,
+    Measures,
     businesses_by_number,
     compared_number,
     grouping,
@@ -30,6 +32,8 @@ from smarttext_pipelines.metrics.keyed import (
     per_key,
 )
 from smarttext_pipelines.metrics.repeated import repeated_keys
+
+PerKey = Callable[[Keyed, Window, Measures], ir.Table]
 
 _STATUSES = sorted(RANK, key=lambda status: (RANK[status], status))
 """Statuses in ascending order; equal ranks by name."""
@@ -69,7 +73,8 @@ def repeated(tables: Tables, window: Window) -> ir.Table:
 
 def messages(tables: Tables, window: Window) -> ir.Table:
     """Return one row per message: day, business_id, audience, sender, status, error_code, is_inbound, is_report."""
-    found = _found(keyed_rows(tables), tables, window)
+    found = per_key(keyed_rows(tables), window, _measures)
+    found = _with_number(_with_alerts(found, tables, window), tables)
     return found.select(
         day=window.literal_day() if window.is_one_day else found.day,
         business_id=ibis.coalesce(found.business, found.alert_business, found.owner_id),
@@ -77,32 +82,39 @@ def messages(tables: Tables, window: Window) -> ir.Table:
     )
 
 
-def attempts(tables: Tables, window: Window, keyed: Keyed | None = None) -> ir.Table:
+def attempts(
+    tables: Tables,
+    window: Window,
+    per_key: PerKey = per_key,
+    *,
+    only_to: ir.Table | None = None,
+    days: Sequence[Window] = (),
+) -> ir.Table:
     """Return one row per message attempted in the window: ``first_at``, ``recipient``, and ``day`` for a range.
 
     Args:
         tables: The inputs.
         window: The days.
-        keyed: Part of the rows of ``keyed_rows``, with every row of a key or none; all by default.
+        per_key: Groups the rows.
+        days: Days, where ``per_key`` groups no others of a range.
+        only_to: Table with the ``recipient`` of the messages that are wanted; all by default.
     """
-    found = _found(keyed or keyed_rows(tables), tables, window, recipient=True)
+
+    def measures(rows: ir.Table) -> dict[str, ir.Value]:
+        return _measures(rows) | {"recipient": byte_order(rows.number.nullif("")).min()}
+
+    found = per_key(keyed_rows(tables), window, measures)
+    found = found.mutate(recipient=compared_number(found.recipient))
+    found = found.semi_join(only_to, "recipient") if only_to is not None else found
+    found = _with_number(_with_alerts(found, tables, window, days), tables)
     found = found.filter(~found.is_inbound & ~found.is_report)
     return found.select(
         *grouping(window),
         "first_at",
-        recipient=compared_number(found.recipient),
+        "recipient",
         business_id=ibis.coalesce(found.business, found.alert_business, found.owner_id).cast("uuid"),
         **_described(found),
     )
-
-
-def _found(keyed: Keyed, tables: Tables, window: Window, *, recipient: bool = False) -> ir.Table:
-    def measures(rows: ir.Table) -> dict[str, ir.Value]:
-        more = {"recipient": byte_order(rows.number.nullif("")).min()} if recipient else {}
-        return _measures(rows) | more
-
-    found = _with_alerts(per_key(keyed, window, measures), tables, window)
-    return _with_number(found, tables)
 
 
 def _described(found: ir.Table) -> dict[str, ir.Value]:
@@ -146,7 +158,7 @@ def _told_code(code: Any) -> ir.StringValue:
     return told
 
 
-def _with_alerts(found: ir.Table, tables: Tables, window: Window) -> ir.Table:
+def _with_alerts(found: ir.Table, tables: Tables, window: Window, days: Sequence[Window] = ()) -> ir.Table:
     alerts = tables["owner_alerts"]
     alerts = alerts.filter(
         is_sid(alerts.message_sid),
@@ -157,6 +169,13 @@ def _with_alerts(found: ir.Table, tables: Tables, window: Window) -> ir.Table:
         at=alerts.created_at,
         named=byte_order(alerts.business_id.cast("string")),
     )
+    if days:
+        of_days = [alerts.filter(w.between(alerts.at, w.search_start_at, w.search_end_at)) for w in days]
+        stacked = ibis.union(
+            *[near.select("key", "named", day=w.literal_day()) for near, w in zip(of_days, days, strict=True)]
+        )
+        by_key = stacked.group_by("key", "day").agg(alert_business=stacked.named.min())
+        return found.left_join(by_key, ["key", "day"])
     if window.is_one_day:
         by_key = alerts.group_by("key").agg(alert_business=alerts.named.min())
         return found.left_join(by_key, "key")

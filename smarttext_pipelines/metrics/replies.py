@@ -13,12 +13,13 @@ from dataclasses import replace
 import ibis
 import ibis.expr.types as ir
 
+from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.statuses import WITHHELD_CALLERS
 from smarttext_pipelines.metrics import calls as call_events
 from smarttext_pipelines.metrics import messages
 from smarttext_pipelines.metrics.base import Metric, RecentWindow, Tables, Window, byte_order, elapsed_ms
 from smarttext_pipelines.metrics.keyed import Keyed, businesses_by_number, compared_number, grouping, per_key, rows_of
-from smarttext_pipelines.metrics.reply_texts import REPLY_HOURS, TOGETHER_SECONDS, windows_of_texts
+from smarttext_pipelines.metrics.reply_texts import REPLY_HOURS, TOGETHER_SECONDS, neighbours
 from smarttext_pipelines.metrics.reply_texts import find as find_texts
 
 
@@ -58,8 +59,8 @@ def replied_calls(tables: Tables, window: Window) -> ir.Table:
     The state is in_time, late, never or unknown; without a known answer the wait is NULL.
     """
     calls = missed_calls(tables, window)
-    texts, naming = find_texts(tables, window, calls.filter(calls.sid.notnull()).select(request_id="sid").distinct())
-    found = _answered(calls, texts, _named(calls, naming))
+    texts, naming = find_texts(tables, window, calls)
+    found = _answered(calls, texts, _named(calls, naming, window), window)
     promised = found.missed_at + ibis.interval(minutes=window.reply_minutes)
     is_waiting = promised > ibis.literal(window.as_of)
     is_unknown = found.business.isnull() | found.caller.isnull() | found.is_open | is_waiting
@@ -87,7 +88,7 @@ def _voice_rows(tables: Tables) -> Keyed:
     return replace(keyed, rows=keyed.rows.filter(~keyed.rows.is_text))
 
 
-def _answered(calls: ir.Table, texts: ir.Table, named: ir.Table) -> ir.Table:
+def _answered(calls: ir.Table, texts: ir.Table, named: ir.Table, window: Window) -> ir.Table:
     """Return the calls with ``replied_at``, and ``is_open``: whether a text may yet turn out to have answered it.
 
     Calls and texts stand in one order, in which the first text from a call on is found: of callers and texts that are
@@ -119,7 +120,7 @@ def _answered(calls: ir.Table, texts: ir.Table, named: ir.Table) -> ir.Table:
         open_at=both.open_at.min().over(of_business),
         unnamed_at=both.unnamed_at.min().over(of_any),
     )
-    found = both.filter(both.key.notnull()).left_join(named, ["key", "day"])
+    found = both.filter(both.key.notnull()).left_join(named, grouping(window))
     latest = found.missed_at + ibis.interval(hours=REPLY_HOURS)
     is_answer = found.business.notnull() & found.caller.notnull() & (found.successful_at <= latest)
     replied_at = ibis.ifelse(is_answer, found.successful_at, at["successful_at"])
@@ -137,10 +138,9 @@ def _answered(calls: ir.Table, texts: ir.Table, named: ir.Table) -> ir.Table:
     )
 
 
-def _named(calls: ir.Table, texts: ir.Table) -> ir.Table:
+def _named(calls: ir.Table, texts: ir.Table, window: Window) -> ir.Table:
     """Return, for the calls that texts name, ``named_replied_at`` and ``named_is_open``."""
     hours = ibis.interval(hours=REPLY_HOURS)
-    texts = texts.drop("key")
     joined = calls.inner_join(
         texts,
         [
@@ -153,7 +153,7 @@ def _named(calls: ir.Table, texts: ir.Table) -> ir.Table:
     )
     is_same, is_unnamed = joined.text_business == joined.business, joined.text_business.isnull()
     is_open = (joined.is_open & (is_same | is_unnamed)) | (joined.is_successful & is_unnamed)
-    return joined.group_by("key", "day").agg(
+    return joined.group_by(grouping(window)).agg(
         named_replied_at=joined.first_at.min(where=is_same & joined.is_successful),
         named_is_open=is_open.fill_null(False).any(),
     )
@@ -188,9 +188,10 @@ def rows(tables: Tables, window: Window) -> ir.Table:
 
 def repeated(tables: Tables, window: Window) -> ir.Table:
     """Return the keys of calls, and of the texts that are looked for, that are none on a day."""
-    near = [window if isinstance(window, RecentWindow) else replace(window, days=window.days.widen(1))]
-    if window.is_one_day and not isinstance(window, RecentWindow):
-        near = [each for each, _ in windows_of_texts(window)]
+    near = [window]
+    if not isinstance(window, RecentWindow):
+        around = neighbours(window)
+        near = [replace(window, days=DayRange(day, day)) for day in around.days] if window.is_one_day else [around]
     return ibis.union(call_events.repeated(tables, window), *(messages.repeated(tables, each) for each in near))
 
 

@@ -4,18 +4,16 @@ Of a neighbour's texts one day less is looked at in both directions, so that not
 call's own day, and a settled day stays settled.
 """
 
-from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import ibis
 import ibis.expr.types as ir
 
-from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.statuses import STATUS_CLASS
 from smarttext_pipelines.metrics.base import RecentWindow, Tables, Window, byte_order
-from smarttext_pipelines.metrics.keyed import Keyed, rows_of
-from smarttext_pipelines.metrics.messages import attempts, keyed_rows, status_name
+from smarttext_pipelines.metrics.keyed import Keyed, Measures, belonging, ends_of, grouping, per_key, per_key_of_ends
+from smarttext_pipelines.metrics.messages import PerKey, attempts, keyed_rows, status_name
 
 REPLY_HOURS = 24
 """A text later than that is about something else; one day, so that the settle window covers its reports."""
@@ -23,89 +21,106 @@ REPLY_HOURS = 24
 TOGETHER_SECONDS = 5
 """A call and its text are written side by side, in any order; so far apart at most."""
 
-Condition = Callable[[ir.Table], ir.BooleanValue]
 
-
-def find(tables: Tables, window: Window, sids: ir.Table) -> tuple[ir.Table, ir.Table]:
-    """Return the texts to customers that may answer calls of the window, and which of the calls they name.
+def find(tables: Tables, window: Window, calls: ir.Table) -> tuple[ir.Table, ir.Table]:
+    """Return the texts to the callers that may answer them, and which of the calls they name.
 
     Args:
         tables: The inputs.
         window: The days of the calls.
-        sids: Distinct sids of the calls as ``request_id``.
+        calls: Calls with ``sid`` and ``caller``.
 
     Returns:
-        Texts: key, recipient, first_at, call_day (the day of the calls that it may answer), text_business,
-        is_successful, is_open. The same with ``request_id`` for each call that a text names.
+        Texts: recipient, first_at, call_day (the day of the calls that it may answer), text_business, is_successful,
+        is_open. The same with ``request_id`` for each call that a text names.
     """
+    callers = calls.filter(calls.caller.notnull()).select(recipient="caller").distinct()
+    sids = calls.filter(calls.sid.notnull()).select(request_id="sid").distinct()
     keyed = keyed_rows(tables)
-    texts, named = [], []
-    for began, only in windows_of_texts(window):
-        near = keyed.rows.filter(began.between(keyed.rows.at, began.search_start_at, began.search_end_at))
-        naming = near.semi_join(sids, "request_id").select("key_hash")
-        part = keyed
-        if only is not None:
-            seen = near.filter(began.between(near.at, began.start_at, began.end_at))
-            part = _part(keyed, naming.union(seen.filter(only(seen)).select("key_hash")))
-        found = _texts(tables, window, began, part)
-        texts.append(found)
-        if began.start_at <= window.start_at:
-            # Only a text from before its call must name it.
-            pairs = rows_of(_part(keyed, naming), began).semi_join(sids, "request_id")
-            pairs = pairs.select("key", "request_id", call_day=_call_day(pairs, window, began)).distinct()
-            named.append(pairs.inner_join(found, ["key", "call_day"]))
-    return _union(texts), _union(named)
+    rows = keyed.rows.filter(window.between(keyed.rows.at, _earliest(window), window.search_end_at))
+    # Distinct, which they are, so that PostgreSQL looks for them once.
+    naming = rows.semi_join(sids, "request_id").select("key", "key_hash", "part", "row_key", "at", "request_id")
+    naming = naming.distinct()
+    parts = [
+        _call_days(_texts(tables, window, began, group, callers), replace(keyed, rows=naming), window, began)
+        for began, group in _passes(window, naming)
+    ]
+    texts, named = zip(*parts, strict=True)
+    return ibis.union(*texts), ibis.union(*named)
 
 
-def windows_of_texts(window: Window) -> list[tuple[Window, Condition | None]]:
-    """Return where texts are looked for; with a condition, only those of which a row fulfils it or names a call."""
-    together = ibis.interval(seconds=TOGETHER_SECONDS)
-    before: Window
+def neighbours(window: Window) -> Window:
+    """Return the days around those of a window, of which one day less is looked at in both directions."""
+    return replace(window, days=window.days.widen(1), settle_days=window.settle_days - 1)
+
+
+def _before(window: RecentWindow) -> RecentWindow:
+    return replace(window, ago=window.ago + window.length, length=timedelta(hours=REPLY_HOURS))
+
+
+def _earliest(window: Window) -> datetime:
+    return _before(window).search_start_at if isinstance(window, RecentWindow) else window.search_start_at
+
+
+def _passes(window: Window, naming: ir.Table) -> list[tuple[Window, PerKey]]:
+    """Return the windows in which texts are looked for, and what groups their rows.
+
+    Of texts from before, only those that name a call, or were written beside it, are worth grouping.
+    """
+    together = timedelta(seconds=TOGETHER_SECONDS)
     if isinstance(window, RecentWindow):
-        before = replace(window, ago=window.ago + window.length, length=timedelta(hours=REPLY_HOURS))
-    else:
-        before, after = (
-            replace(window, days=_shifted(window.days, by), settle_days=window.settle_days - 1) for by in (-1, 1)
-        )
+        before = _before(window)
 
-    def is_last(rows: ir.Table) -> ir.BooleanValue:
-        if window.is_one_day:
-            return rows.at >= ibis.literal(before.end_at) - together
-        return before.day(rows.at + together) > before.day(rows.at)
+        def of_before(keyed: Keyed, began: Window, measures: Measures) -> ir.Table:
+            rows = keyed.rows.filter(began.between(keyed.rows.at, began.search_start_at, began.search_end_at))
+            last = rows.filter(began.between(rows.at, began.end_at - together, began.end_at))
+            wanted = naming.select("key_hash").union(last.select("key_hash"))
+            return per_key(replace(keyed, rows=rows.semi_join(wanted.distinct(), "key_hash")), began, measures)
 
-    found: list[tuple[Window, Condition | None]] = [(window, None), (before, is_last)]
-    return found if isinstance(window, RecentWindow) else [*found, (after, None)]
+        return [(window, per_key), (before, of_before)]
+    if not window.is_one_day:
+        return [(window, per_key), (neighbours(window), per_key)]
+
+    def of_neighbours(keyed: Keyed, began: Window, measures: Measures) -> ir.Table:
+        before, after = ends_of(began)
+        rows = keyed.rows
+        beside = rows.filter(began.between(rows.at, before.end_at - together, before.end_at))
+        later = rows.filter(began.between(rows.at, after.start_at, after.end_at))
+        first = naming.select("key_hash").union(beside.select("key_hash"))
+        return per_key_of_ends(keyed, first, later.select("key_hash"), began, measures)
+
+    return [(window, per_key), (neighbours(window), of_neighbours)]
 
 
-def _shifted(days: DayRange, by: int) -> DayRange:
-    return DayRange(days.first + timedelta(days=by), days.last + timedelta(days=by))
-
-
-def _part(keyed: Keyed, hashes: ir.Table) -> Keyed:
-    return replace(keyed, rows=keyed.rows.semi_join(hashes.distinct(), "key_hash"))
-
-
-def _texts(tables: Tables, window: Window, began: Window, keyed: Keyed) -> ir.Table:
-    t = attempts(tables, began, keyed)
+def _texts(tables: Tables, window: Window, began: Window, group: PerKey, callers: ir.Table) -> ir.Table:
+    days = ends_of(began) if window.is_one_day and not began.is_one_day else []
+    t = attempts(tables, began, group, only_to=callers, days=days)
     t = t.filter(t.audience == "customer")
     status_class = status_name(t.status_order).cases(*STATUS_CLASS.items())
     return t.select(
-        "key",
+        *grouping(began),
         "recipient",
         "first_at",
-        call_day=_call_day(t, window, began),
         text_business=byte_order(t.business_id.cast("string")),
         is_successful=status_class == "successful",
         is_open=status_class.isin(("in_flight", "unknown")),
     )
 
 
-def _call_day(rows: ir.Table, window: Window, began: Window) -> ir.DateValue:
-    if window.is_one_day:
-        return window.literal_day()
-    return (rows.day - ibis.interval(days=(began.days.first - window.days.first).days)).cast("date")
+def _call_days(texts: ir.Table, naming: Keyed, window: Window, began: Window) -> tuple[ir.Table, ir.Table]:
+    """Return the texts, and the calls they name, with the day of the calls that they may answer."""
+    pairs = belonging(naming, began).select(*grouping(began), "request_id").distinct()
+    named = pairs.inner_join(texts, grouping(began))
 
+    def on(table: ir.Table) -> ir.Table:
+        columns = [name for name in table.columns if name not in ("key", "day")]
+        if window.is_one_day:
+            return table.select(*columns, call_day=window.literal_day())
+        if began.days == window.days:
+            return table.select(*columns, call_day="day")
+        day = ibis.interval(days=1)
+        return ibis.union(
+            *[table.select(*columns, call_day=at.cast("date")) for at in (table.day - day, table.day + day)]
+        )
 
-def _union(parts: Iterable[ir.Table]) -> ir.Table:
-    first, *others = parts
-    return ibis.union(first, *others) if others else first
+    return on(texts), on(named)

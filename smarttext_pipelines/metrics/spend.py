@@ -12,7 +12,7 @@ from smarttext_pipelines.metrics.sources import counts_by_date
 
 _DIMENSIONS = ("day", "business_id", "service", "model", "endpoint")
 _LARGEST_COST = 10**13
-"""Above every value the column can hold; NaN compares greater than all numbers in PostgreSQL and so drops out."""
+"""More than anything costs; what is not between it and its negative, or no number (PostgreSQL's NaN), is nothing."""
 
 
 def _usage(tables: Tables, window: Window) -> ir.Table:
@@ -26,7 +26,9 @@ def _usage(tables: Tables, window: Window) -> ir.Table:
     t = t.mutate(
         day=window.literal_day() if window.is_one_day else by_row,
         tokens=t.tokens_used.fill_null(0).cast("int64"),
-        cost=ibis.cases((t.cost_estimate < _LARGEST_COST, t.cost_estimate), else_=0)
+        cost=ibis.cases(
+            ((t.cost_estimate > -_LARGEST_COST) & (t.cost_estimate < _LARGEST_COST), t.cost_estimate), else_=0
+        )
         .fill_null(0)
         .cast("decimal(38, 6)"),
         is_request=t.endpoint != RESET_ENDPOINT,

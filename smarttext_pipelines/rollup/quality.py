@@ -4,12 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, func, select, text
 
-from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange, day_end, day_start
 from smarttext_pipelines.core.failure_classes import class_by_code
-from smarttext_pipelines.core.statuses import FINAL_STATUSES
+from smarttext_pipelines.core.statuses import (
+    FINAL_STATUSES,
+    MOST_NUMBERS_OF_A_KEY,
+    MOST_ROWS_OF_A_KEY,
+    PLACEHOLDER_SIDS,
+)
+from smarttext_pipelines.metrics.sources import SOURCE_TIMES
 from smarttext_pipelines.storage.schema.stats import daily_stats, sms_outcomes
 
 
@@ -84,7 +91,8 @@ _FAILED_ALERTS = text(
     WITH alerts AS (
         SELECT (a.created_at AT TIME ZONE i.reporting_timezone)::date AS day, a.message_sid
         FROM monitoring.owner_alerts AS a CROSS JOIN monitoring.installation AS i
-        WHERE a.delivered AND a.message_sid NOT IN ('', 'RATE_LIMITED') AND NOT starts_with(a.alert_type, 'pipeline.')
+        WHERE a.delivered AND a.message_sid <> '' AND a.message_sid <> ALL (:placeholders)
+            AND NOT starts_with(a.alert_type, 'pipeline.')
             AND a.created_at >= CAST(:first AS date) - 1 AND a.created_at < CAST(:last AS date) + 2
     ), outcomes AS (
         SELECT message_sid, bool_or(lower(status) IN ('failed', 'undelivered')) AS is_failed,
@@ -99,7 +107,9 @@ _FAILED_ALERTS = text(
 
 
 def _failed_alerts(connection: Connection, days: DayRange) -> dict[date, Share]:
-    found = connection.execute(_FAILED_ALERTS, {"first": days.first, "last": days.last})
+    found = connection.execute(
+        _FAILED_ALERTS, {"first": days.first, "last": days.last, "placeholders": list(PLACEHOLDER_SIDS)}
+    )
     return {day: Share(part, whole) for day, part, whole in found}
 
 
@@ -166,17 +176,39 @@ SHARE_CHECKS = (
     ),
 )
 
-_UNDATED = {
-    "sms_events": "SELECT count(*) FROM monitoring.sms_events WHERE created_at IS NULL OR NOT isfinite(created_at)",
-    "call_events": "SELECT count(*) FROM monitoring.call_events WHERE ts IS NULL OR NOT isfinite(ts)",
-    "api_usage": "SELECT count(*) FROM monitoring.api_usage, monitoring.installation"
-    " WHERE (reset_date = ANY ('{infinity,-infinity}'::date[]) AND (reset_date_zone <> reporting_timezone"
-    " AND created_at >= '2000-01-01 00:00+00' AND created_at < '2101-01-01 00:00+00') IS NOT TRUE)"
-    " OR (reset_date IS NULL AND (created_at IS NULL OR NOT isfinite(created_at)))",
-    "owner_alerts": "SELECT count(*) FROM monitoring.owner_alerts WHERE created_at IS NULL OR NOT isfinite(created_at)",
-}
+
+def undated_rows_from(source: str, zone: ZoneInfo) -> str:
+    """Return where a source's rows are that belong to no day: without a time, or outside what can be rolled up.
+
+    Args:
+        source: One of ``SOURCE_TIMES``.
+        zone: Reporting zone.
+    """
+    at = SOURCE_TIMES[source]
+    start, end = (
+        f"{instant:%Y-%m-%d %H:%M:%S}+00" for instant in (day_start(FIRST_DAY, zone), day_end(LAST_DAY, zone))
+    )
+    undated = f"({at} IS NULL OR {at} < '{start}' OR {at} >= '{end}')"
+    if source == "api_usage":
+        by_date = f"(reset_date NOT BETWEEN '{FIRST_DAY}' AND '{LAST_DAY}' OR reset_date IS NULL AND {undated})"
+        by_time = "(reset_date_zone <> reporting_timezone) IS TRUE"
+        return f"FROM monitoring.{source}, monitoring.installation WHERE {by_date} AND ({undated} OR NOT {by_time})"
+    return f"FROM monitoring.{source} WHERE {undated}"
 
 
-def undated_rows(connection: Connection, source: str) -> int:
-    """Return how many rows of a source, of all days, have no time and so belong to no day."""
-    return int(connection.scalar(text(_UNDATED[source])) or 0)
+def undated_rows(connection: Connection, source: str, zone: ZoneInfo) -> int:
+    """Return how many rows of a source belong to no day."""
+    query = f"SELECT count(*) {undated_rows_from(source, zone)}"
+    return int(connection.scalar(text(query)) or 0)
+
+
+def repeated_keys_query(source: str, day: date, zone: ZoneInfo) -> str:
+    """Return the query of the sids that have more rows or numbers on a day than a message or call can have."""
+    sid, number = ("call_sid", "from_number") if source == "call_events" else ("message_sid", "to_number")
+    at = SOURCE_TIMES[source]
+    start, end = (f"{instant:%Y-%m-%d %H:%M:%S}+00" for instant in (day_start(day, zone), day_end(day, zone)))
+    return (
+        f"SELECT {sid}, count(*) AS rows, count(DISTINCT {number}) AS numbers FROM monitoring.{source} "  # noqa: S608
+        f"WHERE {at} >= '{start}' AND {at} < '{end}' AND {sid} <> '' GROUP BY {sid} "
+        f"HAVING count(*) > {MOST_ROWS_OF_A_KEY} OR count(DISTINCT {number}) > {MOST_NUMBERS_OF_A_KEY}"
+    )

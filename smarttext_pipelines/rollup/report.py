@@ -11,7 +11,14 @@ from sqlalchemy import Connection, text
 from smarttext_pipelines.core.days import DayRange, day_end, is_final
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.rollup.preview import History, Preview, read_history, read_preview
-from smarttext_pipelines.rollup.quality import SHARE_CHECKS, Share, ShareCheck, undated_rows
+from smarttext_pipelines.rollup.quality import (
+    SHARE_CHECKS,
+    Share,
+    ShareCheck,
+    repeated_keys_query,
+    undated_rows,
+    undated_rows_from,
+)
 from smarttext_pipelines.rollup.write import RolledUp
 from smarttext_pipelines.storage.month import MonthSpend, read_month
 
@@ -43,6 +50,8 @@ class Report:
     history: History
     shares: Mapping[ShareCheck, Mapping[date, Share]]
     undated_rows: int | None
+    undated_query: str | None
+    repeated_query: str | None
     sources: Sequence[ObservedSource]
     month: MonthSpend | None
 
@@ -60,7 +69,9 @@ def read_report(connection: Connection, result: RolledUp, *, zone: ZoneInfo, set
             for check in SHARE_CHECKS
             if check.asset == metric.name
         },
-        undated_rows=undated_rows(connection, metric.source) if metric.source else None,
+        undated_rows=undated_rows(connection, metric.source, zone) if metric.source else None,
+        undated_query=f"SELECT {metric.source}.* {undated_rows_from(metric.source, zone)}" if metric.source else None,
+        repeated_query=repeated_keys_query(str(metric.source), min(result.repeated), zone) if result.repeated else None,
         sources=_observe(connection, result, metric.source, metric.inputs),
         month=read_month(connection, days.last, is_over=is_over) if metric.name == "spend" else None,
     )

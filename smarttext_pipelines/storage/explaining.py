@@ -1,6 +1,7 @@
 """Views in ``monitoring`` that explain: every row of a message or a call, with masked numbers and what to do."""
 
 from smarttext_pipelines.core.failure_classes import failure_classes
+from smarttext_pipelines.core.statuses import CODE_PATTERN
 
 _CLASSES = """
 CREATE OR REPLACE VIEW monitoring.failure_classes AS
@@ -23,7 +24,8 @@ LANGUAGE sql STABLE AS $$
            '•••' || right(e.from_number, 2), '•••' || right(e.to_number, 2),
            CASE WHEN lower(e.status) IN ('failed', 'undelivered', 'partially_delivered')
                 THEN coalesce(c.failure_class, 'unmapped') END, c.who_acts, c.next_step
-    FROM monitoring.sms_events AS e LEFT JOIN monitoring.failure_classes AS c ON c.code = e.error_code
+    FROM monitoring.sms_events AS e
+    LEFT JOIN monitoring.failure_classes AS c ON c.code = coalesce((regexp_match(e.error_code, '{number}'))[2], '')
 $$;
 CREATE OR REPLACE VIEW monitoring.message_rows AS SELECT * FROM monitoring.read_message_rows();
 """
@@ -47,7 +49,7 @@ def view_statements() -> list[str]:
         for each in failure_classes().values()
         for code in each.codes
     )
-    return [_CLASSES.replace("{values}", values), _MESSAGES, _CALLS]
+    return [_CLASSES.replace("{values}", values), _MESSAGES.replace("{number}", CODE_PATTERN), _CALLS]
 
 
 def _literal(text: str) -> str:

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, select, text
 
+from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, day_end, day_start
 from smarttext_pipelines.core.errors import SchemaError, SettingsError
 from smarttext_pipelines.storage.connect import connected, describe
 from smarttext_pipelines.storage.pooler import refuse_transaction_pooler
@@ -20,13 +21,12 @@ _EVENT_DAYS = text(
     """
     SELECT min(at), max(at) FROM (
         SELECT min(created_at), max(created_at) FROM monitoring.sms_events
-        WHERE created_at BETWEEN '0002-01-01' AND '9990-01-01'
-        UNION ALL SELECT min(ts), max(ts) FROM monitoring.call_events
-        WHERE ts BETWEEN '0002-01-01' AND '9990-01-01'
+        WHERE created_at >= :start AND created_at < :end
+        UNION ALL SELECT min(ts), max(ts) FROM monitoring.call_events WHERE ts >= :start AND ts < :end
         UNION ALL SELECT min(created_at), max(created_at) FROM monitoring.api_usage
-        WHERE created_at BETWEEN '0002-01-01' AND '9990-01-01'
+        WHERE created_at >= :start AND created_at < :end
         UNION ALL SELECT min(created_at), max(created_at) FROM monitoring.owner_alerts
-        WHERE created_at BETWEEN '0002-01-01' AND '9990-01-01'
+        WHERE created_at >= :start AND created_at < :end
     ) AS spans (oldest, newest), LATERAL (VALUES (oldest), (newest)) AS ends (at)
     """
 )
@@ -34,7 +34,7 @@ _EVENT_DAYS = text(
 
 @dataclass(frozen=True)
 class EventSpan:
-    """Reporting days of the first and of the last event of any source."""
+    """Reporting days of the first and of the last event of any source, among those that can be rolled up."""
 
     first: date
     last: date
@@ -87,8 +87,9 @@ def require_zone(connection: Connection, zone: ZoneInfo) -> None:
 
 
 def event_span(connection: Connection, zone: ZoneInfo) -> EventSpan | None:
-    """Return the days between which there are events, or None when there are none."""
-    oldest, newest = connection.execute(_EVENT_DAYS).one()
+    """Return the days between which there are events that can be rolled up, or None when there are none."""
+    bounds = {"start": day_start(FIRST_DAY, zone), "end": day_end(LAST_DAY, zone)}
+    oldest, newest = connection.execute(_EVENT_DAYS, bounds).one()
     return EventSpan(_day(oldest, zone), _day(newest, zone)) if oldest else None
 
 

@@ -31,6 +31,7 @@ DECLARE
     relations text := 'public.api_usage';
 BEGIN
     IF (SELECT reset_date_zone IS NULL FROM monitoring.installation)
+        AND (SELECT relkind IN ('r', 'p') FROM pg_class WHERE oid = 'public.api_usage'::regclass)
         AND strpos(coalesce((SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef AS d
                              JOIN pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
                              WHERE a.attrelid = 'public.api_usage'::regclass AND a.attname = 'reset_date'), ''),

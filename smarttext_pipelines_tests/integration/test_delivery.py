@@ -128,7 +128,8 @@ REFUSING = {
         "CREATE FUNCTION public.only_known() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " IF NEW.status = 'read' THEN RAISE 'not % of %', NEW.status, NEW.to_number USING ERRCODE = 'PT400'; END IF;"
         " RETURN NEW; END $$;"
-        "CREATE TRIGGER only_known BEFORE INSERT ON public.sms_events FOR EACH ROW EXECUTE FUNCTION public.only_known()",
+        "CREATE TRIGGER only_known BEFORE INSERT ON public.sms_events FOR EACH ROW"
+        " EXECUTE FUNCTION public.only_known()",
         "DROP TRIGGER only_known ON public.sms_events",
         "function public.only_known (PT400)",
     ),
@@ -161,7 +162,7 @@ def test_where_reports_cannot_be_written_at_all_twilio_is_not_asked(database: Da
     database.run(
         "ALTER TABLE public.sms_events RENAME TO texts; CREATE VIEW public.sms_events AS SELECT * FROM public.texts"
     )
-    with pytest.raises(SmartTextError, match="public.sms_events is a view: what Twilio says cannot be written"):
+    with pytest.raises(SmartTextError, match=r"public.sms_events is a view: what Twilio says cannot be written"):
         _fetch(database, twilio)
     assert twilio.requests == []
 

@@ -34,6 +34,17 @@ _TIMESTAMP = "".join(
     f"ALTER TABLE public.{table} ALTER COLUMN {at} TYPE timestamp USING {at} AT TIME ZONE 'UTC';"
     for table, at in _TIMES.items()
 )
+_TIMESTAMP += "ALTER TABLE public.daily_stats ALTER COLUMN updated_at TYPE timestamp;"
+_THEIR_OWN = """
+    ALTER TABLE public.businesses ALTER COLUMN faqs_json DROP DEFAULT, ALTER COLUMN faqs_json TYPE text[] USING NULL,
+        ALTER COLUMN trial_ends_at TYPE date, ALTER COLUMN business_type DROP DEFAULT;
+    CREATE TYPE public.trade AS ENUM ('other', 'plumber');
+    ALTER TABLE public.businesses ALTER COLUMN business_type TYPE public.trade USING business_type::public.trade;
+    ALTER TABLE public.call_events ALTER COLUMN payload DROP DEFAULT,
+        ALTER COLUMN payload TYPE json USING payload::json,
+        ALTER COLUMN payload SET NOT NULL, ALTER COLUMN payload SET DEFAULT '{}';
+    ALTER TABLE public.sms_events ALTER COLUMN to_number TYPE varchar(20), ALTER COLUMN body_length TYPE bigint;
+"""
 _LABELS = ", ".join(f"'{status}'" for status in KNOWN_STATUSES)
 _ENUM = (
     f"CREATE TYPE public.sms_status AS ENUM ({_LABELS});"
@@ -76,6 +87,7 @@ WORKING = {
     "integer code": _CODE,
     "generated": _GENERATED,
     "view": _VIEW,
+    "columns of their own": _THEIR_OWN,
     "several": _TIMESTAMP + _ENUM + _CODE + _PARTITIONED,
     "several, seen through views": _TIMESTAMP + _ENUM + _CODE + _VIEW,
 }

@@ -14,7 +14,7 @@ from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT
 from smarttext_pipelines.engines.unbound import ibis_type
 from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.metrics.sources import SOURCE_TIMES
-from smarttext_pipelines.storage.sources import source_schema
+from smarttext_pipelines.storage.sources import source_columns, source_schema
 
 _BLOCK_BYTES = 16 << 20
 
@@ -24,7 +24,7 @@ def live_rows(connection: Connection, table: Table, window: Window) -> pa.Table:
 
     What no metric reads differently from NULL is NULL: numbers that are none, and times that Python cannot hold.
     """
-    columns = [c for c in table.columns if ibis_type(c.type)]
+    columns = [c for c in source_columns(table) if ibis_type(c.type)]
     source = sql.Identifier(str(source_schema(table.name, table.schema)), table.name)
     query = sql.SQL("COPY (SELECT {} FROM {}{}) TO STDOUT (FORMAT csv)").format(
         sql.SQL(", ").join(map(_told, columns)), source, _near(table, window)

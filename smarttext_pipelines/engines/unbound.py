@@ -9,7 +9,7 @@ import pyarrow as pa
 from sqlalchemy import BigInteger, Boolean, Date, DateTime, Integer, Numeric, Table, Text, Uuid
 from sqlalchemy.types import TypeEngine
 
-from smarttext_pipelines.storage.sources import source_schema
+from smarttext_pipelines.storage.sources import source_columns, source_schema
 
 _TYPES: tuple[tuple[type[Any], dt.DataType], ...] = (
     (Uuid, dt.uuid),
@@ -31,7 +31,7 @@ def ibis_type(type_: TypeEngine[object]) -> dt.DataType | None:
 
 def unbound_table(table: Table) -> ir.Table:
     """Return a table of the schema as an unbound Ibis table."""
-    types = {c.name: ibis_type(c.type) for c in table.columns}
+    types = {c.name: ibis_type(c.type) for c in source_columns(table)}
     schema = source_schema(table.name, table.schema)
     return ibis.table({name: kind for name, kind in types.items() if kind}, name=table.name, database=schema)
 

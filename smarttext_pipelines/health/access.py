@@ -25,7 +25,7 @@ _OPEN = text(
 )
 _UNSECURED = text(
     """
-    SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+    SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
         AND relname = ANY (:tables) AND NOT relrowsecurity ORDER BY relname
     """
 )

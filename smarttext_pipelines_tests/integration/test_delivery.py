@@ -128,7 +128,8 @@ REFUSING = {
         "CREATE FUNCTION public.only_known() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " IF NEW.status = 'read' THEN RAISE 'not % of %', NEW.status, NEW.to_number USING ERRCODE = 'PT400'; END IF;"
         " RETURN NEW; END $$;"
-        "CREATE TRIGGER only_known BEFORE INSERT ON public.sms_events FOR EACH ROW EXECUTE FUNCTION only_known()",
+        "CREATE TRIGGER only_known BEFORE INSERT ON public.sms_events FOR EACH ROW"
+        " EXECUTE FUNCTION public.only_known()",
         "DROP TRIGGER only_known ON public.sms_events",
         "function public.only_known (PT400)",
     ),

@@ -11,7 +11,7 @@ from sqlalchemy.types import TypeEngine
 from smarttext_pipelines.storage.preflight.catalog import PUBLIC_VIEWS, TABLES, WIDENED, Catalog, Column, Relation
 from smarttext_pipelines.storage.roles import FUNCTIONS
 from smarttext_pipelines.storage.schema import metadata
-from smarttext_pipelines.storage.sources import kind_of
+from smarttext_pipelines.storage.sources import kind_of, source_columns
 
 OLDEST_VERSION = 150000
 UPDATE_FUNCTION = "public.update_daily_stats(uuid, date)"
@@ -40,8 +40,8 @@ _REFLECTED = {
     "DOUBLE_PRECISION": "double precision",
     "REAL": "real",
 }
-_CODES = ("smallint", "integer", "bigint")
-_TEXTS = ("text", "character varying", "character", "uuid", "citext")
+_CODES = ("integer", "bigint")
+_TEXTS = ("text", "character varying", "character", "citext")
 _ALIKE = {
     "timestamp with time zone": ("timestamp with time zone", "timestamp without time zone"),
     "integer": ("integer", "bigint", "smallint"),
@@ -80,10 +80,17 @@ def judge(catalog: Catalog, zone: ZoneInfo) -> Findings:
 
 def is_workable(table: str, column: str, found: Column) -> bool:
     """Return whether a column is read and written with the right values although its type is not the declared one."""
-    declared = next(t for t in TABLES if t.name == table).columns[column]
+    whole = next(t for t in TABLES if t.name == table)
+    declared = whole.columns[column]
     kind = kind_of(declared.type)
+    if column not in {c.name for c in source_columns(whole)}:
+        return True
     if kind == "text":
-        return found.base in _TEXTS or found.family in ("e",) or (column == "error_code" and found.base in _CODES)
+        return (
+            found.base.split(".")[-1] in _TEXTS
+            or found.family in ("e",)
+            or (column == "error_code" and found.base in _CODES)
+        )
     return found.base in _ALIKE.get(kind, (kind,))
 
 
@@ -134,11 +141,12 @@ def _judge_table(findings: Findings, catalog: Catalog, table: Table, relation: R
             f"{name} is partitioned: a row that is written into a partition itself is counted by the guard if the"
             " partition was there at the last `smarttext migrate`"
         )
+    concern = {c.name for c in source_columns(table)}
     for declared in table.columns:
         found = relation.columns.get(declared.name)
-        if found is None:
+        if found is None and (relation.is_table or declared.name in concern):
             findings.refusals += _missing(relation, declared.name, is_needed=not declared.nullable)
-        else:
+        elif found is not None and declared.name in concern:
             _judge_column(findings, table, relation, found, zone)
     findings.refusals += _in_the_way(catalog, relation)
 

@@ -8,11 +8,22 @@ enum is a text, a code that is a number is a text of digits, and what a table co
 """
 
 from importlib.resources import files
+from typing import Any
+
+from sqlalchemy import Column, Table
 
 from smarttext_pipelines.storage.schema import MONITORING, SOURCE_TABLES
 
 READ_FUNCTIONS = tuple(f"monitoring.read_{table.name}()" for table in SOURCE_TABLES)
 ADD_FUNCTIONS = tuple(f"monitoring.add_{table.name}(jsonb)" for table in SOURCE_TABLES if table.name != "businesses")
+
+
+_READ_OF_BUSINESSES = ("id", "name", "business_type", "public_phone", "twilio_phone", "subscription_tier")
+
+
+def source_columns(table: Table) -> list[Column[Any]]:
+    """Return the columns that are read or written; of a business most are no concern of ours, whatever their types."""
+    return [c for c in table.columns if table.name != "businesses" or c.name in _READ_OF_BUSINESSES]
 
 
 def source_schema(table_name: str, declared: str | None) -> str | None:
@@ -25,7 +36,7 @@ def source_statement() -> str:
     rows = [
         f"('{table.name}', {place}, '{column.name}', '{kind_of(column.type)}')"
         for table in SOURCE_TABLES
-        for place, column in enumerate(table.columns)
+        for place, column in enumerate(source_columns(table))
     ]
     text = (files(__package__) / "sources.sql").read_text()
     return text.replace("{columns}", ",\n            ".join(rows))

@@ -33,7 +33,7 @@ BEGIN
                             THEN format('coalesce(r.%I, now())', f.name)
                                 || CASE WHEN f.base = 'timestamp without time zone' THEN ' AT TIME ZONE ''UTC''' ELSE '' END
                         -- A code that is no number has no place in such a column.
-                        WHEN f.kind = 'text' AND f.base IN ('smallint', 'integer', 'bigint')
+                        WHEN f.kind = 'text' AND f.base IN ('integer', 'bigint')
                             THEN format('CASE WHEN r.%I ~ ''^[0-9]{1,9}$'' THEN r.%I::%s END', f.name, f.name, f.base)
                         WHEN f.typtype IN ('e', 'd') OR f.kind = 'jsonb' AND f.base <> 'jsonb'
                             THEN format('r.%I::%s', f.name, f.type)

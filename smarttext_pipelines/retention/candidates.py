@@ -89,7 +89,10 @@ def why_not(
         by_time = counts_usage_by_time(connection)
         for days in _reporting_days(connection, table, day, zone):
             window = Window(days=days, zone=zone, settle_days=0, as_of=now, usage_by_time=by_time)
-            counted = EngineChoice(connection, Parameters(window), archive).source_days(table)
+            # A transaction holds the parameters of one window.
+            with connection.begin_nested() as part:
+                counted = EngineChoice(connection, Parameters(window), archive).source_days(table)
+                part.rollback()
             settling = DayRange(days.first, days.last + timedelta(days=settle_days))
             recorded = _recorded(connection, table, settling)
             never = (0, None)

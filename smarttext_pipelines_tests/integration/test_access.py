@@ -159,6 +159,7 @@ def test_no_public_role_has_any_right_on_any_object_after_the_system_has_run(
         "monitoring.openai_reservations",
         "monitoring.reporting_day(timestamp with time zone)",
         *ADD_FUNCTIONS,
+        "monitoring.usage_date(timestamp with time zone)",
     }
     report = examine(settings, services=False, dagster=False)
     assert {line.name: line.state for line in report.lines}["access"] is State.ok

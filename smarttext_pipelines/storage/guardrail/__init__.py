@@ -9,6 +9,7 @@ PUBLIC_FUNCTIONS = (
     "reserve_openai_usage(uuid, bigint, text, text, text, numeric)",
     "settle_openai_usage(text, bigint, numeric)",
     "reset_daily_openai_usage(uuid)",
+    "reset_daily_openai_usage()",
 )
 """What ``service_role`` may execute in ``public``."""
 

@@ -198,15 +198,22 @@ $$;
 COMMENT ON FUNCTION public.settle_openai_usage(text, bigint, numeric) IS
     'Books what an admitted call really used, once; NULL tokens give the reservation back because no call was made.';
 
-DROP FUNCTION IF EXISTS public.reset_daily_openai_usage();
+-- Without a default: a call without arguments is another function, which the application may replace.
+DO $do$
+BEGIN
+    IF EXISTS (SELECT FROM pg_proc
+               WHERE oid = to_regprocedure('public.reset_daily_openai_usage(uuid)') AND pronargdefaults > 0) THEN
+        DROP FUNCTION public.reset_daily_openai_usage(uuid);
+    END IF;
+END $do$;
 
-CREATE OR REPLACE FUNCTION public.reset_daily_openai_usage(business_id uuid DEFAULT NULL) RETURNS void
+CREATE OR REPLACE FUNCTION public.reset_daily_openai_usage(business_id uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
     INSERT INTO monitoring.openai_resets (business_id, day)
     VALUES ($1, monitoring.today()) ON CONFLICT DO NOTHING;
 $$;
 COMMENT ON FUNCTION public.reset_daily_openai_usage(uuid) IS
-    'Notes that the day was opened; touches no usage and hands out no allowance.';
+    'Notes that the day of a business was opened; touches no usage and hands out no allowance.';
 
 CREATE OR REPLACE FUNCTION monitoring.reap_openai_reservations(older_than interval DEFAULT '15 minutes') RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$

@@ -3,7 +3,8 @@ DECLARE
     relations text := 'public.api_usage';
 BEGIN
     IF (SELECT count(*) FROM pg_trigger
-        WHERE tgrelid = 'public.api_usage'::regclass AND tgname LIKE 'smarttext\_count\_%' AND tgenabled = 'O') = 4 THEN
+        WHERE tgrelid = 'public.api_usage'::regclass AND tgname LIKE 'smarttext\_count\_%' AND tgenabled = 'O'
+            AND tgfoid = 'monitoring.count_openai_usage()'::regprocedure AND tgqual IS NULL AND tgattr = '') = 4 THEN
         RETURN;
     END IF;
 {take}

@@ -6,7 +6,7 @@ It is the one table that is rewritten, in a transaction of its own, so that the 
 from alembic import op
 
 from smarttext_pipelines.storage.migrations.lock import lock
-from smarttext_pipelines.storage.migrations.row_security import keep_roles
+from smarttext_pipelines.storage.migrations.row_security import create_table
 
 revision = "0002"
 down_revision = "0001"
@@ -80,9 +80,8 @@ CREATE UNIQUE INDEX daily_stats_business_id_date_key ON public.daily_stats (busi
 def upgrade() -> None:
     """Create what is missing, widen what is too narrow, keep a copy of every row."""
     op.execute(lock("daily_stats"))
-    op.execute("CREATE TABLE IF NOT EXISTS public.daily_stats (id uuid PRIMARY KEY DEFAULT gen_random_uuid())")
+    op.execute(create_table("daily_stats"))
     added = ", ".join(f"ADD COLUMN IF NOT EXISTS {column}" for column in _COLUMNS)
-    op.execute(keep_roles("daily_stats"))
-    op.execute(f"ALTER TABLE public.daily_stats {added}, ENABLE ROW LEVEL SECURITY")
+    op.execute(f"ALTER TABLE public.daily_stats {added}")
     op.execute(_WIDEN)
     op.execute(_ADOPT)

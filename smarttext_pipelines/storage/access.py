@@ -51,7 +51,8 @@ BEGIN
     WHERE d.description IS DISTINCT FROM v.comment
         AND (n.nspname <> 'public' OR d.description IS NULL OR d.description = i.state ->> 'comment')
         AND NOT (n.nspname = 'public' AND c.relname = 'businesses' AND EXISTS (
-            SELECT FROM monitoring.adoption_record AS r WHERE r.kind = 'table' AND r.object = 'businesses'))
+            SELECT FROM monitoring.adoption_record AS r
+            WHERE r.occasion = 'adoption' AND r.kind = 'table' AND r.object = 'businesses'))
     LOOP
         IF new.attribute IS NULL THEN
             EXECUTE format('COMMENT ON TABLE %s IS %L', new.relation, new.comment);

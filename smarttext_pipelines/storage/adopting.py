@@ -21,9 +21,8 @@ from smarttext_pipelines.storage.adoption_plan import (
     rights_of,
 )
 from smarttext_pipelines.storage.adoption_record import (
-    DECISION,
-    REVOKED,
     add_to_record,
+    is_revoked,
     record_revocation,
     recorded,
 )
@@ -51,21 +50,20 @@ _INSTALL = text(
 )
 
 
-def read_facts(connection: Connection, zone: ZoneInfo) -> Facts:
-    """Return what the plan needs beside the catalog."""
+def read_facts(connection: Connection, zone: ZoneInfo | None = None) -> Facts:
+    """Return what the plan needs beside the catalog; the zone only before a first migration."""
     record = recorded(connection)
     roles = {row.rolname: row.rolbypassrls for row in connection.execute(_ROLES)}
-    is_revoked = record is not None and (DECISION, REVOKED) in record
     facts = Facts(
-        zone=zone.key,
+        zone=zone.key if zone else "",
         is_finished=stored_zone(connection) is not None,
         record=record,
         installed=read_installed(connection),
         roles=frozenset(roles),
         needs_policy=roles.get("service_role") is False,
-        is_revoked=is_revoked,
+        is_revoked=is_revoked(connection),
     )
-    tables = adopted_tables(read_state(connection), record) if not is_revoked else frozenset()
+    tables = adopted_tables(read_state(connection), record) if not facts.is_revoked else frozenset()
     writers = {table: who for table, who in read_writers(connection).items() if table in tables}
     return replace(facts, writers=writers)
 
@@ -159,19 +157,18 @@ def writing_roles(facts: Facts) -> dict[str, list[str]]:
     return {role: tables for role, tables in found.items() if tables}
 
 
-def revoke_writers(engine: Engine, zone: ZoneInfo, agree: Agree) -> list[Change]:
+def revoke_writers(engine: Engine, agree: Agree) -> list[Change]:
     """Take from the public roles what adoption left them on the application's tables, and remember it.
 
     Args:
         engine: Result of ``open_engine``, connected as the owner of the tables.
-        zone: Reporting zone.
         agree: Is shown what will change, and raises where nobody agrees.
 
     Returns:
         What was changed; empty where nothing was left to them.
     """
     with connected(engine) as connection:
-        facts = replace(read_facts(connection, zone), is_revoked=True, writers={})
+        facts = replace(read_facts(connection), is_revoked=True, writers={})
         changes = rights_changes(read_state(connection), facts)
         connection.rollback()
         if changes:

@@ -34,7 +34,8 @@ BEGIN
     LOOP
         FOREACH relation IN ARRAY '{{relations}}'::text[] LOOP
             is_adopted := EXISTS (
-                SELECT FROM monitoring.adoption_record AS r WHERE r.kind = 'table' AND r.object = relation);
+                SELECT FROM monitoring.adoption_record AS r
+                WHERE r.occasion = 'adoption' AND r.kind = 'table' AND r.object = relation);
             CONTINUE WHEN is_adopted AND relation = 'businesses' OR is_adopted AND holder.rolname = 'service_role';
             kept := (
                 SELECT string_agg(quote_ident(a.attname), ', ')

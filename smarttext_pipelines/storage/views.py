@@ -43,7 +43,7 @@ DECLARE
             -- What was found without it stays so: its grants say who reads.
             SELECT c.relrowsecurity OR NOT EXISTS (
                 SELECT FROM monitoring.adoption_record AS r
-                WHERE r.kind = 'table' AND r.object = c.relname
+                WHERE r.occasion = 'adoption' AND r.kind = 'table' AND r.object = c.relname
                     AND (c.relname = 'businesses' OR r.state ->> 'row_security' = 'false')) AS is_secured
         ) AS wanted
         WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY ('{{tables}}') AND wanted.is_secured
@@ -101,7 +101,7 @@ BEGIN
             EXECUTE definition;
         EXCEPTION WHEN invalid_table_definition THEN
             others := (SELECT r.state -> 'rights' FROM monitoring.adoption_record AS r
-                       WHERE r.kind = 'view' AND r.object = name ORDER BY r.id LIMIT 1);
+                       WHERE r.occasion = 'adoption' AND r.kind = 'view' AND r.object = name);
             EXECUTE format('DROP VIEW public.%I', name);
             EXECUTE definition;
             FOR holder IN

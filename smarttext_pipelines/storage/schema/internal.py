@@ -78,6 +78,7 @@ adoption_record = Table(
     "adoption_record",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True, comment="Order of the entry."),
+    column("occasion", Text, "adoption, put back (by others, later), or revoke-writers.", nullable=False),
     column(
         "kind", Text, "table, view, column, policy, constraint, index, trigger, function, or decision.", nullable=False
     ),

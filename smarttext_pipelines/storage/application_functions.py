@@ -1,7 +1,8 @@
 """Functions that the application has under the same name: ours take their place, and theirs can take it back.
 
 The application's schema script runs at any time, so its ``CREATE OR REPLACE`` always meets the very signature that it
-knows, with the names of its arguments, and no overload of ours answers the same call. People's comments stay.
+knows, with the names of its arguments, and no overload of ours answers the same call. They return what theirs return
+(PL/pgSQL's void is an empty text, SQL's is NULL). People's comments stay.
 """
 
 _FUNCTIONS = """
@@ -12,17 +13,17 @@ DECLARE
                                'business_id_param uuid, date_param date');
     stats CONSTANT text := format($create$
 CREATE OR REPLACE FUNCTION public.update_daily_stats(%s) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ BEGIN
     INSERT INTO monitoring.rollup_requests (row_day, business_id, reason)
     VALUES (coalesce($2, (now() AT TIME ZONE (SELECT reporting_timezone FROM monitoring.installation))::date),
             $1, 'update_daily_stats()');
-$$ $create$, arguments);
+END $$ $create$, arguments);
     reset CONSTANT text := $create$
 CREATE OR REPLACE FUNCTION public.reset_daily_openai_usage() RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ BEGIN
     INSERT INTO monitoring.openai_resets (business_id, day)
     VALUES (NULL, monitoring.today()) ON CONFLICT DO NOTHING;
-$$ $create$;
+END $$ $create$;
     each record;
 BEGIN
     FOR each IN SELECT * FROM (VALUES

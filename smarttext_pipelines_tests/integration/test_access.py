@@ -188,11 +188,11 @@ def test_service_role_asks_for_a_rollup_by_calling_the_function(supabase: Databa
     ]
 
 
-def test_the_function_runs_with_rights_of_its_own_and_an_empty_search_path(supabase: Database) -> None:
+def test_the_function_runs_with_rights_of_its_own_and_a_search_path_of_its_own(supabase: Database) -> None:
     found = supabase.rows(
         "SELECT prosecdef, proconfig FROM pg_proc WHERE oid = 'public.update_daily_stats(uuid, date)'::regprocedure"
     )
-    assert found == [{"prosecdef": True, "proconfig": ['search_path=""']}]
+    assert found == [{"prosecdef": True, "proconfig": ["search_path=pg_catalog, pg_temp"]}]
 
 
 def test_a_function_of_the_same_name_in_the_callers_path_is_not_called(supabase: Database) -> None:

@@ -1,4 +1,4 @@
-"""The application's own statements, written anew from the data contract: its schema script, and what it does all day."""
+"""The application's own statements, written anew from the data contract: its schema script, and its daily work."""
 
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.legacy import EVENT_TABLES, TABLES, install_legacy
@@ -7,7 +7,7 @@ BUSINESS = "b0000001-0000-4000-8000-000000000000"
 
 _ALTER = "".join(f"ALTER TABLE public.{table} ENABLE ROW LEVEL SECURITY;" for table in TABLES)
 _POLICIES = "".join(
-    f"DROP POLICY IF EXISTS \"Service role can do all\" ON public.{table};"
+    f'DROP POLICY IF EXISTS "Service role can do all" ON public.{table};'
     f"CREATE POLICY \"Service role can do all\" ON public.{table} USING (auth.role() = 'service_role');"
     for table in TABLES
 )

@@ -41,9 +41,7 @@ def access(connection: Connection) -> Line:
     writers = [f"{role} writes {', '.join(tables)}" for role, tables in writing_roles(facts).items()]
     if writers:
         return Line("access", State.warn, "; ".join(writers), _REVOKE)
-    return Line(
-        "access", State.ok, "the public roles read and write nothing; row level security is as intended"
-    )
+    return Line("access", State.ok, "the public roles read and write nothing; row level security is as intended")
 
 
 def _public_faults(connection: Connection, facts: Facts) -> list[str]:

@@ -298,13 +298,15 @@ def _key_of_stats(found: State, adopted: frozenset[str]) -> Iterator[Change]:
     new = (("index", f"daily_stats.{wanted}"), ("constraint", f"daily_stats.{wanted}"))
     if "daily_stats" not in adopted or "NULLS NOT DISTINCT" in found.get(new[0], {}).get("definition", ""):
         return
+    then = "unique (business_id, date), rows without business equal"
     for (kind, name), state in found.items():
         is_unique = kind == "index" and name.startswith("daily_stats.") and state["is_unique"]
         if is_unique and sorted(state["columns"]) == ["business_id", "date"]:
             keys = ((kind, name), ("constraint", name))
-            yield Change(f"index {name}", "unique, rows without business apart", "dropped", keys)
-    then = "unique (business_id, date), rows without business equal"
-    yield Change(f"index daily_stats.{wanted}", "-", then, new)
+            becomes = then if keys == new else "dropped"
+            yield Change(f"index {name}", "unique (business_id, date), rows without business apart", becomes, keys)
+    if new[0] not in found:
+        yield Change(f"index daily_stats.{wanted}", "-", then, new)
 
 
 def _triggers(found: State, adopted: frozenset[str]) -> Iterator[Change]:

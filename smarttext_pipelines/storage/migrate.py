@@ -131,7 +131,8 @@ def _migrate(engine: Engine, zone: ZoneInfo, lock_timeout: str, changes: list[Ch
         if changes:
             # All at once, or statements that lock one after the other deadlock with a script that does the same.
             _run(connection, lock(*TABLES, *VIEWS))
-        record_changes(connection, changes)
+        if is_installed:
+            record_changes(connection, changes)
         facts = read_facts(connection, zone)
         drop_overloads(connection, facts)
         _run(connection, *access_statements(zone, read_standing(connection, facts)))

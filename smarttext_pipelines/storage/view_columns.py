@@ -15,7 +15,9 @@ def order_of(definition: str | None) -> str:
     """
     words = " ".join((definition or "").rstrip("; \n").split())
     body, _, order = _rsplit(words, " ORDER BY ")
-    names = dict(_columns(body))
+    names: dict[str, str] = {}
+    for expression, column in _columns(body):
+        names.setdefault(expression, column)
     kept: list[str] = []
     for item in _split(_split(order, " LIMIT ")[0], ", ") if order else []:
         direction = _DIRECTION.search(item)

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from smarttext_pipelines.cli import (
+    access,
     alerts,
     budgets,
     database,
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command("up")(database.up)
 app.command("doctor")(doctor.doctor)
 app.command("migrate")(database.migrate)
+app.command("access")(access.access)
 app.command("change-zone")(database.change_zone)
 app.command("rollup")(rollup.rollup)
 app.command("stats")(stats.stats)

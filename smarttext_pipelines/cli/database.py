@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from smarttext_pipelines.cli.access import YesOption, agreement
 from smarttext_pipelines.cli.up import up
 from smarttext_pipelines.core.days import day_of
 from smarttext_pipelines.core.errors import DatabaseError, InputError
@@ -29,8 +30,12 @@ def migrate(
     roles: Annotated[
         bool, typer.Option("--roles", help="Also make roles with least privilege, without login; see SECURITY.md.")
     ] = False,
+    yes: YesOption = False,
 ) -> None:
-    """Bring the database to the newest schema; adopts a database that already holds the tables."""
+    """Bring the database to the newest schema; adopts a database that already holds the tables.
+
+    Before anything that others made is changed, it is shown in one table, and asked for.
+    """
     from smarttext_pipelines.storage import migrate as migration
 
     settings = load_settings()
@@ -48,9 +53,7 @@ def migrate(
                 raise DatabaseError(msg)
             _console.print(f"{describe(engine.url)} is as this version expects it")
             return
-        if roles:
-            migration.make_roles(engine)
-        notes = migration.migrate(engine, ready.zone)
+        notes = migration.migrate(engine, ready.zone, agree=agreement(yes=yes), with_roles=roles)
         _console.print(f"{describe(engine.url)} is migrated; reporting days are those of {ready.reporting_timezone}")
         for note in notes:
             _console.print(f"note: {note}")

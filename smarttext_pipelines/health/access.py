@@ -1,9 +1,11 @@
-"""Rights as intended: nothing for the public roles, row level security on every table that an API exposes."""
+"""Rights as intended: the public roles have what adoption left them and no more; they should write no more some day."""
 
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.health import Line, State
-from smarttext_pipelines.storage.roles import FUNCTIONS
+from smarttext_pipelines.storage.adopting import read_facts, writing_roles
+from smarttext_pipelines.storage.adoption_plan import Facts, rights_changes, row_security_changes
+from smarttext_pipelines.storage.public_state import read_state
 
 _OPEN = text(
     """
@@ -11,38 +13,38 @@ _OPEN = text(
         SELECT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS grantee,
                c.oid::regclass::text AS thing
         FROM pg_class AS c CROSS JOIN LATERAL aclexplode(c.relacl) AS a
-        WHERE c.relnamespace IN ('public'::regnamespace, to_regnamespace('monitoring'))
-            AND (c.relnamespace <> 'public'::regnamespace OR c.relname = ANY (:ours))
+        WHERE c.relnamespace = to_regnamespace('monitoring')
         UNION ALL
         SELECT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END, p.oid::regprocedure::text
         FROM pg_proc AS p
         CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
-        WHERE p.pronamespace = to_regnamespace('monitoring') OR p.pronamespace = 'public'::regnamespace
-            AND p.proname = ANY (:routines)
+        WHERE p.pronamespace = to_regnamespace('monitoring')
     ) AS granted
     WHERE grantee IN ('PUBLIC', 'anon', 'authenticated') GROUP BY grantee ORDER BY grantee
     """
 )
-_UNSECURED = text(
-    """
-    SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
-        AND relname = ANY (:tables) AND NOT relrowsecurity ORDER BY relname
-    """
-)
-TABLES = ("businesses", "call_events", "sms_events", "api_usage", "owner_alerts", "daily_stats")
-VIEWS = ("sms_failure_rates", "openai_daily_usage")
-ROUTINES = tuple(
-    signature.removeprefix("public.").split("(")[0] for signature in FUNCTIONS if signature.startswith("public.")
-)
+_SHOWN = 5
 _TODO = "run `smarttext migrate`, which sets rights and row level security; see SECURITY.md"
+_REVOKE = "give the application its service key, then run `smarttext access --revoke-writers`; see SECURITY.md"
 
 
 def access(connection: Connection) -> Line:
     """Judge roles and row level security."""
-    found = connection.execute(_OPEN, {"ours": [*TABLES, *VIEWS], "routines": list(ROUTINES)})
-    faults = [f"{row.grantee} has rights on {row.things} objects such as {row.thing}" for row in found]
-    unsecured = connection.execute(_UNSECURED, {"tables": list(TABLES)}).scalars().all()
-    faults += [f"row level security is off on {', '.join(unsecured)}"] if unsecured else []
+    facts = read_facts(connection)
+    faults = [
+        f"{row.grantee} has rights on {row.things} objects such as {row.thing}" for row in connection.execute(_OPEN)
+    ]
+    faults += _public_faults(connection, facts)
     if faults:
-        return Line("access", State.fail, "; ".join(faults), _TODO)
-    return Line("access", State.ok, "nothing for anon, authenticated and PUBLIC; row level security is on")
+        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        return Line("access", State.fail, "; ".join(faults[:_SHOWN]) + more, _TODO)
+    writers = [f"{role} writes {', '.join(tables)}" for role, tables in writing_roles(facts).items()]
+    if writers:
+        return Line("access", State.warn, "; ".join(writers), _REVOKE)
+    return Line("access", State.ok, "the public roles read and write nothing; row level security is as intended")
+
+
+def _public_faults(connection: Connection, facts: Facts) -> list[str]:
+    found = read_state(connection)
+    changes = [*rights_changes(found, facts), *row_security_changes(found, facts)]
+    return [f"{change.what}: {change.now}, intended: {change.then}" for change in changes]

@@ -41,7 +41,7 @@ def step(console: Console, doing: str) -> Iterator[None]:
 def prepare_embedded(console: Console, children: Children, settings: Settings, url: str, today: date) -> None:
     """Migrate the embedded event database, load the sample if it is empty, roll up what is not rolled up."""
     with step(console, "Schema brought up to date"):
-        children.run("migrate", [CLI, "migrate"])
+        children.run("migrate", [CLI, "migrate", "--yes"])
     if _is_empty(url):
         with step(console, f"{SAMPLE['days']} days of sample events loaded"):
             children.run("simulate", [CLI, "simulate", *_sample_options()])

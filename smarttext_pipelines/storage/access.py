@@ -3,181 +3,86 @@
 They hold no rows, and roles may appear after the first migration, so they have no revision of their own.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
+from smarttext_pipelines.storage.application_functions import application_function_statements
 from smarttext_pipelines.storage.explaining import view_statements
 from smarttext_pipelines.storage.guardrail import guardrail_statements
-from smarttext_pipelines.storage.migrations.lock import TAKE
 from smarttext_pipelines.storage.reset_date import reset_date_default
-from smarttext_pipelines.storage.roles import SERVICE, functions_of, role_grants
+from smarttext_pipelines.storage.rights import function_rights, table_rights
+from smarttext_pipelines.storage.roles import role_grants
 from smarttext_pipelines.storage.schema import metadata
+from smarttext_pipelines.storage.views import public_view_statements
+from smarttext_pipelines.storage.writers import Writers
 
-_WANTED = """
-CREATE OR REPLACE TEMPORARY VIEW wanted_sms_failure_rates AS
-SELECT business_id, date, total_attempts, successful, failed, failure_rate_percent::numeric AS failure_rate_percent,
-       in_flight, suppressed, unknown, coverage_percent, failure_rate_lower_percent,
-       failed_unreachable, failed_invalid_number, failed_opted_out, failed_filtered, failed_registration,
-       failed_throughput, failed_account, failed_provider, failed_unmapped
-FROM monitoring.sms_failure_rates;
-CREATE OR REPLACE TEMPORARY VIEW wanted_openai_daily_usage AS
-SELECT business_id, day AS date, sum(tokens_used)::bigint AS total_tokens, sum(cost_usd) AS total_cost,
-       sum(request_count)::bigint AS requests, sum(unpriced_requests)::bigint AS unpriced_requests
-FROM monitoring.spend
-WHERE service = 'openai'
-GROUP BY business_id, day;
-"""
-
-# Only what differs is changed, and locked: a migrate with nothing to do disturbs nobody.
-_RELATIONS = """
-DO $do$
-DECLARE
-    name text;
-    definition text;
-    relations text;
-    has_service boolean := EXISTS (SELECT FROM pg_roles WHERE rolname = 'service_role');
-    stale_tables text[] := ARRAY(
-        SELECT c.relname FROM pg_class AS c
-        WHERE c.relnamespace = 'public'::regnamespace
-            AND c.relname IN ('businesses', 'call_events', 'sms_events', 'api_usage', 'owner_alerts', 'daily_stats')
-            AND c.relkind IN ('r', 'p')
-            AND (NOT c.relrowsecurity
-                 OR EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid AND polname = 'Service role can do all')
-                 OR has_service AND NOT EXISTS (
-                    SELECT FROM pg_policies WHERE schemaname = 'public' AND tablename = c.relname
-                        AND policyname = 'service_role_all' AND roles = ARRAY['service_role'::name]
-                        AND permissive = 'PERMISSIVE' AND cmd = 'ALL' AND qual = 'true' AND with_check = 'true')));
-    stale_views text[] := ARRAY(
-        SELECT v FROM unnest(ARRAY['sms_failure_rates', 'openai_daily_usage']) AS v
-        LEFT JOIN pg_class AS c ON c.oid = to_regclass('public.' || v)
-        WHERE pg_get_viewdef(c.oid) IS DISTINCT FROM pg_get_viewdef(('pg_temp.wanted_' || v)::regclass)
-            OR c.reloptions IS DISTINCT FROM ARRAY['security_invoker=true']);
-BEGIN
-    relations := (
-        SELECT string_agg(DISTINCT 'public.' || stale, ', ')
-        FROM unnest(stale_tables || stale_views || ARRAY['api_usage']) AS stale
-        WHERE to_regclass('public.' || stale) IS NOT NULL AND cardinality(stale_tables || stale_views) > 0);
-{take}
-    FOREACH name IN ARRAY stale_tables LOOP
-        EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', name);
-        EXECUTE format('DROP POLICY IF EXISTS "Service role can do all" ON public.%I', name);
-        EXECUTE format('DROP POLICY IF EXISTS service_role_all ON public.%I', name);
-        IF has_service THEN
-            EXECUTE format('CREATE POLICY service_role_all ON public.%I TO service_role USING (true) WITH CHECK (true)',
-                           name);
-        END IF;
-    END LOOP;
-    FOREACH name IN ARRAY stale_views LOOP
-        definition := format('CREATE OR REPLACE VIEW public.%I WITH (security_invoker = true) AS %s',
-                             name, pg_get_viewdef(('pg_temp.wanted_' || name)::regclass));
-        -- Replaced where possible, because what somebody has built on a view would forbid to drop it.
-        BEGIN
-            EXECUTE definition;
-        EXCEPTION WHEN invalid_table_definition THEN
-            EXECUTE format('DROP VIEW public.%I', name);
-            EXECUTE definition;
-        END;
-    END LOOP;
-    DROP VIEW pg_temp.wanted_sms_failure_rates, pg_temp.wanted_openai_daily_usage;
-END $do$;
-"""
-
-_FUNCTIONS = """
-DO $do$
-DECLARE
-    -- PostgREST calls a function by the names of its arguments: an adopted one keeps them.
-    arguments text := pg_get_function_arguments(to_regprocedure('public.update_daily_stats(uuid, date)'));
-BEGIN
-    DROP FUNCTION IF EXISTS public.update_daily_stats(uuid, date);
-    EXECUTE format($create$
-CREATE FUNCTION public.update_daily_stats(%s) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    INSERT INTO monitoring.rollup_requests (row_day, business_id, reason)
-    VALUES (coalesce($2, (now() AT TIME ZONE (SELECT reporting_timezone FROM monitoring.installation))::date),
-            $1, 'update_daily_stats()');
-$$ $create$, coalesce(arguments, 'business_id_param uuid, date_param date'));
-END $do$;
-COMMENT ON FUNCTION public.update_daily_stats(uuid, date) IS 'Asks for a rollup of the day; a sensor serves it.';
-"""
-
-_GRANTS = """
-DO $$
-DECLARE
-    relation text;
-    grantee text;
-    routine regprocedure;
-    tables text[] := ARRAY['businesses', 'call_events', 'sms_events', 'api_usage', 'owner_alerts', 'daily_stats'];
-    views text[] := ARRAY['sms_failure_rates', 'openai_daily_usage'];
-    routines regprocedure[] := ARRAY[{routines}]::regprocedure[];
-BEGIN
-    FOREACH grantee IN ARRAY ARRAY['public', 'anon', 'authenticated', 'service_role'] LOOP
-        CONTINUE WHEN grantee <> 'public' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = grantee);
-        FOREACH relation IN ARRAY tables || views LOOP
-            EXECUTE format('REVOKE ALL ON public.%I FROM %s', relation, grantee);
-        END LOOP;
-        FOREACH routine IN ARRAY routines LOOP
-            EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', routine, grantee);
-        END LOOP;
-        EXECUTE format('REVOKE ALL ON SCHEMA monitoring FROM %s', grantee);
-        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA monitoring FROM %s', grantee);
-        EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA monitoring FROM %s', grantee);
-    END LOOP;
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'service_role') THEN
-        FOREACH relation IN ARRAY tables LOOP
-            EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON public.%I TO service_role', relation);
-        END LOOP;
-        FOREACH relation IN ARRAY views LOOP
-            EXECUTE format('GRANT SELECT ON public.%I TO service_role', relation);
-        END LOOP;
-        FOREACH routine IN ARRAY routines LOOP
-            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO service_role', routine);
-        END LOOP;
-        GRANT USAGE ON SCHEMA monitoring TO service_role;
-        GRANT SELECT ON monitoring.sms_failure_rates, monitoring.spend TO service_role;
-        -- What the tracking library needs beyond the event tables.
-        GRANT SELECT (request_id) ON monitoring.openai_reservations TO service_role;
-        GRANT SELECT, INSERT, UPDATE ON monitoring.tracking_writers TO service_role;
-    END IF;
-END $$;
-"""
-
+# What people wrote in public stays; what we wrote in an earlier version is written anew.
 _COMMENTS = """
 DO $do$
 DECLARE
     new record;
 BEGIN
-    FOR new IN SELECT v.* FROM (VALUES
+    FOR new IN SELECT v.*, n.nspname = 'public' AS is_public, c.relname || coalesce('.' || v.attribute, '') AS object
+    FROM (VALUES
         {values}
     ) AS v (relation, attribute, comment)
     JOIN pg_class AS c ON c.oid = v.relation AND c.relkind IN ('r', 'p')
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
     LEFT JOIN pg_attribute AS a ON a.attrelid = v.relation AND a.attname = v.attribute
     LEFT JOIN pg_description AS d ON d.classoid = 'pg_class'::regclass AND d.objoid = v.relation
         AND d.objsubid = coalesce(a.attnum, 0)
+    LEFT JOIN monitoring.installed_objects AS i ON i.kind = 'comment'
+        AND i.object = c.relname || coalesce('.' || v.attribute, '')
     WHERE d.description IS DISTINCT FROM v.comment
+        AND (n.nspname <> 'public' OR d.description IS NULL OR d.description = i.state ->> 'comment')
+        AND NOT (n.nspname = 'public' AND c.relname = 'businesses' AND EXISTS (
+            SELECT FROM monitoring.adoption_record AS r
+            WHERE r.occasion = 'adoption' AND r.kind = 'table' AND r.object = 'businesses'))
     LOOP
         IF new.attribute IS NULL THEN
             EXECUTE format('COMMENT ON TABLE %s IS %L', new.relation, new.comment);
         ELSE
             EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', new.relation, new.attribute, new.comment);
         END IF;
+        IF new.is_public THEN
+            INSERT INTO monitoring.installed_objects (kind, object, state)
+            VALUES ('comment', new.object, jsonb_build_object('comment', new.comment))
+            ON CONFLICT (kind, object) DO UPDATE SET state = excluded.state;
+        END IF;
     END LOOP;
 END $do$
 """
 
 
-def access_statements(zone: ZoneInfo) -> list[str]:
-    """Return the statements that give views, functions, rights, defaults and comments their present state."""
-    relations = _RELATIONS.replace("{take}", TAKE)
-    grants = _GRANTS.replace("{routines}", ", ".join(f"'{name}'" for name in functions_of(SERVICE)))
+@dataclass(frozen=True)
+class Standing:
+    """What stands in ``public`` and goes on standing.
+
+    Attributes:
+        writers: Table of the application → who of the public roles writes it.
+        orders: View → what it is sorted by.
+    """
+
+    writers: Writers = field(default_factory=dict)
+    orders: Mapping[str, str] = field(default_factory=dict)
+
+
+def access_statements(zone: ZoneInfo, standing: Standing) -> list[str]:
+    """Return the statements that give views, functions, rights, defaults and comments their present state.
+
+    The application's own functions come last: while ours are not committed, its schema script would wait for them.
+    """
     return [
-        _WANTED,
-        relations,
+        *public_view_statements(standing.orders),
         reset_date_default(zone),
-        _FUNCTIONS,
         *guardrail_statements(),
         *view_statements(),
-        grants,
-        role_grants(),
+        table_rights(standing.writers),
         _comments(),
+        *application_function_statements(),
+        function_rights(standing.writers),
+        role_grants(),
     ]
 
 

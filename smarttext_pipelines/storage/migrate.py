@@ -13,13 +13,25 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, text
 
 from smarttext_pipelines.core.errors import DatabaseError
-from smarttext_pipelines.storage.access import access_statements
+from smarttext_pipelines.storage.access import Standing, access_statements
+from smarttext_pipelines.storage.adopting import (
+    Agree,
+    drop_overloads,
+    put_back_lines,
+    read_facts,
+    read_standing,
+    record_changes,
+    record_installed,
+)
 from smarttext_pipelines.storage.adoption import ADOPT_BOUNDARY_DAYS
+from smarttext_pipelines.storage.adoption_plan import Change, plan
 from smarttext_pipelines.storage.connect import connected, describe
 from smarttext_pipelines.storage.installation import HEAD, require_zone, revision, stored_zone
+from smarttext_pipelines.storage.migrations.lock import lock
 from smarttext_pipelines.storage.pooler import refuse_transaction_pooler
 from smarttext_pipelines.storage.preflight import require_possible
 from smarttext_pipelines.storage.preflight.judgement import is_workable_type
+from smarttext_pipelines.storage.public_state import TABLES, VIEWS, read_state
 from smarttext_pipelines.storage.reset_date import install
 from smarttext_pipelines.storage.roles import create_roles
 from smarttext_pipelines.storage.schema import MONITORING, PUBLIC, SOURCE_TABLES, metadata
@@ -44,13 +56,23 @@ def _config(**attributes: Any) -> Config:
     return config
 
 
-def migrate(engine: Engine, zone: ZoneInfo, *, lock_timeout: str = LOCK_TIMEOUT) -> list[str]:
+def migrate(
+    engine: Engine,
+    zone: ZoneInfo,
+    *,
+    lock_timeout: str = LOCK_TIMEOUT,
+    agree: Agree | None = None,
+    with_roles: bool = False,
+) -> list[str]:
     """Bring the database to the newest revision; safe to repeat and to run twice at once.
 
     Args:
         engine: Result of ``open_engine``, connected as the owner of the tables.
         zone: Reporting zone; stored by the first migration, compared by all others.
         lock_timeout: How long tables that are in use are tried again, as PostgreSQL writes it.
+        agree: Is shown what will change of what others made, before anything is, and raises where nobody agrees;
+            without it the caller has agreed.
+        with_roles: Whether the optional roles that are missing are made, too.
 
     Returns:
         What works otherwise than on tables as declared, a line each.
@@ -63,7 +85,26 @@ def migrate(engine: Engine, zone: ZoneInfo, *, lock_timeout: str = LOCK_TIMEOUT)
     refuse_transaction_pooler(engine)
     with connected(engine, isolation="AUTOCOMMIT") as guard:
         _wait_for_turn(guard)
-        return _migrate(engine, zone, lock_timeout)
+        changes, notes = _agreed(engine, zone, agree)
+        if with_roles:
+            make_roles(engine)
+        try:
+            _migrate(engine, zone, lock_timeout, changes)
+        except DatabaseError as error:
+            msg = f"{error} (the migration has not come to its end: run `smarttext migrate` again)"
+            raise type(error)(msg) from None
+        return notes
+
+
+def _agreed(engine: Engine, zone: ZoneInfo, agree: Agree | None) -> tuple[list[Change], list[str]]:
+    with connected(engine) as connection:
+        if stored_zone(connection) is not None:
+            require_zone(connection, zone)
+        notes = require_possible(connection, zone)
+        changes = plan(read_state(connection), read_facts(connection, zone))
+    if changes and agree is not None:
+        agree(changes)
+    return changes, notes
 
 
 def make_roles(engine: Engine) -> None:
@@ -88,46 +129,46 @@ def _wait_for_turn(guard: Connection) -> None:
         sleep(0.1)
 
 
-def _migrate(engine: Engine, zone: ZoneInfo, lock_timeout: str) -> list[str]:
+def _migrate(engine: Engine, zone: ZoneInfo, lock_timeout: str, changes: list[Change]) -> None:
     with connected(engine) as connection:
         is_installed = stored_zone(connection) is not None
-        if is_installed:
-            require_zone(connection, zone)
-        notes = require_possible(connection, zone)
-    try:
-        _run(engine, zone, lock_timeout, adopts=not is_installed)
-    except DatabaseError as error:
-        msg = f"{error} (the migration has not come to its end: run `smarttext migrate` again)"
-        raise type(error)(msg) from None
-    return notes
-
-
-def _run(engine: Engine, zone: ZoneInfo, lock_timeout: str, *, adopts: bool) -> None:
-    with connected(engine) as connection:
         connection.exec_driver_sql(_CREATE_SCHEMA)
         connection.exec_driver_sql(f"SET lock_timeout = '{lock_timeout}'")
         connection.commit()
         command.upgrade(_config(connection=connection), "head")
         connection.commit()
     with connected(engine) as connection:
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{lock_timeout}'")
-        for statement in _closing(zone, adopts=adopts):
-            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+        _run(connection, f"SET LOCAL lock_timeout = '{lock_timeout}'", *_opening(zone, adopts=not is_installed))
+        if changes:
+            # All at once, or statements that lock one after the other deadlock with a script that does the same.
+            _run(connection, lock(*TABLES, *VIEWS))
+        if is_installed:
+            record_changes(connection, changes)
+        facts = read_facts(connection, zone)
+        drop_overloads(connection, facts)
+        _run(connection, *access_statements(zone, read_standing(connection, facts)))
+        record_installed(connection)
         connection.commit()
 
 
-def _closing(zone: ZoneInfo, *, adopts: bool) -> list[str]:
-    return [install(zone), source_statement(), *([ADOPT_BOUNDARY_DAYS] if adopts else []), *access_statements(zone)]
+def _run(connection: Connection, *statements: str) -> None:
+    for statement in statements:
+        connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
+def _opening(zone: ZoneInfo, *, adopts: bool) -> list[str]:
+    return [install(zone), source_statement(), *([ADOPT_BOUNDARY_DAYS] if adopts else [])]
 
 
 def migration_sql(zone: ZoneInfo) -> str:
     """Return everything ``migrate`` would run on a database that was never migrated.
 
-    It cannot look first: where the database has indexes under names of its own, they are built a second time.
+    It cannot look first: where the database has indexes under names of its own, they are built a second time, its
+    views are sorted no more, and the public roles keep nothing but the right to insert.
     """
     output = StringIO()
     command.upgrade(_config(output=output), "head", sql=True)
-    closing = ";\n".join(_closing(zone, adopts=True))
+    closing = ";\n".join([*_opening(zone, adopts=True), *access_statements(zone, Standing())])
     # Alembic doubles percent signs for drivers that take parameters; a script takes none.
     revisions = output.getvalue().replace("%%", "%")
     timeout = f"SET lock_timeout = '{LOCK_TIMEOUT}'"
@@ -143,7 +184,18 @@ def find_drift(engine: Engine) -> list[str]:
             return [f"revision is {found or 'none'}, newest is {HEAD}: run `smarttext migrate`"]
         if stored_zone(connection) is None:
             return ["the first migration has not come to its end: run `smarttext migrate` again"]
-        return [line for change in compare_metadata(_comparison(connection), metadata) for line in _describe(change)]
+        changes = compare_metadata(_comparison(connection), metadata)
+        lines = [line for change in changes if not is_tolerated(change) for line in _describe(change)]
+        return [*lines, *put_back_lines(connection)]
+
+
+def is_tolerated(change: Any) -> bool:
+    """Tell whether a difference that Alembic found is none of ours: only what we need and lack is drift."""
+    if isinstance(change, list):
+        return all(is_tolerated(part) for part in change)
+    kind, schema = change[0], change[1]
+    is_theirs = kind == "modify_nullable" and schema == PUBLIC
+    return is_theirs or kind.startswith("remove_") or "comment" in kind
 
 
 def _comparison(connection: Connection) -> MigrationContext:
@@ -181,7 +233,7 @@ def _differs(_context: Any, _found: Any, declared: Any, found: Any, _type: Any) 
 
 def _describe(change: Any) -> list[str]:
     if isinstance(change, list):
-        return [line for part in change for line in _describe(part)]
+        return [line for part in change if not is_tolerated(part) for line in _describe(part)]
     kind, *details = change
     named = [str(d) for d in details if isinstance(d, str)] + [str(getattr(d, "name", "")) for d in details]
     return [f"{kind}: {' '.join(dict.fromkeys(part for part in named if part))}"]

@@ -24,6 +24,7 @@ FUNCTIONS = {
     "public.settle_openai_usage(text, bigint, numeric)": (SERVICE, WRITER),
     "public.cancel_openai_usage(text)": (SERVICE, WRITER),
     "public.reset_daily_openai_usage(uuid)": (SERVICE, PIPELINE),
+    "public.reset_daily_openai_usage()": (SERVICE, PIPELINE),
     "public.update_daily_stats(uuid, date)": (SERVICE,),
     "monitoring.usage_date(timestamptz)": (SERVICE, WRITER),
     # What a library asks for that began before this migrate.

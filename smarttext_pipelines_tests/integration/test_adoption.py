@@ -16,7 +16,6 @@ from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.legacy import (
     DAYS,
     EVENT_TABLES,
-    POLICY,
     TABLES,
     VIEWS,
     add_history,
@@ -158,7 +157,7 @@ def test_a_second_row_without_business_for_a_day_is_refused_from_now_on(legacy: 
         legacy.run("INSERT INTO public.daily_stats (date) VALUES ('2026-03-02')")
 
 
-def test_old_policies_views_and_functions_are_replaced_not_doubled(legacy: Database) -> None:
+def test_old_views_and_functions_are_replaced_not_doubled(legacy: Database) -> None:
     migrate(legacy.engine, UTC)
     found = catalog(legacy, "public")
     views = {row["name"]: row["state"] for row in found if row["kind"] == "view"}
@@ -168,7 +167,6 @@ def test_old_policies_views_and_functions_are_replaced_not_doubled(legacy: Datab
     ours = {name.removeprefix("public.").replace(" ", "") for name in FUNCTIONS if name.startswith("public.")}
     assert set(functions) == ours
     assert "rollup_requests" in functions["update_daily_stats(uuid,date)"]
-    assert not [row for row in found if row["kind"] == "policy" and POLICY in row["name"]]
 
 
 def test_the_function_keeps_the_names_of_its_arguments_by_which_it_is_called(legacy: Database) -> None:

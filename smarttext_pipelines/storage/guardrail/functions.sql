@@ -316,15 +316,22 @@ END
 $$;
 COMMENT ON FUNCTION public.cancel_openai_usage(text) IS 'Gives a reservation back whose call was not made.';
 
-DROP FUNCTION IF EXISTS public.reset_daily_openai_usage();
+-- Without a default: a call without arguments is another function, which the application may replace.
+DO $do$
+BEGIN
+    IF EXISTS (SELECT FROM pg_proc
+               WHERE oid = to_regprocedure('public.reset_daily_openai_usage(uuid)') AND pronargdefaults > 0) THEN
+        DROP FUNCTION public.reset_daily_openai_usage(uuid);
+    END IF;
+END $do$;
 
-CREATE OR REPLACE FUNCTION public.reset_daily_openai_usage(business_id uuid DEFAULT NULL) RETURNS void
+CREATE OR REPLACE FUNCTION public.reset_daily_openai_usage(business_id uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO monitoring.openai_resets (business_id, day)
     VALUES ($1, monitoring.today()) ON CONFLICT DO NOTHING;
 $$;
 COMMENT ON FUNCTION public.reset_daily_openai_usage(uuid) IS
-    'Notes that the day was opened; touches no usage and hands out no allowance.';
+    'Notes that the day of a business was opened; touches no usage and hands out no allowance.';
 
 CREATE OR REPLACE FUNCTION monitoring.reap_openai_reservations(older_than interval DEFAULT '15 minutes') RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

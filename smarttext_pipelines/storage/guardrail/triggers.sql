@@ -8,7 +8,8 @@ BEGIN
         SELECT FROM (SELECT 'public.api_usage'::regclass AS relid
                      UNION SELECT relid FROM pg_partition_tree('public.api_usage')) AS parts
         WHERE (SELECT count(*) FROM pg_trigger WHERE tgrelid = parts.relid AND tgname LIKE 'smarttext\_count\_%'
-                   AND tgenabled = 'O') <> 4
+                   AND tgenabled = 'O' AND tgfoid = 'monitoring.count_openai_usage()'::regprocedure AND tgqual IS NULL
+                   AND tgattr = '') <> 4
     ) THEN
         RETURN;
     END IF;

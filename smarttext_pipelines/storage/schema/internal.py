@@ -79,3 +79,28 @@ daily_stats_adopted = Table(
     schema=MONITORING,
     comment="daily_stats as it was found when this installation was adopted.",
 )
+
+adoption_record = Table(
+    "adoption_record",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True, comment="Order of the entry."),
+    column("occasion", Text, "adoption, put back (by others, later), or revoke-writers.", nullable=False),
+    column(
+        "kind", Text, "table, view, column, policy, constraint, index, trigger, function, or decision.", nullable=False
+    ),
+    column("object", Text, "Name in schema public; what belongs to a table follows a dot.", nullable=False),
+    column("state", JSONB, "Its definition, rights, owner and comment as they were found.", nullable=False),
+    column("recorded_at", Instant, "When it was recorded.", nullable=False, server_default=text("now()")),
+    schema=MONITORING,
+    comment="What was found before this project changed it, from which it can be put back; never overwritten.",
+)
+
+installed_objects = Table(
+    "installed_objects",
+    metadata,
+    column("kind", Text, "view, policy, trigger, function, or comment.", primary_key=True),
+    column("object", Text, "Name in schema public.", primary_key=True),
+    column("state", JSONB, "What the last migrate left there.", nullable=False),
+    schema=MONITORING,
+    comment="What migrate last put into schema public, so that it is noticed when others put theirs back.",
+)

@@ -6,9 +6,10 @@ exists is rewritten.
 
 from alembic import op
 
+from smarttext_pipelines.storage.adoption_record import RECORD_ONCE
 from smarttext_pipelines.storage.migrations.found import is_table, to_business
 from smarttext_pipelines.storage.migrations.lock import lock
-from smarttext_pipelines.storage.migrations.row_security import keep_roles
+from smarttext_pipelines.storage.migrations.row_security import create_table
 
 revision = "0001"
 down_revision = None
@@ -154,15 +155,14 @@ END $$;
 def upgrade() -> None:
     """Create what is missing, widen what is too narrow."""
     op.execute(lock(*_SOURCES, "openai_daily_usage"))
+    op.execute(RECORD_ONCE)
     for table, columns in _SOURCES.items():
         if not is_table(table):
             continue
-        op.execute(f"CREATE TABLE IF NOT EXISTS public.{table} (id uuid PRIMARY KEY DEFAULT gen_random_uuid())")
+        op.execute(create_table(table))
         added = ", ".join(f"ADD COLUMN IF NOT EXISTS {column}" for column in columns)
         if table != "businesses":
             added = added.replace("{to_business}", to_business())
-        op.execute(keep_roles(table))
-        # Where default privileges open every new table of public to everybody, row security is what closes it.
-        op.execute(f"ALTER TABLE public.{table} {added}, ENABLE ROW LEVEL SECURITY")
+        op.execute(f"ALTER TABLE public.{table} {added}")
     op.execute(_MONITORING)
     op.execute(_WIDEN)

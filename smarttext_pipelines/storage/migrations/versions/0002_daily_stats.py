@@ -7,7 +7,7 @@ from alembic import op
 
 from smarttext_pipelines.storage.migrations.found import to_business
 from smarttext_pipelines.storage.migrations.lock import lock
-from smarttext_pipelines.storage.migrations.row_security import keep_roles
+from smarttext_pipelines.storage.migrations.row_security import create_table
 
 revision = "0002"
 down_revision = "0001"
@@ -81,10 +81,9 @@ CREATE UNIQUE INDEX daily_stats_business_id_date_key ON public.daily_stats (busi
 def upgrade() -> None:
     """Create what is missing, widen what is too narrow, keep a copy of every row."""
     op.execute(lock("daily_stats"))
-    op.execute("CREATE TABLE IF NOT EXISTS public.daily_stats (id uuid PRIMARY KEY DEFAULT gen_random_uuid())")
+    op.execute(create_table("daily_stats"))
     added = ", ".join(f"ADD COLUMN IF NOT EXISTS {column}" for column in _COLUMNS)
     added = added.replace("{to_business}", to_business())
-    op.execute(keep_roles("daily_stats"))
-    op.execute(f"ALTER TABLE public.daily_stats {added}, ENABLE ROW LEVEL SECURITY")
+    op.execute(f"ALTER TABLE public.daily_stats {added}")
     op.execute(_WIDEN)
     op.execute(_ADOPT)

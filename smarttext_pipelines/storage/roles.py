@@ -29,6 +29,8 @@ FUNCTIONS = {
     "monitoring.usage_date(timestamptz)": (SERVICE, WRITER),
     # What a library asks for that began before this migrate.
     "monitoring.reporting_day(timestamptz)": (SERVICE, WRITER),
+    "monitoring.usage_day(date, timestamptz, text, text)": (PIPELINE, RETENTION),
+    "monitoring.usage_day(date, timestamp, text, text)": (PIPELINE, RETENTION),
     "monitoring.today()": (PIPELINE,),
     "monitoring.openai_limit(uuid)": (PIPELINE,),
     "monitoring.open_openai_budgets(date[], uuid[])": (PIPELINE,),

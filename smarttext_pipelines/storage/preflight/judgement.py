@@ -9,16 +9,17 @@ from sqlalchemy import Enum, Table
 from sqlalchemy.types import TypeEngine
 
 from smarttext_pipelines.storage.preflight.catalog import PUBLIC_VIEWS, TABLES, WIDENED, Catalog, Column, Relation
+from smarttext_pipelines.storage.public_state import APPLICATION_FUNCTIONS
 from smarttext_pipelines.storage.roles import FUNCTIONS
 from smarttext_pipelines.storage.schema import metadata
 from smarttext_pipelines.storage.sources import kind_of, source_columns
 
 OLDEST_VERSION = 150000
-UPDATE_FUNCTION = "public.update_daily_stats(uuid, date)"
 FUNCTION_SHAPES = {
     "check_openai_usage_limit": (["business_id"], "record"),
     "reserve_openai_usage": (["business_id", "tokens", "request_id", "endpoint", "model", "cost_estimate"], "record"),
     "settle_openai_usage": (["request_id", "actual_tokens", "cost"], "record"),
+    "cancel_openai_usage": (["request_id"], "record"),
     "reset_daily_openai_usage": (["business_id"], "void"),
 }
 """Names of the arguments and the result of our functions: PostgreSQL replaces only a function that has the same."""
@@ -243,7 +244,7 @@ def _functions(catalog: Catalog) -> Iterator[str]:
             yield f"public.{function.signature} is no plain function; rename it"
         elif not function.is_owned:
             yield f"public.{function.signature} belongs to another role; connect as that role, or drop it"
-        elif function.name in FUNCTION_SHAPES:
+        elif function.name in FUNCTION_SHAPES and function.signature not in APPLICATION_FUNCTIONS:
             arguments, result = FUNCTION_SHAPES[function.name]
             if (function.arguments, function.result) != (arguments, result):
                 yield f"public.{function.signature} has other arguments or another result than ours; rename it"

@@ -282,7 +282,9 @@ def _track(
         writer.note_problem(*noted)
     for name in fields.trimmed:
         writer.warn("%s was cut, cleaned or left out of an event for %s", name, table)
-    return id_ if writer.accept(table, row, trimmed=bool(fields.trimmed), odd_numbers=bool(fields.odd)) else None
+    return (
+        id_ if writer.accept(table, row, trimmed=int(bool(fields.trimmed)), odd_numbers=int(bool(fields.odd))) else None
+    )
 
 
 def _failed_message(row: dict[str, Any]) -> tuple[object, ...] | None:

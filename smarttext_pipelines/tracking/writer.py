@@ -150,9 +150,7 @@ class Writer:
         folder = self._options.spill_folder
         if not self._is_released and self._memory.put(table, data):
             self._counts.add(buffered=1)
-            self._problems.warn(
-                "%s: no file in %s takes events; they wait in memory", table, self._options.spill_folder
-            )
+            self._problems.warn("%s: no file in %s takes events; they wait in memory", table, folder)
             return True
         self._counts.add(dropped=1)
         self._problems.warn("%s: events were dropped: memory and %s are full", table, folder)

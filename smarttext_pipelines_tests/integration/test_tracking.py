@@ -452,7 +452,7 @@ def test_the_example_of_the_readme_prints_what_the_readme_shows(database: Databa
     assert done.stdout in (root / "README.md").read_text()
 
 
-def test_a_disk_that_is_full_keeps_whole_lines_and_counts_the_rest(database: Database, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_keeps_whole_records_and_counts_the_rest(database: Database, tmp_path: Path) -> None:
     code = """
 import resource, sys
 from smarttext_pipelines import tracking
@@ -461,8 +461,8 @@ tracking.configure(database_url="postgresql://x@127.0.0.1:9/x", spill_folder=sys
 for n in range(300): tracking.track_sms_event(from_="+15550100", to="+15550101", status="queued", request_id=f"r{n}")
 tracking.flush(0.5)
 counts = tracking.counters()
-assert counts.dropped and counts.spilled and counts.dropped + counts.spilled == 300, counts
-print(counts.spilled)
+assert counts.dropped and counts.buffered and counts.dropped + counts.pending == 300, counts
+print(counts.pending - counts.buffered)
 """
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60, capture_output=True, text=True

@@ -46,7 +46,7 @@ class Journal:
 
     def __init__(self, path: Path, table: str, handle: int, *, is_own: bool) -> None:
         self.path, self.table, self.is_own = path, table, is_own
-        self.told, self.size = 0, os.fstat(handle).st_size
+        self.told, self.ever, self.size = 0, 0, os.fstat(handle).st_size
         self.is_sealed = not is_own
         self._handle, self._position = handle, Position()
         _handles.add(handle)
@@ -75,6 +75,7 @@ class Journal:
             return False
         self.size += written
         self.told += 1
+        self.ever += 1
         return True
 
     def read(self, most: int) -> Piece:

@@ -15,7 +15,7 @@ from uuid import uuid4
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.tracking import journal
 from smarttext_pipelines.tracking.inserts import TABLES
-from smarttext_pipelines.tracking.journal import Journal, append_to_shared, create, take
+from smarttext_pipelines.tracking.journal import RECORD_BYTES, Journal, append_to_shared, create, take
 from smarttext_pipelines.tracking.records import UNNUMBERED, Piece
 
 ROTATE_BYTES = 8 * 2**20
@@ -28,45 +28,55 @@ class Journals:
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder, self._limit = folder, limit_bytes
         self._rotate = min(ROTATE_BYTES, limit_bytes // 4)
-        self._active: dict[str, Journal] = {}
+        # By table, and by how deep within itself ``append`` is: a signal handler, too, may tell events.
+        self._active: dict[tuple[str, int], Journal] = {}
+        self._depth = 0
         self._full: dict[str, deque[Journal]] = {table: deque() for table in TABLES}
         self._taken: dict[str, deque[Journal]] = {table: deque() for table in TABLES}
         self._bytes = 0
-        self._told: Counter[str] = Counter()
+        self._gone: Counter[str] = Counter()
         self._late: Counter[str] = Counter()
 
     def append(self, table: str, row: bytes) -> bool:
         """Write a row; False when the files are full or cannot be written."""
         with journal.lock:
-            active = self._active.get(table)
-            if active is not None and (active.is_sealed or active.size > self._rotate):
-                self._seal(active)
-                active = None
+            slot = (table, self._depth)
+            self._depth += 1
             try:
-                active = active or self._open(table)
+                return self._append(slot, row)
             except OSError:
                 return False
-            before = active.size
-            if self._bytes + len(row) + journal.RECORD_BYTES > self._limit or not active.append(row):
-                return False
-            self._bytes += active.size - before
-            self._told[table] += 1
-            return True
+            finally:
+                self._depth -= 1
+
+    def _append(self, slot: tuple[str, int], row: bytes) -> bool:
+        active = self._active.get(slot)
+        if active is not None and (active.is_sealed or active.size > self._rotate):
+            self._seal(slot)
+            active = None
+        active = active or self._open(slot)
+        before = active.size
+        if self._bytes + len(row) + RECORD_BYTES > self._limit or not active.append(row):
+            return False
+        self._bytes += active.size - before
+        return True
 
     def told(self, table: str) -> int:
         """Return how many rows of a table were ever appended."""
-        return self._told[table]
+        with journal.lock:
+            return self._gone[table] + sum(file.ever for file in self._own() if file.table == table)
 
     def is_done(self, table: str, told: int) -> bool:
         """Whether nothing waits any more of the first rows of a table."""
         with journal.lock:
-            return self._told[table] - self._pending(table) >= told
+            return self.told(table) - self._pending(table) >= told
 
     def newly_late(self, table: str) -> int:
         """Count the rows that wait and were not counted before."""
         with journal.lock:
-            found = self._told[table] - max(self._late[table], self._told[table] - self._pending(table))
-            self._late[table] = self._told[table]
+            all_told = self.told(table)
+            found = all_told - max(self._late[table], all_told - self._pending(table))
+            self._late[table] = all_told
             return found
 
     def pending(self) -> int:
@@ -80,10 +90,10 @@ class Journals:
     def first_own(self, table: str) -> Journal | None:
         """Return the file of this process whose rows come next."""
         with journal.lock:
-            active = self._active.get(table)
             if self._full[table]:
                 return self._full[table][0]
-            return active if active is not None and not active.is_drained else None
+            waiting = (file for file in self._active.values() if file.table == table and not file.is_drained)
+            return next(waiting, None)
 
     def first_taken(self, table: str) -> Journal | None:
         """Return a file of an ended process."""
@@ -103,9 +113,10 @@ class Journals:
     def take_over(self) -> None:
         """Take the files of processes that have ended; files of this process that are gone are not used further."""
         with journal.lock:
-            for active in list(self._active.values()):
+            for slot, active in list(self._active.items()):
                 if not active.is_in_place():
-                    self._seal(active)
+                    self._seal(slot)
+            self._bytes = sum(own.size for own in self._own())
             mine = {file.path for files in self._taken.values() for file in files} | {f.path for f in self._own()}
         with contextlib.suppress(OSError):
             for path in sorted(self._folder.iterdir()):
@@ -121,6 +132,7 @@ class Journals:
         """Let other processes, or the next writer of this one, take over the files."""
         with journal.lock:
             for file in [*self._own(), *(file for files in self._taken.values() for file in files)]:
+                self._gone[file.table] += file.ever
                 if file.is_drained:
                     file.remove()
                 else:
@@ -133,22 +145,23 @@ class Journals:
     def _own(self) -> list[Journal]:
         return [*self._active.values(), *(file for files in self._full.values() for file in files)]
 
-    def _open(self, table: str) -> Journal:
+    def _open(self, slot: tuple[str, int]) -> Journal:
+        table, _ = slot
         name = f"{table}-{os.getpid()}-{uuid4().hex[:12]}.journal"
-        self._active[table] = create(self._folder / name, table)
-        return self._active[table]
+        self._active[slot] = create(self._folder / name, table)
+        return self._active[slot]
 
-    def _seal(self, file: Journal) -> None:
+    def _seal(self, slot: tuple[str, int]) -> None:
+        file = self._active.pop(slot)
         file.is_sealed = True
-        del self._active[file.table]
         self._full[file.table].append(file)
 
     def _forget(self, file: Journal) -> None:
+        self._active = {slot: active for slot, active in self._active.items() if active is not file}
         for files in (self._full, self._taken):
             if file in files[file.table]:
                 files[file.table].remove(file)
-        if self._active.get(file.table) is file:
-            del self._active[file.table]
+        self._gone[file.table] += file.ever
         self._bytes = sum(own.size for own in self._own())
         file.remove()
 

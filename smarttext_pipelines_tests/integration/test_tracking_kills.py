@@ -18,7 +18,7 @@ from smarttext_pipelines.storage.connect import parse_url
 from smarttext_pipelines_tests.conftest import SOAK, Database
 from smarttext_pipelines_tests.proxy import Proxy, proxied
 
-KILLS, EVENTS = (108, 1500) if SOAK else (6, 900)
+KILLS, EVENTS = (108, 2000) if SOAK else (6, 900)
 KINDS, STATES, SIGNALS = ("main", "fork", "spawn"), ("up", "slow", "down"), (signal.SIGKILL, signal.SIGTERM)
 TOLD = (
     "SELECT request_id AS told FROM public.sms_events UNION ALL "

@@ -123,7 +123,8 @@ class _Cleaner:
             if name is None or self._left <= 0:
                 self.is_changed = True
                 continue
-            found[self._text(name)] = self.clean(item, path)
+            name = self._text(name)
+            found[name] = self.clean(item, path)
         return found
 
     def _items(self, value: Iterable[Any], path: tuple[int, ...]) -> list[Any]:

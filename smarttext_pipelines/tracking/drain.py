@@ -102,6 +102,8 @@ class Drain:
             self._journals.take_over()
         while self._pass() and go_on():
             pass
+        if not all(self.is_due(table) for table in TABLES):
+            self._journals.note_told()
         self._send_report(is_asked=is_asked)
 
     def disconnect(self) -> None:

@@ -42,12 +42,19 @@ os.register_at_fork(
 
 
 class Journal:
-    """An open, locked file; ``is_own`` tells whether this process appends to it."""
+    """An open, locked file; ``is_own`` tells whether this process appends to it.
+
+    While its rows wait, a file beside it (``.told``) says how many they are; an end that was cut off is missed then.
+    """
 
     def __init__(self, path: Path, table: str, handle: int, *, is_own: bool) -> None:
         self.path, self.table, self.is_own = path, table, is_own
         self.told, self.ever, self.size = 0, 0, os.fstat(handle).st_size
         self.is_sealed = not is_own
+        self._beside, self._noted = path.with_suffix(".told"), 0
+        if not is_own:
+            with contextlib.suppress(OSError, ValueError):
+                self.told = int(self._beside.read_text())
         self._handle, self._position = handle, Position()
         _handles.add(handle)
 
@@ -87,7 +94,7 @@ class Journal:
                 self.is_sealed = True
                 size = self.size = os.fstat(self._handle).st_size
                 self._position = Position(number=self._position.number)
-        piece = read(self._load, self._position, size, most, told if self.is_own else None)
+        piece = read(self._load, self._position, size, most, told, is_exact=self.is_own)
         if self.is_own:
             piece.rows = [(number, row) for number, row in piece.rows if number >= self._position.number]
         return piece
@@ -98,9 +105,26 @@ class Journal:
             damaged = piece.after.damaged - self._position.damaged
             self._position = piece.after
             if self.is_own and not self.is_sealed and self.is_drained:
+                self._forget_told()
                 os.ftruncate(self._handle, 0)
                 self.told, self.size, self._position = 0, 0, Position()
             return damaged
+
+    def note_told(self) -> None:
+        """Write down how many rows there are, where they wait."""
+        with lock, contextlib.suppress(OSError):
+            if self.pending and self.told != self._noted:
+                handle = os.open(self._beside, os.O_CREAT | os.O_WRONLY, 0o600)
+                try:
+                    os.write(handle, b"%010d" % self.told)
+                finally:
+                    os.close(handle)
+                self._noted = self.told
+
+    def _forget_told(self) -> None:
+        if self._noted or not self.is_own:
+            self._beside.unlink(missing_ok=True)
+            self._noted = 0
 
     def is_in_place(self) -> bool:
         """Whether the file can still be found under its name."""
@@ -117,6 +141,7 @@ class Journal:
 
     def remove(self) -> None:
         """Delete the file; its lock goes with it; under the lock."""
+        self._forget_told()
         if self.is_in_place():
             self.path.unlink(missing_ok=True)
         self.close()

@@ -124,6 +124,12 @@ class Journals:
                 if name and path not in mine and (file := take(path, name[1])):
                     self._taken[name[1]].append(file)
 
+    def note_told(self) -> None:
+        """Write down beside each file how many rows wait in it."""
+        with journal.lock:
+            for file in self._own():
+                file.note_told()
+
     def reject(self, table: str, rows: list[bytes]) -> bool:
         """Keep rows that the database refused; False when there is no room."""
         return append_to_shared(self._folder / f"{table}.rejected", rows, self._limit, UNNUMBERED)

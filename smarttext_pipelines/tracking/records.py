@@ -63,7 +63,9 @@ def encode(number: int, row: bytes) -> bytes:
     return b"\x1e%08x %08x %08x %s\n" % (number, len(row), crc32(row, number), row)
 
 
-def read(load: Callable[[int, int], bytes], position: Position, size: int, most: int, told: int | None) -> Piece:
+def read(
+    load: Callable[[int, int], bytes], position: Position, size: int, most: int, told: int, *, is_exact: bool
+) -> Piece:
     """Return the next rows of a file.
 
     Args:
@@ -71,7 +73,8 @@ def read(load: Callable[[int, int], bytes], position: Position, size: int, most:
         position: Where to begin.
         size: Bytes of the file.
         most: Most rows.
-        told: Records that were written to the file; None where that is not known.
+        told: Records that were written to the file.
+        is_exact: Whether there were not more of them.
     """
     for length in (CHUNK_BYTES, MOST_ROW_BYTES + HEADER_BYTES):
         data = load(position.offset, min(length, size - position.offset))
@@ -79,7 +82,7 @@ def read(load: Callable[[int, int], bytes], position: Position, size: int, most:
         if piece.is_last or piece.after.offset > position.offset:
             break
     if piece.is_last:
-        piece.after = _at_end(piece.after, size, told)
+        piece.after = _at_end(piece.after, size, told, is_exact=is_exact)
     return piece
 
 
@@ -139,8 +142,8 @@ def _note(piece: Piece, number: int, row: bytes) -> None:
     )
 
 
-def _at_end(position: Position, size: int, told: int | None) -> Position:
-    damaged = _guess(position) if told is None else max(told - position.number, 0)
+def _at_end(position: Position, size: int, told: int, *, is_exact: bool) -> Position:
+    damaged = max(told - position.number, 0 if is_exact else _guess(position))
     return replace(
         position, offset=size, number=position.number + damaged, damaged=position.damaged + damaged, garbage=0, marks=0
     )

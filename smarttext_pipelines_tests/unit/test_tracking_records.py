@@ -1,6 +1,7 @@
 """Damage to a file costs the rows that it touched, which are counted, and no other."""
 
 import json
+import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,9 @@ def damage(chance: random.Random, rows: list[bytes]) -> Damaged:
 def drain(data: bytes, most: int, told: int | None = None) -> tuple[list[bytes], int]:
     position, found = Position(), []
     for _ in range(len(data) + 10):
-        piece = read(lambda at, length: data[at : at + length], position, len(data), most, told)
+        piece = read(
+            lambda at, length: data[at : at + length], position, len(data), most, told or 0, is_exact=told is not None
+        )
         found += [row for _, row in piece.rows]
         position = piece.after
         if piece.is_last:
@@ -114,6 +117,23 @@ def test_a_file_that_is_shortened_under_its_process_costs_what_was_cut_off(tmp_p
         lost += journals.done(file, piece)
     assert (found, lost, journals.pending()) == ([*rows[5:10], b'{"n": 20}'], 10, 0)
     journals.release()
+
+
+def test_an_end_that_was_cut_off_while_its_rows_waited_is_missed(tmp_path: Path) -> None:
+    one, other = Journals(tmp_path, 10**6), Journals(tmp_path, 10**6)
+    for n in range(20):
+        assert one.append("sms_events", b'{"n": %02d}' % n)
+    one.note_told()
+    file = one.first_own("sms_events")
+    assert file is not None
+    one.release()
+    os.truncate(file.path, file.size // 2)
+    other.take_over()
+    taken = other.first_taken("sms_events")
+    assert taken is not None
+    piece = taken.read(500)
+    assert (len(piece.rows), other.done(taken, piece)) == (10, 10)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_drained_file_is_emptied_and_used_again_and_a_large_one_is_followed_by_another(tmp_path: Path) -> None:

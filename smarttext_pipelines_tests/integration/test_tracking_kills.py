@@ -148,3 +148,45 @@ def test_synchronous_use_takes_up_what_another_process_left(database: Database, 
     tracking.configure(database_url=database.url, spill_folder=tmp_path / "spill", synchronous=True)
     tracking.track_call_event(event_type="voice.missed", call_sid="one more")
     wait_until(lambda: len(database.rows(TOLD)) == 301)
+
+
+def test_a_child_that_lives_on_keeps_no_file_of_its_killed_parent(database: Database, tmp_path: Path) -> None:
+    code = """
+import os, signal, sys, time
+from smarttext_pipelines import tracking
+tracking.configure(database_url="postgresql://x@127.0.0.1:9/x", spill_folder=sys.argv[1])
+for n in range(10): tracking.track_call_event(event_type="voice.missed", call_sid=str(n))
+child = os.fork()
+if not child:
+    time.sleep(60)
+    os._exit(0)
+print(child, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "spill")]
+    # The child keeps the pipe open: the first line is all there is.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        try:
+            parent.wait(30)
+            os.kill(child, 0)
+            assert len(write_the_rest(database, tmp_path / "spill")) == 10
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_a_worker_of_a_pool_that_ends_in_order_reports_what_it_rejected(database: Database, tmp_path: Path) -> None:
+    code = """
+import multiprocessing, sys
+from smarttext_pipelines import tracking
+tracking.configure(database_url=sys.argv[1], spill_folder=sys.argv[2])
+def work():
+    for n in range(5): tracking.track_call_event(event_type="voice.missed", business_id="none")
+child = multiprocessing.get_context("fork").Process(target=work)
+child.start()
+child.join()
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code, database.url, str(tmp_path / "spill")]
+    subprocess.run(command, check=True, timeout=60)
+    assert database.rows("SELECT rejected FROM monitoring.tracking_writers") == [{"rejected": 5}]

@@ -95,16 +95,18 @@ class Drain:
         for lane in self._lanes.values():
             lane.retry_at = 0.0
 
-    def round(self, *, is_asked: bool, go_on: Callable[[], bool]) -> None:
-        """Write what can be written now, then report; each step at least once."""
-        if time.monotonic() >= self._take_over_at:
-            self._take_over_at = time.monotonic() + TAKE_OVER_S
+    def round(self, *, is_asked: bool, go_on: Callable[[], bool]) -> bool:
+        """Write what can be written now, then report; whether nothing is left that could be written."""
+        now = time.monotonic()
+        if self._server.is_due and self._url is not None and now >= self._take_over_at:
+            self._take_over_at = now + TAKE_OVER_S
             self._journals.take_over()
-        while self._pass() and go_on():
+        while (is_more := self._pass()) and go_on() and time.monotonic() < now + TAKE_OVER_S:
             pass
         if not all(self.is_due(table) for table in TABLES):
             self._journals.note_told()
         self._send_report(is_asked=is_asked)
+        return not is_more
 
     def disconnect(self) -> None:
         """Close the connection."""
@@ -113,14 +115,14 @@ class Drain:
             connection.close()
 
     def _pass(self) -> bool:
-        """Write a batch from each place that has one; whether anything moved."""
-        moved = self._empty_memory()
+        """Write a batch from each place that has one; whether more was there."""
+        is_more = self._empty_memory()
         for table in TABLES:
             for first in (self._journals.first_own, self._journals.first_taken):
                 file = first(table) if self.is_due(table) else None
                 if file is not None and self._survive(table, file):
-                    moved = True
-        return moved
+                    is_more = True
+        return is_more
 
     def _survive(self, table: str, file: Journal) -> bool:
         try:
@@ -140,7 +142,8 @@ class Drain:
         if damaged:
             self._counts.add(damaged=damaged)
             self._problems.warn("%s: %d events of a damaged file are lost", table, damaged)
-        return True
+        # What comes in meanwhile is for the next round; else there would be none, and no report.
+        return not piece.is_last or file.is_sealed
 
     def _empty_memory(self) -> bool:
         moved = False
@@ -197,6 +200,7 @@ class Drain:
 
     def _cannot_connect(self, error: Exception) -> None:
         self.disconnect()
+        self._journals.give_up_taken()
         self._server.fail()
         self._counts.add(spilled=sum(self._journals.newly_late(table) for table in TABLES))
         self._problems.warn("events wait in %s: %s", self._folder, type(error).__name__)

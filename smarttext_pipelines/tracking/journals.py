@@ -124,6 +124,13 @@ class Journals:
                 if name and path not in mine and (file := take(path, name[1])):
                     self._taken[name[1]].append(file)
 
+    def give_up_taken(self) -> None:
+        """Leave the files of ended processes to who can write them."""
+        with journal.lock:
+            for files in self._taken.values():
+                while files:
+                    files.popleft().close()
+
     def note_told(self) -> None:
         """Write down beside each file how many rows wait in it."""
         with journal.lock:

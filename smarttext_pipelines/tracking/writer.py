@@ -163,7 +163,7 @@ class Writer:
             self._asked += 1
             asked = self._asked
         self._wake.set()
-        if not self._is_running():
+        while not self._is_running() and self._answered < asked and time.monotonic() < deadline:
             self._work()
         with self._changed:
             self._changed.wait_for(lambda: self._answered >= asked, max(deadline - time.monotonic(), 0))
@@ -216,8 +216,8 @@ class Writer:
         try:
             with self._round:
                 asked = self._asked
-                self._drain.round(is_asked=asked > self._answered, go_on=self._go_on)
-                self._answered = asked
+                if self._drain.round(is_asked=asked > self._answered, go_on=self._go_on):
+                    self._answered = asked
             self._problems.send_due()
         except Exception as error:  # noqa: BLE001 - a thread that ends would write nothing any more
             self._problems.warn("events wait: unexpected %s", type(error).__name__)

@@ -201,6 +201,43 @@ def test_damaged_files_cost_the_rows_that_were_hit_and_stop_no_writer(database: 
     assert (reported["damaged"], reported["dropped_at"] is not None) == (damaged, True)
 
 
+def test_a_process_that_never_stops_telling_reports_and_takes_over_all_the_same(
+    database: Database, tmp_path: Path
+) -> None:
+    tracking.configure(database_url=database.url, spill_folder=tmp_path)
+    is_over, left = threading.Event(), Journals(tmp_path, 10**6)
+
+    def talk() -> None:
+        while not is_over.is_set():
+            tell(0, 1)
+
+    speaker = threading.Thread(target=talk)
+    speaker.start()
+    try:
+        wait_until(lambda: database.rows("SELECT FROM monitoring.tracking_writers"))
+        row = '{"id": "00000000-0000-4000-8000-000000000007", "event_type": "voice.missed"}'
+        assert left.append("call_events", row.encode())
+        left.release()
+        wait_until(lambda: database.rows("SELECT FROM public.call_events"))
+    finally:
+        is_over.set()
+        speaker.join()
+    assert tracking.flush(20)
+
+
+def test_who_cannot_reach_a_database_leaves_files_of_ended_processes_to_others(tmp_path: Path) -> None:
+    left, other = Journals(tmp_path, 10**6), Journals(tmp_path, 10**6)
+    assert left.append("call_events", b"{}")
+    left.release()
+    tracking.configure(database_url="postgresql://x@127.0.0.1:9/x", spill_folder=tmp_path)
+    tell(0, 1)
+    assert not tracking.flush(0.3)
+    other.take_over()
+    assert other.first_taken("call_events") is not None
+    assert other.first_taken("sms_events") is None
+    other.release()
+
+
 def test_the_thread_survives_what_nobody_expected_and_says_so(
     database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,9 +39,10 @@ _DEAD = text(
 )
 _TRACKING = text(
     """
-    SELECT coalesce(sum(dropped) FILTER (WHERE dropped_at > now() - interval '1 day'), 0)::bigint AS dropped,
+    SELECT coalesce(sum(dropped + damaged) FILTER (WHERE dropped_at > now() - interval '1 day'), 0)::bigint AS lost,
            coalesce(sum(rejected) FILTER (WHERE rejected_at > now() - interval '1 day'), 0)::bigint AS rejected,
-           count(*) AS writers
+           coalesce(sum(buffered), 0)::bigint AS buffered, coalesce(sum(trimmed), 0)::bigint AS trimmed,
+           coalesce(sum(odd_numbers), 0)::bigint AS odd, count(*) AS writers
     FROM monitoring.tracking_writers WHERE reported_at > now() - interval '1 day'
     """
 )
@@ -140,15 +141,25 @@ def dead_notifications(connection: Connection) -> Line:
 def tracking(connection: Connection) -> Line:
     """Judge what the tracking library lost."""
     row = connection.execute(_TRACKING).one()
-    if row.dropped:
+    if row.lost:
         todo = "give its spill folder room, or reach the database from there; the numbers of those days are too low"
-        return Line("tracking", State.fail, f"processes that dropped events in 24 h have lost {row.dropped}", todo)
+        return Line("tracking", State.fail, f"processes that dropped events in 24 h have lost {row.lost}", todo)
     if row.rejected:
-        todo = "see the application's log: it names what was wrong with them"
+        todo = "see the application's log: it names what was wrong; what the database refused is in its spill folder"
         return Line(
             "tracking", State.warn, f"processes that rejected events in 24 h have left out {row.rejected}", todo
         )
-    return Line("tracking", State.ok, f"nothing was dropped in 24 h, {row.writers} reporting")
+    noted = [
+        f"{count} {what}"
+        for count, what in (
+            (row.buffered, "in memory only, since no file could be written"),
+            (row.trimmed, "with a field that was trimmed"),
+            (row.odd, "with a telephone number that is none"),
+        )
+        if count
+    ]
+    since = f"; events since they began: {', '.join(noted)}" if noted else ""
+    return Line("tracking", State.ok, f"nothing was dropped in 24 h, {row.writers} reporting{since}")
 
 
 def guardrail(connection: Connection) -> Line:

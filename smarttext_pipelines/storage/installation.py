@@ -12,7 +12,7 @@ from smarttext_pipelines.storage.connect import connected, describe
 from smarttext_pipelines.storage.pooler import refuse_transaction_pooler
 from smarttext_pipelines.storage.schema.internal import installation
 
-HEAD = "0015"
+HEAD = "0016"
 """Newest revision; a test holds it to Alembic's own answer."""
 
 _REVISION = text("SELECT to_regclass('monitoring.alembic_version') IS NOT NULL")

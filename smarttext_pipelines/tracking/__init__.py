@@ -1,7 +1,7 @@
 """What an application imports to tell events and to stay within its OpenAI budget.
 
-Every ``track_*`` call validates, stamps the time, appends to a bounded buffer and returns; a background thread writes.
-Database trouble never reaches the caller: what cannot be written goes to a file (0600) and is written later, once.
+Every ``track_*`` call validates, stamps the time, appends to a file (0600) and returns; a background thread writes.
+Database trouble never reaches the caller, and an event outlives its process: another one writes it, once.
 
     from smarttext_pipelines import tracking
 

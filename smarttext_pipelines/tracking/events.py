@@ -2,7 +2,9 @@
 
 Meanings are those of the existing columns (docs/data-dictionary.md): rows of this library and of any other writer
 cannot be told apart. Each raises ValueError for a bad value only where ``configure(synchronous=True)`` was called;
-otherwise the event is rejected, counted and logged, and the caller goes on. Each returns the id of the row, or None.
+otherwise the event is rejected, counted and logged, and the caller goes on. Only status or type, tokens, cost, sids,
+request id, business, time and an absent telephone number are such values; any other is cleaned, cut or left out, and
+the event counted as trimmed (``Fields``). Each returns the id of the row, or None.
 """
 
 import hashlib
@@ -14,6 +16,8 @@ from uuid import UUID, uuid4
 
 from smarttext_pipelines.core.statuses import REPORT_REQUEST_ID
 from smarttext_pipelines.tracking import prices, process, values
+from smarttext_pipelines.tracking.cleaning import WORD_LIMIT
+from smarttext_pipelines.tracking.fields import Fields
 
 _UNDELIVERED = frozenset({"failed", "undelivered"})
 
@@ -51,23 +55,22 @@ def track_sms_event(
         >>> track_sms_event(from_="+15550100", to="+15550101", status="queued", message_sid="")  # doctest: +SKIP
     """
 
-    def row() -> dict[str, Any]:
+    def row(fields: Fields) -> dict[str, Any]:
         return {
-            "message_sid": values.text("message_sid", message_sid),
-            "from_number": values.address("from_", from_, required=True),
-            "to_number": values.address("to", to, required=True),
+            "message_sid": fields.key("message_sid", message_sid),
+            "from_number": fields.phone("from_", from_, required=True),
+            "to_number": fields.phone("to", to, required=True),
             "business_id": values.uuid("business_id", business_id),
-            "status": values.text("status", status, required=True),
-            "error_code": values.text("error_code", None if error_code is None else str(error_code)),
-            "error_message": values.text("error_message", error_message),
-            "request_id": values.text("request_id", request_id),
-            "body_length": values.count("body_length", body_length),
+            "status": fields.word("status", status),
+            "error_code": fields.code("error_code", error_code),
+            "error_message": fields.side("error_message", error_message),
+            "request_id": fields.key("request_id", request_id),
+            "body_length": fields.number("body_length", body_length),
             "created_at": values.instant("occurred_at", occurred_at),
-            "payload": values.payload("payload", payload),
+            "payload": fields.payload("payload", payload),
         }
 
-    bad = isinstance(status, str) and status.lower() in _UNDELIVERED
-    return _track("sms_events", row, problem=("message", status, error_code, business_id) if bad else None)
+    return _track("sms_events", row, problem=_failed_message)
 
 
 def track_delivery_report(
@@ -85,26 +88,25 @@ def track_delivery_report(
         occurred_at: Aware time of the report; now by default.
     """
 
-    def row() -> dict[str, Any]:
+    def row(fields: Fields) -> dict[str, Any]:
         return {
-            "message_sid": values.text("message_sid", message_sid),
+            "message_sid": fields.key("message_sid", message_sid),
             # Empty says nothing: a number of a pool that Twilio names must not become the message's sender.
             "from_number": "",
-            "to_number": values.address("to", to, required=True),
+            "to_number": fields.phone("to", to, required=True),
             "business_id": None,
-            "status": values.text("status", status, required=True),
-            "error_code": values.text("error_code", error_code or None),
+            "status": fields.word("status", status),
+            "error_code": fields.code("error_code", error_code or None),
             "error_message": None,
             "request_id": REPORT_REQUEST_ID,
             "body_length": None,
             "created_at": values.instant("occurred_at", occurred_at),
-            "payload": values.payload("payload", {"source": "twilio"}),
+            "payload": {"source": "twilio"},
         }
 
     name = f"twilio-report:{message_sid}:{status}:{error_code}"
-    id_ = UUID(hashlib.md5(name.encode(), usedforsecurity=False).hexdigest())
-    bad = status in _UNDELIVERED
-    return _track("sms_events", row, id_=id_, problem=("message", status, error_code, None) if bad else None)
+    id_ = UUID(hashlib.md5(name.encode(errors="surrogatepass"), usedforsecurity=False).hexdigest())
+    return _track("sms_events", row, id_=id_, problem=_failed_message)
 
 
 def track_openai_usage(
@@ -139,29 +141,32 @@ def track_openai_usage(
         >>> track_openai_usage(endpoint="chat", tokens_used=1200, model="gpt-4o-mini")  # doctest: +SKIP
     """
 
-    def row() -> dict[str, Any]:
-        parts = [values.count("input_tokens", input_tokens), values.count("output_tokens", output_tokens)]
+    def row(fields: Fields) -> dict[str, Any]:
         used = values.count("tokens_used", tokens_used)
+        count = fields.number if used is not None else values.count
+        parts = [count("input_tokens", input_tokens), count("output_tokens", output_tokens)]
         if used is None:
             used = values.count("input_tokens and output_tokens", sum(part or 0 for part in parts))
         cost = values.usd("cost_estimate", cost_estimate)
         at = values.instant("occurred_at", occurred_at)
-        name = values.text("model", model)
-        if cost is None and name and None not in parts:
-            cost = prices.list_price(name, input_tokens or 0, output_tokens or 0, at)
-        counted = {"input_tokens": input_tokens, "output_tokens": output_tokens}
+        name = fields.side("model", model, most=WORD_LIMIT)
+        is_wanted = cost is None and bool(name) and None not in parts
+        if is_wanted and prices.is_loaded():
+            cost, is_wanted = prices.list_price(name or "", parts[0] or 0, parts[1] or 0, at), False
+        counted = {"input_tokens": parts[0], "output_tokens": parts[1]}
         return {
-            "endpoint": values.text("endpoint", endpoint, required=True),
+            "endpoint": fields.word("endpoint", endpoint),
             "business_id": values.uuid("business_id", business_id),
             "tokens_used": used,
             "cost_estimate": None if cost is None else str(cost),
             "model": name,
             "created_at": at,
-            "request_id": values.text("request_id", request_id),
+            "request_id": fields.key("request_id", request_id),
             "metadata": {
                 **{key: part for key, part in counted.items() if part is not None},
-                **values.payload("metadata", metadata),
+                **fields.payload("metadata", metadata),
             },
+            **({prices.WANTED: parts} if is_wanted else {}),
         }
 
     return _track("api_usage", row)
@@ -195,25 +200,24 @@ def track_owner_alert(
         occurred_at: Aware time; now by default.
     """
 
-    def row() -> dict[str, Any]:
+    def row(fields: Fields) -> dict[str, Any]:
         if business_id is None:
             msg = "business_id is required: an owner alert belongs to a business"
             raise ValueError(msg)
         return {
             "business_id": values.uuid("business_id", business_id),
-            "owner_phone": values.address("owner_phone", owner_phone, required=True),
-            "customer_phone": values.address("customer_phone", customer_phone, required=True),
-            "alert_type": values.text("alert_type", alert_type, required=True),
-            "message_content": values.text("message_content", message_content, required=True),
-            "detection_source": values.text("detection_source", detection_source),
-            "message_sid": values.text("message_sid", message_sid),
+            "owner_phone": fields.phone("owner_phone", owner_phone, required=True),
+            "customer_phone": fields.phone("customer_phone", customer_phone, required=True),
+            "alert_type": fields.word("alert_type", alert_type),
+            "message_content": fields.content("message_content", message_content),
+            "detection_source": fields.side("detection_source", detection_source, most=WORD_LIMIT),
+            "message_sid": fields.key("message_sid", message_sid),
             "delivered": bool(delivered),
-            "error_message": values.text("error_message", error_message),
+            "error_message": fields.side("error_message", error_message),
             "created_at": values.instant("occurred_at", occurred_at),
         }
 
-    problem = None if delivered else ("owner alert", "not delivered", alert_type, business_id)
-    return _track("owner_alerts", row, problem=problem)
+    return _track("owner_alerts", row, problem=_undelivered_alert)
 
 
 def track_call_event(
@@ -242,17 +246,17 @@ def track_call_event(
         occurred_at: Aware time; now by default.
     """
 
-    def row() -> dict[str, Any]:
+    def row(fields: Fields) -> dict[str, Any]:
         return {
-            "call_sid": values.text("call_sid", call_sid),
-            "from_number": values.address("from_", from_),
-            "to_number": values.address("to", to),
+            "call_sid": fields.key("call_sid", call_sid),
+            "from_number": fields.phone("from_", from_),
+            "to_number": fields.phone("to", to),
             "business_id": values.uuid("business_id", business_id),
-            "event_type": values.text("event_type", event_type, required=True),
-            "call_status": values.text("call_status", call_status),
+            "event_type": fields.word("event_type", event_type),
+            "call_status": fields.side("call_status", call_status, most=WORD_LIMIT),
             "owner_notified": bool(owner_notified),
             "ts": values.instant("occurred_at", occurred_at),
-            "payload": values.payload("payload", payload),
+            "payload": fields.payload("payload", payload),
         }
 
     return _track("call_events", row)
@@ -260,21 +264,34 @@ def track_call_event(
 
 def _track(
     table: str,
-    build: Callable[[], dict[str, Any]],
+    build: Callable[[Fields], dict[str, Any]],
     *,
-    problem: tuple[object, ...] | None = None,
+    problem: Callable[[dict[str, Any]], tuple[object, ...] | None] = lambda _: None,
     id_: UUID | None = None,
 ) -> UUID | None:
-    writer = process.current()
-    id_ = id_ or uuid4()
+    writer, fields, id_ = process.current(), Fields(), id_ or uuid4()
     try:
-        row = {"id": str(id_), **build()}
-    except ValueError as error:
-        writer.reject(table, str(error))
+        row = {"id": str(id_), **build(fields)}
+    except Exception as error:  # noqa: BLE001 - a value may be an object that raises anything
+        reason = str(error) if isinstance(error, ValueError) else f"a value raised {type(error).__name__}"
+        writer.reject(table, reason)
         if writer.synchronous:
-            raise
+            raise ValueError(reason) from None
         return None
-    if problem is not None:
-        writer.note_problem(*problem)
-    writer.accept(table, row)
-    return id_
+    if (noted := problem(row)) is not None:
+        writer.note_problem(*noted)
+    for name in fields.trimmed:
+        writer.warn("%s was cut, cleaned or left out of an event for %s", name, table)
+    return (
+        id_ if writer.accept(table, row, trimmed=int(bool(fields.trimmed)), odd_numbers=int(bool(fields.odd))) else None
+    )
+
+
+def _failed_message(row: dict[str, Any]) -> tuple[object, ...] | None:
+    if row["status"].lower() not in _UNDELIVERED:
+        return None
+    return "message", row["status"], row["error_code"], row["business_id"]
+
+
+def _undelivered_alert(row: dict[str, Any]) -> tuple[object, ...] | None:
+    return None if row["delivered"] else ("owner alert", "not delivered", row["alert_type"], row["business_id"])

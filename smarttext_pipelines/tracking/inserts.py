@@ -1,17 +1,15 @@
-"""How rows reach the database: one statement per table and batch, each row once by its id, bad rows set apart."""
+"""How rows reach the database: one statement per table and batch, each row once by its id, refused rows set apart."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
-from psycopg.errors import DataError, IntegrityError
 
 from smarttext_pipelines.storage.connect import parse_url
+from smarttext_pipelines.tracking.answers import About, about, reason
 
-Row = tuple[str, str]
-"""Table, and the row as a JSON object."""
-
-STATEMENT_TIMEOUT = "20s"
+# Another table shall not wait long for one that somebody has locked.
+_LIMITS = "SELECT set_config('statement_timeout', '20s', true), set_config('lock_timeout', '2s', true)"
 
 # The day of usage is that of its call, also when it is written late; what was reserved is booked by its settlement.
 _UNLESS_RESERVED = """
@@ -30,8 +28,8 @@ def _statement(table: str) -> str:
     )
 
 
-_TABLES = ("sms_events", "call_events", "owner_alerts", "api_usage")
-_STATEMENTS = {table: _statement(table) for table in _TABLES}
+TABLES = ("sms_events", "call_events", "owner_alerts", "api_usage")
+_STATEMENTS = {table: _statement(table) for table in TABLES}
 
 
 def connect(url: str) -> psycopg.Connection[Any]:
@@ -50,33 +48,30 @@ def connect(url: str) -> psycopg.Connection[Any]:
     )
 
 
-def insert(connection: psycopg.Connection[Any], rows: Iterable[Row]) -> list[tuple[str, str]]:
-    """Insert rows; return table and reason of each that can never be written.
+def insert(connection: psycopg.Connection[Any], table: str, rows: Sequence[str]) -> list[tuple[str, str]]:
+    """Insert rows; return each that can never be written, and why.
 
     Raises:
-        psycopg.Error: The database cannot be reached or used now; nothing is known of the rows that were under way.
+        psycopg.Error: Connection or table cannot be used now; rows that are written again are written once.
     """
-    by_table: dict[str, list[str]] = {}
-    for table, row in rows:
-        by_table.setdefault(table, []).append(row)
-    return [bad for table, some in by_table.items() for bad in _insert(connection, table, some)]
+    refused = _insert(connection, table, rows)
+    if len(refused) == len(rows):
+        for _, error in refused:
+            if about(error) is About.some_row:
+                raise error
+    return [(row, reason(error)) for row, error in refused]
 
 
-def _insert(connection: psycopg.Connection[Any], table: str, rows: Sequence[str]) -> list[tuple[str, str]]:
+def _insert(connection: psycopg.Connection[Any], table: str, rows: Sequence[str]) -> list[tuple[str, psycopg.Error]]:
     try:
         with connection.transaction():
-            connection.execute(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'")
+            connection.execute(_LIMITS)
             connection.execute(_STATEMENTS[table], [f"[{','.join(rows)}]"])
-    except (DataError, IntegrityError) as error:
+    except psycopg.Error as error:
+        if about(error) in (About.connection, About.table):
+            raise
         if len(rows) == 1:
-            return [(table, _reason(error))]
+            return [(rows[0], error)]
         half = len(rows) // 2
         return _insert(connection, table, rows[:half]) + _insert(connection, table, rows[half:])
     return []
-
-
-def _reason(error: psycopg.Error) -> str:
-    """Return the error without DETAIL, which quotes the row."""
-    if error.diag.constraint_name and error.sqlstate == "23503":
-        return "business_id names no business"
-    return (error.diag.message_primary or "the row cannot be stored").splitlines()[0]

@@ -22,17 +22,17 @@ class Problems:
     """Collects problems of a process."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._warned: dict[str, float] = {}
+        self._lock = threading.RLock()
+        self._warned: dict[tuple[object, ...], float] = {}
         self._noted: dict[tuple[str, ...], tuple[float, int]] = {}
 
     def warn(self, message: str, *values: object) -> None:
-        """Log a warning, scrubbed; the same one at most once a minute."""
-        now = time.monotonic()
+        """Log a warning, scrubbed; the same one with the same first value at most once a minute."""
+        now, key = time.monotonic(), (message, *values[:1])
         with self._lock:
-            if now - self._warned.get(message, -_WARN_S) < _WARN_S:
+            if now - self._warned.get(key, -_WARN_S) < _WARN_S:
                 return
-            self._warned[message] = now
+            self._warned[key] = now
         _log.warning("%s", scrub(message % values))
 
     def note(self, *key: object) -> None:

@@ -1,8 +1,9 @@
-"""The one writer of a process: made when the first event is told, anew after a fork, emptied at exit."""
+"""The one writer of a process: made when the first event is told, anew after a fork, flushed at exit."""
 
 import atexit
 import logging
 import os
+import sys
 import threading
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -12,6 +13,7 @@ from typing import Any, cast
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.core.scrub import scrub
 from smarttext_pipelines.storage.connect import parse_url
+from smarttext_pipelines.tracking.journals import require_folder
 from smarttext_pipelines.tracking.writer import Writer, WriterOptions
 
 EXIT_TIMEOUT_S = 5.0
@@ -27,18 +29,26 @@ class Counters:
     Attributes:
         accepted: Events that were told and valid.
         written: Of those, in the database.
-        spilled: Of those, ever put into the file.
-        dropped: Of those, lost because buffer and file were full.
-        rejected: Events that were not valid, or that the database will never take.
-        pending: Accepted, and neither written, dropped nor rejected by the database.
+        spilled: Of those, that an attempt to write them found waiting in a file and left there.
+        buffered: Of those, ever in memory only, because no file could be written: a kill would have lost them.
+        dropped: Of those, lost because files and memory were full.
+        damaged: Events that were lost because a file was damaged, also one that an ended process left.
+        rejected: Events that were not valid, or that the database refused; those are in ``TABLE.rejected``.
+        trimmed: Events with a field that decides nothing and was cleaned, cut or left out.
+        odd_numbers: Events with a telephone number that is none; it is written as it was told.
+        pending: Accepted, and neither written, lost nor refused.
         by_policy: Decisions on the budget that the policy took, because the store did not answer.
     """
 
     accepted: int = 0
     written: int = 0
     spilled: int = 0
+    buffered: int = 0
     dropped: int = 0
+    damaged: int = 0
     rejected: int = 0
+    trimmed: int = 0
+    odd_numbers: int = 0
     pending: int = 0
     by_policy: int = 0
 
@@ -75,18 +85,20 @@ def configure(
 
     Args:
         database_url: Default is SMARTTEXT_DATABASE_URL.
-        synchronous: Write each event before the call returns, and raise ValueError for bad values.
+        synchronous: Wait until each event is written, where the database can be used, and raise ValueError for bad
+            values.
         policy: What to do when the budget cannot be asked in time: ``closed`` refuses, ``open`` admits,
             ``open_local`` admits up to ``local_allowance`` tokens of this process and day.
         local_allowance: Tokens for ``open_local``.
         decide_within_s: How long a caller waits for a decision on the budget.
-        spill_folder: Folder for what cannot be written now; default is ``spill`` in SMARTTEXT_DATA_DIR.
-        spill_bytes: Most bytes it may hold.
-        buffer_bytes: Bytes in memory beyond which the buffer goes to the file.
+        spill_folder: Folder of the files that hold events until they are written; default is ``spill`` in
+            SMARTTEXT_DATA_DIR.
+        spill_bytes: Most bytes that this process may have waiting there.
+        buffer_bytes: Most bytes in memory while no file can be written, such as on a full disk.
 
     Raises:
         ValueError: The policy is none of the three.
-        SettingsError: The URL, or a setting, cannot be read.
+        SettingsError: The URL, or a setting, cannot be read, or the folder cannot be written.
     """
     if policy not in ("closed", "open", "open_local"):
         msg = f"policy is '{policy}'; choose closed, open or open_local"
@@ -99,7 +111,9 @@ def configure(
         url = database_url or (settings.database_url.get_secret_value() if settings.database_url else None)
         if url is not None:
             parse_url(url)
-        folder = Path(spill_folder) if spill_folder else settings.data_dir / "spill"
+        # An application may change its working directory, and become a daemon, afterwards.
+        folder = (Path(spill_folder) if spill_folder else settings.data_dir / "spill").absolute()
+        require_folder(folder)
         with _lock:
             old = _process.writer
             _process.options = WriterOptions(url, folder, spill_bytes, buffer_bytes, synchronous)
@@ -121,12 +135,13 @@ def current() -> Writer:
             # Not at the import: what was registered last runs first, and Sentry must still be there.
             atexit.unregister(_at_exit)
             atexit.register(_at_exit)
+            _close_with_worker()
             _process.writer = Writer(options())
         return _process.writer
 
 
 def options() -> WriterOptions:
-    """Return how this process tracks; where the settings cannot be read, events wait in a file."""
+    """Return how this process tracks; where settings or folder cannot be used, events wait in another folder."""
     if _process.options is None:
         with _configuring:
             if _process.options is None:
@@ -139,7 +154,20 @@ def _configure_by_settings() -> None:
         configure()
     except SettingsError as error:
         _log.error("events wait in %s: %s", FALLBACK_FOLDER, scrub(str(error)))
-        _process.options = WriterOptions(None, FALLBACK_FOLDER, SPILL_BYTES, BUFFER_BYTES, synchronous=False)
+        folder = FALLBACK_FOLDER.absolute()
+        _process.options = WriterOptions(_known_url(), folder, SPILL_BYTES, BUFFER_BYTES, synchronous=False)
+
+
+def _known_url() -> str | None:
+    from smarttext_pipelines.settings import load_settings
+
+    try:
+        url = load_settings().database_url
+        if url is not None:
+            parse_url(url.get_secret_value())
+    except SettingsError:
+        return None
+    return url.get_secret_value() if url else None
 
 
 def decide_within_s() -> float:
@@ -165,8 +193,15 @@ def spend_locally(tokens: int, allowance: int) -> bool:
 
 
 def flush(timeout: float = 5.0) -> bool:
-    """Wait up to ``timeout`` seconds until every accepted event is written; False when some still wait."""
-    return _process.writer is None or _process.writer.flush(timeout)
+    """Write what this process was told, and what ended processes left in its folder, within ``timeout`` seconds.
+
+    Returns:
+        Whether every accepted event of this process was taken by the database, or refused by it. False when some
+        still wait, or when any was lost since the process was configured.
+    """
+    if _process.writer is None and _process.options is None:
+        return True
+    return current().flush(timeout)
 
 
 def counters() -> Counters:
@@ -180,13 +215,17 @@ def _at_exit() -> None:
         _process.writer.close(EXIT_TIMEOUT_S)
 
 
+def _close_with_worker() -> None:
+    """Close the writer when a worker of multiprocessing ends in order: it runs its finalizers, and no atexit."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and sys.modules["multiprocessing.process"].parent_process() is not None:
+        util.Finalize(None, _at_exit, exitpriority=100)
+
+
 def _after_fork() -> None:
-    # The parent writes what it was told; its thread and its locks do not exist here.
+    # The parent writes what it was told; its thread and its locks do not exist here, its files are closed (journal).
     global _lock, _configuring
     _lock, _configuring = threading.Lock(), threading.RLock()
-    if _process.writer is not None:
-        # Else the locks of its files would outlive the parent.
-        _process.writer.abandon()
     _process.writer = None
 
 

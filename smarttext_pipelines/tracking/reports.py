@@ -10,24 +10,28 @@ from uuid import uuid4
 
 import psycopg
 
-INTERVAL_S = 10.0
+from smarttext_pipelines.tracking.counts import LOST
 
-_UPSERT = """
+INTERVAL_S, LOSS_INTERVAL_S = 10.0, 1.0
+COUNTED = (
+    "accepted", "written", "spilled", "buffered", "dropped", "damaged", "rejected", "trimmed", "odd_numbers",
+)  # fmt: skip
+
+_UPSERT = f"""
 INSERT INTO monitoring.tracking_writers AS w
-    (writer_id, host, process_id, started_at, accepted, written, spilled, dropped, rejected, dropped_at, rejected_at)
-VALUES (%(writer_id)s, %(host)s, %(process_id)s, %(started_at)s, %(accepted)s, %(written)s, %(spilled)s, %(dropped)s,
-        %(rejected)s, CASE WHEN %(dropped)s > 0 THEN now() END, CASE WHEN %(rejected)s > 0 THEN now() END)
+    (writer_id, host, process_id, started_at, {", ".join(COUNTED)}, dropped_at, rejected_at)
+VALUES (%(writer_id)s, %(host)s, %(process_id)s, %(started_at)s, {", ".join(f"%({name})s" for name in COUNTED)},
+        CASE WHEN %(dropped)s + %(damaged)s > 0 THEN now() END, CASE WHEN %(rejected)s > 0 THEN now() END)
 ON CONFLICT (writer_id) DO UPDATE SET
-    reported_at = now(), accepted = excluded.accepted, written = excluded.written, spilled = excluded.spilled,
-    dropped = excluded.dropped, rejected = excluded.rejected,
-    dropped_at = CASE WHEN excluded.dropped > w.dropped THEN now() ELSE w.dropped_at END,
+    reported_at = now(), {", ".join(f"{name} = excluded.{name}" for name in COUNTED)},
+    dropped_at = CASE WHEN excluded.dropped + excluded.damaged > w.dropped + w.damaged THEN now()
+        ELSE w.dropped_at END,
     rejected_at = CASE WHEN excluded.rejected > w.rejected THEN now() ELSE w.rejected_at END
-"""
-COUNTED = ("accepted", "written", "spilled", "dropped", "rejected")
+"""  # noqa: S608 - names of ours
 
 
 class WriterReport:
-    """The row of one writer; sent every ten seconds."""
+    """The row of one writer; sent every ten seconds, sooner when something was lost."""
 
     def __init__(self) -> None:
         self._self = {
@@ -37,12 +41,24 @@ class WriterReport:
             "started_at": datetime.now(UTC),
         }
         self._sent_at = -INTERVAL_S
+        self._sent: dict[str, int] = {}
 
-    def is_due(self) -> bool:
-        """Tell whether it is time for the next report."""
-        return time.monotonic() - self._sent_at >= INTERVAL_S
+    def is_due(self, counts: Mapping[str, int], *, is_asked: bool) -> bool:
+        """Tell whether it is time for the next report; ``is_asked`` when somebody waits for it."""
+        told = _told(counts)
+        if not any(told.values()):
+            return False
+        waited = time.monotonic() - self._sent_at
+        is_lost = any(told[name] != self._sent.get(name, 0) for name in LOST)
+        return waited >= INTERVAL_S or (is_asked and told != self._sent) or (is_lost and waited >= LOSS_INTERVAL_S)
 
     def send(self, connection: psycopg.Connection[Any], counts: Mapping[str, int]) -> None:
         """Write the counters."""
         self._sent_at = time.monotonic()
-        connection.execute(_UPSERT, {**self._self, **{name: counts.get(name, 0) for name in COUNTED}})
+        told = _told(counts)
+        connection.execute(_UPSERT, {**self._self, **told})
+        self._sent = told
+
+
+def _told(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: counts.get(name, 0) for name in COUNTED}

@@ -51,7 +51,7 @@ def _latency(state: str, _: Proxy, scale: float) -> Line:
             time.sleep(0.01)
     quantiles = statistics.quantiles(times, n=1000)
     told = f"p50 {quantiles[499] * 1e3:.3f} ms, p99 {quantiles[989] * 1e3:.3f} ms, most {max(times) * 1e3:.1f} ms"
-    return Line(f"track_sms_event, database {state}", told, "p99 below 1 ms")
+    return Line(f"track_sms_event, database {state}", told, "p99 below 0.5 ms")
 
 
 def _outage(database: Database, proxy: Proxy, scale: float) -> Line:

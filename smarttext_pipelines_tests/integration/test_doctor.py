@@ -97,6 +97,13 @@ def test_a_table_that_was_changed_is_found(database: Database, settings: Setting
             "UPDATE monitoring.tracking_writers SET dropped_at = now() - interval '25 hours'",
         ),
         (
+            "tracking",
+            "INSERT INTO monitoring.tracking_writers (writer_id, host, process_id, started_at, accepted, written,"
+            " spilled, dropped, rejected, damaged, dropped_at)"
+            " VALUES (gen_random_uuid(), 'h', 1, now(), 9, 9, 0, 0, 0, 2, now())",
+            "UPDATE monitoring.tracking_writers SET dropped_at = NULL, trimmed = 3",
+        ),
+        (
             "guardrail",
             "INSERT INTO monitoring.openai_budgets (day, used_tokens) VALUES (monitoring.today(), 5)",
             "DELETE FROM monitoring.openai_budgets",

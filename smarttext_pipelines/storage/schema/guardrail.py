@@ -41,6 +41,10 @@ def _amount(name: str, comment: str) -> Column[Any]:
     return column(name, Numeric, comment, nullable=False, server_default=text("0"))
 
 
+def _counter(name: str, comment: str) -> Column[Any]:
+    return column(name, BigInteger, comment, nullable=False, server_default=text("0"))
+
+
 openai_limits = Table(
     "openai_limits",
     metadata,
@@ -218,13 +222,17 @@ tracking_writers = Table(
         for name, comment in (
             ("accepted", "Events it was told."),
             ("written", "Events it inserted, or found inserted."),
-            ("spilled", "Events that went through its file."),
-            ("dropped", "Events that were lost because buffer and file were full."),
-            ("rejected", "Events that could not be written as they are."),
+            ("spilled", "Events that an attempt to write them left waiting in its files."),
+            ("dropped", "Events that were lost because its files and memory were full."),
+            ("rejected", "Events that could not be written as they are; what the database refused is kept in a file."),
         )
     ),
-    column("dropped_at", Instant, "When it last reported more dropped events than before; NULL for never."),
+    column("dropped_at", Instant, "When it last reported more dropped or damaged events than before; NULL for never."),
     column("rejected_at", Instant, "When it last reported more rejected events than before; NULL for never."),
+    _counter("buffered", "Events that were in its memory only, because no file could be written."),
+    _counter("damaged", "Events that were lost because a file was damaged."),
+    _counter("trimmed", "Events with a field that was cleaned, cut or left out."),
+    _counter("odd_numbers", "Events with a telephone number that is none."),
     schema=MONITORING,
     comment="Counters of the processes that write through the tracking library.",
 )

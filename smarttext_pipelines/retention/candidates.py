@@ -1,20 +1,21 @@
 """Which days there is something to do for, and why a day has to wait: reads what the policy in ``core`` decides by."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from psycopg import sql
 from sqlalchemy import Connection, Engine, func, select
 
-from smarttext_pipelines.core.days import DayRange, day_of
+from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange, day_of
 from smarttext_pipelines.core.retention import RolledUpDay, reason_to_wait
 from smarttext_pipelines.engines import EngineChoice, Parameters
 from smarttext_pipelines.metrics import Window
-from smarttext_pipelines.retention.columns import DAY_COLUMNS, day_condition, read_shape, run
+from smarttext_pipelines.retention.units import day_of_row, days_condition, holdable_condition, unit_condition
+from smarttext_pipelines.storage.archive_columns import read_shape, run
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
-from smarttext_pipelines.storage.manifest import PLANNED, VERIFIED, find_segments
+from smarttext_pipelines.storage.manifest import PLANNED, UNDATED, VERIFIED, find_segments
 from smarttext_pipelines.storage.schema.internal import rollup_days
 
 
@@ -37,33 +38,35 @@ class Candidate:
 
 def find_candidates(connection: Connection, table: str, last: date) -> list[Candidate]:
     """Return the days up to ``last`` that have live rows or an unfinished segment, oldest first."""
-    column = sql.Identifier(DAY_COLUMNS[table])
-    if table == "api_usage":
-        old = sql.SQL("t.{} BETWEEN '0001-01-02' AND {}").format(column, sql.Literal(last.isoformat()))
-        day: sql.Composable = sql.SQL("t.{}").format(column)
-    else:
-        end = sql.Literal(f"{last + timedelta(days=1)} 00:00:00+00")
-        old = sql.SQL("t.{0} >= '0001-01-02' AND t.{0} < {1}").format(column, end)
-        day = sql.SQL("(t.{} AT TIME ZONE 'UTC')::date").format(column)
     counted = sql.SQL("SELECT {} AS day, count(*) FROM public.{} AS t WHERE {} GROUP BY 1").format(
-        day, sql.Identifier(table), old
+        day_of_row(table), sql.Identifier(table), days_condition(table, last)
     )
     rows = {found: int(n) for found, n in run(connection, counted)}
-    open_segments = find_segments(connection, tables=[table], states=[PLANNED, VERIFIED])
-    unfinished = {s.day for s in open_segments}
+    unfinished = _unfinished(connection, table) - {UNDATED}
     return [Candidate(table, d, rows.get(d, 0), d in unfinished) for d in sorted(rows.keys() | unfinished)]
+
+
+def find_undated(connection: Connection, table: str) -> list[Candidate]:
+    """Return the rows that no day has as one candidate; nothing where there are none and none are under way."""
+    counted = sql.SQL("SELECT count(*) FROM public.{} AS t WHERE {}").format(
+        sql.Identifier(table), unit_condition(table, UNDATED)
+    )
+    rows = int(run(connection, counted).scalar_one())
+    is_unfinished = UNDATED in _unfinished(connection, table)
+    return [Candidate(table, UNDATED, rows, is_unfinished)] if rows or is_unfinished else []
+
+
+def _unfinished(connection: Connection, table: str) -> set[date]:
+    return {s.day for s in find_segments(connection, tables=[table], states=[PLANNED, VERIFIED])}
 
 
 def count_unholdable(connection: Connection, table: str, day: date) -> int:
     """Return how many rows of a day no file can hold exactly: times that are infinite, numbers that are none."""
-    shape = read_shape(connection, table)
-    query = sql.SQL("SELECT count(*) FILTER (WHERE NOT ({})) FROM public.{} AS t WHERE {}")
-    return int(
-        run(
-            connection,
-            query.format(shape.of_day(day), sql.Identifier(table), sql.SQL("({})").format(day_condition(table, day))),
-        ).scalar_one()
+    shape = replace(read_shape(connection, table), is_text=day == UNDATED)
+    query = sql.SQL("SELECT count(*) FILTER (WHERE NOT ({})) FROM public.{} AS t WHERE {}").format(
+        holdable_condition(shape, day), sql.Identifier(table), unit_condition(table, day)
     )
+    return int(run(connection, query).scalar_one())
 
 
 def why_not(
@@ -71,33 +74,38 @@ def why_not(
 ) -> str | None:
     """Return why the rows of a day may not be archived yet; None when they may.
 
+    Rows that no day has are in no number, so they wait for nothing but the end of a hold.
+
     Raises:
         ArchiveError: Rows of the same reporting day are archived, and their file cannot be read.
     """
     with connected(engine, isolation="REPEATABLE READ") as connection, connection.begin():
         now: datetime = connection.execute(select(func.now())).scalar_one()
         held = find_segments(connection, tables=[table], days=DayRange(day, day))
-        own = _reporting_days(table, day, zone)
+        hold_until = max((s.hold_until for s in held if s.hold_until), default=None)
+        if day == UNDATED:
+            return reason_to_wait({}, {}, hold_until=hold_until, now=now)
+        own = _reporting_days(day, zone)
+        settling = DayRange(own.first, min(own.last + timedelta(days=settle_days), LAST_DAY))
         window = Window(days=own, zone=zone, settle_days=0, as_of=now)
         choice = EngineChoice(connection, Parameters(window), archive)
         counted = choice.source_days(table)
-        recorded = _recorded(connection, table, DayRange(own.first, own.last + timedelta(days=settle_days)))
+        recorded = _recorded(connection, table, settling)
         known = {d: RolledUpDay(rows, at, counted[d].rows if d in counted else 0) for d, (rows, at) in recorded.items()}
         never = RolledUpDay(0, None, 0)
-        settling = DayRange(own.first, own.last + timedelta(days=settle_days))
         return reason_to_wait(
             {d: known.get(d, never) for d in own},
             {d: known.get(d, never) for d in settling if d not in own},
-            hold_until=max((s.hold_until for s in held if s.hold_until), default=None),
+            hold_until=hold_until,
             now=now,
         )
 
 
-def _reporting_days(table: str, day: date, zone: ZoneInfo) -> DayRange:
-    if table == "api_usage":
-        return DayRange(day, day)
+def _reporting_days(day: date, zone: ZoneInfo) -> DayRange:
+    """Return the days that can be rolled up among those that share an instant with a day of UTC; it is one of them."""
     start = datetime.combine(day, time.min, tzinfo=UTC)
-    return DayRange(day_of(start, zone), day_of(start + timedelta(days=1, microseconds=-1), zone))
+    first, last = day_of(start, zone), day_of(start + timedelta(days=1, microseconds=-1), zone)
+    return DayRange(max(first, FIRST_DAY), min(last, LAST_DAY))
 
 
 def _recorded(connection: Connection, source: str, days: DayRange) -> dict[date, tuple[int, datetime | None]]:

@@ -145,9 +145,7 @@ class ArchiveTarget:
     def _path(self, key: str) -> str:
         """Return what the store calls a key; raise ArchiveError for one that leaves the archive."""
         if not _is_relative(key):
-            msg = (
-                f"the archive {self.name} holds no file of the name {_short(key)}: it leads outside; nothing was opened"
-            )
+            msg = f"{_short(key)} leads out of the archive {self.name}; nothing was opened"
             raise ArchiveError(msg)
         return f"{self._root.rstrip('/')}/{key}"
 

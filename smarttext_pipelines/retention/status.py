@@ -12,6 +12,7 @@ def read_status(connection: Connection) -> list[tuple[object, ...]]:
     Rows that no day has are a line of their own, without days.
     """
     t = archive_segments.c
+    is_undated = (t.day == UNDATED).label("is_undated")
     summed = (
         select(
             t.table_name,
@@ -23,9 +24,10 @@ def read_status(connection: Connection) -> list[tuple[object, ...]]:
             func.min(func.nullif(t.day, UNDATED)),
             func.max(func.nullif(t.day, UNDATED)),
             func.count(t.failure),
+            is_undated,
         )
         .where(t.state != SUPERSEDED)
-        .group_by(t.table_name, t.state, t.day == UNDATED)
-        .order_by(t.table_name, t.state, t.day == UNDATED)
+        .group_by(t.table_name, t.state, "is_undated")
+        .order_by(t.table_name, t.state, "is_undated")
     )
-    return [(*row[:4], int(row[4]), int(row[5]), *row[6:]) for row in connection.execute(summed)]
+    return [(*row[:4], int(row[4]), int(row[5]), *row[6:9]) for row in connection.execute(summed)]

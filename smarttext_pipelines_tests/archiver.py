@@ -19,12 +19,12 @@ from sqlalchemy import Connection, Engine, event
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.retention import protocol
-from smarttext_pipelines.retention.columns import read_shape
 from smarttext_pipelines.retention.deletion import delete_archived
 from smarttext_pipelines.retention.erase import erase
 from smarttext_pipelines.retention.files import verify_file, write_day
 from smarttext_pipelines.retention.restore import restore
 from smarttext_pipelines.retention.session import locked_day
+from smarttext_pipelines.storage.archive_columns import read_shape
 from smarttext_pipelines.storage.archive_target import ArchiveTarget, HashedFile
 from smarttext_pipelines.storage.connect import open_engine
 from smarttext_pipelines.storage.manifest import DELETED, change_segment, plan_segment

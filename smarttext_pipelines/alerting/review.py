@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.core.phones import masked_in_sql
 
 Rows = Sequence[dict[str, Any]]
 
@@ -36,14 +37,14 @@ _WHY = text(
     """
 )
 _ROWS = text(
-    """
-    SELECT created_at, status, error_code, error_message, message_sid, '•••' || right(to_number, 2) AS recipient
+    f"""
+    SELECT created_at, status, error_code, error_message, message_sid, {masked_in_sql("to_number")} AS recipient
     FROM monitoring.sms_events
     WHERE business_id = (SELECT business_id FROM monitoring.incidents WHERE id = :id)
         AND created_at >= (SELECT since FROM monitoring.incidents WHERE id = :id) - interval '6 hours'
         AND lower(status) IN ('failed', 'undelivered', 'partially_delivered')
     ORDER BY created_at DESC LIMIT :limit
-    """
+    """  # noqa: S608 - the name of a column of ours
 )
 _ACKNOWLEDGE = text(
     """

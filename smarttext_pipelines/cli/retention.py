@@ -21,6 +21,7 @@ from smarttext_pipelines.settings import Settings, load_settings
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
 from smarttext_pipelines.storage.embedded import is_embedded
+from smarttext_pipelines.storage.manifest import UNDATED, name_day
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -32,19 +33,32 @@ app = typer.Typer(help="Archive old events, delete only what was read back, rest
 DaysOption = Annotated[
     int | None, typer.Option("--days", min=1, help="Days that rows stay; default SMARTTEXT_RETENTION_DAYS.")
 ]
+UndatedOption = Annotated[
+    bool, typer.Option("--undated", help="The rows that no day has, whose time is missing or out of reach.")
+]
 TableOption = Annotated[str | None, typer.Option("--table", help="One table; default all four.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would happen; change nothing.")]
 
 
 @app.command()
-def run(*, days: DaysOption = None, table: TableOption = None, dry_run: DryRunOption = False) -> None:
+def run(
+    *,
+    days: DaysOption = None,
+    table: TableOption = None,
+    undated: UndatedOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
     """Archive days that are old enough, and delete them once their files were read back."""
+    if undated and days is not None:
+        msg = "use either --undated or --days: rows without a day have no age"
+        raise InputError(msg)
     with _opened() as (settings, engine, archive):
         from smarttext_pipelines.retention.run import archive_days, plan, raise_failures
 
-        retention = _retention(settings, days, table)
+        retention = _retention(settings, days, table, undated=undated)
+        nothing = "every row has a day" if undated else "no day is old enough"
         if dry_run:
-            _print_days(plan(engine, archive, retention), "would be archived and deleted")
+            _print_days(plan(engine, archive, retention), "would be archived and deleted", nothing)
             return
         _require_place(settings, engine)
         with _progress() as progress:
@@ -56,13 +70,13 @@ def run(*, days: DaysOption = None, table: TableOption = None, dry_run: DryRunOp
                 done=lambda _day: progress.advance(bar),
                 begun=lambda number: progress.update(bar, total=number),
             )
-        _print_days(results, "archived and deleted")
+        _print_days(results, "archived and deleted", nothing)
         raise_failures(results)
 
 
 def cleanup(*, days: DaysOption = None, dry_run: DryRunOption = False) -> None:
     """Archive and delete old days, under the name of the old cron script."""
-    run(days=days, table=None, dry_run=dry_run)
+    run(days=days, table=None, undated=False, dry_run=dry_run)
 
 
 @app.command()
@@ -78,7 +92,7 @@ def status() -> None:
             return
         shown = Table("table", "state", "days", "files", "rows", "bytes", "from", "to", "failures", title=archive.name)
         for line in lines:
-            shown.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in line))
+            shown.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell or "undated") for cell in line))
         _say(shown)
 
 
@@ -86,12 +100,13 @@ def status() -> None:
 def restore(
     *,
     table: Annotated[str, typer.Option("--table", help="Table to restore.")],
-    first: Annotated[str, typer.Option("--from", metavar="YYYY-MM-DD", help="First day (UTC).")],
-    last: Annotated[str, typer.Option("--to", metavar="YYYY-MM-DD", help="Last day (UTC).")],
+    first: Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First day (UTC).")] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="Last day (UTC).")] = None,
+    undated: UndatedOption = False,
     hold_days: Annotated[int, typer.Option("--hold-days", min=1, help="Days before they may be archived again.")] = 30,
 ) -> None:
     """Put archived rows back into their table, exactly as they were."""
-    days = DayRange(parse_day(first), parse_day(last))
+    days = _days_to_restore(first, last, undated=undated)
     require_days(hold_days)
     with _opened() as (_settings, engine, archive):
         from smarttext_pipelines.retention.restore import restore as restore_days
@@ -103,8 +118,8 @@ def restore(
             )
         if not results:
             _say(
-                f"nothing to restore: no archived row of {table}, {days}, is missing from its table;"
-                " see `smarttext retention status`"
+                f"nothing to restore: no archived row of {table}, {'undated' if undated else days}, is missing from its"
+                " table; see `smarttext retention status`"
             )
             return
         rows, there = sum(r.rows for r in results), sum(r.rows_already_live for r in results)
@@ -142,12 +157,20 @@ def _opened() -> "Iterator[tuple[Settings, Engine, ArchiveTarget]]":
         yield ready, engine, ArchiveTarget(ready.archive_location)
 
 
-def _retention(settings: Settings, days: int | None, table: str | None) -> "Retention":
-    from smarttext_pipelines.retention.columns import DAY_COLUMNS
-    from smarttext_pipelines.retention.run import Retention
+def _days_to_restore(first: str | None, last: str | None, *, undated: bool) -> DayRange:
+    if undated == (first is not None or last is not None) or (first is None) != (last is None):
+        msg = "say what to restore: --from and --to, or --undated"
+        raise InputError(msg)
+    return DayRange(parse_day(first), parse_day(last)) if first and last else DayRange(UNDATED, UNDATED)
 
-    tables = (table,) if table else tuple(DAY_COLUMNS)
-    return Retention(settings.zone, settings.settle_days, days or settings.retention_days, deletes=True, tables=tables)
+
+def _retention(settings: Settings, days: int | None, table: str | None, *, undated: bool) -> "Retention":
+    from smarttext_pipelines.retention.run import Retention
+    from smarttext_pipelines.storage.archive_columns import TIME_COLUMNS
+
+    tables = (table,) if table else tuple(TIME_COLUMNS)
+    stay = days or settings.retention_days
+    return Retention(settings.zone, settings.settle_days, stay, deletes=True, tables=tables, undated=undated)
 
 
 def _require_place(settings: Settings, engine: "Engine") -> None:
@@ -172,12 +195,12 @@ def _progress() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_interactive)
 
 
-def _print_days(results: "list[DayDone]", title: str) -> None:
+def _print_days(results: "list[DayDone]", title: str, nothing: str) -> None:
     shown = Table("table", "day", "rows live", "archived", "deleted", "bytes", "stays", "", title=title)
     for r in results:
         numbers = (r.rows_live, r.rows_archived, r.rows_deleted, r.bytes, r.rows_left)
-        shown.add_row(r.table, str(r.day), *(f"{n:,}" for n in numbers), r.failure or r.waits or "")
-    _say(shown if results else "no day is old enough")
+        shown.add_row(r.table, name_day(r.day), *(f"{n:,}" for n in numbers), r.failure or r.waits or "")
+    _say(shown if results else nothing)
 
 
 def erase(

@@ -1,21 +1,19 @@
 """One scrubber: takes out of any text what must not leave the process, found by its form, not by a field's name.
 
-Telephone numbers, e-mail addresses, Twilio's sids and tokens, Slack's tokens and webhooks, OpenAI's keys, JSON web
-tokens, passwords in URLs. A message text has no form of its own: it is found by what stands around it where texts
-leak, in PostgreSQL's DETAIL and quoted values, in parameters of a statement, and as a quoted body.
-Rather too much than too little: a bare national number counts as one whatever it means.
+Telephone numbers (``core/phones.py``), e-mail addresses, Twilio's sids and tokens, Slack's tokens and webhooks,
+OpenAI's keys, JSON web tokens, passwords in URLs. A message text has no form of its own: it is found by what stands
+around it where texts leak, in PostgreSQL's DETAIL and quoted values, in parameters of a statement, as a quoted body.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-_PLUS = r"(?:\+|%2[bB]|\\u002[bB]|&#43;)"
-_GAP = r"[ ()./\u00a0\u2010\u2011\u2013-]{0,3}"
+from smarttext_pipelines.core.phones import without_numbers
+
 _QUOTED = r"""(?:"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?)"""
 # A repr or JSON writes the end of a line as a letter.
 _EDGE = r"(?:(?<![a-zA-Z0-9])|(?<=\\[nrt]))"
-_STARTS = r"(?:(?<![\w.+-])|(?<=\\[nrt]))(?<!\d:)"
 
 _FORMS: tuple[tuple[str, str, str], ...] = (
     # What PostgreSQL and SQLAlchemy tell of rows, up to what Python or SQLAlchemy adds: a text has lines of its own.
@@ -59,17 +57,6 @@ _FORMS: tuple[tuple[str, str, str], ...] = (
     ("", "[sid]", r"[A-Z]{2}(?:[0-9a-f]{32}(?![0-9a-f])|[0-9A-F]{32}(?![0-9A-F]))"),
     ("", "[token]", r"(?<![0-9a-fA-F])[0-9a-fA-F]{32}(?![0-9a-fA-F])"),
     ("@ %40", "[e-mail]", r"(?<![\w.+-])[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+"),
-    # No country's code begins with 0; so an instant's offset is none.
-    ("", "[phone]", rf"{_PLUS}[1-9](?:{_GAP}\d){{6,14}}"),
-    ("", "[phone]", rf"(?=0){_STARTS}00[1-9](?:{_GAP}\d){{7,13}}(?![\w-])"),
-    (
-        "",
-        "[phone]",
-        rf"(?=[(1-9]){_STARTS}(?:1[ .-]?)?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])\d{{3}}[ .-]\d{{4}}(?![\w-])",
-    ),
-    ("", "[phone]", rf"(?=[(0]){_STARTS}\(?0\d{{2,4}}\)?[ -]\d{{3,4}}[ -]?\d{{3,4}}(?![\w-])"),
-    # Not 1 and nine digits: those are the seconds of an instant.
-    ("", "[phone]", rf"(?=\d){_STARTS}(?:1?[2-9]\d{{9}}|0\d{{9,10}})(?![\w-]|[.:]\d)"),
 )
 """Words of which a text in small letters must have one before it is searched, what is put there, and the form."""
 
@@ -95,6 +82,7 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
         for words, replacement, pattern in _PATTERNS:
             if not words or any(word in lower for word in words):
                 text = pattern.sub(replacement, text)
+        text = without_numbers(text)
         if text == before:
             break
     return text
@@ -120,9 +108,3 @@ def scrub_tree(value: Any, clean: Callable[[str], str] = scrub, *, keep: frozens
     if isinstance(value, list | tuple | set | frozenset):
         return [scrub_tree(inner, clean, keep=keep) for inner in value]
     return clean(value.decode(errors="replace") if isinstance(value, bytes) else repr(value))
-
-
-def mask_phone(number: str | None) -> str:
-    """Return a telephone number of which only the last two digits can be read."""
-    digits = re.sub(r"\D", "", number or "")
-    return f"•••{digits[-2:]}" if len(digits) >= 4 else "•••"

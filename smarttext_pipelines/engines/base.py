@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import ibis.expr.types as ir
 import pyarrow as pa
-import sqlglot as sg
 import sqlglot.expressions as sge
 
 from smarttext_pipelines.core.days import day_end, day_start, is_final
@@ -150,8 +149,3 @@ def compile_sql(
 
     statement: sge.Expression = compiler.to_sqlglot(expression.unbind())
     return str(finish(statement.transform(rewrite)).sql(dialect=dialect, pretty=True))
-
-
-def quoted(name: str) -> str:
-    """Return a name as a quoted SQL identifier."""
-    return str(sg.to_identifier(name, quoted=True).sql(dialect="postgres"))

@@ -18,6 +18,7 @@ from smarttext_pipelines.engines.live import live_rows
 from smarttext_pipelines.engines.postgres import PostgresEngine
 from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.metrics.sources import SOURCE_TIMES, source_days
+from smarttext_pipelines.storage.archive_rows import open_archived
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.manifest import DELETED, Segment, find_segments
 from smarttext_pipelines.storage.schema.tables import table_named
@@ -94,7 +95,7 @@ class EngineChoice:
             raise ArchiveError(msg)
         files: dict[str, list[ArchivedFile]] = {}
         for s in segments:
-            path = self.archive.fetch(*s.file, folder)
+            path = open_archived(self.archive, s, folder).path
             files.setdefault(s.table_name, []).append(ArchivedFile(path, s.seq, s.changed_ids or ()))
         return files
 

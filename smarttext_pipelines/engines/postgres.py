@@ -8,7 +8,8 @@ import sqlglot.expressions as sge
 from ibis.backends.sql.compilers import PostgresCompiler
 from sqlalchemy import Connection
 
-from smarttext_pipelines.engines.base import Parameters, Spelling, compile_sql, quoted
+from smarttext_pipelines.core.words import quoted
+from smarttext_pipelines.engines.base import Parameters, Spelling, compile_sql
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
 from smarttext_pipelines.engines.unbound import unbound_parameter, unbound_table
 from smarttext_pipelines.storage.schema import metadata

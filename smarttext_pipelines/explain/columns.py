@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from smarttext_pipelines.core.days import DayRange, day_end, day_start
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.failure_classes import class_of
-from smarttext_pipelines.core.scrub import mask_phone
+from smarttext_pipelines.core.phones import mask_phone
 from smarttext_pipelines.core.statuses import DELIVERED_STATUSES, STATUS_CLASS
 from smarttext_pipelines.engines import Parameters, PostgresEngine, add_repeated_keys
 from smarttext_pipelines.metrics import Window

@@ -76,7 +76,7 @@ _ARCHIVE = text(
     """
     SELECT count(*) AS segments, count(failure) AS failures, max(failure) AS failure,
            count(*) FILTER (WHERE state = 'planned' AND planned_at < now() - interval '1 day') AS planned,
-           max(day) FILTER (WHERE state IN ('verified', 'deleted')) AS newest
+           max(day) FILTER (WHERE state IN ('verified', 'deleted') AND day > '0001-01-01') AS newest
     FROM monitoring.archive_segments WHERE state <> 'superseded'
     """
 )
@@ -215,7 +215,9 @@ def archive(connection: Connection) -> Line:
     return Line(
         "archive",
         State.ok,
-        f"{row.segments} segments, the newest verified of {row.newest}" if row.newest else "nothing is archived yet",
+        f"{row.segments} segments, the newest verified of {row.newest or 'no day'}"
+        if row.segments
+        else "nothing is archived yet",
     )
 
 

@@ -1,22 +1,29 @@
 """Which days there is something to do for, and why a day has to wait: reads what the policy in ``core`` decides by."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from psycopg import sql
 from sqlalchemy import Connection, Engine, func, select
 
-from smarttext_pipelines.core.days import DayRange, day_of
+from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange, day_of
 from smarttext_pipelines.core.planning import contiguous
 from smarttext_pipelines.core.retention import RolledUpDay, reason_to_wait
 from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay
 from smarttext_pipelines.metrics import Window
-from smarttext_pipelines.retention.columns import DAY_COLUMNS, USAGE_DAY, day_condition, read_shape, run
+from smarttext_pipelines.retention.units import (
+    USAGE_DAY,
+    day_of_row,
+    days_condition,
+    holdable_condition,
+    unit_condition,
+)
+from smarttext_pipelines.storage.archive_columns import read_shape, run
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
 from smarttext_pipelines.storage.installation import counts_usage_by_time
-from smarttext_pipelines.storage.manifest import PLANNED, VERIFIED, find_segments
+from smarttext_pipelines.storage.manifest import PLANNED, UNDATED, VERIFIED, find_segments
 from smarttext_pipelines.storage.schema.internal import rollup_days
 
 
@@ -42,35 +49,39 @@ def find_candidates(connection: Connection, table: str, last: date) -> list[Cand
 
     A day of ``api_usage`` is not old enough while a row of it belongs to a reporting day after ``last``.
     """
-    column = sql.Identifier(DAY_COLUMNS[table])
-    young: sql.Composable = sql.SQL("")
-    if table == "api_usage":
-        young = sql.SQL(" HAVING max({}) <= {}").format(USAGE_DAY, sql.Literal(last.isoformat()))
-        old = sql.SQL("t.{} BETWEEN '0001-01-02' AND {}").format(column, sql.Literal(last.isoformat()))
-        day: sql.Composable = sql.SQL("t.{}").format(column)
-    else:
-        end = sql.Literal(f"{last + timedelta(days=1)} 00:00:00+00")
-        old = sql.SQL("t.{0} >= '0001-01-02' AND t.{0} < {1}").format(column, end)
-        day = sql.SQL("(t.{} AT TIME ZONE 'UTC')::date").format(column)
+    young = sql.SQL(" HAVING max({}) <= {}").format(USAGE_DAY, sql.Literal(last.isoformat()))
     counted = sql.SQL("SELECT {} AS day, count(*) FROM public.{} AS t WHERE {} GROUP BY 1{}").format(
-        day, sql.Identifier(table), old, young
+        day_of_row(table),
+        sql.Identifier(table),
+        days_condition(table, last),
+        young if table == "api_usage" else sql.SQL(""),
     )
     rows = {found: int(n) for found, n in run(connection, counted)}
-    open_segments = find_segments(connection, tables=[table], states=[PLANNED, VERIFIED])
-    unfinished = {s.day for s in open_segments}
+    unfinished = _unfinished(connection, table) - {UNDATED}
     return [Candidate(table, d, rows.get(d, 0), d in unfinished) for d in sorted(rows.keys() | unfinished)]
+
+
+def find_undated(connection: Connection, table: str) -> list[Candidate]:
+    """Return the rows that no day has as one candidate; nothing where there are none and none are under way."""
+    counted = sql.SQL("SELECT count(*) FROM public.{} AS t WHERE {}").format(
+        sql.Identifier(table), unit_condition(table, UNDATED)
+    )
+    rows = int(run(connection, counted).scalar_one())
+    is_unfinished = UNDATED in _unfinished(connection, table)
+    return [Candidate(table, UNDATED, rows, is_unfinished)] if rows or is_unfinished else []
+
+
+def _unfinished(connection: Connection, table: str) -> set[date]:
+    return {s.day for s in find_segments(connection, tables=[table], states=[PLANNED, VERIFIED])}
 
 
 def count_unholdable(connection: Connection, table: str, day: date) -> int:
     """Return how many rows of a day no file can hold exactly: times that are infinite, numbers that are none."""
-    shape = read_shape(connection, table)
-    query = sql.SQL("SELECT count(*) FILTER (WHERE NOT ({})) FROM public.{} AS t WHERE {}")
-    return int(
-        run(
-            connection,
-            query.format(shape.of_day(day), sql.Identifier(table), sql.SQL("({})").format(day_condition(table, day))),
-        ).scalar_one()
+    shape = replace(read_shape(connection, table), is_text=day == UNDATED)
+    query = sql.SQL("SELECT count(*) FILTER (WHERE NOT ({})) FROM public.{} AS t WHERE {}").format(
+        holdable_condition(shape, day), sql.Identifier(table), unit_condition(table, day)
     )
+    return int(run(connection, query).scalar_one())
 
 
 def why_not(
@@ -78,12 +89,17 @@ def why_not(
 ) -> str | None:
     """Return why the rows of a day may not be archived yet; None when they may.
 
+    Rows that no day has are in no number, so they wait for nothing but the end of a hold.
+
     Raises:
         ArchiveError: Rows of the same reporting day are archived, and their file cannot be read.
     """
     with connected(engine, isolation="REPEATABLE READ") as connection, connection.begin():
         now: datetime = connection.execute(select(func.now())).scalar_one()
         held = find_segments(connection, tables=[table], days=DayRange(day, day))
+        hold_until = max((s.hold_until for s in held if s.hold_until), default=None)
+        if day == UNDATED:
+            return reason_to_wait({}, {}, hold_until=hold_until, now=now)
         own: dict[date, RolledUpDay] = {}
         following: dict[date, RolledUpDay] = {}
         by_time = counts_usage_by_time(connection)
@@ -93,7 +109,7 @@ def why_not(
             with connection.begin_nested() as part:
                 counted = EngineChoice(connection, Parameters(window), archive).source_days(table)
                 part.rollback()
-            settling = DayRange(days.first, days.last + timedelta(days=settle_days))
+            settling = DayRange(days.first, min(days.last + timedelta(days=settle_days), LAST_DAY))
             recorded = _recorded(connection, table, settling)
             never = (0, None)
             for d in settling:
@@ -102,19 +118,20 @@ def why_not(
         return reason_to_wait(
             own,
             following,
-            hold_until=max((s.hold_until for s in held if s.hold_until), default=None),
+            hold_until=hold_until,
             now=now,
         )
 
 
 def _reporting_days(connection: Connection, table: str, day: date, zone: ZoneInfo) -> list[DayRange]:
-    """Return the reporting days that the rows of a day of the archive belong to."""
+    """Return the days that can be rolled up among those that the rows of a day of the archive belong to."""
     if table == "api_usage":
         found = sql.SQL("SELECT DISTINCT {} FROM public.api_usage AS t WHERE {}")
-        days = run(connection, found.format(USAGE_DAY, day_condition(table, day))).scalars()
-        return contiguous([day, *(d for d in days if d)])
+        days = run(connection, found.format(USAGE_DAY, unit_condition(table, day))).scalars()
+        return contiguous([day, *(d for d in days if d and FIRST_DAY <= d <= LAST_DAY)])
     start = datetime.combine(day, time.min, tzinfo=UTC)
-    return [DayRange(day_of(start, zone), day_of(start + timedelta(days=1, microseconds=-1), zone))]
+    first, last = day_of(start, zone), day_of(start + timedelta(days=1, microseconds=-1), zone)
+    return [DayRange(max(first, FIRST_DAY), min(last, LAST_DAY))]
 
 
 def _recorded(connection: Connection, source: str, days: DayRange) -> dict[date, tuple[int, datetime | None]]:

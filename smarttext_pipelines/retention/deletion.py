@@ -8,8 +8,8 @@ from uuid import UUID
 from psycopg import sql
 from sqlalchemy import Connection
 
-from smarttext_pipelines.retention.columns import Shape, run
-from smarttext_pipelines.retention.files import ArchivedRows
+from smarttext_pipelines.storage.archive_columns import Shape, run
+from smarttext_pipelines.storage.archive_rows import ArchivedRows
 from smarttext_pipelines.storage.manifest import Segment
 
 _TEMPORARY = "CREATE TEMPORARY TABLE archived_rows (id uuid PRIMARY KEY, row_hash text NOT NULL) ON COMMIT DROP"

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -22,9 +22,7 @@ from sqlalchemy import Connection, Engine, func, insert, or_, select, update
 from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT, day_of
 from smarttext_pipelines.core.errors import DamagedFileError, InputError
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.metrics.sources import SOURCE_TIMES
-from smarttext_pipelines.retention.columns import DAY_COLUMNS, SESSION, USAGE_DAY, is_table, read_shape, run
-from smarttext_pipelines.retention.files import ArchivedRows, number_pattern, verify_file, write_batches
+from smarttext_pipelines.retention.files import verify_file, write_batches
 from smarttext_pipelines.retention.protocol import (
     file_values,
     finish_interrupted,
@@ -33,6 +31,9 @@ from smarttext_pipelines.retention.protocol import (
     supersede,
 )
 from smarttext_pipelines.retention.session import locked_day
+from smarttext_pipelines.retention.units import USAGE_DAY, unit_condition
+from smarttext_pipelines.storage.archive_columns import SESSION, TIME_COLUMNS, is_table, read_shape, run
+from smarttext_pipelines.storage.archive_rows import ArchivedRows, number_pattern, open_archived
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
 from smarttext_pipelines.storage.installation import counts_usage_by_time
@@ -40,6 +41,7 @@ from smarttext_pipelines.storage.manifest import (
     DELETED,
     RESTORED,
     SUPERSEDED,
+    UNDATED,
     VERIFIED,
     Segment,
     change_segment,
@@ -140,7 +142,7 @@ def _refuse_businesses(connection: Connection, phone: str, shared_senders: Colle
 
 def _refuse_views(connection: Connection) -> None:
     with connection.begin():
-        views = [f"public.{table}" for table in DAY_COLUMNS if not is_table(connection, table)]
+        views = [f"public.{table}" for table in TIME_COLUMNS if not is_table(connection, table)]
     if views:
         msg = f"{', '.join(views)} is a view: delete the rows in the tables that it reads; nothing was erased"
         raise InputError(msg)
@@ -150,7 +152,7 @@ def _erase_tables(connection: Connection, erasure: _Erasure, **values: Any) -> N
     """Delete the person's live rows and record it, in the caller's transaction."""
     for statement in SESSION:
         connection.exec_driver_sql(statement)
-    for table in DAY_COLUMNS:
+    for table in TIME_COLUMNS:
         _erase_live(connection, erasure, table)
     sender = sms_outcomes.c.sender
     connection.execute(update(sms_outcomes).where(sender == f"+{erasure.digits}").values(sender="erased"))
@@ -162,13 +164,15 @@ def _erase_live(connection: Connection, erasure: _Erasure, table: str) -> None:
     texts = sql.SQL(", ").join(
         sql.SQL("t.{}::text").format(sql.Identifier(c.name)) for c in shape.columns if not c.is_plain
     )
-    no_zone = sql.SQL(" AT TIME ZONE 'UTC'" if shape.has_no_zone(SOURCE_TIMES[table]) else "")
-    at = sql.SQL("CASE WHEN isfinite(t.{0}) THEN (t.{0}{1} AT TIME ZONE {2})::date END").format(
-        sql.Identifier(SOURCE_TIMES[table]), no_zone, sql.Literal(erasure.zone.key)
+    no_zone = sql.SQL(" AT TIME ZONE 'UTC'" if shape.has_no_zone(TIME_COLUMNS[table]) else "")
+    at = sql.SQL("(t.{}{} AT TIME ZONE {})::date").format(
+        sql.Identifier(TIME_COLUMNS[table]), no_zone, sql.Literal(erasure.zone.key)
     )
     day = USAGE_DAY if table == "api_usage" else at
-    query = sql.SQL("DELETE FROM public.{} AS t WHERE concat_ws(' ', {}) ~ {} RETURNING {}").format(
-        sql.Identifier(table), texts, sql.Literal(number_pattern(erasure.digits)), day
+    query = sql.SQL(
+        "DELETE FROM public.{} AS t WHERE concat_ws(' ', {}) ~ {} RETURNING CASE WHEN NOT {} THEN {} END"
+    ).format(
+        sql.Identifier(table), texts, sql.Literal(number_pattern(erasure.digits)), unit_condition(table, UNDATED), day
     )
     rows = [row[0] for row in run(connection, query)]
     erasure.erased.live_rows[table] += len(rows)
@@ -180,7 +184,7 @@ def _erase_day(connection: Connection, erasure: _Erasure, table: str, day: date)
     with connection.begin():
         segments = [s for s in find_segments(connection, tables=[table]) if s.day == day and s.state != SUPERSEDED]
     with TemporaryDirectory(prefix="smarttext-") as folder:
-        files = [(s, ArchivedRows(erasure.archive.fetch(*s.file, Path(folder)))) for s in segments]
+        files = [(s, open_archived(erasure.archive, s, Path(folder))) for s in segments]
         mentioning = [(s, rows, found) for s, rows in files if (found := rows.about(erasure.digits))]
         # Their rows are live. A day has one unfinished segment at most: a verified one makes room for new files.
         useless = [s for s, _, _ in mentioning if s.state == RESTORED]
@@ -217,7 +221,8 @@ def _rewrite(connection: Connection, erasure: _Erasure, old: Segment, rows: Arch
         erasure.erased.segments_rewritten += 1
         changed = {str(id_) for id_ in old.changed_ids or ()}
         spoken = [(at, day) for id_, _, at, day in found if id_ not in changed]
-        _adjust(connection, old.table_name, Counter(_reporting_day(at, day, erasure) for at, day in spoken))
+        days = [_reporting_day(at, day, erasure) for at, day in spoken]
+        _adjust(connection, old.table_name, Counter(day for day in days if day is not None))
         _record(connection, erasure)
     remove_files(connection, erasure.archive, gone)
 
@@ -229,11 +234,11 @@ def _require_same_rows(old: Segment, rows: list[tuple[str, str]]) -> None:
         raise DamagedFileError(msg)
 
 
-def _reporting_day(at: datetime | None, day: date | None, erasure: _Erasure) -> date:
-    at = at or datetime.min.replace(tzinfo=UTC)
-    if day and not (erasure.usage_by_time and FIRST_INSTANT <= at < LAST_INSTANT):
+def _reporting_day(at: datetime | None, day: date | None, erasure: _Erasure) -> date | None:
+    is_sane = at is not None and FIRST_INSTANT <= at < LAST_INSTANT
+    if day and not (erasure.usage_by_time and is_sane):
         return day
-    return day_of(at, erasure.zone)
+    return day_of(at, erasure.zone) if at is not None else None
 
 
 def _adjust(connection: Connection, table: str, rows: Counter[date]) -> None:

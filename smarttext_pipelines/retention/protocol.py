@@ -5,6 +5,7 @@ Whatever dies in between, a row is in its table or in a file that the manifest n
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,19 +15,23 @@ from uuid import uuid4
 from sqlalchemy import Connection, func
 from sqlalchemy.exc import DBAPIError
 
-from smarttext_pipelines.core.errors import DamagedFileError, SmartTextError
-from smarttext_pipelines.retention.columns import Shape, read_shape
+from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError, SmartTextError
 from smarttext_pipelines.retention.deletion import count_archived, delete_archived
-from smarttext_pipelines.retention.files import ReadBack, Written, verify_file, write_day
+from smarttext_pipelines.retention.files import Written, verify_file, write_day
+from smarttext_pipelines.storage.archive_columns import Shape, read_shape
+from smarttext_pipelines.storage.archive_rows import ReadBack, open_archived
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.manifest import (
     DELETED,
     PLANNED,
     SUPERSEDED,
+    UNDATED,
     VERIFIED,
     Segment,
     change_segment,
     find_segments,
+    is_named_by_another,
+    name_day,
     plan_segment,
 )
 
@@ -40,6 +45,9 @@ def finish_interrupted(connection: Connection, target: ArchiveTarget, table: str
     """Remove the files of segments that came to nothing; return a verified segment that waits for its deletion.
 
     Only files that this database planned are touched: another one may keep its archive at the same place.
+
+    Raises:
+        ArchiveError: A segment that came to nothing names a file that it did not make; that was left alone.
     """
     waiting = None
     with connection.begin():
@@ -71,7 +79,7 @@ def archive_segment(
         ArchiveError: The file could not be written, or is not what was written; no row was deleted.
     """
     with connection.begin():
-        shape = read_shape(connection, table)
+        shape = replace(read_shape(connection, table), is_text=day == UNDATED)
         segment = plan_segment(connection, uuid4(), table, day)
     told("planned")
     path = target.temporary(segment.folder, str(segment.id))
@@ -98,11 +106,10 @@ def publish_file(
     connection: Connection, target: ArchiveTarget, segment: Segment, path: Path, written: Written, told: Told
 ) -> Segment:
     """Name the file of a planned segment in the manifest, then give it that name in the target."""
-    key = f"{segment.folder}/seq={segment.seq}-{written.sha256[:16]}.parquet"
     with connection.begin():
-        segment = change_segment(connection, segment, object_key=key)
+        segment = change_segment(connection, segment, object_key=segment.name)
     told("named")
-    target.publish(path, key, written.sha256)
+    target.publish(path, segment.name, written.sha256)
     told("published")
     return segment
 
@@ -131,13 +138,13 @@ def delete_segment(connection: Connection, target: ArchiveTarget, segment: Segme
     """
     with TemporaryDirectory(prefix="smarttext-") as folder:
         try:
-            path = target.fetch(*segment.file, Path(folder))
+            path = open_archived(target, segment, Path(folder)).path
             told("hashed again")
             with connection.begin():
                 deleted = delete_archived(connection, segment, path)
                 told("deleting")
                 if not deleted.rows:
-                    msg = f"no row of {segment.table_name}, {segment.day} is any longer as it was archived"
+                    msg = f"no row of {segment.table_name}, {name_day(segment.day)} is any longer as it was archived"
                     raise DamagedFileError(msg)
                 segment = change_segment(
                     connection,
@@ -162,12 +169,12 @@ def compare_segment(connection: Connection, target: ArchiveTarget, segment: Segm
         DamagedFileError: It is none; the file is given up.
     """
     with TemporaryDirectory(prefix="smarttext-") as folder:
-        path = target.fetch(*segment.file, Path(folder))
+        path = open_archived(target, segment, Path(folder)).path
         with connection.begin():
             same = count_archived(connection, path)
             segment = change_segment(connection, segment, changed_rows=int(segment.rows or 0) - same)
     if not same:
-        msg = f"no row of {segment.table_name}, {segment.day} is as its file says; the file was given up"
+        msg = f"no row of {segment.table_name}, {name_day(segment.day)} is as its file says; the file was given up"
         supersede(connection, segment, msg)
         raise DamagedFileError(msg)
     return segment
@@ -189,12 +196,24 @@ def remove_files(connection: Connection, target: ArchiveTarget, segment: Segment
     """Remove the files of a segment that speaks for nothing, then forget their names.
 
     A planned one is superseded after that: nobody looks for the temporary file of a superseded segment without a name.
+
+    Raises:
+        ArchiveError: The manifest names a file that the segment did not make: that was left alone, and is forgotten.
     """
     target.discard(target.temporary(segment.folder, str(segment.id)))
-    if segment.object_key is not None:
+    if segment.object_key is None:
+        return
+    target.remove(segment.name)
+    with connection.begin():
+        is_its_own = segment.names_its_own_file and not is_named_by_another(connection, segment)
+    if is_its_own:
         target.remove(segment.object_key)
-        with connection.begin():
-            change_segment(connection, segment, object_key=None)
+    msg = f"the manifest named a file for {segment.title} that is not its own; it was left alone, run it again"
+    with connection.begin():
+        values = {} if is_its_own else {"state": SUPERSEDED, "failure": msg}
+        change_segment(connection, segment, object_key=None, **values)
+    if not is_its_own:
+        raise ArchiveError(msg)
 
 
 def archive_rows(

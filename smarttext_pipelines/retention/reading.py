@@ -12,7 +12,7 @@ import pyarrow as pa
 from sqlalchemy import URL
 
 from smarttext_pipelines.core.errors import DatabaseError
-from smarttext_pipelines.retention.columns import SESSION
+from smarttext_pipelines.storage.archive_columns import SESSION
 from smarttext_pipelines.storage.connect import describe
 
 BATCH_BYTES = 4 << 20

@@ -11,13 +11,14 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine, func, select, text
 
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.errors import ArchiveError, InputError
-from smarttext_pipelines.retention.columns import DAY_COLUMNS, Shape, read_shape, run
-from smarttext_pipelines.retention.files import ArchivedRows
+from smarttext_pipelines.core.errors import ArchiveError
 from smarttext_pipelines.retention.session import locked_day
+from smarttext_pipelines.retention.units import require_archived
+from smarttext_pipelines.storage.archive_columns import Shape, read_shape, run
+from smarttext_pipelines.storage.archive_rows import ArchivedRows, open_archived
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
-from smarttext_pipelines.storage.manifest import DELETED, RESTORED, Segment, change_segment, find_segments
+from smarttext_pipelines.storage.manifest import DELETED, RESTORED, Segment, change_segment, find_segments, name_day
 
 _KEYED = text(
     """
@@ -61,7 +62,7 @@ def restore(
         database: Result of ``open_engine``.
         archive: Where the files lie.
         table: The table.
-        days: Days of the archive.
+        days: Days of the archive; UNDATED is that of the rows which no day has.
         hold_days: Days for which the rows are not archived again.
         done: Hears of each day.
 
@@ -69,9 +70,7 @@ def restore(
         InputError: The table is not archived.
         ArchiveError: A file is missing or damaged, or its rows would not come back as they were.
     """
-    if table not in DAY_COLUMNS:
-        msg = f"'{table}' is not archived; one of {', '.join(DAY_COLUMNS)} is"
-        raise InputError(msg)
+    require_archived(table)
     with connected(database) as connection:
         found = {s.day for s in find_segments(connection, tables=[table], days=days, states=[DELETED])}
     results = []
@@ -89,7 +88,7 @@ def _restore_day(connection: Connection, archive: ArchiveTarget, table: str, day
     segments = find_segments(connection, tables=[table], days=DayRange(day, day), states=[DELETED])
     for segment in reversed(segments):
         with TemporaryDirectory(prefix="smarttext-") as folder:
-            archived = ArchivedRows(archive.fetch(*segment.file, Path(folder)))
+            archived = open_archived(archive, segment, Path(folder))
             _require_columns(read_shape(connection, table), archived.shape)
             loaded, inserted = _insert(connection, archived, segment)
         rows, told = rows + inserted, told + loaded
@@ -129,7 +128,8 @@ def _insert(connection: Connection, archived: ArchivedRows, segment: Segment) ->
     )
     differing = run(connection, compare.format(table, shape.hash_in_postgres()), ids=inserted).scalar_one()
     if differing:
-        msg = f"{differing} rows of {shape.table}, {segment.day} would not come back as they were; nothing was restored"
+        rows = f"{differing} rows of {shape.table}, {name_day(segment.day)}"
+        msg = f"{rows} would not come back as they were; nothing was restored"
         raise ArchiveError(msg)
     return loaded, len(inserted)
 

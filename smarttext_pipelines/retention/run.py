@@ -8,16 +8,17 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
-from smarttext_pipelines.core.errors import ArchiveError, InputError
+from smarttext_pipelines.core.errors import ArchiveError
 from smarttext_pipelines.core.retention import last_day_to_archive
 from smarttext_pipelines.core.words import counted
-from smarttext_pipelines.retention.candidates import Candidate, count_unholdable, find_candidates, why_not
-from smarttext_pipelines.retention.columns import DAY_COLUMNS, is_table
+from smarttext_pipelines.retention.candidates import Candidate, count_unholdable, find_candidates, find_undated, why_not
 from smarttext_pipelines.retention.protocol import archive_rows, finish_interrupted
 from smarttext_pipelines.retention.session import locked_day
+from smarttext_pipelines.retention.units import require_archived
+from smarttext_pipelines.storage.archive_columns import TIME_COLUMNS, is_table
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
-from smarttext_pipelines.storage.manifest import Segment
+from smarttext_pipelines.storage.manifest import Segment, name_day
 
 MOST_ROWS = 5_000_000
 MOST_SECONDS = 3600.0
@@ -35,22 +36,22 @@ class Retention:
         tables: Which tables.
         most_rows: Rows after which the run ends.
         most_seconds: Seconds after which it ends.
+        undated: Whether the rows that no day has are meant, and nothing else; only a person asks for that.
     """
 
     zone: ZoneInfo
     settle_days: int
     retention_days: int
     deletes: bool
-    tables: Sequence[str] = tuple(DAY_COLUMNS)
+    tables: Sequence[str] = tuple(TIME_COLUMNS)
     most_rows: int = MOST_ROWS
     most_seconds: float = MOST_SECONDS
+    undated: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a table that is not archived."""
         for table in self.tables:
-            if table not in DAY_COLUMNS:
-                msg = f"'{table}' is not archived; one of {', '.join(DAY_COLUMNS)} is"
-                raise InputError(msg)
+            require_archived(table)
 
 
 @dataclass
@@ -148,7 +149,7 @@ def raise_failures(results: Sequence[DayDone]) -> None:
     failed = [r for r in results if r.failure]
     if failed:
         others = f" ({counted(len(failed) - 1, 'more table')} failed)" if len(failed) > 1 else ""
-        msg = f"{failed[0].table}, {failed[0].day}: {failed[0].failure}{others}"
+        msg = f"{failed[0].table}, {name_day(failed[0].day)}: {failed[0].failure}{others}"
         raise ArchiveError(msg)
 
 
@@ -158,6 +159,8 @@ def _candidates(database: Engine, retention: Retention) -> list[Candidate]:
     )
     with connected(database) as connection:
         tables = [table for table in retention.tables if is_table(connection, table)]
+        if retention.undated:
+            return [c for table in tables for c in find_undated(connection, table)]
         return [c for table in tables for c in find_candidates(connection, table, last)]
 
 

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import Engine, func
 
 from smarttext_pipelines.core.errors import ArchiveError
-from smarttext_pipelines.retention.files import ArchivedRows
+from smarttext_pipelines.storage.archive_rows import open_archived
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
 from smarttext_pipelines.storage.manifest import (
@@ -75,9 +75,7 @@ def raise_damage(results: list[Scrubbed]) -> None:
 def _fault(archive: ArchiveTarget, segment: Segment) -> str | None:
     try:
         with TemporaryDirectory(prefix="smarttext-") as folder:
-            found = ArchivedRows(archive.fetch(*segment.file, Path(folder))).read_back()
+            open_archived(archive, segment, Path(folder), is_fresh=True)
     except ArchiveError as error:
         return str(error)
-    if (found.rows, found.content_sha256) != (segment.rows, segment.content_sha256):
-        return f"{segment.object_key} is damaged: its rows are not those that were verified"
     return None

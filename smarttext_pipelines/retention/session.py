@@ -6,8 +6,9 @@ from datetime import date
 
 from sqlalchemy import Connection, Engine, text
 
-from smarttext_pipelines.retention.columns import SESSION
+from smarttext_pipelines.storage.archive_columns import SESSION
 from smarttext_pipelines.storage.connect import connected
+from smarttext_pipelines.storage.manifest import name_day
 
 PATIENCE = "60s"
 """How long a lock is waited for: the server process of a killed client lives on for a moment."""
@@ -25,6 +26,6 @@ def locked_day(engine: Engine, table: str, day: date) -> Iterator[Connection]:
     with connected(engine) as connection:
         for statement in (*SESSION, f"SET lock_timeout = '{PATIENCE}'"):
             connection.exec_driver_sql(statement)
-        connection.execute(_LOCK, {"table": table, "day": day.isoformat()})
+        connection.execute(_LOCK, {"table": table, "day": name_day(day)})
         connection.commit()
         yield connection

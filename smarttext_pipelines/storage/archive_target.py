@@ -1,10 +1,12 @@
 """Where archive files lie: a directory, or an object store that fsspec knows. Files only; the manifest names them.
 
 Every file is read back as it lies in the target before anybody relies on it, and is readable by its owner alone.
+Nothing outside is opened, written or removed, whatever a key says, and nothing that is no regular file is opened.
 """
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -48,7 +50,7 @@ class ArchiveTarget:
         if not self.is_local:
             return Path(tempfile.gettempdir()) / f"smarttext-{name}.tmp"
         with self._told("make", folder):
-            place = Path(self._root) / folder
+            place = self._inside(folder)
             for parent in (*reversed(place.parents), place):
                 parent.mkdir(mode=0o700, exist_ok=True)
             return place / f"{name}.tmp"
@@ -57,7 +59,7 @@ class ArchiveTarget:
     def created(self, path: Path) -> Iterator["HashedFile"]:
         """Give a new file that only its owner can read; at the end its bytes are on the disk, not in a cache."""
         with self._told("write", path.name):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             with self.opened(os.fdopen(descriptor, "wb")) as file:
                 hashed = HashedFile(file)
                 yield hashed
@@ -79,8 +81,9 @@ class ArchiveTarget:
         """
         with self._told("write", key):
             if self.is_local:
-                path.rename(Path(self._root) / key)
-                self._sync_folder(Path(self._root) / key)
+                place = self._inside(key)
+                path.rename(place)
+                self._sync_folder(place)
                 return
             self._files.invalidate_cache()
             self._files.put_file(str(path), self._path(key))
@@ -110,7 +113,7 @@ class ArchiveTarget:
         """
         if self.is_local:
             self.require(key, sha256)
-            return Path(self._root) / key
+            return self._inside(key)
         copy = into / hashlib.sha256(key.encode()).hexdigest()
         digest = hashlib.sha256()
         with self._told("read", key), self._open(key) as file, copy.open("wb") as local:
@@ -123,7 +126,10 @@ class ArchiveTarget:
     def remove(self, key: str) -> None:
         """Remove a file; one that is not there is fine."""
         with self._told("remove", key), suppress(FileNotFoundError):
-            self._files.rm_file(self._path(key))
+            if self.is_local:
+                self._inside(key).unlink()
+            else:
+                self._files.rm_file(self._path(key))
 
     def discard(self, path: Path) -> None:
         """Remove a temporary file; one that is not there is fine."""
@@ -133,11 +139,23 @@ class ArchiveTarget:
     def _open(self, key: str) -> Any:
         self._files.invalidate_cache()
         if self.is_local:
-            return self.opened((Path(self._root) / key).open("rb"))
+            return self.opened(_open_regular(self._inside(key)))
         return self._files.open(self._path(key), "rb", block_size=CHUNK_BYTES)
 
     def _path(self, key: str) -> str:
+        """Return what the store calls a key; raise ArchiveError for one that leaves the archive."""
+        if not _is_relative(key):
+            msg = f"{_short(key)} leads out of the archive {self.name}; nothing was opened"
+            raise ArchiveError(msg)
         return f"{self._root.rstrip('/')}/{key}"
+
+    def _inside(self, key: str) -> Path:
+        """Return the local path of a key; raise ArchiveError for one that leaves the archive, also by a link."""
+        path = Path(self._path(key))
+        if Path(self._root).resolve() / key != path.resolve():
+            msg = f"{_short(key)} is a link, or lies behind one, in the archive {self.name}; nothing was opened"
+            raise ArchiveError(msg)
+        return path
 
     @staticmethod
     def _sync_folder(path: Path) -> None:
@@ -214,6 +232,23 @@ def hash_file(path: Path) -> str:
     """Return the SHA-256 of a local file."""
     with path.open("rb") as file:
         return _sha256(file)
+
+
+def _open_regular(path: Path) -> IO[bytes]:
+    """Open a file for reading without waiting for it; raise DamagedFileError where it is none."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        msg = f"{path.name} is damaged: it is no regular file"
+        raise DamagedFileError(msg)
+    # Should it be another one by now, nothing is waited for, and no link is followed.
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb")
+
+
+def _is_relative(key: str) -> bool:
+    return bool(key) and not any(part in ("", ".", "..") for part in key.split("/")) and not set(key) & set("\\:\0")
+
+
+def _short(key: str) -> str:
+    return repr(key if len(key) <= 80 else f"{key[:79]}…")
 
 
 def _sha256(file: Any) -> str:

@@ -1,6 +1,7 @@
 """Views in ``monitoring`` that explain: every row of a message or a call, with masked numbers and what to do."""
 
 from smarttext_pipelines.core.failure_classes import failure_classes
+from smarttext_pipelines.core.phones import masked_in_sql
 from smarttext_pipelines.core.statuses import CODE_PATTERN
 
 _CLASSES = """
@@ -21,7 +22,7 @@ RETURNS TABLE (message_sid text, created_at timestamptz, status text, error_code
 LANGUAGE sql STABLE AS $$
     SELECT e.message_sid, e.created_at, lower(e.status), e.error_code,
            e.request_id = 'twilio-report', e.business_id, e.request_id,
-           '•••' || right(e.from_number, 2), '•••' || right(e.to_number, 2),
+           {sender}, {recipient},
            CASE WHEN lower(e.status) IN ('failed', 'undelivered', 'partially_delivered')
                 THEN coalesce(c.failure_class, 'unmapped') END, c.who_acts, c.next_step
     FROM monitoring.sms_events AS e
@@ -34,8 +35,7 @@ CREATE OR REPLACE FUNCTION monitoring.read_call_rows()
 RETURNS TABLE (call_sid text, ts timestamptz, event_type text, call_status text, business_id uuid, caller text,
                called text)
 LANGUAGE sql STABLE AS $$
-    SELECT call_sid, ts, event_type, call_status, business_id, '•••' || right(from_number, 2),
-           '•••' || right(to_number, 2)
+    SELECT call_sid, ts, event_type, call_status, business_id, {caller}, {called}
     FROM monitoring.call_events
 $$;
 CREATE OR REPLACE VIEW monitoring.call_rows AS SELECT * FROM monitoring.read_call_rows();
@@ -49,7 +49,13 @@ def view_statements() -> list[str]:
         for each in failure_classes().values()
         for code in each.codes
     )
-    return [_CLASSES.replace("{values}", values), _MESSAGES.replace("{number}", CODE_PATTERN), _CALLS]
+    messages = {
+        "number": CODE_PATTERN,
+        "sender": masked_in_sql("e.from_number"),
+        "recipient": masked_in_sql("e.to_number"),
+    }
+    calls = {"caller": masked_in_sql("from_number"), "called": masked_in_sql("to_number")}
+    return [_CLASSES.format(values=values), _MESSAGES.format(**messages), _CALLS.format(**calls)]
 
 
 def _literal(text: str) -> str:

@@ -1,5 +1,9 @@
-"""The manifest of the archive: which file speaks for which rows. The only place that reads or writes its table."""
+"""The manifest of the archive: which file speaks for which rows. The only place that reads or writes its table.
 
+Names of files follow from table, day and id. What the table says beside them is never opened and never removed.
+"""
+
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -9,11 +13,21 @@ from uuid import UUID
 from sqlalchemy import Connection, func, insert, select, update
 
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.errors import ArchiveError
+from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError
 from smarttext_pipelines.storage.schema.retention import archive_segments
+
+UNDATED = date.min
+"""Stands in the manifest as the day of rows that no day has."""
 
 PLANNED, VERIFIED, DELETED, RESTORED, SUPERSEDED = "planned", "verified", "deleted", "restored", "superseded"
 _T = archive_segments.c
+_FORMER_NAME = re.compile(r"seq=[0-9]{1,9}-([0-9a-f]{16})\.parquet")
+"""Files of earlier versions: the number, and the beginning of the file's SHA-256."""
+
+
+def name_day(day: date) -> str:
+    """Return a day of the archive as people and folders call it."""
+    return "undated" if day == UNDATED else f"{day}"
 
 
 @dataclass(frozen=True)
@@ -40,14 +54,43 @@ class Segment:
     @property
     def folder(self) -> str:
         """Where files of the table and day lie, below the URL of the archive."""
-        return f"{self.table_name}/day={self.day}"
+        return f"{self.table_name}/{'undated' if self.day == UNDATED else f'day={self.day}'}"
+
+    @property
+    def name(self) -> str:
+        """Path of the file that this segment makes, below the URL of the archive."""
+        return f"{self.folder}/{self.id}.parquet"
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"segment {self.seq} of {self.table_name}, {name_day(self.day)}"
+
+    @property
+    def names_its_own_file(self) -> bool:
+        """Whether the manifest names the file that this segment made, also one that an earlier version named."""
+        if self.object_key == self.name or self.object_key is None:
+            return self.object_key is not None
+        former = _FORMER_NAME.fullmatch(self.object_key.removeprefix(f"{self.folder}/"))
+        return former is not None and former[1] == (self.file_sha256 or "")[:16]
 
     @property
     def file(self) -> tuple[str, str]:
-        """Key and SHA-256 of the file; raise ArchiveError where the manifest names none."""
+        """Key and SHA-256 of the file.
+
+        Raises:
+            ArchiveError: The manifest names none.
+            DamagedFileError: It names one that this segment did not make.
+        """
         if self.object_key is None or self.file_sha256 is None:
-            msg = f"the manifest names no file for segment {self.seq} of {self.table_name}, {self.day}"
+            msg = f"the manifest names no file for {self.title}"
             raise ArchiveError(msg)
+        if not self.names_its_own_file:
+            msg = (
+                f"the manifest names a file for {self.title} that is not its own, and that is not opened; "
+                "correct object_key in monitoring.archive_segments"
+            )
+            raise DamagedFileError(msg)
         return self.object_key, self.file_sha256
 
 
@@ -99,6 +142,12 @@ def plan_segment(connection: Connection, segment_id: UUID, table: str, day: date
     return Segment(**row)
 
 
+def is_named_by_another(connection: Connection, segment: Segment) -> bool:
+    """Tell whether a second segment, whatever its state, names the same file."""
+    named = select(_T.id).where(_T.object_key == segment.object_key, _T.id != segment.id)
+    return connection.execute(named.limit(1)).first() is not None
+
+
 def change_segment(connection: Connection, segment: Segment, **values: Any) -> Segment:
     """Change a segment that nobody else has changed; return it as it is now.
 
@@ -108,6 +157,6 @@ def change_segment(connection: Connection, segment: Segment, **values: Any) -> S
     changed = update(archive_segments).where(_T.id == segment.id, _T.state == segment.state).values(values)
     row = connection.execute(changed.returning(*_COLUMNS)).mappings().one_or_none()
     if row is None:
-        msg = f"segment {segment.seq} of {segment.table_name}, {segment.day} is no longer {segment.state}; run it again"
+        msg = f"{segment.title} is no longer {segment.state}; run it again"
         raise ArchiveError(msg)
     return Segment(**row)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from smarttext_pipelines.retention.columns import read_shape
 from smarttext_pipelines.retention.files import verify_file, write_day
 from smarttext_pipelines.retention.protocol import SEGMENT_ROWS, archive_rows
 from smarttext_pipelines.retention.session import locked_day
+from smarttext_pipelines.storage.archive_columns import read_shape
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected, open_engine
 from smarttext_pipelines.storage.migrate import migrate

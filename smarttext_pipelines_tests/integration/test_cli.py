@@ -280,3 +280,24 @@ def test_retention_refuses_what_it_must_not_do(smarttext, archived: Database, mo
     assert _texts(archived) == before
     monkeypatch.setenv("SMARTTEXT_ARCHIVE_URL", "nonsense://bucket")
     _refused(smarttext("retention", "run"), "SMARTTEXT_ARCHIVE_URL", "nonsense")
+
+
+def test_rows_without_a_day_are_archived_and_restored_when_asked(smarttext, archived: Database) -> None:
+    count = "SELECT count(*) FROM public.sms_events WHERE created_at IS NULL"
+    before = archived.rows(count)[0]["count"]
+    assert before > 0
+    code, shown, _ = smarttext("retention", "run", "--undated", "--dry-run")
+    assert code == 0
+    assert "undated" in shown
+    assert archived.rows(count)[0]["count"] == before
+    assert smarttext("retention", "run", "--undated")[0] == 0
+    assert archived.rows(count)[0]["count"] == 0
+    assert "undated" in smarttext("retention", "status")[1]
+    assert "every row has a day" in smarttext("retention", "run", "--undated")[1]
+    assert "live again" in smarttext("retention", "restore", "--table", "sms_events", "--undated")[1]
+    assert archived.rows(count)[0]["count"] == before
+    assert "undated, is missing" in smarttext("retention", "restore", "--table", "sms_events", "--undated")[1]
+    _refused(smarttext("retention", "run", "--undated", "--days", "90"), "either --undated or --days")
+    for options in ((), ("--undated", "--from", "2026-03-01"), ("--from", "2026-03-01")):
+        said = smarttext("retention", "restore", "--table", "sms_events", *options)
+        _refused(said, "--from and --to, or --undated")

@@ -16,12 +16,12 @@ from sqlalchemy import insert
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError
-from smarttext_pipelines.retention.columns import read_shape, run
 from smarttext_pipelines.retention.protocol import archive_rows, finish_interrupted
 from smarttext_pipelines.retention.restore import restore
 from smarttext_pipelines.retention.run import DayDone, Retention, archive_days, plan, raise_failures
 from smarttext_pipelines.retention.scrub import raise_damage, scrub
 from smarttext_pipelines.retention.session import locked_day
+from smarttext_pipelines.storage.archive_columns import read_shape, run
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
 from smarttext_pipelines.storage.schema.sources import api_usage

@@ -1,15 +1,17 @@
 """The same archive in an object store: moto's server, behind a proxy that answers with errors and slow bodies."""
 
+import hashlib
 import http.client
 import secrets
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pyarrow.parquet as pq
 import pytest
 
 from smarttext_pipelines.core.days import DayRange
@@ -19,6 +21,7 @@ from smarttext_pipelines.retention.restore import restore
 from smarttext_pipelines.retention.run import Retention, archive_days, raise_failures
 from smarttext_pipelines.retention.scrub import raise_damage, scrub
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
+from smarttext_pipelines.storage.manifest import UNDATED
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all
@@ -228,3 +231,72 @@ def test_a_missing_object_is_no_number(loaded: Database, archive: ArchiveTarget)
     archive._files.rm(archive._root, recursive=True)
     with pytest.raises(DamagedFileError, match="missing"):
         roll_up_all(loaded.engine, AROUND, as_of=AS_OF, archive=archive)
+
+
+def test_a_key_that_leads_out_of_the_archive_is_refused_before_the_store_is_asked(
+    loaded: Database, archive: ArchiveTarget, proxy: Proxy
+) -> None:
+    run(loaded, archive)
+    # Files of other tables are read as ever.
+    loaded.run("DELETE FROM monitoring.archive_segments WHERE table_name <> 'sms_events'")
+    rows = live(loaded)
+    (segment,) = loaded.rows(
+        "SELECT object_key FROM monitoring.archive_segments WHERE table_name = 'sms_events' AND day = %s", DAY
+    )
+    # The very bytes of the segment lie outside.
+    outside = f"{BUCKET}/outside.parquet"
+    archive._files.copy(f"{archive._root}/{segment['object_key']}", outside)
+    proxy.method, proxy.errors = "GET", 10**6
+    for key in ("../outside.parquet", f"/{outside}", f"s3://{outside}", "a/../../outside.parquet"):
+        loaded.run("UPDATE monitoring.archive_segments SET object_key = %s WHERE table_name = 'sms_events'", key)
+        with pytest.raises(DamagedFileError, match="not its own"):
+            roll_up_all(loaded.engine, AROUND, as_of=AS_OF, archive=archive)
+        with pytest.raises(DamagedFileError, match="not its own"):
+            restore(loaded.engine, archive, "sms_events", AROUND)
+        with pytest.raises(ArchiveError, match="leads out of the archive"):
+            archive.require(key, "0")
+        with pytest.raises(ArchiveError, match="leads out of the archive"):
+            archive.remove(key)
+        loaded.run(
+            "INSERT INTO monitoring.archive_segments (id, table_name, day, seq, state, object_key)"
+            " VALUES (gen_random_uuid(), 'sms_events', %s, 9, 'planned', %s)",
+            DAY + timedelta(days=60), key,
+        )  # fmt: skip
+        with pytest.raises(ArchiveError, match="not its own; it was left alone"):
+            run(loaded, archive)
+        loaded.run("DELETE FROM monitoring.archive_segments WHERE day = %s", DAY + timedelta(days=60))
+    assert archive._files.exists(outside)
+    assert proxy.answered_500 == 0
+    assert live(loaded) == rows
+
+
+def test_a_file_that_was_rewritten_with_its_hash_is_not_read(loaded: Database, archive: ArchiveTarget) -> None:
+    run(loaded, archive)
+    (segment,) = loaded.rows(
+        "SELECT object_key FROM monitoring.archive_segments WHERE table_name = 'sms_events' AND day = %s", DAY
+    )
+    place = f"{archive._root}/{segment['object_key']}"
+    with archive._files.open(place, "rb") as file:
+        rows = pq.read_table(file)
+    with archive._files.open(place, "wb") as file:
+        pq.write_table(rows.slice(1), file)
+    digest = hashlib.sha256(archive._files.cat_file(place)).hexdigest()
+    loaded.run(
+        "UPDATE monitoring.archive_segments SET file_sha256 = %s WHERE object_key = %s", digest, segment["object_key"]
+    )
+    for read in (
+        lambda: roll_up_all(loaded.engine, AROUND, as_of=AS_OF, archive=archive),
+        lambda: restore(loaded.engine, archive, "sms_events", DayRange(DAY, DAY)),
+    ):
+        with pytest.raises(DamagedFileError, match="its rows are not those that were verified"):
+            read()
+    assert live(loaded) == 1
+
+
+def test_rows_without_a_day_go_there_and_come_back(loaded: Database, archive: ArchiveTarget) -> None:
+    before = live(loaded)
+    retention = Retention(ZoneInfo("UTC"), 4, 90, deletes=True, undated=True)
+    raise_failures(archive_days(loaded.engine, archive, retention, done=lambda _d: None, begun=lambda _n: None))
+    assert live(loaded) == before - 1
+    restore(loaded.engine, archive, "sms_events", DayRange(UNDATED, UNDATED))
+    assert live(loaded) == before

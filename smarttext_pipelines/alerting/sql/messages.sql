@@ -53,7 +53,8 @@ WITH counted AS (
 SELECT v.signal, s.kind,
        CASE s.kind WHEN 'business' THEN 'business:' || s.business_id
                    WHEN 'sender' THEN 'sender:' || left(md5(s.sender), 12) ELSE 'platform' END,
-       s.business_id, CASE s.kind WHEN 'sender' THEN '•••' || right(s.sender, 2) END,
+       s.business_id, CASE s.kind WHEN 'sender' THEN
+           '•••' || coalesce(substring(regexp_replace(s.sender, '[^0-9]', '', 'g') FROM '[0-9]{2}([0-9]{2})$'), '') END,
        s.minutes, coalesce(v.part, 0), coalesce(v.whole, 0), coalesce(100.0 * v.part / nullif(v.whole, 0), 0)
 FROM scoped AS s
 LEFT JOIN worst AS w ON w.minutes = s.minutes AND w.kind = s.kind AND w.sender = coalesce(s.sender, '')
@@ -77,7 +78,8 @@ UNION ALL
 SELECT v.signal, s.kind,
        CASE s.kind WHEN 'business' THEN 'business:' || s.business_id
                    WHEN 'sender' THEN 'sender:' || left(md5(s.sender), 12) ELSE 'platform' END,
-       s.business_id, CASE s.kind WHEN 'sender' THEN '•••' || right(s.sender, 2) END,
+       s.business_id, CASE s.kind WHEN 'sender' THEN
+           '•••' || coalesce(substring(regexp_replace(s.sender, '[^0-9]', '', 'g') FROM '[0-9]{2}([0-9]{2})$'), '') END,
        s.minutes, coalesce(v.part, 0), s.attempts, coalesce(v.part, 0)
 FROM scoped AS s
 CROSS JOIN LATERAL (VALUES

@@ -10,7 +10,12 @@ archive_segments = Table(
     metadata,
     column("id", Uuid, "Key of the segment; its temporary file is called so.", primary_key=True),
     column("table_name", Text, "Table whose rows it holds.", nullable=False),
-    column("day", Date, "UTC day of the rows; for api_usage their reset_date.", nullable=False),
+    column(
+        "day",
+        Date,
+        "UTC day of the rows; for api_usage their reset_date where there is one. 0001-01-01: rows that no day has.",
+        nullable=False,
+    ),
     column("seq", Integer, "Order among the segments of a table and day; the highest wins.", nullable=False),
     column(
         "state",

@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -17,10 +16,15 @@ from psycopg import sql
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.errors import SchemaError
-from smarttext_pipelines.engines.base import quoted
+from smarttext_pipelines.core.words import quoted
 
-DAY_COLUMNS = {"sms_events": "created_at", "call_events": "ts", "api_usage": "reset_date", "owner_alerts": "created_at"}
-"""Tables that are archived and the column whose UTC day, or whose date, says when."""
+TIME_COLUMNS = {
+    "sms_events": "created_at",
+    "call_events": "ts",
+    "api_usage": "created_at",
+    "owner_alerts": "created_at",
+}
+"""Tables that are archived, and the column that says when a row happened."""
 
 SESSION = (
     "SET timezone = 'UTC'",
@@ -87,10 +91,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Shape:
-    """The columns of one table in the order in which they are hashed."""
+    """The columns of one table in the order in which they are hashed.
+
+    Attributes:
+        table: The table.
+        columns: Its columns.
+        is_text: Whether the file holds every value as its text, as it does where times may be infinite.
+    """
 
     table: str
     columns: tuple[Column, ...]
+    is_text: bool = False
 
     def has_no_zone(self, name: str) -> bool:
         """Return whether a column is an instant without a zone, which is of UTC."""
@@ -104,31 +115,13 @@ class Shape:
     @property
     def arrow(self) -> pa.Schema:
         """Schema of the file; it says itself what its columns were."""
-        fields = [pa.field(c.name, c.arrow) for c in self.columns]
+        fields = [pa.field(c.name, pa.string() if self.is_text else c.arrow) for c in self.columns]
         return pa.schema(fields, metadata={"smarttext": self.to_json()})
 
     def to_json(self) -> str:
-        """Return the table, names and types as the file keeps them."""
-        return json.dumps([self.table, [[c.name, c.kind, c.is_generated] for c in self.columns]])
-
-    def select(self, day: date, limit: int) -> str:
-        """Return the statement that reads rows of a day as the file stores them, at most ``limit`` in no order."""
-        names = [
-            sql.Identifier(c.name)
-            if c.arrow != pa.string() or c.kind == "text"
-            else sql.SQL("{}::text AS {}").format(sql.Identifier(c.name), sql.Identifier(c.name))
-            for c in self.columns
-        ]
-        query = sql.SQL("SELECT {} FROM public.{} AS t WHERE {} LIMIT {}").format(
-            sql.SQL(", ").join(names), sql.Identifier(self.table), self.of_day(day), sql.Literal(limit)
-        )
-        return query.as_string(None)
-
-    def of_day(self, day: date) -> sql.Composable:
-        """Return the condition of the rows ``t`` of a day that a file can hold exactly."""
-        return sql.SQL(" AND ").join(
-            [day_condition(self.table, day), *map(_holdable, filter(_is_bounded, self.columns))]
-        )
+        """Return the table, names and types as the file keeps them, and at the end whether all are texts."""
+        columns = [[c.name, c.kind, c.is_generated] for c in self.columns]
+        return json.dumps([self.table, columns, *([True] if self.is_text else [])])
 
     def hash_in_postgres(self) -> sql.Composable:
         """Return the hash of the row ``t``."""
@@ -177,36 +170,8 @@ def is_table(connection: Connection, table: str) -> bool:
 
 def shape_of(schema: pa.Schema) -> Shape:
     """Return the shape that a file says it has."""
-    table, columns = json.loads((schema.metadata or {})[b"smarttext"])
-    return Shape(table, tuple(Column(*column) for column in columns))
-
-
-# What a date of Python cannot hold is no day here either.
-USAGE_DAY = sql.SQL(
-    "(SELECT CASE WHEN d.day BETWEEN '0001-01-02' AND '9999-12-30' THEN d.day END FROM monitoring.installation AS i,"
-    " monitoring.usage_day(t.reset_date, t.created_at, i.reporting_timezone, i.reset_date_zone) AS d (day))"
-)
-"""Reporting day of a row ``t`` of ``api_usage``."""
-
-
-def day_condition(table: str, day: date) -> sql.Composable:
-    """Return the condition of the rows ``t`` that belong to a day of the archive."""
-    column = sql.Identifier(DAY_COLUMNS[table])
-    if table == "api_usage":
-        return sql.SQL("t.{} = {}").format(column, sql.Literal(day.isoformat()))
-    bounds = [sql.Literal(f"{at.isoformat()} 00:00:00+00") for at in (day, day + timedelta(days=1))]
-    return sql.SQL("t.{} >= {} AND t.{} < {}").format(column, bounds[0], column, bounds[1])
-
-
-def _is_bounded(column: Column) -> bool:
-    return column.kind in ("date", "timestamp with time zone") or pa.types.is_decimal(column.arrow)
-
-
-def _holdable(column: Column) -> sql.Composable:
-    name = sql.Identifier(column.name)
-    if pa.types.is_decimal(column.arrow):
-        return sql.SQL("t.{} IS DISTINCT FROM 'NaN'").format(name)
-    return sql.SQL("(t.{} IS NULL OR t.{} BETWEEN '0001-01-02' AND '9999-12-30')").format(name, name)
+    table, columns, *is_text = json.loads((schema.metadata or {})[b"smarttext"])
+    return Shape(table, tuple(Column(*column) for column in columns), is_text=bool(is_text))
 
 
 def run(connection: Connection, statement: sql.Composable, **values: Any) -> Any:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, text
 
 from smarttext_pipelines.alerting.channels import Channel, build_channels
 from smarttext_pipelines.alerting.deliver import Delivered, deliver
-from smarttext_pipelines.core.scrub import scrub
+from smarttext_pipelines.core.shown import shown
 from smarttext_pipelines.settings import Settings
 
 LOG_FILE = "alerts.log"
@@ -82,7 +82,7 @@ def tell_signal(connection: Connection, signal: str, scope: str, value: float, d
         value: 0 when all is well.
         detail: Reason in one line; numbers and secrets are masked.
     """
-    said = scrub(" ".join(detail.split()))[:_LONGEST_DETAIL]
+    said = shown(detail, _LONGEST_DETAIL)
     connection.execute(_TELL, {"signal": signal, "scope": scope, "value": value, "detail": said})
 
 

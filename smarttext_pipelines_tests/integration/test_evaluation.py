@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from smarttext_pipelines.alerting.messages import Message, slack_text
+from smarttext_pipelines.alerting.markup import PLAIN
+from smarttext_pipelines.alerting.messages import Message, full_text
 from smarttext_pipelines.alerting.review import acknowledge
 from smarttext_pipelines.alerting.store import read_open, write
 from smarttext_pipelines.core.days import DayRange
@@ -34,7 +35,7 @@ def rated(world: World) -> World:
 
 
 def _texts(world: World) -> list[str]:
-    return [slack_text(Message.from_json(message)) for (message,) in world.outbox("message")]
+    return [full_text(Message.from_json(message), PLAIN) for (message,) in world.outbox("message")]
 
 
 def test_a_failing_business_is_told_once_and_its_end_is_told(rated: World) -> None:

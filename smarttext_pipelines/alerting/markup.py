@@ -20,7 +20,7 @@ _GSM_REPLACEMENTS = str.maketrans(
         "…": "...",
         "“": '"',
         "”": '"',
-        "‘": "'",
+        "\N{LEFT SINGLE QUOTATION MARK}": "'",
         "’": "'",
         # Not in the alphabet, or of double length.
         "`": "'",
@@ -35,8 +35,13 @@ _GSM_REPLACEMENTS = str.maketrans(
     }
 )
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-_LOOKALIKES = {"*": "∗", "_": "ˍ", "~": "∼", ":": "∶"}
-# Slack knows no way to escape these. They mean something at the edge of a word only, a colon before a sign's name or //.
+_LOOKALIKES = {
+    "*": "\N{ASTERISK OPERATOR}",
+    "_": "\N{MODIFIER LETTER LOW MACRON}",
+    "~": "\N{TILDE OPERATOR}",
+    ":": "\N{RATIO}",
+}
+# Slack knows no way to escape these. They mean something at the edge of a word, a colon before // or a sign's name.
 _FORMATTING = re.compile(r"(?<![^\W_])[*_~]|[*_~](?![^\W_])|:(?=//|[\w+'-]+:)")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|<>~&:-])")
 
@@ -77,7 +82,7 @@ def _gsm(text: str) -> str:
 
 
 PLAIN = Markup(escape=str, link=lambda address, _name: address)
-"""Log, terminal, mail, and values of JSON: nothing there has a meaning, because control characters are cleaned before."""
+"""Log, terminal, mail, values of JSON: nothing has a meaning there, because control characters are cleaned before."""
 
 SLACK = Markup(escape=_outside_our_code(_slack), link=lambda address, name: f"<{address.translate(_ENTITIES)}|{name}>")
 SMS = Markup(escape=_gsm, link=lambda address, _name: address)

@@ -84,6 +84,6 @@ def backtest(
 def _names(engine: Engine) -> dict[str, str]:
     with connected(engine) as connection:
         return {
-            f"business:{id_}": name
+            f"business:{id_}": shown_name(name)
             for id_, name in connection.exec_driver_sql("SELECT id, name FROM public.businesses")
         }

@@ -88,7 +88,8 @@ def find_business(connection: Connection, text: str) -> UUID:
     if not found:
         msg = f"no business is called '{text}' or has that id"
         raise InputError(msg)
-    msg = f"'{text}' fits several businesses: {', '.join(shown_name(row.name) for row in found[:5])}; give more of the name"
+    names = ", ".join(shown_name(row.name) for row in found[:5])
+    msg = f"'{text}' fits several businesses: {names}; give more of the name"
     raise InputError(msg)
 
 

@@ -1,4 +1,4 @@
-"""Text and tables on the terminal, in a file or a pipe. Whatever is printed is text: no markup, no control character."""
+"""Text and tables on the terminal, in a file or a pipe: what is printed is text, no markup, no control character."""
 
 import sys
 from collections.abc import Mapping, Sequence

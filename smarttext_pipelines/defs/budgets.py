@@ -52,7 +52,8 @@ def _result(name: str, passed: bool, severity: dg.AssetCheckSeverity, metadata: 
 def _metadata(used: Sequence[budgets.BudgetUse]) -> dict[str, Any]:
     head = "| business | used | reserved | allowed | % | USD | refused | limit reached at |\n|" + " --- |" * 8
     rows = [
-        f"| {MARKDOWN.escape(shown_name(b.business))} | {b.used_tokens:,} | {b.reserved_tokens:,} | {_or_dash(b.allowed_tokens)} | "
+        f"| {MARKDOWN.escape(shown_name(b.business))} | {b.used_tokens:,} | "
+        f"{b.reserved_tokens:,} | {_or_dash(b.allowed_tokens)} | "
         f"{'–' if b.percent is None else f'{b.percent:.0f}'} | {b.used_usd:.4f} | {b.refused:,} | "
         f"{f'{b.reached_at:%H:%M} UTC' if b.reached_at else '–'} |"
         for b in used[:SHOWN]

@@ -32,6 +32,8 @@ _MORE_LOOKS = 2
 """With the time that each may take, and that sending takes after them, still shorter than the lease."""
 
 _LOOK_AGAIN_SECONDS = 1.0
+_LATER_SECONDS = 0.05
+"""Beyond the instant at which something is due: never a loop that finds nothing."""
 
 
 @dataclass
@@ -41,15 +43,17 @@ class Delivered:
     Attributes:
         counts: Notifications by what became of them: sent, found, later, unknown, dead, released, fenced.
         next_due_seconds: When the next one is due; None when the outbox holds nothing for these channels.
+        next_critical_seconds: The same of critical ones.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     next_due_seconds: float | None = None
+    next_critical_seconds: float | None = None
 
     @property
-    def is_more_due(self) -> bool:
-        """Whether something waits that could not be done within the budget."""
-        return self.next_due_seconds == 0
+    def needs_a_run(self) -> bool:
+        """Whether something waits that could not be done within the budget, or something critical is not done."""
+        return self.next_due_seconds == 0 or self.next_critical_seconds is not None
 
 
 def worker_name() -> str:
@@ -64,6 +68,7 @@ def deliver(
     budget_seconds: float = 30.0,
     timing: Timing = STANDARD,
     look_up: bool = True,
+    wait: Callable[[float], None] | None = None,
     at: Callable[[str], None] = lambda _point: None,
 ) -> Delivered:
     """Send what is due until nothing is, or the budget is spent.
@@ -74,6 +79,7 @@ def deliver(
         budget_seconds: After that nothing more is claimed.
         timing: Lease and delays.
         look_up: Whether a provider is asked before something is sent again; only tests say no.
+        wait: Waits that many seconds for a critical notice that becomes due within the budget; None does not wait.
         at: Called at the named points of the protocol: claimed, looked_up, confirmed, answered, finished.
 
     Raises:
@@ -87,11 +93,16 @@ def deliver(
         while time.monotonic() < until:
             claimed = outbox.claim()
             if claimed is None:
-                break
+                _, seconds = outbox.seconds_until_due()
+                if wait is None or seconds is None or seconds > until - time.monotonic():
+                    break
+                wait(seconds + _LATER_SECONDS)
+                outbox.sweep()
+                continue
             at("claimed")
             done.counts[_handle(outbox, by_target, claimed, timing, look_up=look_up, at=at)] += 1
             at("finished")
-        done.next_due_seconds = outbox.seconds_until_due()
+        done.next_due_seconds, done.next_critical_seconds = outbox.seconds_until_due()
     return done
 
 

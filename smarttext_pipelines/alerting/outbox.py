@@ -112,7 +112,7 @@ _CLAIM = text(
             AND (n.channel, n.recipient) IN (
                 SELECT * FROM unnest(CAST(:channels AS text[]), CAST(:recipients AS text[])))
             AND {_IS_ITS_TURN}
-        ORDER BY array_position(ARRAY['critical', 'warning', 'info'], n.severity), n.due_at, n.id
+        ORDER BY array_position(ARRAY['critical', 'warning', 'info'], n.severity), n.id
         FOR UPDATE OF n SKIP LOCKED
         LIMIT 1
     )
@@ -146,9 +146,10 @@ _FINISH = text(
 )
 _NEXT_DUE = text(
     f"""
-    SELECT extract(epoch FROM min(
-        CASE WHEN n.status = 'sending' THEN {_DUE_AFTER_LEASE} ELSE n.due_at END) - clock_timestamp())
-    FROM monitoring.notifications AS n
+    SELECT extract(epoch FROM min(due) - statement_timestamp()),
+           extract(epoch FROM min(due) FILTER (WHERE severity = 'critical') - statement_timestamp())
+    FROM monitoring.notifications AS n CROSS JOIN LATERAL (
+        SELECT CASE WHEN n.status = 'sending' THEN {_DUE_AFTER_LEASE} ELSE n.due_at END AS due) AS open
     WHERE n.status IN ('pending', 'sending', 'unknown')
         AND (n.channel, n.recipient) IN (SELECT * FROM unnest(CAST(:channels AS text[]), CAST(:recipients AS text[])))
         AND {_IS_ITS_TURN}
@@ -244,8 +245,8 @@ class Outbox:
         }
         return self._connection.execute(_FINISH, values).rowcount == 1
 
-    def seconds_until_due(self) -> float | None:
-        """Return when the next one may be claimed; None when nothing is open."""
-        values = {**self._delays, **self._served}
-        seconds = self._connection.execute(_NEXT_DUE, values).scalar()
-        return None if seconds is None else max(0.0, float(seconds))
+    def seconds_until_due(self) -> tuple[float | None, float | None]:
+        """Return when the next one may be claimed, and the next critical one; None when none is open."""
+        found, critical = self._connection.execute(_NEXT_DUE, {**self._delays, **self._served}).one()
+        due, critical_due = (None if seconds is None else max(0.0, float(seconds)) for seconds in (found, critical))
+        return due, critical_due

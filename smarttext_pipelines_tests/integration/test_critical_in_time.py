@@ -1,7 +1,7 @@
 """A critical text within ten minutes, with the delays of production: time passes by moving every instant back.
 
 The provider faults at two of five requests, look-ups included, its list lags by 50 s, and the deliverer is killed 15
-times; between two deliveries lies the minute of the sensor.
+times; whoever follows it comes with the next tick of the sensor, within a minute.
 """
 
 import random
@@ -24,9 +24,10 @@ from smarttext_pipelines_tests.conftest import SOAK, Database
 from smarttext_pipelines_tests.fakes.worker import POINTS
 
 LONGEST = timedelta(minutes=10)
-TICK, RESTART, TIMEOUT = timedelta(minutes=1), timedelta(seconds=10), timedelta(seconds=10)
+TICK, TIMEOUT = timedelta(minutes=1), timedelta(seconds=10)
 LAG = timedelta(seconds=50)
-NOTICES, BATCH, KILLS, FAULTS = 30, 5, 15, 0.4
+BATCH, KILLS, FAULTS = 5, 15, 0.4
+KINDS = ("429", "stored", "stored", "lost", "lost", "hangs")
 MOST_TICKS = 120
 
 
@@ -65,7 +66,11 @@ class _World:
         )
 
     def send(self, delivery: Delivery) -> Outcome:
-        fault = self.chance.choice(("429", "stored", "lost", "hangs")) if self.chance.random() < FAULTS else None
+        fault = (
+            self.chance.choice(("429", "stored", "stored", "lost", "lost", "hangs"))
+            if self.chance.random() < FAULTS
+            else None
+        )
         if fault == "429":
             return Later(5, "429")
         if fault != "lost":
@@ -83,17 +88,21 @@ class _World:
         return None if at is None or self.now < at + LAG else Sent()
 
     def tick(self, *, kill: bool) -> None:
-        """Deliver once as the sensor does, and let the time pass until somebody delivers again."""
+        """Deliver as the run does that the sensor asks for, and let the time pass until somebody delivers again."""
         try:
-            deliver(self.database.engine, [self], at=self._killed_at() if kill else lambda _point: None)
+            deliver(
+                self.database.engine,
+                [self],
+                budget_seconds=600,
+                wait=lambda seconds: self.wait(timedelta(seconds=seconds)),
+                at=self._killed_at() if kill else lambda _point: None,
+            )
         except _Killed:
             self.kills += 1
-            self.wait(RESTART)
-        else:
-            self.wait(TICK)
+        self.wait(TICK * self.chance.random())
 
     def _killed_at(self) -> Callable[[str], None]:
-        wanted, left = self.chance.choice(POINTS), self.chance.randint(1, 3)
+        wanted, left = self.chance.choice(POINTS), self.chance.randint(1, 8)
 
         def at(point: str) -> None:
             nonlocal left
@@ -109,15 +118,12 @@ class _World:
                 message = Message("firing", incident, "some_rule", severity, "Hartley Plumbing", "23 of 61 failed")
                 enqueue(connection, [Enqueued(incident, sequence, self.name, recipient, message)])
 
-    def is_to_be_killed(self) -> bool:
-        return self.kills < KILLS and self.chance.random() < 0.8
-
     def run(self) -> timedelta:
         """Deliver until nothing is open; return how long the slowest critical notice took."""
         for _ in range(MOST_TICKS):
             if not self.database.rows("SELECT FROM monitoring.notifications WHERE status <> 'sent'"):
                 break
-            self.tick(kill=self.is_to_be_killed())
+            self.tick(kill=False)
         assert not self.database.rows("SELECT FROM monitoring.notifications WHERE status <> 'sent'"), "lost"
         (row,) = self.database.rows(
             "SELECT max(finished_at - created_at) AS t FROM monitoring.notifications WHERE severity = 'critical'"
@@ -126,22 +132,23 @@ class _World:
         return slowest
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(40 if SOAK else 4))
 def test_the_slowest_critical_text_arrives_once_and_within_ten_minutes(
     database: Database, seed: int, record_property: Callable[[str, object], None]
 ) -> None:
     world = _World(database, random.Random(seed))
-    for first in range(1, NOTICES + 1, BATCH):
-        for incident in range(first, first + BATCH):
-            world.enqueue("critical", incident=incident, recipient=world.recipients[incident % 2])
-        for _ in range(4):
-            world.tick(kill=world.is_to_be_killed())
+    incidents = 0
+    for life in range(KILLS):
+        for _ in range(BATCH if life % 3 == 0 else 0):
+            incidents += 1
+            world.enqueue("critical", incident=incidents, recipient=world.recipients[incidents % 2])
+        world.tick(kill=True)
     slowest = world.run()
     record_property("slowest_critical_seconds", slowest.total_seconds())
     print(f"seed {seed}: slowest {slowest.total_seconds():.0f} s, {world.kills} kills")  # noqa: T201
     assert slowest <= LONGEST
     assert set(world.arrived.values()) == {1}
-    assert len(world.arrived) == NOTICES
+    assert len(world.arrived) == incidents
 
 
 @pytest.mark.parametrize("point", POINTS)

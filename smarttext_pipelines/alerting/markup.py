@@ -76,6 +76,8 @@ def _slack(text: str) -> str:
 
 def _gsm(text: str) -> str:
     """Return a text in signs of the GSM alphabet that take one place each; one other would make three texts of this."""
+    # A telephone makes a link of any address.
+    text = text.replace("://", "[:]//")
     apart = unicodedata.normalize("NFKD", text.translate(_GSM_REPLACEMENTS))
     letters = "".join(sign for sign in apart if not unicodedata.combining(sign))
     return letters.encode("ascii", "replace").decode().translate(_GSM_REPLACEMENTS)

@@ -71,7 +71,7 @@ def test_the_message_names_business_causes_and_next_step(rated: World) -> None:
         " 20 messages.\n"
         "Certain? Outcome known for 61 of 66 (92 %). Fires above 10 %; at least 26.6 % failed (95 %).\n"
         "INC-1 · sms_failure_rate · critical · 0 min · docs/runbooks/sms_failure_rate.md ·"
-        " <http://127.0.0.1:3000/assets/alert_incidents|UI> · `smarttext alerts show 1`"
+        " http://127.0.0.1:3000/assets/alert_incidents · `smarttext alerts show 1`"
     ]
 
 

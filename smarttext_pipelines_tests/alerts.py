@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from smarttext_pipelines.alerting.channels.base import Channel, Delivery, Outcome, Sent
 from smarttext_pipelines.alerting.evaluate import Evaluated, evaluate
+from smarttext_pipelines.alerting.markup import PLAIN, Markup
 from smarttext_pipelines.alerting.rules_file import load_rules, parse_rules
 from smarttext_pipelines.alerting.signals import Place
 from smarttext_pipelines.core.rules import Rule
@@ -36,6 +37,7 @@ class Recorder:
 
     name: str = "slack"
     recipients: tuple[str, ...] = ("C1",)
+    markup: Markup = PLAIN
     sent: list[Delivery] = field(default_factory=list)
 
     def send(self, delivery: Delivery) -> Outcome:

@@ -15,6 +15,7 @@ from smarttext_pipelines.alerting.signals import MESSAGE_SIGNALS
 from smarttext_pipelines.core.failure_classes import class_of
 from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
 from smarttext_pipelines.core.rules import Rule, Signal, evidence
+from smarttext_pipelines.core.shown import shown_name
 
 _WORST = 5
 _CAUSES = 3
@@ -112,7 +113,11 @@ def _subject(told: Told, setting: Setting) -> str:
     if scope.startswith("sender:"):
         return f"Sender {told.row.label}" if told.row and told.row.label else f"Sender {scope[7:13]}"
     kind, _, name = scope.partition(":")
-    return f"{_PIPELINE[kind]} {name}" if kind in _PIPELINE else setting.names.get(scope, scope)
+    return f"{_PIPELINE[kind]} {name}" if kind in _PIPELINE else _name(scope, setting)
+
+
+def _name(scope: str, setting: Setting) -> str:
+    return shown_name(setting.names[scope]) if scope in setting.names else scope
 
 
 def _headline(told: Told, rule: Rule | None, setting: Setting) -> str:
@@ -189,7 +194,7 @@ def _lines(told: Told, rule: Rule | None, setting: Setting) -> tuple[list[str], 
 def _members(told: Told, setting: Setting) -> list[str]:
     worst = sorted(told.members, key=lambda m: -(m.stored.value or (0,))[0])[:_WORST]
     shown = [
-        f"{setting.names.get(m.stored.key[1], m.stored.key[1])}"
+        _name(m.stored.key[1], setting)
         + (f" {m.stored.value[1]:.0f} of {m.stored.value[2]:.0f}" if m.stored.value else "")
         for m in worst
     ]

@@ -21,12 +21,19 @@ from smarttext_pipelines.alerting.channels.base import (
     Sent,
     Unclear,
 )
-from smarttext_pipelines.alerting.outbox import Claimed, Outbox, Timing
+from smarttext_pipelines.alerting.outbox import Claimed, Outbox
+from smarttext_pipelines.alerting.timing import CRITICAL, Timing
 from smarttext_pipelines.core.scrub import scrub
 from smarttext_pipelines.providers.sentry import capture_failure
 from smarttext_pipelines.storage.connect import connected
 
 STANDARD = Timing()
+_MORE_LOOKS = 2
+"""With the time that each may take, and that sending takes after them, still shorter than the lease."""
+
+_LOOK_AGAIN_SECONDS = 1.0
+_LATER_SECONDS = 0.05
+"""Beyond the instant at which something is due: never a loop that finds nothing."""
 
 
 @dataclass
@@ -36,15 +43,17 @@ class Delivered:
     Attributes:
         counts: Notifications by what became of them: sent, found, later, unknown, dead, released, fenced.
         next_due_seconds: When the next one is due; None when the outbox holds nothing for these channels.
+        next_critical_seconds: The same of critical ones.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     next_due_seconds: float | None = None
+    next_critical_seconds: float | None = None
 
     @property
-    def is_more_due(self) -> bool:
-        """Whether something waits that could not be done within the budget."""
-        return self.next_due_seconds == 0
+    def needs_a_run(self) -> bool:
+        """Whether something waits that could not be done within the budget, or something critical is not done."""
+        return self.next_due_seconds == 0 or self.next_critical_seconds is not None
 
 
 def worker_name() -> str:
@@ -59,6 +68,7 @@ def deliver(
     budget_seconds: float = 30.0,
     timing: Timing = STANDARD,
     look_up: bool = True,
+    wait: Callable[[float], None] | None = None,
     at: Callable[[str], None] = lambda _point: None,
 ) -> Delivered:
     """Send what is due until nothing is, or the budget is spent.
@@ -69,6 +79,7 @@ def deliver(
         budget_seconds: After that nothing more is claimed.
         timing: Lease and delays.
         look_up: Whether a provider is asked before something is sent again; only tests say no.
+        wait: Waits that many seconds for a critical notice that becomes due within the budget; None does not wait.
         at: Called at the named points of the protocol: claimed, looked_up, confirmed, answered, finished.
 
     Raises:
@@ -82,11 +93,16 @@ def deliver(
         while time.monotonic() < until:
             claimed = outbox.claim()
             if claimed is None:
-                break
+                _, seconds = outbox.seconds_until_due()
+                if wait is None or seconds is None or seconds > until - time.monotonic():
+                    break
+                wait(seconds + _LATER_SECONDS)
+                outbox.sweep()
+                continue
             at("claimed")
             done.counts[_handle(outbox, by_target, claimed, timing, look_up=look_up, at=at)] += 1
             at("finished")
-        done.next_due_seconds = outbox.seconds_until_due()
+        done.next_due_seconds, done.next_critical_seconds = outbox.seconds_until_due()
     return done
 
 
@@ -106,16 +122,14 @@ def _handle(
     )
     if claimed.may_have_arrived and look_up:
         try:
-            found = channel.find(delivery)
+            found = _find(channel, delivery)
         except LookUpError as error:
-            return _wait(outbox, claimed, timing, f"look-up: {error}")
-        except Exception as error:  # noqa: BLE001 - see below
-            return _wait(outbox, claimed, timing, f"look-up: {type(error).__name__}")
+            return _wait(outbox, claimed, timing, f"look-up: {error}", was_sent=False)
         at("looked_up")
         if found:
             note = "found at the provider"
             return _said(outbox.finish(claimed, "sent", provider_id=found.provider_id, note=note), "found")
-    if not outbox.confirm(claimed):
+    if not outbox.begin(claimed):
         return _said(outbox.finish(claimed, "pending", note="too little of the lease was left"), "released")
     at("confirmed")
     try:
@@ -124,6 +138,21 @@ def _handle(
         outcome = Unclear(type(error).__name__)
     at("answered")
     return _record(outbox, claimed, outcome, timing)
+
+
+def _find(channel: Channel, delivery: Delivery) -> Sent | None:
+    """Ask the provider; for a critical notice a few times, because a look costs nothing and a minute may count."""
+    more = _MORE_LOOKS if delivery.message.severity == CRITICAL else 0
+    while True:
+        try:
+            return channel.find(delivery)
+        except LookUpError:
+            if not more:
+                raise
+        except Exception as error:
+            raise LookUpError(type(error).__name__) from error
+        more -= 1
+        time.sleep(_LOOK_AGAIN_SECONDS)
 
 
 def _record(outbox: Outbox, claimed: Claimed, outcome: Outcome, timing: Timing) -> str:
@@ -136,15 +165,15 @@ def _record(outbox: Outbox, claimed: Claimed, outcome: Outcome, timing: Timing) 
             wait = timedelta(seconds=seconds)
             return _said(outbox.finish(claimed, "pending", note=scrub(reason), wait=wait), "later")
         case Unclear(reason):
-            return _wait(outbox, claimed, timing, reason)
+            return _wait(outbox, claimed, timing, reason, was_sent=True)
 
 
-def _wait(outbox: Outbox, claimed: Claimed, timing: Timing, reason: str) -> str:
-    if claimed.attempt >= timing.most_attempts:
+def _wait(outbox: Outbox, claimed: Claimed, timing: Timing, reason: str, *, was_sent: bool) -> str:
+    severity = claimed.message.severity
+    if timing.is_given_up(severity, claimed.attempt):
         note = f"{scrub(reason)}; given up after {claimed.attempt} attempts"
         return _dead(outbox, claimed, note, may_have_arrived=True)
-    wait = min(timing.reconcile_delay * 2 ** min(claimed.attempt - 1, 10), timing.longest_wait)
-    wait = max(wait, timing.reconcile_delay)
+    wait = timing.pause(severity, claimed.attempt, was_sent=was_sent)
     return _said(outbox.finish(claimed, "unknown", note=scrub(reason), may_have_arrived=True, wait=wait), "unknown")
 
 

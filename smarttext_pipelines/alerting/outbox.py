@@ -3,10 +3,12 @@
 Each is one transaction of its own, but for ``enqueue``, which belongs to the transaction that opens the incident.
 
     pending ─claim→ sending ─taken→ sent       ─429→ pending      ─refused→ dead
-                            ─no answer→ unknown ─lease over→ unknown
+                            ─no answer→ unknown ─lease over→ unknown; pending, when no request was begun
     unknown ─found→ sent    ─not found→ sending again              ─too often, too late→ dead
 
-Times are the database's, whatever the clocks of the workers say.
+Times are the database's, whatever the clocks of the workers say. While it is ``sending``, ``due_at`` is when the
+request was begun, and the end of the lease before that: a worker that is killed without having begun one has sent
+nothing, and what another began is looked for as soon as the provider must list it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,29 +20,11 @@ from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql import insert
 
 from smarttext_pipelines.alerting.messages import Message
+from smarttext_pipelines.alerting.timing import Timing
 from smarttext_pipelines.core.scrub import scrub_tree
 from smarttext_pipelines.storage.schema.alerting import notifications
 
 DEADLINE = timedelta(hours=24)
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long the protocol waits; lease and reconcile delay each exceed the provider's listing lag.
-
-    Attributes:
-        lease: How long a claim holds.
-        least_left: Part of the lease that must be left to begin sending; exceeds the timeouts of the request.
-        reconcile_delay: Wait before a provider is asked whether it has a message.
-        longest_wait: Bound of the wait, which doubles with each attempt.
-        most_attempts: Attempts without an answer after which it is given up.
-    """
-
-    lease: timedelta = timedelta(seconds=60)
-    least_left: timedelta = timedelta(seconds=15)
-    reconcile_delay: timedelta = timedelta(seconds=90)
-    longest_wait: timedelta = timedelta(minutes=15)
-    most_attempts: int = 12
 
 
 @dataclass(frozen=True)
@@ -70,12 +54,29 @@ class Claimed:
     thread: str | None
 
 
+# The last is what an older version has claimed, which did not say when it began.
+_DUE_AFTER_LEASE = """CASE WHEN due_at = lease_until THEN lease_until
+                WHEN may_have_arrived THEN greatest(lease_until, due_at + :least_left + :reconcile)
+                ELSE lease_until + :reconcile END"""
 _SWEEP = (
     text(
-        """
+        f"""
         UPDATE monitoring.notifications
-        SET status = 'unknown', may_have_arrived = true, due_at = lease_until + :reconcile, note = 'lease over'
+        SET status = CASE WHEN may_have_arrived OR due_at < lease_until THEN 'unknown' ELSE 'pending' END,
+            may_have_arrived = may_have_arrived OR due_at < lease_until, note = 'lease over',
+            due_at = {_DUE_AFTER_LEASE}
         WHERE status = 'sending' AND lease_until < clock_timestamp()
+        """  # noqa: S608 - an expression of ours
+    ),
+    # What a critical notice waits for must not wait longer than it would.
+    text(
+        """
+        UPDATE monitoring.notifications AS n
+        SET due_at = clock_timestamp() + :reconcile
+        WHERE n.status = 'unknown' AND n.due_at > clock_timestamp() + :reconcile AND n.incident_id <> 0 AND EXISTS (
+            SELECT FROM monitoring.notifications AS later
+            WHERE later.incident_id = n.incident_id AND later.sequence > n.sequence AND later.status = 'pending'
+                AND later.channel = n.channel AND later.recipient = n.recipient AND later.severity = 'critical')
         """
     ),
     text(
@@ -106,17 +107,18 @@ _IS_ITS_TURN = """NOT EXISTS (
 _CLAIM = text(
     f"""
     WITH next AS (
-        SELECT n.id FROM monitoring.notifications AS n
+        SELECT n.id, clock_timestamp() + :lease AS lease_until FROM monitoring.notifications AS n
         WHERE n.status IN ('pending', 'unknown') AND n.due_at <= clock_timestamp()
             AND (n.channel, n.recipient) IN (
                 SELECT * FROM unnest(CAST(:channels AS text[]), CAST(:recipients AS text[])))
             AND {_IS_ITS_TURN}
-        ORDER BY array_position(ARRAY['critical', 'warning', 'info'], n.severity), n.due_at, n.id
+        ORDER BY array_position(ARRAY['critical', 'warning', 'info'], n.severity), n.id
         FOR UPDATE OF n SKIP LOCKED
         LIMIT 1
     )
     UPDATE monitoring.notifications AS n
-    SET status = 'sending', claimed_by = :worker, lease_until = clock_timestamp() + :lease, attempts = attempts + 1,
+    SET status = 'sending', claimed_by = :worker, lease_until = next.lease_until, due_at = next.lease_until,
+        attempts = attempts + 1,
         first_attempt_at = coalesce(first_attempt_at, clock_timestamp())
     FROM next WHERE n.id = next.id
     RETURNING n.id, n.tag, n.channel, n.recipient, n.message, n.attempts, n.first_attempt_at, n.may_have_arrived, (
@@ -126,18 +128,17 @@ _CLAIM = text(
         ORDER BY first.sequence LIMIT 1) AS thread
     """  # noqa: S608 - a condition of ours
 )
-_CONFIRM = text(
+_BEGIN = text(
     """
-    SELECT EXISTS (SELECT FROM monitoring.notifications
-                   WHERE id = :id AND claimed_by = :worker AND status = 'sending'
-                       AND lease_until - clock_timestamp() >= :least_left)
+    UPDATE monitoring.notifications SET may_have_arrived = true, due_at = clock_timestamp()
+    WHERE id = :id AND claimed_by = :worker AND status = 'sending' AND lease_until - clock_timestamp() >= :least_left
     """
 )
 _FINISH = text(
     """
     UPDATE monitoring.notifications
     SET status = :status, provider_id = coalesce(:provider_id, provider_id), note = :note,
-        may_have_arrived = may_have_arrived OR :may_have_arrived,
+        may_have_arrived = :may_have_arrived,
         due_at = clock_timestamp() + :wait, lease_until = NULL,
         finished_at = CASE WHEN :status IN ('sent', 'dead') THEN clock_timestamp() END
     WHERE id = :id AND claimed_by = :worker AND status IN ('sending', 'unknown')
@@ -145,8 +146,10 @@ _FINISH = text(
 )
 _NEXT_DUE = text(
     f"""
-    SELECT extract(epoch FROM min(coalesce(n.lease_until + :reconcile, n.due_at)) - clock_timestamp())
-    FROM monitoring.notifications AS n
+    SELECT extract(epoch FROM min(due) - statement_timestamp()),
+           extract(epoch FROM min(due) FILTER (WHERE severity = 'critical') - statement_timestamp())
+    FROM monitoring.notifications AS n CROSS JOIN LATERAL (
+        SELECT CASE WHEN n.status = 'sending' THEN {_DUE_AFTER_LEASE} ELSE n.due_at END AS due) AS open
     WHERE n.status IN ('pending', 'sending', 'unknown')
         AND (n.channel, n.recipient) IN (SELECT * FROM unnest(CAST(:channels AS text[]), CAST(:recipients AS text[])))
         AND {_IS_ITS_TURN}
@@ -186,13 +189,13 @@ class Outbox:
     def __init__(self, connection: Connection, worker: str, targets: Sequence[tuple[str, str]], timing: Timing) -> None:
         """Take the channels and recipients that this worker can serve; it touches no others."""
         self._connection, self._worker, self._timing = connection, worker, timing
+        self._delays = {"reconcile": timing.reconcile_delay, "least_left": timing.least_left}
         self._served = {"channels": [c for c, _ in targets], "recipients": [r for _, r in targets]}
 
     def sweep(self) -> None:
         """Take leases that are over back, give up what is too late, hold back the end of what was never told."""
         for statement in _SWEEP:
-            values = {"reconcile": self._timing.reconcile_delay} if ":reconcile" in statement.text else {}
-            self._connection.execute(statement, values)
+            self._connection.execute(statement, self._delays if ":reconcile" in statement.text else {})
 
     def claim(self) -> Claimed | None:
         """Take the lease of the next notification that is due, the most severe first."""
@@ -212,10 +215,10 @@ class Outbox:
             thread=row["thread"],
         )
 
-    def confirm(self, claimed: Claimed) -> bool:
-        """Tell whether enough of the lease is left to begin sending."""
+    def begin(self, claimed: Claimed) -> bool:
+        """Record that sending begins; False when too little of the lease is left."""
         values = {"id": claimed.id, "worker": self._worker, "least_left": self._timing.least_left}
-        return bool(self._connection.execute(_CONFIRM, values).scalar())
+        return self._connection.execute(_BEGIN, values).rowcount == 1
 
     def finish(
         self,
@@ -227,20 +230,23 @@ class Outbox:
         may_have_arrived: bool = False,
         wait: timedelta = timedelta(0),
     ) -> bool:
-        """Record what became of it; False when another worker holds it meanwhile."""
+        """Record what became of it; False when another worker holds it meanwhile.
+
+        An answer that it was not taken says nothing about the attempts before it.
+        """
         values = {
             "id": claimed.id,
             "worker": self._worker,
             "status": status,
             "provider_id": provider_id,
             "note": note,
-            "may_have_arrived": may_have_arrived,
+            "may_have_arrived": may_have_arrived or claimed.may_have_arrived,
             "wait": wait,
         }
         return self._connection.execute(_FINISH, values).rowcount == 1
 
-    def seconds_until_due(self) -> float | None:
-        """Return when the next one may be claimed; None when nothing is open."""
-        values = {"reconcile": self._timing.reconcile_delay, **self._served}
-        seconds = self._connection.execute(_NEXT_DUE, values).scalar()
-        return None if seconds is None else max(0.0, float(seconds))
+    def seconds_until_due(self) -> tuple[float | None, float | None]:
+        """Return when the next one may be claimed, and the next critical one; None when none is open."""
+        found, critical = self._connection.execute(_NEXT_DUE, {**self._delays, **self._served}).one()
+        due, critical_due = (None if seconds is None else max(0.0, float(seconds)) for seconds in (found, critical))
+        return due, critical_due

@@ -1,5 +1,6 @@
 """Alerting with the settings of a process: what the sensor, the job and the command line call."""
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -8,7 +9,7 @@ from sqlalchemy import Connection, Engine, text
 
 from smarttext_pipelines.alerting.channels import Channel, build_channels
 from smarttext_pipelines.alerting.deliver import Delivered, deliver
-from smarttext_pipelines.core.scrub import scrub
+from smarttext_pipelines.core.shown import shown
 from smarttext_pipelines.settings import Settings
 
 LOG_FILE = "alerts.log"
@@ -67,9 +68,9 @@ def evaluate_now(engine: Engine, settings: Settings, channels: list[Channel], no
     return done.notices
 
 
-def deliver_now(engine: Engine, channels: list[Channel], *, budget_seconds: float) -> Delivered:
-    """Send what is due within the budget."""
-    return deliver(engine, channels, budget_seconds=budget_seconds)
+def deliver_now(engine: Engine, channels: list[Channel], *, budget_seconds: float, stay: bool = False) -> Delivered:
+    """Send what is due within the budget; who stays also waits for what is critical and becomes due within it."""
+    return deliver(engine, channels, budget_seconds=budget_seconds, wait=time.sleep if stay else None)
 
 
 def tell_signal(connection: Connection, signal: str, scope: str, value: float, detail: str = "") -> None:
@@ -82,7 +83,7 @@ def tell_signal(connection: Connection, signal: str, scope: str, value: float, d
         value: 0 when all is well.
         detail: Reason in one line; numbers and secrets are masked.
     """
-    said = scrub(" ".join(detail.split()))[:_LONGEST_DETAIL]
+    said = shown(detail, _LONGEST_DETAIL)
     connection.execute(_TELL, {"signal": signal, "scope": scope, "value": value, "detail": said})
 
 

@@ -11,14 +11,13 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from smarttext_pipelines.cli.options import parse_days, parse_length, today
-from smarttext_pipelines.cli.printing import table_console
+from smarttext_pipelines.cli.printing import say, table_console
 from smarttext_pipelines.core.days import day_end, day_start
+from smarttext_pipelines.core.shown import shown_name
 from smarttext_pipelines.core.words import counted
 from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.settings import load_settings
 from smarttext_pipelines.storage.connect import connected
-
-_console = Console(highlight=False, soft_wrap=True, markup=False)
 
 RulesOption = Annotated[Path | None, typer.Option("--rules", metavar="FILE", help="File of rules; default as set.")]
 
@@ -34,9 +33,9 @@ def validate(
         rules = load_rules(path, source="" if file else "SMARTTEXT_ALERT_RULES")
     except RulesError as error:
         for mistake in error.mistakes:
-            Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(f"{path}: {mistake}")
+            say(f"{path}: {mistake}", stderr=True)
         raise typer.Exit(2) from None
-    _console.print(f"{path or 'alert_rules.yaml (shipped)'}: {counted(len(rules), 'rule')}, no mistake")
+    say(f"{path or 'alert_rules.yaml (shipped)'}: {counted(len(rules), 'rule')}, no mistake")
 
 
 def backtest(
@@ -59,7 +58,7 @@ def backtest(
         place = Place.of(settings)
         targets = [(c.name, r) for c in configured_channels(settings) for r in c.recipients]
         start, end = day_start(days.first, settings.zone), min(day_end(days.last, settings.zone), datetime.now(UTC))
-        with _console.status(f"replaying {days}") as status:
+        with Console(highlight=False).status(f"replaying {days}") as status:
             done = replay(
                 engine, known, place, start=start, end=end, step=step, targets=targets,
                 progress=lambda at: status.update(f"replaying {at:%Y-%m-%d %H:%M}"),
@@ -72,17 +71,19 @@ def backtest(
         counts = [done.notices[name, kind] for kind in ("firing", "worse", "repeat", "resolved")]
         if any(counts) or done.held[name]:
             whom = ", ".join(f"{channel} {n}" for channel, n in done.recipients.get(name, Counter()).most_common())
-            about = ", ".join(f"{names.get(s, s)} {n}" for s, n in done.scopes.get(name, Counter()).most_common(5))
+            about = ", ".join(
+                f"{shown_name(names.get(s, s))} {n}" for s, n in done.scopes.get(name, Counter()).most_common(5)
+            )
             table.add_row(name, *map(str, counts), str(done.held[name]), whom, about)
     if table.row_count:
         table_console().print(table)
     else:
-        _console.print(title)
+        say(title)
 
 
 def _names(engine: Engine) -> dict[str, str]:
     with connected(engine) as connection:
         return {
-            f"business:{id_}": name
+            f"business:{id_}": shown_name(name)
             for id_, name in connection.exec_driver_sql("SELECT id, name FROM monitoring.businesses")
         }

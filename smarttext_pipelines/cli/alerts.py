@@ -5,19 +5,17 @@ from decimal import Decimal
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from smarttext_pipelines.cli import alert_rules, silences
 from smarttext_pipelines.cli.options import is_number, require_text
-from smarttext_pipelines.cli.printing import print_rows
+from smarttext_pipelines.cli.printing import print_rows, say
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.incidents import Severity
+from smarttext_pipelines.core.shown import shown_name
 from smarttext_pipelines.launch.databases import event_database, event_transaction
 from smarttext_pipelines.settings import load_settings
 
 app = typer.Typer(help="Incidents and what is told of them.", no_args_is_help=True)
-_console = Console(highlight=False, soft_wrap=True, markup=False)
-
 app.command("silence")(silences.silence)
 app.command("silences")(silences.silences)
 app.command("unsilence")(silences.unsilence)
@@ -43,7 +41,7 @@ def evaluate() -> None:
     with event_database(load_settings()) as (settings, engine):
         notices = evaluate_now(engine, settings, configured_channels(settings), datetime.now(UTC))
     told = ", ".join(f"{count} {kind}" for kind, count in notices.items())
-    _console.print(f"enqueued: {told}" if told else "nothing to tell")
+    say(f"enqueued: {told}" if told else "nothing to tell")
 
 
 @app.command()
@@ -54,11 +52,11 @@ def deliver(
     from smarttext_pipelines.alerting.service import configured_channels, deliver_now
 
     with event_database(load_settings()) as (settings, engine):
-        channels = configured_channels(settings, lambda text: _console.print(text + "\n"))
+        channels = configured_channels(settings, lambda text: say(text + "\n"))
         done = deliver_now(engine, channels, budget_seconds=seconds)
     said = ", ".join(f"{count} {outcome}" for outcome, count in done.counts.items()) or "nothing was due"
     due = done.next_due_seconds
-    _console.print(f"{said}; {'the outbox is empty' if due is None else f'the next is due in {due:.0f} s'}")
+    say(f"{said}; {'the outbox is empty' if due is None else f'the next is due in {due:.0f} s'}")
 
 
 @app.command("list")
@@ -75,7 +73,7 @@ def list_(*, all_: Annotated[bool, typer.Option("--all", help="Also those that a
                     "incident": f"INC-{row['id']}",
                     "state": f"{row['severity']} {row['state']}",
                     "rule": row["rule"],
-                    "whom": row["whom"],
+                    "whom": shown_name(row["whom"]),
                     "k of n": "" if row["part"] is None else f"{_amount(row['part'])} of {_amount(row['whole'])}",
                     "since": f"{row['since']:%Y-%m-%d %H:%M}",
                     "held back by": row["held_by"],
@@ -84,10 +82,10 @@ def list_(*, all_: Annotated[bool, typer.Option("--all", help="Also those that a
             ]
         )
     else:
-        _console.print("there was never an incident" if all_ else "no incident is open")
+        say("there was never an incident" if all_ else "no incident is open")
     for state in states:
         if state["verdict"] not in ("ok", "breach"):
-            _console.print(f"{state['rule']}: {state['verdict'].replace('_', ' ')} ({state['note']})")
+            say(f"{state['rule']}: {state['verdict'].replace('_', ' ')} ({state['note']})")
 
 
 @app.command()
@@ -98,7 +96,8 @@ def show(
 ) -> None:
     """Show the last notice of an incident and the rows behind it, with numbers masked."""
     from smarttext_pipelines.alerting import review
-    from smarttext_pipelines.alerting.messages import Message, slack_text
+    from smarttext_pipelines.alerting.markup import PLAIN
+    from smarttext_pipelines.alerting.messages import Message, full_text
 
     number = _number(incident)
     with event_transaction(load_settings()) as connection:
@@ -106,12 +105,12 @@ def show(
         message = review.last_message(connection, number)
         failed = review.failed_rows(connection, number, rows)
     if message:
-        _console.print(slack_text(Message.from_json(message)))
+        say(full_text(Message.from_json(message), PLAIN))
     since = f"since {found['since']:%Y-%m-%d %H:%M} UTC"
     if found["resolved_at"]:
         since = f"at {found['resolved_at']:%Y-%m-%d %H:%M} UTC, began {found['since']:%Y-%m-%d %H:%M} UTC"
     scope = "" if found["scope"] == found["whom"] else f" ({found['scope']})"
-    _console.print(f"{found['state']} {since}, {found['whom']}{scope}")
+    say(f"{found['state']} {since}, {shown_name(found['whom'])}{scope}")
     print_rows(failed)
 
 
@@ -124,12 +123,12 @@ def why(incident: Number) -> None:
         told = review.why(connection, _number(incident))
     print_rows(told.notices)
     if not told.notices:
-        _console.print("nobody was told")
+        say("nobody was told")
     if told.incident["held_by"]:
-        _console.print(f"held back now by: {told.incident['held_by']}")
+        say(f"held back now by: {told.incident['held_by']}")
     if told.incident["acknowledged_by"]:
         until = "it is over" if told.incident["severity"] == Severity.critical.name else "it becomes worse"
-        _console.print(f"acknowledged by {told.incident['acknowledged_by']}: not repeated until {until}")
+        say(f"acknowledged by {told.incident['acknowledged_by']}: not repeated until {until}")
 
 
 @app.command()
@@ -144,7 +143,7 @@ def ack(
         severity, before = review.acknowledge(connection, _number(incident), by)
     instead = f" instead of {before}" if before not in (None, by) else ""
     again = "when it is over" if severity == Severity.critical.name else f"above {severity}, and when it is over"
-    _console.print(f"INC-{_number(incident)} is acknowledged by {by}{instead}; it is told again {again}")
+    say(f"INC-{_number(incident)} is acknowledged by {by}{instead}; it is told again {again}")
 
 
 @app.command()
@@ -155,7 +154,7 @@ def test(channel: Annotated[str, typer.Argument(help="log, slack, twilio_sms, we
     from smarttext_pipelines.alerting.service import configured_channels
 
     settings = load_settings()
-    found = {c.name: c for c in configured_channels(settings, lambda text: _console.print(text))}
+    found = {c.name: c for c in configured_channels(settings, say)}
     if channel not in found:
         msg = f"channel '{channel}' is not configured here; there is {', '.join(found)} (see docs/alerting.md)"
         raise InputError(msg)
@@ -165,7 +164,7 @@ def test(channel: Annotated[str, typer.Argument(help="log, slack, twilio_sms, we
         if not isinstance(outcome, Sent):
             msg = f"{channel} to {recipient}: {outcome}"
             raise InputError(msg)
-        _console.print(f"{channel} to {recipient}: sent")
+        say(f"{channel} to {recipient}: sent")
 
 
 def _amount(value: Decimal | float) -> str:

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from smarttext_pipelines.cli import (
     access,
@@ -21,7 +21,7 @@ from smarttext_pipelines.cli import (
     stats,
 )
 from smarttext_pipelines.core.errors import SettingsError, SmartTextError
-from smarttext_pipelines.core.scrub import scrub
+from smarttext_pipelines.core.shown import shown
 from smarttext_pipelines.providers.sentry import watch_process
 from smarttext_pipelines.settings import load_settings
 
@@ -51,6 +51,9 @@ app.command("cleanup", hidden=True)(retention.cleanup)
 app.command("update-daily-stats", hidden=True)(rollup.update_daily_stats)
 
 
+_LONGEST_REFUSAL = 4000
+
+
 def run() -> int:
     """Run the command of this process and return its exit code."""
     _watch()
@@ -64,8 +67,8 @@ def run() -> int:
 
 
 def _refuse(said: str) -> int:
-    words = escape(scrub(said).replace("\n", " "))
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[red]error:[/red] {words}")
+    words = shown(said, _LONGEST_REFUSAL)
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text.assemble(("error:", "red"), " ", words))
     return 2
 
 

@@ -6,22 +6,19 @@ from typing import Annotated
 from uuid import UUID, uuid4
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection
 
 from smarttext_pipelines.cli.options import BusinessOption, UnattributedOption, find_business
-from smarttext_pipelines.cli.printing import table_console
+from smarttext_pipelines.cli.printing import say, table_console
 from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.core.shown import shown_name
 from smarttext_pipelines.core.words import counted
 from smarttext_pipelines.launch.databases import event_transaction
 from smarttext_pipelines.settings import load_settings
 from smarttext_pipelines.storage import budgets
 
 app = typer.Typer(help="Show and set what businesses may spend on OpenAI.", no_args_is_help=True)
-# What people typed is printed as it is, also where it looks like markup.
-_console = Console(highlight=False, soft_wrap=True, markup=False)
-
 MOST_TOKENS = 10**15
 USD_STEP = Decimal("0.000001")
 
@@ -44,7 +41,7 @@ def show(*, business: BusinessOption = None) -> None:
         chosen = find_business(connection, business) if business else None
         used = [b for b in budgets.read_budgets(connection) if not business or b.business_id == chosen]
     if not used:
-        _console.print("no OpenAI usage today")
+        say("no OpenAI usage today")
         return
     has_usd_limits = any(b.allowed_usd is not None for b in used)
     table = Table(title="OpenAI budgets today")
@@ -52,7 +49,7 @@ def show(*, business: BusinessOption = None) -> None:
     for name in ("used", "held", "allowed", "%", "USD", *(["of USD"] if has_usd_limits else []), "refused", "limit at"):
         table.add_column(name, justify="right", no_wrap=True)
     for b in used:
-        table.add_row(b.business, *_cells(b, has_usd_limits=has_usd_limits))
+        table.add_row(shown_name(b.business), *_cells(b, has_usd_limits=has_usd_limits))
     table_console().print(table)
 
 
@@ -89,13 +86,13 @@ def set_(
         scope, name, shown = "default" if default else "unattributed", "", ""
         if business is not None:
             chosen = find_business(connection, business)
-            scope, name, shown = "business", str(chosen), f" {budgets.name_of(connection, chosen)}"
+            scope, name, shown = "business", str(chosen), f" {shown_name(budgets.name_of(connection, chosen))}"
         elif plan is not None:
             _require_plan(connection, plan)
             scope, name, shown = "plan", plan, f" {plan}"
         budgets.set_limit(connection, scope, name, tokens, amount, by or getpass.getuser())
     limits = _amounts(tokens, amount)
-    _console.print(f"{scope}{shown}: {f'{limits} a day' if limits else 'no limit'}")
+    say(f"{scope}{shown}: {f'{limits} a day' if limits else 'no limit'}")
 
 
 @app.command("grant")
@@ -126,16 +123,16 @@ def grant(
             connection, chosen, tokens or 0, amount or Decimal(0),
             grant_id=grant_id or str(uuid4()), author=by or getpass.getuser(), reason=reason,
         )  # fmt: skip
-        name = budgets.name_of(connection, chosen)
+        name = shown_name(budgets.name_of(connection, chosen))
     given = _amounts(done.tokens or None, done.usd or None)
     if done.is_new:
         allowed = _amounts(done.allowed_tokens, done.allowed_usd)
-        _console.print(
+        say(
             f"{name}: {given} more today (id {done.grant_id}); "
             + (f"{allowed} are allowed now" if allowed else "there was no limit before either")
         )
     else:
-        _console.print(f"{done.grant_id} gave {name} {given} on {done.day} already; nothing is added")
+        say(f"{done.grant_id} gave {name} {given} on {done.day} already; nothing is added")
 
 
 def reset_openai(*, business: BusinessOption = None) -> None:
@@ -143,7 +140,7 @@ def reset_openai(*, business: BusinessOption = None) -> None:
     _require_text(("--business", business))
     with event_transaction(load_settings()) as connection:
         budgets.open_day(connection, find_business(connection, business) if business else None)
-    _console.print("the day is open; usage and limits are as they were (more for today: `smarttext budgets grant`)")
+    say("the day is open; usage and limits are as they were (more for today: `smarttext budgets grant`)")
 
 
 def _require_text(*options: tuple[str, str | None]) -> None:

@@ -33,7 +33,7 @@ def doctor(
     else:
         table = Table(box=None, show_header=False, pad_edge=False)
         for line in report.lines:
-            table.add_row(Text(line.state, style=_SHOWN[line.state]), line.name, Text(line.said))
+            table.add_row(Text(line.state, style=_SHOWN[line.state]), Text(line.name), Text(line.said))
             if line.todo:
                 table.add_row("", "", Text(f"→ {line.todo}", style="dim"))
         Console(highlight=False).print(table)

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from sqlalchemy import Connection
 
 from smarttext_pipelines.cli.options import (
@@ -16,15 +15,14 @@ from smarttext_pipelines.cli.options import (
     parse_days,
     today,
 )
-from smarttext_pipelines.cli.printing import print_rows
+from smarttext_pipelines.cli.printing import CELL_LENGTH, print_rows, say
 from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.core.shown import cut
 from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.settings import Settings, load_settings
 from smarttext_pipelines.storage.connect import connected
 
 MOST_SHOWN = 200
-
-_console = Console(highlight=False, soft_wrap=True)
 
 
 def explain(
@@ -50,7 +48,7 @@ def explain(
         rows, sentences = _explained(connection, settings, what, sid, business, unattributed, day)
     print_rows(rows)
     for sentence in sentences:
-        _console.print(sentence, markup=False)
+        say(cut(sentence, CELL_LENGTH))
 
 
 def _explained(

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Text, cast, or_, select
 from smarttext_pipelines.core.days import DayRange, day_of, require_day
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.rules import parse_duration
+from smarttext_pipelines.core.shown import shown_name
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.storage.schema.sources import businesses
 
@@ -87,7 +88,8 @@ def find_business(connection: Connection, text: str) -> UUID:
     if not found:
         msg = f"no business is called '{text}' or has that id"
         raise InputError(msg)
-    msg = f"'{text}' fits several businesses: {', '.join(row.name for row in found[:5])}; give more of the name"
+    names = ", ".join(shown_name(row.name) for row in found[:5])
+    msg = f"'{text}' fits several businesses: {names}; give more of the name"
     raise InputError(msg)
 
 

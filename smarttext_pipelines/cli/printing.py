@@ -1,4 +1,4 @@
-"""Tables on the terminal, in a file or a pipe. Whatever stands in a cell is text, never markup."""
+"""Text and tables on the terminal, in a file or a pipe: what is printed is text, no markup, no control character."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,15 +9,27 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from smarttext_pipelines.core.shown import cut, visible
+
 LONGEST_WORD = 36
 """Characters of a word that are never broken: a name of a rule, the id of a business."""
 
 WIDTH_OF_A_FILE = 1000
 
 
+CELL_LENGTH = 1000
+"""Characters of a cell that are shown."""
+
+
 def table_console() -> Console:
     """Return where tables are printed: as wide as the terminal; a file or a pipe has no width to keep to."""
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
+
+
+def say(text: str, *, stderr: bool = False) -> None:
+    """Print lines as they are, but for characters that would act on the terminal."""
+    lines = "\n".join(visible(line) for line in text.split("\n"))
+    Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False).print(lines)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -35,4 +47,6 @@ def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _cell(value: object) -> str:
-    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else "" if value is None else str(value)
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return "" if value is None else cut(visible(str(value)), CELL_LENGTH)

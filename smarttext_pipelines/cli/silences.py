@@ -3,15 +3,12 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from smarttext_pipelines.cli.options import is_number, parse_length, require_text
-from smarttext_pipelines.cli.printing import print_rows
+from smarttext_pipelines.cli.printing import print_rows, say
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.launch.databases import event_transaction
 from smarttext_pipelines.settings import load_settings
-
-_console = Console(highlight=False, soft_wrap=True, markup=False)
 
 
 def silence(
@@ -34,7 +31,7 @@ def silence(
         raise InputError(msg)
     with event_transaction(load_settings()) as connection:
         number, end = review.silence(connection, rule=rule, scope=scope, author=by, reason=reason, length=length)
-    _console.print(f"silence {number} until {end:%Y-%m-%d %H:%M} UTC; `smarttext alerts unsilence {number}` ends it")
+    say(f"silence {number} until {end:%Y-%m-%d %H:%M} UTC; `smarttext alerts unsilence {number}` ends it")
 
 
 def silences(*, all_: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False) -> None:
@@ -45,7 +42,7 @@ def silences(*, all_: Annotated[bool, typer.Option("--all", help="Also those tha
         found = review.silences(connection, all_=all_)
     print_rows(found)
     if not found:
-        _console.print("nothing is silenced")
+        say("nothing is silenced")
 
 
 def unsilence(
@@ -59,4 +56,4 @@ def unsilence(
         raise InputError(msg)
     with event_transaction(load_settings()) as connection:
         review.end_silence(connection, int(number))
-    _console.print(f"silence {int(number)} is over; what still fires is told by the next evaluation")
+    say(f"silence {int(number)} is over; what still fires is told by the next evaluation")

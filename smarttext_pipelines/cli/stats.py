@@ -25,6 +25,7 @@ from smarttext_pipelines.cli.options import (
 from smarttext_pipelines.cli.printing import table_console
 from smarttext_pipelines.core.days import DayRange, day_end
 from smarttext_pipelines.core.rates import percent, shown_rate
+from smarttext_pipelines.core.shown import shown_name, visible
 from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.settings import load_settings
 from smarttext_pipelines.storage.connect import connected
@@ -61,7 +62,13 @@ def stats(
     else:
         writer = csv.DictWriter(sys.stdout, ["date", "business", "business_id", *(c.name for c in _COLUMNS)])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({**row, "business": _as_text(row["business"])} for row in rows)
+
+
+def _as_text(name: str) -> str:
+    """Return a name that neither a terminal nor a spreadsheet takes for a command."""
+    name = visible(name)
+    return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
 _COLUMNS = [c for c in daily_stats.columns if c.name not in ("id", "business_id", "updated_at", "date")]
@@ -103,7 +110,7 @@ def _print_table(rows: list[dict[str, Any]], days: DayRange, zone: ZoneInfo) -> 
     for name in ("missed", "texts", "ok", "failed", "failed %", "known %", "tokens", "OpenAI USD"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(f"{row['date']}{'' if _is_whole(row, zone) else ' …'}", row["business"], *_shown(row))
+        table.add_row(f"{row['date']}{'' if _is_whole(row, zone) else ' …'}", shown_name(row["business"]), *_shown(row))
     console.print(table)
     if not all(_is_whole(row, zone) for row in rows):
         console.print("… the day is not over: compare it with nothing")

@@ -59,6 +59,7 @@ def up(
 
 def _run(settings: "Settings", address: "WebAddress", *, follow: bool) -> None:
     from smarttext_pipelines.alerting.service import follow_log
+    from smarttext_pipelines.cli.printing import say
     from smarttext_pipelines.launch.databases import databases, prepare_dagster_home
     from smarttext_pipelines.launch.locks import only_launcher, require_free_port
     from smarttext_pipelines.launch.processes import Children
@@ -79,7 +80,7 @@ def _run(settings: "Settings", address: "WebAddress", *, follow: bool) -> None:
         for look in count(1):
             children.check()
             if alerts := new_alerts():
-                _console.print(alerts, markup=False)
+                say(alerts)
             if look % _LOOKS_PER_SERVER_LOOK == 0:
                 require_embedded_server(settings, ready)
             time.sleep(_LOOK_SECONDS)

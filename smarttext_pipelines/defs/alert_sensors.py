@@ -41,7 +41,8 @@ def build_alert_sensors() -> list[dg.SensorDefinition]:
         job_name=DELIVER_JOB,
         minimum_interval_seconds=60,
         default_status=_RUNNING,
-        description="Evaluates the alert rules and delivers what is due; asks for a run when more is due than fits.",
+        description="Evaluates the alert rules and delivers what is due; asks for a run when more is due than fits, or "
+        "when something critical has no answer yet.",
     )
     def alert_evaluation_sensor(
         context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
@@ -56,7 +57,7 @@ def build_alert_sensors() -> list[dg.SensorDefinition]:
             # Whatever keeps the rules from being evaluated, what was enqueued before is delivered.
             done = deliver_now(engine, channels, budget_seconds=SENSOR_BUDGET_SECONDS)
         unfinished = dg.RunsFilter(job_name=DELIVER_JOB, statuses=UNFINISHED)
-        if done.is_more_due and not context.instance.get_runs_count(unfinished):
+        if done.needs_a_run and not context.instance.get_runs_count(unfinished):
             return dg.RunRequest()
         told = [f"{count} {kind}" for kind, count in (*notices.items(), *done.counts.items())]
         return dg.SkipReason(", ".join(told) or "nothing to tell")
@@ -128,7 +129,7 @@ def _tell_of_recovered_jobs(instance: dg.DagsterInstance, connection: "Connectio
 def deliver_notifications(context: dg.OpExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> None:
     """Deliver what is due, for ten minutes at most."""
     try:
-        done = deliver_now(warehouse.engine(), configured_channels(warehouse.settings), budget_seconds=600)
+        done = deliver_now(warehouse.engine(), configured_channels(warehouse.settings), budget_seconds=600, stay=True)
     except SmartTextError as error:
         raise dg.Failure(str(error)) from None
     context.add_output_metadata(dict(done.counts))

@@ -5,6 +5,8 @@ from typing import Any
 
 import dagster as dg
 
+from smarttext_pipelines.alerting.markup import MARKDOWN
+from smarttext_pipelines.core.shown import shown_name
 from smarttext_pipelines.defs.metadata import column_schema
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.storage import budgets
@@ -50,7 +52,8 @@ def _result(name: str, passed: bool, severity: dg.AssetCheckSeverity, metadata: 
 def _metadata(used: Sequence[budgets.BudgetUse]) -> dict[str, Any]:
     head = "| business | used | reserved | allowed | % | USD | refused | limit reached at |\n|" + " --- |" * 8
     rows = [
-        f"| {b.business} | {b.used_tokens:,} | {b.reserved_tokens:,} | {_or_dash(b.allowed_tokens)} | "
+        f"| {MARKDOWN.escape(shown_name(b.business))} | {b.used_tokens:,} | "
+        f"{b.reserved_tokens:,} | {_or_dash(b.allowed_tokens)} | "
         f"{'–' if b.percent is None else f'{b.percent:.0f}'} | {b.used_usd:.4f} | {b.refused:,} | "
         f"{f'{b.reached_at:%H:%M} UTC' if b.reached_at else '–'} |"
         for b in used[:SHOWN]

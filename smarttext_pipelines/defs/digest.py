@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
+from smarttext_pipelines.alerting.markup import MARKDOWN
 from smarttext_pipelines.core.days import day_of
 from smarttext_pipelines.core.errors import SmartTextError
 from smarttext_pipelines.defs.jobs import KIND_TAG, PRIORITY_TAG
@@ -49,7 +50,8 @@ def daily_digest(config: DigestConfig, warehouse: dg.ResourceParam[Warehouse]) -
             lines = enqueue_digest(connection, settings, configured_channels(settings), day)
     except SmartTextError as error:
         raise dg.Failure(str(error)) from None
-    return dg.MaterializeResult(metadata={"day": day.isoformat(), "digest": dg.MetadataValue.md("\n\n".join(lines))})
+    page = "\n\n".join(map(MARKDOWN.escape, lines))
+    return dg.MaterializeResult(metadata={"day": day.isoformat(), "digest": dg.MetadataValue.md(page)})
 
 
 daily_digest_job = dg.define_asset_job(

@@ -10,6 +10,8 @@ import dagster as dg
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
+from smarttext_pipelines.alerting.markup import MARKDOWN
+
 if TYPE_CHECKING:
     from smarttext_pipelines.rollup import RolledUp
     from smarttext_pipelines.rollup.preview import History, Preview
@@ -73,7 +75,7 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return "no rows"
     head = " | ".join(rows[0])
-    lines = [" | ".join("" if v is None else str(v).replace("|", "¦") for v in row.values()) for row in rows]
+    lines = [" | ".join("" if v is None else MARKDOWN.escape(str(v)) for v in row.values()) for row in rows]
     return "\n".join([f"| {head} |", f"|{' --- |' * len(rows[0])}", *(f"| {line} |" for line in lines)])
 
 

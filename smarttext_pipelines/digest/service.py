@@ -9,7 +9,7 @@ from smarttext_pipelines.alerting.channels import Channel
 from smarttext_pipelines.alerting.messages import Message
 from smarttext_pipelines.alerting.outbox import Enqueued, enqueue
 from smarttext_pipelines.alerting.targets import register
-from smarttext_pipelines.core.scrub import scrub
+from smarttext_pipelines.core.shown import shown
 from smarttext_pipelines.digest.facts import read_facts
 from smarttext_pipelines.digest.text import digest_lines
 from smarttext_pipelines.settings import Settings
@@ -27,7 +27,7 @@ def read_digest(connection: Connection, settings: Settings, day: date) -> list[s
         settle_days=settings.settle_days,
         reply_minutes=settings.reply_minutes,
     )
-    return [scrub(line) for line in digest_lines(facts)]
+    return [shown(line) for line in digest_lines(facts)]
 
 
 def enqueue_digest(connection: Connection, settings: Settings, channels: Sequence[Channel], day: date) -> list[str]:

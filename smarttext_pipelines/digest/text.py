@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
+from smarttext_pipelines.core.shown import shown_name
 from smarttext_pipelines.core.words import counted
 from smarttext_pipelines.digest.facts import DayFacts, Facts
 
@@ -46,7 +47,7 @@ def _calls_problems(facts: Facts) -> list[str]:
     t = facts.today
     found = []
     if t.unreplied:
-        worst = ", ".join(f"{u.business} {u.unreplied} of {u.missed}" for u in facts.unanswered[:_NAMED])
+        worst = ", ".join(f"{shown_name(u.business)} {u.unreplied} of {u.missed}" for u in facts.unanswered[:_NAMED])
         more = len(facts.unanswered) - _NAMED
         found.append(
             f"No text at all: {counted(t.unreplied, 'caller')}: {worst}{f', and {more} more' if more > 0 else ''}."
@@ -116,11 +117,11 @@ def _other_problems(facts: Facts) -> list[str]:
         reasons = ", ".join(f"{count} × {reason}" for reason, count in facts.refused.items())
         found.append(f"The guard refused OpenAI calls: {reasons}.")
     for number, rule, severity, whom in facts.incidents[:_NAMED]:
-        found.append(f"Open: INC-{number} {rule}, {severity}, {whom}.")
+        found.append(f"Open: INC-{number} {rule}, {severity}, {shown_name(whom)}.")
     if len(facts.incidents) > _NAMED:
         found.append(f"And {counted(len(facts.incidents) - _NAMED, 'more open incident')}: `smarttext alerts list`.")
     if facts.silent:
-        names = ", ".join(facts.silent[:_NAMED])
+        names = ", ".join(map(shown_name, facts.silent[:_NAMED]))
         more = len(facts.silent) - _NAMED
         found.append(f"Silent, unlike other {facts.day:%A}s: {names}{f', and {more} more' if more > 0 else ''}.")
     if facts.restated:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from smarttext_pipelines.core.errors import DatabaseError, SmartTextError
 from smarttext_pipelines.core.health import Line, State, exit_code, judge_traffic
-from smarttext_pipelines.core.scrub import scrub
+from smarttext_pipelines.core.shown import shown
 from smarttext_pipelines.health import database, probes
 from smarttext_pipelines.health.access import access
 from smarttext_pipelines.health.dagster_storage import dagster_lines
@@ -28,6 +28,7 @@ from smarttext_pipelines.storage.migrate import find_drift
 from smarttext_pipelines.storage.preflight import find_obstacles
 
 _OK_STATUS, _FAIL_STATUS = 200, 503
+_LONGEST = 4000
 _LOOK = "SET statement_timeout = '15s'", "SET default_transaction_read_only = on"
 
 
@@ -75,7 +76,7 @@ def examine(settings: Settings, *, services: bool = True, dagster: bool = True, 
     lines += _guarded("disk", lambda: disk(settings.data_dir))
     if services:
         lines += service_lines(settings)
-    return Report(now, [Line(x.name, x.state, scrub(x.said), scrub(x.todo)) for x in lines])
+    return Report(now, [Line(x.name, x.state, shown(x.said, _LONGEST), shown(x.todo, _LONGEST)) for x in lines])
 
 
 def readiness(settings: Settings) -> Report:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Integer, Numeric, Table, func,
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.rates import percent, shown_rate
+from smarttext_pipelines.core.shown import shown_name
 from smarttext_pipelines.core.statuses import FINAL_STATUSES
 from smarttext_pipelines.metrics import Metric
 from smarttext_pipelines.storage.schema.sources import businesses
@@ -53,9 +54,13 @@ def read_preview(connection: Connection, metric: Metric, days: DayRange) -> Prev
         kept = {k: v for k, v in row.items() if k not in (*_HIDDEN, "business", "place", metric.day)}
         if "failure_rate_percent" in kept:
             kept["failure_rate_percent"] = shown_rate(kept["failure_rate_percent"], kept["coverage_percent"])
-        rows.setdefault(row[metric.day], []).append({"business": row["business"] or "(no business)", **kept})
+        rows.setdefault(row[metric.day], []).append({"business": _name(row["business"]), **kept})
     counted = select(day, func.count(target.c.business_id.distinct())).where(within).group_by(day)
     return Preview(rows, {d: n for d, n in connection.execute(counted)}, read_coverage(connection, metric, days))
+
+
+def _name(business: str | None) -> str:
+    return "(no business)" if business is None else shown_name(business)
 
 
 def read_coverage(connection: Connection, metric: Metric, days: DayRange) -> dict[date, float]:

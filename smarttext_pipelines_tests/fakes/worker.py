@@ -18,7 +18,7 @@ from smarttext_pipelines.alerting.channels.base import Channel
 from smarttext_pipelines.alerting.channels.slack import SlackBotChannel
 from smarttext_pipelines.alerting.channels.twilio_sms import TwilioSmsChannel
 from smarttext_pipelines.alerting.deliver import deliver
-from smarttext_pipelines.alerting.outbox import Timing
+from smarttext_pipelines.alerting.timing import Timing
 from smarttext_pipelines.core.errors import DatabaseError
 from smarttext_pipelines.providers.twilio import build_twilio_client
 from smarttext_pipelines.storage.connect import open_engine
@@ -46,7 +46,7 @@ def work(spec: dict[str, Any]) -> None:
                         file.write(f"{point}\n")
                 os.kill(os.getpid(), signal.SIGSTOP if spec.get("stops") else signal.SIGKILL)
 
-    timing = Timing(*(timedelta(seconds=s) for s in spec["timing"]), most_attempts=200)
+    timing = Timing(*(timedelta(seconds=s) for s in spec["timing"]), most_attempts=200, most_critical_attempts=200)
     engine = open_engine(spec["database"])
     channels = build(spec)
     while True:

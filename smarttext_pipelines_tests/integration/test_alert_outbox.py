@@ -8,7 +8,8 @@ from sqlalchemy import Engine
 from smarttext_pipelines.alerting.channels.base import Delivery, Outcome, Sent
 from smarttext_pipelines.alerting.deliver import deliver
 from smarttext_pipelines.alerting.messages import Message
-from smarttext_pipelines.alerting.outbox import Enqueued, Timing, enqueue
+from smarttext_pipelines.alerting.outbox import Enqueued, enqueue
+from smarttext_pipelines.alerting.timing import Timing
 from smarttext_pipelines_tests.alerts import Recorder
 from smarttext_pipelines_tests.conftest import Database
 
@@ -41,7 +42,7 @@ def _statuses(database: Database) -> dict[str, tuple[str, str | None]]:
 def test_a_channel_that_raises_does_not_stop_those_after_it(database: Database) -> None:
     _enqueue(database.engine, (1, 1, "firing", "log"), (1, 1, "firing", "slack"))
     channels = [Breaking("log"), Recorder("slack")]
-    at_once = Timing(reconcile_delay=timedelta(0), longest_wait=timedelta(0), most_attempts=2)
+    at_once = Timing(reconcile_delay=timedelta(0), longest_wait=timedelta(0), most_critical_attempts=2)
     assert deliver(database.engine, channels).counts == {"unknown": 1, "sent": 1}
     assert _statuses(database) == {"log": ("unknown", "OSError"), "slack": ("sent", None)}
     with database.engine.begin() as connection:
@@ -56,5 +57,5 @@ def test_what_waits_for_an_earlier_notice_is_not_due(database: Database, end: tu
     _enqueue(database.engine, (1, 1, "firing", "slack"), *end)
     done = deliver(database.engine, channels)
     assert done.counts == {"unknown": 1}
-    assert not done.is_more_due
+    assert done.next_due_seconds == done.next_critical_seconds
     assert 80 < (done.next_due_seconds or 0) <= 90

@@ -1,7 +1,5 @@
 """The digest reads what was rolled up, and is told once through the outbox."""
 
-import socketserver
-import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +14,7 @@ from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.storage.month import read_month
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import replace_events, roll_up_all
+from smarttext_pipelines_tests.fakes.smtp import Mailbox, mailbox
 from smarttext_pipelines_tests.strategies import (
     BUSINESS_IDS,
     api_call,
@@ -141,54 +140,17 @@ def test_it_is_told_once_to_each_recipient_however_often_it_is_enqueued(rolled_u
     ]
 
 
-class _Mailbox(socketserver.StreamRequestHandler):
-    """Enough of SMTP (RFC 5321) to take a mail."""
-
-    mails: list[str]
-    refuse: bool = False
-
-    def handle(self) -> None:
-        self._say("220 here")
-        while line := self.rfile.readline().decode().strip():
-            word = line.split(" ")[0].upper()
-            if word == "DATA":
-                self._say("354 go on")
-                self._take()
-            elif word == "QUIT":
-                self._say("221 bye")
-                return
-            else:
-                self._say("550 no" if word == "RCPT" and self.refuse else "250 ok")
-
-    def _take(self) -> None:
-        body = []
-        while (line := self.rfile.readline().decode().rstrip("\r\n")) != ".":
-            body.append(line)
-        type(self).mails.append("\n".join(body))
-        self._say("250 taken")
-
-    def _say(self, text: str) -> None:
-        self.wfile.write(f"{text}\r\n".encode())
-
-
 @pytest.fixture
-def mailbox() -> Iterator[tuple[str, type[_Mailbox]]]:
-    class Mailbox(_Mailbox):
-        mails: list[str] = []  # noqa: RUF012 - of this test
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mailbox) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield f"smtp://127.0.0.1:{server.server_address[1]}", Mailbox
-        server.shutdown()
-        thread.join()
+def mail() -> Iterator[tuple[str, type[Mailbox]]]:
+    with mailbox() as served:
+        yield served
 
 
 @pytest.mark.parametrize("refuse", [False, True])
 def test_it_is_mailed_and_a_refused_address_is_given_up(
-    rolled_up: Database, mailbox: tuple[str, type[_Mailbox]], tmp_path: Any, refuse: bool
+    rolled_up: Database, mail: tuple[str, type[Mailbox]], tmp_path: Any, refuse: bool
 ) -> None:
-    url, box = mailbox
+    url, box = mail
     box.refuse = refuse
     settings = rolled_up.settings(
         data_dir=tmp_path, smtp_url=url, smtp_from="smarttext@example.com", digest_emails="team@example.com"
@@ -198,7 +160,7 @@ def test_it_is_mailed_and_a_refused_address_is_given_up(
         enqueue_digest(connection, settings, channels, DAY)
     deliver_now(rolled_up.engine, channels, budget_seconds=5)
     assert len(box.mails) == (0 if refuse else 1)
-    assert all("To: team@example.com" in mail for mail in box.mails)
+    assert all("To: team@example.com" in each for each in box.mails)
     ((row),) = rolled_up.rows("SELECT status, recipient FROM monitoring.notifications")
     assert row["status"] == ("dead" if refuse else "sent")
     assert "example" not in row["recipient"]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from smarttext_pipelines.alerting.messages import Message, slack_text
+from smarttext_pipelines.alerting.markup import PLAIN
+from smarttext_pipelines.alerting.messages import Message, full_text
 from smarttext_pipelines.alerting.review import acknowledge
 from smarttext_pipelines.alerting.store import read_open, write
 from smarttext_pipelines.core.days import DayRange
@@ -34,7 +35,7 @@ def rated(world: World) -> World:
 
 
 def _texts(world: World) -> list[str]:
-    return [slack_text(Message.from_json(message)) for (message,) in world.outbox("message")]
+    return [full_text(Message.from_json(message), PLAIN) for (message,) in world.outbox("message")]
 
 
 def test_a_failing_business_is_told_once_and_its_end_is_told(rated: World) -> None:
@@ -70,7 +71,7 @@ def test_the_message_names_business_causes_and_next_step(rated: World) -> None:
         " 20 messages.\n"
         "Certain? Outcome known for 61 of 66 (92 %). Fires above 10 %; at least 26.6 % failed (95 %).\n"
         "INC-1 · sms_failure_rate · critical · 0 min · docs/runbooks/sms_failure_rate.md ·"
-        " <http://127.0.0.1:3000/assets/alert_incidents|UI> · `smarttext alerts show 1`"
+        " http://127.0.0.1:3000/assets/alert_incidents · `smarttext alerts show 1`"
     ]
 
 

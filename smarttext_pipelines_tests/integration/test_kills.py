@@ -1,6 +1,7 @@
 """Nothing lost, nothing twice: delivering processes are killed, the provider faults, PostgreSQL restarts.
 
-``make soak`` runs the long form: 500 notifications and 200 kills, and a sender that is frozen for 90 s.
+``make soak`` runs the long form: 500 notifications and 200 kills, a sender that is frozen for 90 s, and the delays of
+production divided by 10 instead of 20.
 """
 
 import json
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,6 +25,7 @@ import pytest
 
 from smarttext_pipelines.alerting.messages import Message
 from smarttext_pipelines.alerting.outbox import Enqueued, enqueue
+from smarttext_pipelines.alerting.timing import Timing
 from smarttext_pipelines.storage.connect import connected, open_engine
 from smarttext_pipelines.storage.embedded import EmbeddedServer, embedded_server
 from smarttext_pipelines.storage.embedded_process import _postmaster_pid
@@ -41,6 +43,8 @@ LAG = 0.5
 PHONES = 10
 NOTIFICATIONS, KILLS, RESTARTS = (500, 200, 2) if SOAK else (80, 50, 1)
 WORKERS = 4
+SCALE = 10 if SOAK else 20
+CRITICAL, CRITICAL_KILLS, LONGEST_CRITICAL = 20, 15, 600 / SCALE
 LONGEST = 600 if SOAK else 120
 
 
@@ -55,6 +59,7 @@ class Harness:
     zygote: "subprocess.Popen[str]"
     server: EmbeddedServer
     look_up: bool = True
+    timing: tuple[float, ...] = (LEASE, LEAST_LEFT, RECONCILE, LONGEST_WAIT)
     enqueued: int = 0
     killed_at: Counter[str] = field(default_factory=Counter)
     alive: list[int] = field(default_factory=list)
@@ -77,7 +82,7 @@ class Harness:
             "twilio": self.twilio.url,
             "slack": self.slack.url,
             "phones": PHONES,
-            "timing": [LEASE, LEAST_LEFT, RECONCILE, LONGEST_WAIT],
+            "timing": self.timing,
             "look_up": self.look_up,
             **spec,
         }
@@ -224,6 +229,33 @@ def test_none_is_lost_and_none_is_repeated(harness: Harness) -> None:
     assert [tag for tag, times in arrived.items() if times > 1] == [], "repeated"
     assert set(harness.killed_at) == {*POINTS, "at random"}
     assert min(harness.twilio.met[fault] for fault in ("429", "500_stored", "500", "timeout_stored", "reset")) > 0
+
+
+def test_the_slowest_critical_text_is_sent_within_ten_minutes(
+    harness: Harness, record_property: Callable[[str, object], None]
+) -> None:
+    """The delays are those of production, divided; two workers follow each other as fast as they are killed."""
+    standard = Timing()
+    delays = (standard.lease, standard.least_left, standard.reconcile_delay, standard.longest_wait)
+    harness.timing = tuple(delay.total_seconds() / SCALE for delay in delays)
+    for fake in (harness.twilio, harness.slack):
+        fake.share, fake.look_up_share = 0.4, 0.1
+    harness.enqueue(CRITICAL)
+    until = time.monotonic() + LONGEST
+    while harness.kills() < CRITICAL_KILLS and harness.open():
+        assert time.monotonic() < until, harness.killed_at
+        while len(harness.living()) < 2:
+            point = harness.chance.choice(POINTS)
+            harness.start(kill_at=point, nth=harness.chance.randint(1, 3), killed=str(harness.folder / "killed"))
+        time.sleep(0.05)
+    harness.finish()
+    ((slowest,),) = harness.rows(
+        "SELECT extract(epoch FROM max(finished_at - created_at)) FROM monitoring.notifications"
+    )
+    record_property("slowest_critical_seconds", float(slowest) * SCALE)
+    print(f"slowest {float(slowest) * SCALE:.0f} s, {harness.kills()} kills")  # noqa: T201
+    assert slowest <= LONGEST_CRITICAL
+    assert sorted(harness.arrived().values()) == [1] * CRITICAL
 
 
 def test_without_the_look_up_the_same_harness_shows_repetitions(harness: Harness) -> None:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smarttext_pipelines.alerting.messages import SEGMENT, Message, slack_text, sms_text
+from smarttext_pipelines.alerting.markup import PLAIN
+from smarttext_pipelines.alerting.messages import SEGMENT, Message, full_text, sms_text
 from smarttext_pipelines_tests.messages import TAG, samples
 
 SAMPLES = samples()
@@ -27,7 +28,7 @@ def test_whatever_a_business_is_called_the_mark_stays(subject: str, headline: st
 
 @pytest.mark.parametrize("what", SAMPLES)
 def test_a_message_says_incident_rule_severity_runbook_and_command(what: str) -> None:
-    last = slack_text(SAMPLES[what]).splitlines()[-1]
+    last = full_text(SAMPLES[what], PLAIN).splitlines()[-1]
     for words in (
         "INC-214",
         SAMPLES[what].rule,
@@ -41,9 +42,9 @@ def test_a_message_says_incident_rule_severity_runbook_and_command(what: str) ->
 
 def test_what_is_kept_in_the_outbox_reads_the_same() -> None:
     for message in SAMPLES.values():
-        assert slack_text(Message.from_json(message.as_json())) == slack_text(message)
+        assert full_text(Message.from_json(message.as_json()), PLAIN) == full_text(message, PLAIN)
     assert Message.from_json(SAMPLES["A budget"].as_json() | {"new": 1}) is not None
 
 
 def test_a_repeated_attempt_says_that_it_may_repeat() -> None:
-    assert "attempt 2: may repeat" in slack_text(SAMPLES["A budget"], attempt=2)
+    assert "attempt 2: may repeat" in full_text(SAMPLES["A budget"], PLAIN, attempt=2)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from smarttext_pipelines.alerting.markup import Markup
 from smarttext_pipelines.alerting.messages import Message
 
 
@@ -68,6 +69,8 @@ class Channel(Protocol):
     """A way to tell somebody. ``send`` and ``find`` raise nothing but LookUpError (``find``)."""
 
     name: str
+    markup: Markup
+    """How it shows text that comes from data; whatever it sends is rendered with it."""
 
     @property
     def recipients(self) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 from smarttext_pipelines.alerting.channels.base import Delivery, Later, Outcome, Rejected, Sent, Unclear
 from smarttext_pipelines.alerting.channels.http import TIMEOUT_SECONDS
-from smarttext_pipelines.alerting.messages import headline, slack_text
+from smarttext_pipelines.alerting.markup import PLAIN
+from smarttext_pipelines.alerting.messages import full_text, headline
 from smarttext_pipelines.core.errors import SettingsError
 
 _RETRY_SECONDS = 60.0
@@ -20,6 +21,7 @@ class EmailChannel:
     """Sends over the server of a URL ``smtp://user:password@host:port``; ``smtps`` is encrypted from the beginning."""
 
     name = "email"
+    markup = PLAIN
 
     def __init__(self, url: str, sender: str, addresses: Mapping[str, str]) -> None:
         """Take the server, the sender's address, and the addresses by their references."""
@@ -37,10 +39,10 @@ class EmailChannel:
     def send(self, delivery: Delivery) -> Outcome:
         """Hand it to the server."""
         mail = EmailMessage()
-        mail["Subject"] = " ".join(headline(delivery.message).split())
+        mail["Subject"] = self.markup.escape(headline(delivery.message))
         mail["From"], mail["To"] = self._sender, self._addresses[delivery.recipient]
         mail["Message-ID"] = f"<{delivery.tag}@{self._sender.partition('@')[2] or 'smarttext'}>"
-        mail.set_content(slack_text(delivery.message, attempt=delivery.attempt))
+        mail.set_content(full_text(delivery.message, self.markup, attempt=delivery.attempt))
         try:
             with self._connect() as server:
                 return _hand_over(server, mail)

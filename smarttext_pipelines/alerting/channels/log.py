@@ -1,15 +1,17 @@
-"""Channel ``log``: the text that Slack would show, into a file and wherever else it is told. Needs no credentials."""
+"""Channel ``log``: the whole text, into a file and wherever else it is told. Needs no credentials."""
 
 from collections.abc import Callable
 
 from smarttext_pipelines.alerting.channels.base import Delivery, Outcome, Sent
-from smarttext_pipelines.alerting.messages import slack_text
+from smarttext_pipelines.alerting.markup import PLAIN
+from smarttext_pipelines.alerting.messages import full_text
 
 
 class LogChannel:
     """Writes each notification."""
 
     name = "log"
+    markup = PLAIN
     recipients: tuple[str, ...] = ("log",)
 
     def __init__(self, write: Callable[[str], None]) -> None:
@@ -17,7 +19,7 @@ class LogChannel:
 
     def send(self, delivery: Delivery) -> Outcome:
         """Write it."""
-        self._write(slack_text(delivery.message, attempt=delivery.attempt))
+        self._write(full_text(delivery.message, self.markup, attempt=delivery.attempt))
         return Sent()
 
     def find(self, delivery: Delivery) -> Sent | None:

@@ -2,7 +2,8 @@
 
 from smarttext_pipelines.alerting.channels.base import Delivery, Outcome, Sent
 from smarttext_pipelines.alerting.channels.http import post
-from smarttext_pipelines.alerting.messages import Message, headline, slack_text
+from smarttext_pipelines.alerting.markup import PLAIN
+from smarttext_pipelines.alerting.messages import Message, full_text, headline
 
 _LONGEST_SUMMARY = 1024
 
@@ -11,6 +12,7 @@ class PagerDutyChannel:
     """Triggers and resolves PagerDuty's incidents."""
 
     name = "pagerduty"
+    markup = PLAIN
     recipients: tuple[str, ...] = ("routing_key",)
 
     def __init__(self, routing_key: str, base_url: str, client_url: str) -> None:
@@ -38,10 +40,10 @@ class PagerDutyChannel:
             "client": "smarttext",
             "client_url": self._client_url,
             "payload": {
-                "summary": headline(message)[:_LONGEST_SUMMARY],
-                "source": message.subject,
+                "summary": self.markup.escape(headline(message))[:_LONGEST_SUMMARY],
+                "source": self.markup.escape(message.subject),
                 "severity": message.severity,
                 "class": message.rule,
-                "custom_details": {"text": slack_text(message), "runbook": message.runbook},
+                "custom_details": {"text": full_text(message, self.markup), "runbook": message.runbook},
             },
         }

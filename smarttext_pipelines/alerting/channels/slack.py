@@ -22,12 +22,17 @@ from smarttext_pipelines.alerting.channels.base import (
     Unclear,
 )
 from smarttext_pipelines.alerting.channels.http import post, retry_after
-from smarttext_pipelines.alerting.messages import slack_text
+from smarttext_pipelines.alerting.markup import SLACK
+from smarttext_pipelines.alerting.messages import full_text
 
 _EVENT = "smarttext_notification"
 _PAGE = 200
 _SERVER_ERROR = 500
 _RATE_LIMITED_SECONDS = 5
+_AS_TEXT: dict[str, Any] = {"parse": "none", "link_names": False}
+"""Slack looks for no names and addresses in it, as it would in an edit by default."""
+
+_POSTED: dict[str, Any] = {**_AS_TEXT, "unfurl_links": False, "unfurl_media": False}
 _UNCLEAR = {"internal_error", "fatal_error", "request_timeout", "service_unavailable", "team_added_to_org"}
 
 
@@ -35,6 +40,7 @@ class SlackBotChannel:
     """One message per incident in one channel of Slack; ``thread`` is ``channel:ts`` of that message."""
 
     name = "slack"
+    markup = SLACK
 
     def __init__(self, client: WebClient, channel: str) -> None:
         self._client, self._channel = client, channel
@@ -45,16 +51,18 @@ class SlackBotChannel:
 
         The end is also shown in the channel, because an edit tells nobody.
         """
-        text = slack_text(delivery.message)
+        text = full_text(delivery.message, self.markup)
         metadata = {"event_type": _EVENT, "event_payload": {"tag": delivery.tag}}
         reply: dict[str, Any] = {}
         try:
             if delivery.thread:
                 channel, ts = delivery.thread.split(":", 1)
                 # Editing twice does no harm, so it goes first.
-                self._client.chat_update(channel=channel, ts=ts, text=text)
+                self._client.chat_update(channel=channel, ts=ts, text=text, **_AS_TEXT)
                 reply = {"thread_ts": ts, "reply_broadcast": delivery.message.is_over}
-            answer = self._client.chat_postMessage(channel=self._channel, text=text, metadata=metadata, **reply)
+            answer = self._client.chat_postMessage(
+                channel=self._channel, text=text, metadata=metadata, **_POSTED, **reply
+            )
             return Sent(f"{answer['channel']}:{answer['ts']}")
         except SlackApiError as error:
             return _refusal(error)
@@ -98,6 +106,7 @@ class SlackWebhookChannel:
     """Posts to an incoming webhook."""
 
     name = "slack"
+    markup = SLACK
     recipients: tuple[str, ...] = ("webhook",)
 
     def __init__(self, url: str) -> None:
@@ -105,7 +114,7 @@ class SlackWebhookChannel:
 
     def send(self, delivery: Delivery) -> Outcome:
         """Post it."""
-        return post(self._url, {"text": slack_text(delivery.message, attempt=delivery.attempt)})
+        return post(self._url, {"text": full_text(delivery.message, self.markup, attempt=delivery.attempt), **_POSTED})
 
     def find(self, delivery: Delivery) -> Sent | None:
         """Nobody can be asked; the text says that it may repeat."""

@@ -16,6 +16,7 @@ from smarttext_pipelines.alerting.channels.base import (
     Sent,
     Unclear,
 )
+from smarttext_pipelines.alerting.markup import SMS
 from smarttext_pipelines.alerting.messages import sms_text
 from smarttext_pipelines.core.scrub import scrub
 from smarttext_pipelines.providers.twilio import TooManyRequestsError
@@ -29,6 +30,7 @@ class TwilioSmsChannel:
     """Texts operators."""
 
     name = "twilio_sms"
+    markup = SMS
 
     def __init__(self, client: Client, sender: str, numbers: dict[str, str]) -> None:
         """Take the numbers by their references."""

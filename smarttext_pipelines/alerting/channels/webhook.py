@@ -7,7 +7,8 @@ import hashlib
 
 from smarttext_pipelines.alerting.channels.base import Delivery, Outcome, Sent
 from smarttext_pipelines.alerting.channels.http import post
-from smarttext_pipelines.alerting.messages import Message, headline, slack_text
+from smarttext_pipelines.alerting.markup import PLAIN
+from smarttext_pipelines.alerting.messages import Message, full_text, headline
 
 _NO_TIME = "0001-01-01T00:00:00Z"
 
@@ -16,6 +17,7 @@ class WebhookChannel:
     """Posts every notice; receivers tell incidents apart by ``fingerprint``, so a repetition changes nothing."""
 
     name = "webhook"
+    markup = PLAIN
     recipients: tuple[str, ...] = ("webhook",)
 
     def __init__(self, url: str, external_url: str) -> None:
@@ -36,7 +38,11 @@ def alertmanager_body(message: Message, external_url: str) -> dict[str, object]:
     status = "resolved" if message.is_over else "firing"
     labels = {"alertname": message.rule, "severity": message.severity, "incident": message.number}
     labels |= {name: value for name, value in message.labels.items() if name not in ("starts_at", "ends_at")}
-    annotations = {"summary": headline(message), "description": slack_text(message), "runbook_url": message.runbook}
+    annotations = {
+        "summary": PLAIN.escape(headline(message)),
+        "description": full_text(message, PLAIN),
+        "runbook_url": message.runbook,
+    }
     alert = {
         "status": status,
         "labels": labels,

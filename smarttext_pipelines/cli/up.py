@@ -68,7 +68,7 @@ def _run(settings: "Settings", address: "WebAddress", *, follow: bool) -> None:
         lock = stack.enter_context(only_launcher(settings.data_dir))
         require_free_port(address.host, address.port)
         with step(_console, "Databases opened"):
-            ready = stack.enter_context(databases(settings, dagster=True))
+            ready = stack.enter_context(databases(settings, dagster=True, create=True))
         environment = _environment(ready, prepare_dagster_home(ready), address)
         children = stack.enter_context(Children(environment, settings.data_dir / "logs", lock))
         new_alerts = follow_log(settings)

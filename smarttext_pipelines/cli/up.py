@@ -99,11 +99,14 @@ def _environment(ready: "Settings", home: "Path", address: "WebAddress") -> dict
 
 def _prepare_events(ready: "Settings", children: "Children", *, is_ours: bool) -> None:
     from smarttext_pipelines.core.days import day_of
-    from smarttext_pipelines.launch.steps import prepare_embedded, require_ready
+    from smarttext_pipelines.launch.steps import first_sample_day, prepare_embedded, require_ready
 
     url = ready.database_url.get_secret_value() if ready.database_url else ""
     if is_ours:
         prepare_embedded(_console, children, ready, url, day_of(datetime.now(UTC), ready.zone))
+        if "start_date" not in ready.model_fields_set and (first := first_sample_day(ready, url)):
+            # Partitions before it would be nothing but grey.
+            children.environment["SMARTTEXT_START_DATE"] = str(first)
     else:
         require_ready(_console, ready, url)
 

@@ -23,7 +23,7 @@ class Deleted:
     Attributes:
         rows: Rows that were deleted.
         changed_rows: Rows of the file that were not, because they are gone or another version is there.
-        changed_ids: Those of which another version is there.
+        changed_ids: Those rows. The file does not speak for them: a newer version is live, or in another day's file.
     """
 
     rows: int
@@ -40,10 +40,13 @@ def delete_archived(connection: Connection, segment: Segment, path: Path) -> Del
         path: The file, whose bytes were compared with the manifest just now.
     """
     shape = _load(connection, path)
-    deleted = run(connection, _matching("DELETE FROM public.{table} AS t USING archived_rows AS a", shape)).rowcount
-    stayed = sql.SQL("SELECT t.id FROM public.{table} AS t JOIN archived_rows AS a USING (id)")
-    changed = [row[0] for row in run(connection, stayed.format(table=sql.Identifier(shape.table)))]
-    return Deleted(deleted, int(segment.rows or 0) - deleted, changed)
+    delete = _matching("DELETE FROM public.{table} AS t USING archived_rows AS a", shape)
+    left = sql.SQL(
+        "WITH deleted AS ({} RETURNING t.id)"
+        " SELECT id FROM archived_rows AS a WHERE NOT EXISTS (SELECT FROM deleted AS d WHERE d.id = a.id)"
+    ).format(delete)
+    changed = [row[0] for row in run(connection, left)]
+    return Deleted(int(segment.rows or 0) - len(changed), len(changed), changed)
 
 
 def count_archived(connection: Connection, path: Path) -> int:

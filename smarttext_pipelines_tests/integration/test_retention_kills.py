@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -94,8 +94,13 @@ class Harness:
 
     def crash_server(self) -> None:
         """Kill a server process: PostgreSQL ends all sessions, recovers from its log and goes on."""
-        with self.database.server.connect(self.database.name) as connection:
-            os.kill(connection.info.backend_pid, signal.SIGKILL)
+        connect = self.database.server.connect
+        with connect(self.database.name) as witness, suppress(psycopg.OperationalError):
+            with connect(self.database.name) as victim:
+                os.kill(victim.info.backend_pid, signal.SIGKILL)
+            # Until it has ended all sessions, the server answers as if nothing had happened.
+            while True:
+                witness.execute("SELECT 1")
         wait_for(self.database)
 
 

@@ -32,7 +32,7 @@ archive_segments = Table(
     column(
         "changed_ids",
         ARRAY(Uuid),
-        "Ids among them that stayed in the table in another version; the file does not speak for them.",
+        "Ids of those rows; the file does not speak for them.",
     ),
     column("hold_until", Instant, "Until when restored rows are not archived again."),
     column("schema_version", Text, "Digest of the names and types of the columns in the file."),

@@ -1,14 +1,19 @@
 """Settings, read from the environment (and ``.env``) here and nowhere else, when somebody asks for them."""
 
+import os
+import re
+from collections.abc import Callable
 from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from dotenv import dotenv_values
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from smarttext_pipelines.core import forms
 from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, load_zone
 from smarttext_pipelines.core.errors import SettingsError
 
@@ -17,6 +22,25 @@ ARCHIVE_SCHEMES = ("file", "s3", "s3a", "gs", "gcs", "memory")
 
 LONG_PASSWORD = 12
 """A shorter password of letters alone may be an ordinary word, and is not searched for in texts."""
+
+
+PREFIX, ENV_FILE = "SMARTTEXT_", ".env"
+OTHER_VARIABLES = ("DAGSTER_STORAGE_URL", "TEST_DATABASE_URL")
+"""What else has the prefix: what ``launch`` tells Dagster, and the database of the tests."""
+
+
+def _secret(form: Callable[[str], str]) -> AfterValidator:
+    """Return a validator of a secret text."""
+    return AfterValidator(lambda secret: SecretStr(form(secret.get_secret_value())))
+
+
+Phone = Annotated[SecretStr, _secret(forms.phone)]
+Sender = Annotated[SecretStr, _secret(forms.sender)]
+Email = Annotated[SecretStr, _secret(forms.email)]
+HttpUrl = Annotated[str, AfterValidator(forms.http_url)]
+SecretUrl = Annotated[SecretStr, _secret(forms.http_url)]
+SmtpUrl = Annotated[SecretStr, _secret(forms.smtp_url)]
+SentryDsn = Annotated[SecretStr, _secret(forms.sentry_dsn)]
 
 
 def _provider(variable: str, description: str, *others: str) -> Any:
@@ -31,8 +55,8 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="SMARTTEXT_",
-        env_file=".env",
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -42,7 +66,7 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = Field(
         default=None,
-        description="Event database, postgresql://user:password@host:5432/name. Empty: the embedded server.",
+        description="Event database, postgresql://USER:PASSWORD@HOST:5432/NAME. Empty: the embedded server.",
     )
     dagster_database_url: SecretStr | None = Field(
         default=None,
@@ -59,7 +83,7 @@ class Settings(BaseSettings):
     reply_minutes: int = Field(
         default=5, ge=1, le=1440, description="Minutes within which a missed call should get a text."
     )
-    shared_senders: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    shared_senders: Annotated[tuple[Sender, ...], NoDecode] = Field(
         default=(), description="Twilio numbers that send for several businesses, separated by commas."
     )
     data_dir: Path = Field(default=Path(".smarttext"), description="Embedded server, DAGSTER_HOME and other files.")
@@ -78,52 +102,54 @@ class Settings(BaseSettings):
         description="Let the schedule delete what is archived and verified; needs SMARTTEXT_ARCHIVE_URL. "
         "On the embedded server it always does.",
     )
-    ui_url: str = Field(default="http://127.0.0.1:3000", description="Where people open the Dagster UI.")
+    ui_url: HttpUrl = Field(default="http://127.0.0.1:3000", description="Where people open the Dagster UI.")
     alert_rules: Path | None = Field(
         default=None, description="File of alert rules. Empty: the shipped alert_rules.yaml."
     )
-    alert_phones: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    alert_phones: Annotated[tuple[Phone, ...], NoDecode] = Field(
         default=(), description="Telephone numbers of operators that alerts are texted to, separated by commas."
     )
     alert_texts_per_hour: int = Field(
         default=10, ge=1, description="Most texts an operator gets in an hour; that something is over is always told."
     )
-    alert_webhook_url: SecretStr | None = Field(
+    alert_webhook_url: SecretUrl | None = Field(
         default=None, description="URL that alerts are posted to in the format of Alertmanager's webhook."
     )
-    smtp_url: SecretStr | None = Field(
-        default=None, description="Mail server of the digest, smtp://user:password@host:587."
+    smtp_url: SmtpUrl | None = Field(
+        default=None, description="Mail server of the digest, smtp://USER:PASSWORD@HOST:587."
     )
-    smtp_from: str | None = Field(default=None, description="Address that the digest is mailed from.")
-    digest_emails: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    smtp_from: Annotated[str, AfterValidator(forms.email)] | None = Field(
+        default=None, description="Address that the digest is mailed from."
+    )
+    digest_emails: Annotated[tuple[Email, ...], NoDecode] = Field(
         default=(), description="Addresses that the digest is mailed to, separated by commas."
     )
     digest_at: time = Field(default=time(8), description="Time of the morning digest in the reporting zone.")
-    slack_webhook_url: SecretStr | None = _provider(
+    slack_webhook_url: SecretUrl | None = _provider(
         "SLACK_WEBHOOK_URL", "Slack incoming webhook for alerts; a bot token edits and threads, a webhook cannot."
     )
     slack_bot_token: SecretStr | None = _provider("SLACK_BOT_TOKEN", "Slack bot token for alerts, with SLACK_CHANNEL.")
     slack_channel: str | None = _provider("SLACK_CHANNEL", "Id of the Slack channel that the bot writes to.")
     twilio_account_sid: SecretStr | None = _provider("TWILIO_ACCOUNT_SID", "Twilio account.", "TWILIO_SID")
     twilio_auth_token: SecretStr | None = _provider("TWILIO_AUTH_TOKEN", "Twilio auth token.")
-    twilio_phone_number: SecretStr | None = _provider("TWILIO_PHONE_NUMBER", "Number that alerts are texted from.")
-    receiver_url: str | None = Field(
+    twilio_phone_number: Sender | None = _provider("TWILIO_PHONE_NUMBER", "Number that alerts are texted from.")
+    receiver_url: HttpUrl | None = Field(
         default=None, description="Public URL of `smarttext receiver`, as given to Twilio as statusCallback."
     )
     pagerduty_routing_key: SecretStr | None = _provider("PAGERDUTY_ROUTING_KEY", "PagerDuty Events v2 routing key.")
-    sentry_dsn: SecretStr | None = _provider("SENTRY_DSN", "Sentry project that failures are told to.")
+    sentry_dsn: SentryDsn | None = _provider("SENTRY_DSN", "Sentry project that failures are told to.")
     sentry_environment: str = Field(
         default="production",
         description="Environment of the events in Sentry.",
         validation_alias=AliasChoices("SENTRY_ENVIRONMENT"),
     )
-    heartbeat_url: SecretStr | None = Field(
+    heartbeat_url: SecretUrl | None = Field(
         default=None,
         description="URL of an outside dead man's switch, asked after each complete cycle; its silence is the alarm.",
     )
-    twilio_base_url: str = Field(default="https://api.twilio.com", description="Where Twilio is asked.")
-    slack_base_url: str = Field(default="https://slack.com/api/", description="Where Slack's API is asked.")
-    pagerduty_base_url: str = Field(default="https://events.pagerduty.com", description="Where PagerDuty is asked.")
+    twilio_base_url: HttpUrl = Field(default="https://api.twilio.com", description="Where Twilio is asked.")
+    slack_base_url: HttpUrl = Field(default="https://slack.com/api/", description="Where Slack's API is asked.")
+    pagerduty_base_url: HttpUrl = Field(default="https://events.pagerduty.com", description="Where PagerDuty is asked.")
 
     @field_validator("archive_url")
     @classmethod
@@ -160,7 +186,7 @@ class Settings(BaseSettings):
             value = getattr(self, name)
             found = value if isinstance(value, tuple) else (value,)
             values += [secret.get_secret_value() for secret in found if isinstance(secret, SecretStr)]
-        passwords = [unquote(part) for value in values if (part := _password(value))]
+        passwords = [form for value in values if (part := _password(value)) for form in {part, unquote(part)}]
         return [*values, *(word for word in passwords if len(word) >= LONG_PASSWORD or not word.isalpha())]
 
     @property
@@ -177,14 +203,14 @@ class Settings(BaseSettings):
 
 
 def _password(url: str) -> str:
-    try:
-        return urlsplit(url).password or ""
-    except ValueError:
-        return ""
+    """Return the password of a URL, also of one whose password holds characters that should have been encoded."""
+    found = re.match(r"[a-z][a-z0-9+.-]*://[^:@/]*:(.*)@", url)
+    return found[1] if found else ""
 
 
 def load_settings() -> Settings:
     """Read the settings; raise SettingsError with one line per process that names the variable and its fault."""
+    _refuse_misspelt()
     try:
         return Settings()
     except ValidationError as error:
@@ -195,6 +221,19 @@ def load_settings() -> Settings:
         said = (_form(name) or said) if known and fault["type"] != "value_error" else said
         msg = f"{variable_of(name) if known else name}: {said}"
         raise SettingsError(msg) from None
+
+
+def _refuse_misspelt() -> None:
+    """Raise SettingsError for a variable that is nearly one of ours: unread, it would let a default answer instead.
+
+    Variables with our prefix that resemble none of ours belong to the application.
+    """
+    ours = [variable_of(name).removeprefix(PREFIX) for name in Settings.model_fields]
+    for variable in sorted({*os.environ, *dotenv_values(ENV_FILE)}):
+        name = variable.removeprefix(PREFIX)
+        if name != variable and name not in (*ours, *OTHER_VARIABLES) and (meant := forms.closest(name, ours)):
+            msg = f"{variable} is no setting; did you mean {PREFIX}{meant}?"
+            raise SettingsError(msg)
 
 
 def _form(field: str) -> str:
@@ -216,4 +255,4 @@ def _form(field: str) -> str:
 def variable_of(field: str) -> str:
     """Return the environment variable of a field of ``Settings``."""
     alias = Settings.model_fields[field].validation_alias
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else "SMARTTEXT_" + field.upper()
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else PREFIX + field.upper()

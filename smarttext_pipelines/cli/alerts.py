@@ -162,7 +162,7 @@ def test(channel: Annotated[str, typer.Argument(help="log, slack, twilio_sms, we
     for recipient in found[channel].recipients:
         outcome = found[channel].send(Delivery("test", recipient, message, 1, datetime.now(UTC)))
         if not isinstance(outcome, Sent):
-            msg = f"{channel} to {recipient}: {outcome}"
+            msg = f"{channel} to {recipient}: not sent ({outcome.reason}); check the settings of the channel"
             raise InputError(msg)
         say(f"{channel} to {recipient}: sent")
 

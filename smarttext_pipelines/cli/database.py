@@ -44,7 +44,7 @@ def migrate(
             typer.echo(create_roles().strip() + ";\n")
         typer.echo(migration.migration_sql(settings.zone))
         return
-    with databases(settings) as ready:
+    with databases(settings, create=not check) as ready:
         engine = open_engine(_url(ready))
         if check:
             drift = migration.find_drift(engine)

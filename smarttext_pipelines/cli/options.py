@@ -1,5 +1,6 @@
 """Options that several commands share, and how their texts become values."""
 
+from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
@@ -19,6 +20,9 @@ FromOption = Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD", 
 ToOption = Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="Last day of a range.")]
 
 BusinessOption = Annotated[str | None, typer.Option("--business", help="Id, name or part of a name.")]
+
+NOT_COMPUTED = 3
+"""Exit code of a command that was asked for numbers of a day that was not rolled up."""
 
 UnattributedOption = Annotated[bool, typer.Option("--unattributed", help="What names no business.")]
 
@@ -91,6 +95,16 @@ def find_business(connection: Connection, text: str) -> UUID:
     names = ", ".join(shown_name(row.name) for row in found[:5])
     msg = f"'{text}' fits several businesses: {names}; give more of the name"
     raise InputError(msg)
+
+
+def end_not_computed(days: Collection[date]) -> None:
+    """Say which days have no numbers because they were not rolled up, and end with 3; nothing where there are none."""
+    if days:
+        first, last = min(days), max(days)
+        what = str(first) if first == last else f"{len(days)} of the days from {first} to {last}"
+        said = f"not rolled up: {what}; run `smarttext rollup --from {first} --to {last}`"
+        typer.echo(said, err=True)
+        raise typer.Exit(NOT_COMPUTED)
 
 
 _LONGEST_NUMBER = 18

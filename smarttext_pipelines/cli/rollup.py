@@ -18,6 +18,7 @@ def rollup(
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Write what is there even where events have gone.")
     ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print the log of the run.")] = False,
 ) -> None:
     """Roll up a day or a range of days; default is yesterday."""
     settings = load_settings()
@@ -25,7 +26,7 @@ def rollup(
     # Dagster takes seconds to import; a wrong date should not wait for it.
     from smarttext_pipelines.launch.rollup import run_rollup
 
-    run_rollup(settings, days, allow_empty=allow_empty)
+    run_rollup(settings, days, allow_empty=allow_empty, verbose=verbose)
 
 
 def update_daily_stats(

@@ -18,6 +18,7 @@ from smarttext_pipelines.cli.options import (
     DateOption,
     FromOption,
     ToOption,
+    end_not_computed,
     find_business,
     parse_days,
     today,
@@ -29,6 +30,7 @@ from smarttext_pipelines.core.shown import shown_name, visible
 from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.settings import load_settings
 from smarttext_pipelines.storage.connect import connected
+from smarttext_pipelines.storage.progress import computed_days
 from smarttext_pipelines.storage.schema.sources import businesses
 from smarttext_pipelines.storage.schema.stats import daily_stats
 
@@ -49,12 +51,14 @@ def stats(
     business: BusinessOption = None,
     format_: Annotated[Format, typer.Option("--format")] = Format.table,
 ) -> None:
-    """Show daily_stats of a day or a range of days; default is yesterday."""
+    """Show daily_stats of a day or a range of days; default is yesterday. Exit code 3: a day was not rolled up."""
     settings = load_settings()
     days = parse_days(settings, day, first, last, default=today(settings) - timedelta(days=1), partitions_only=False)
     with event_database(settings) as (_, engine), connected(engine) as connection:
         chosen = None if business is None else find_business(connection, business)
         rows = _read(connection, days, chosen)
+        # The old cron script's rows count: they were never ours to compute.
+        missing = {*days} - computed_days(connection, days) - {row["date"] for row in rows}
     if format_ is Format.table:
         _print_table(rows, days, settings.zone)
     elif format_ is Format.json:
@@ -63,6 +67,7 @@ def stats(
         writer = csv.DictWriter(sys.stdout, ["date", "business", "business_id", *(c.name for c in _COLUMNS)])
         writer.writeheader()
         writer.writerows({**row, "business": _as_text(row["business"])} for row in rows)
+    end_not_computed(missing)
 
 
 def _as_text(name: str) -> str:
@@ -98,8 +103,7 @@ _WIDTH = 110
 def _print_table(rows: list[dict[str, Any]], days: DayRange, zone: ZoneInfo) -> None:
     console = table_console()
     if not rows:
-        command = f"smarttext rollup --from {days.first} --to {days.last}"
-        console.print(f"no row of daily_stats for {days}: no event of a business, or not rolled up; `{command}` tells")
+        console.print(f"no row of daily_stats for {days}")
         return
     if console.width < _WIDTH:
         table = Table(title=f"daily_stats {days}", box=None, padding=(0, 1, 0, 0))

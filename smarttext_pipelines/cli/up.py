@@ -69,7 +69,7 @@ def _run(settings: "Settings", address: "WebAddress", *, follow: bool) -> None:
         lock = stack.enter_context(only_launcher(settings.data_dir))
         require_free_port(address.host, address.port)
         with step(_console, "Databases opened"):
-            ready = stack.enter_context(databases(settings, dagster=True))
+            ready = stack.enter_context(databases(settings, dagster=True, create=True))
         environment = _environment(ready, prepare_dagster_home(ready), address)
         children = stack.enter_context(Children(environment, settings.data_dir / "logs", lock))
         new_alerts = follow_log(settings)
@@ -100,11 +100,14 @@ def _environment(ready: "Settings", home: "Path", address: "WebAddress") -> dict
 
 def _prepare_events(ready: "Settings", children: "Children", *, is_ours: bool) -> None:
     from smarttext_pipelines.core.days import day_of
-    from smarttext_pipelines.launch.steps import prepare_embedded, require_ready
+    from smarttext_pipelines.launch.steps import first_sample_day, prepare_embedded, require_ready
 
     url = ready.database_url.get_secret_value() if ready.database_url else ""
     if is_ours:
         prepare_embedded(_console, children, ready, url, day_of(datetime.now(UTC), ready.zone))
+        if "start_date" not in ready.model_fields_set and (first := first_sample_day(ready, url)):
+            # Partitions before it would be nothing but grey.
+            children.environment["SMARTTEXT_START_DATE"] = str(first)
     else:
         require_ready(_console, ready, url)
 

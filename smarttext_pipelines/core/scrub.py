@@ -14,6 +14,7 @@ from smarttext_pipelines.core.phones import without_numbers
 _QUOTED = r"""(?:"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?)"""
 # A repr or JSON writes the end of a line as a letter.
 _EDGE = r"(?:(?<![a-zA-Z0-9])|(?<=\\[nrt]))"
+_EXAMPLE = r"(?!(?:USER:PASSWORD|KEY)@HOST\b)"
 
 _FORMS: tuple[tuple[str, str, str], ...] = (
     # What PostgreSQL and SQLAlchemy tell of rows, up to what Python or SQLAlchemy adds: a text has lines of its own.
@@ -41,9 +42,9 @@ _FORMS: tuple[tuple[str, str, str], ...] = (
     ("body=", r"\1[text]", r"(Body=)(?!\[text\])[^&\s\"']+"),
     ("hooks.slack.com", "[slack webhook]", r"(?:https?://)?hooks\.slack\.com/\S+"),
     ("/services/", "[slack webhook]", r"/services/T\w+/B\w+/\w+"),
-    # user:password@ of a database URL, key@ of a Sentry DSN; the host stays, it tells where.
-    ("://", r"\1[secret]@", r"((?:postgres|mysql|redis|amqp|mongodb)[a-z0-9+.-]{0,20}://)[^\s\"'<>]+@"),
-    ("://", r"\1[secret]@", r"([a-z][a-z0-9+.-]{0,20}://)[^\s/@\"']+@"),
+    # USER:PASSWORD@ of a database URL, KEY@ of a Sentry DSN; the host stays, it tells where. Our own examples stay too.
+    ("://", r"\1[secret]@", rf"((?:postgres|mysql|redis|amqp|mongodb)[a-z0-9+.-]{{0,20}}://){_EXAMPLE}[^\s\"'<>]+@"),
+    ("://", r"\1[secret]@", rf"([a-z][a-z0-9+.-]{{0,20}}://){_EXAMPLE}[^\s/@\"']+@"),
     (
         "passw pgpassw secret auth api",
         r"\1[secret]",

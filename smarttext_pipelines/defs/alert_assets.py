@@ -1,13 +1,16 @@
 """Assets of alerting: what happened on a day. Evaluation and delivery write the tables; these count them."""
 
-from datetime import date
+import hashlib
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from smarttext_pipelines.core.days import day_end, day_start
-from smarttext_pipelines.defs.metadata import column_schema
+from smarttext_pipelines.core.days import day_end, day_of, day_start
+from smarttext_pipelines.defs.metadata import column_schema, markdown_table
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.storage.schema.tables import table_named
 
@@ -20,6 +23,16 @@ DEPS: dict[str, tuple[str, ...]] = {
 
 NAMES = {"incidents": "alert_incidents", "notifications": "notifications"}
 
+_OPEN = text(
+    """
+    SELECT 'INC-' || i.id AS incident, i.severity, i.rule, coalesce(b.name, i.scope) AS whom,
+           i.part || ' of ' || i.whole AS "k of n", to_char(i.since, 'YYYY-MM-DD HH24:MI "UTC"') AS since,
+           coalesce(i.acknowledged_by, '–') AS acknowledged, 'smarttext alerts show ' || i.id AS command
+    FROM monitoring.incidents AS i LEFT JOIN public.businesses AS b ON b.id = i.business_id
+    WHERE i.state IN ('firing', 'recovering')
+    ORDER BY array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.fired_at LIMIT 50
+    """
+)
 _COUNTS = {
     "incidents": text(
         """
@@ -48,6 +61,33 @@ _COUNTS = {
         """
     ),
 }
+
+
+@dataclass(frozen=True)
+class OpenIncidents:
+    """What is open now, as the page of ``alert_incidents`` shows it, and a mark that changes with it."""
+
+    event: dg.AssetMaterialization
+    mark: str
+
+
+def open_incidents(connection: Connection, now: datetime, zone: ZoneInfo) -> OpenIncidents:
+    """Read the open incidents, the most severe and oldest first."""
+    rows = [dict(row) for row in connection.execute(_OPEN).mappings()]
+    said = markdown_table(rows) if rows else "No incident is open."
+    metadata: dict[str, Any] = {
+        "open": len(rows),
+        "open_incidents": dg.MetadataValue.md(said),
+        "read_at": dg.MetadataValue.timestamp(now),
+    }
+    today = day_of(now, zone).isoformat()
+    # The counts move with every evaluation: they are renewed each hour, or with the incidents themselves.
+    parts = [[row[name] for name in ("incident", "severity", "acknowledged")] for row in rows]
+    mark = f"{today} {now:%H} {parts}" if rows else today
+    return OpenIncidents(
+        dg.AssetMaterialization(NAMES["incidents"], partition=today, metadata=metadata),
+        hashlib.sha256(mark.encode()).hexdigest()[:16],
+    )
 
 
 def build_alert_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:

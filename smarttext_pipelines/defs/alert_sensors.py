@@ -14,6 +14,7 @@ from smarttext_pipelines.alerting.service import (
     tell_signal,
 )
 from smarttext_pipelines.core.errors import SmartTextError
+from smarttext_pipelines.defs.alert_assets import open_incidents
 from smarttext_pipelines.defs.assets import FACTS, STATS
 from smarttext_pipelines.defs.budgets import openai_budgets
 from smarttext_pipelines.defs.checks import check_specs
@@ -46,7 +47,7 @@ def build_alert_sensors() -> list[dg.SensorDefinition]:
     )
     def alert_evaluation_sensor(
         context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
-    ) -> dg.RunRequest | dg.SkipReason:
+    ) -> dg.SensorResult:
         engine, channels = warehouse.engine(), configured_channels(warehouse.settings)
         try:
             with warehouse.transaction() as connection:
@@ -56,11 +57,18 @@ def build_alert_sensors() -> list[dg.SensorDefinition]:
         finally:
             # Whatever keeps the rules from being evaluated, what was enqueued before is delivered.
             done = deliver_now(engine, channels, budget_seconds=SENSOR_BUDGET_SECONDS)
-        unfinished = dg.RunsFilter(job_name=DELIVER_JOB, statuses=UNFINISHED)
-        if done.needs_a_run and not context.instance.get_runs_count(unfinished):
-            return dg.RunRequest()
+        with warehouse.transaction() as connection:
+            seen = open_incidents(connection, datetime.now(UTC), warehouse.settings.zone)
         told = [f"{count} {kind}" for kind, count in (*notices.items(), *done.counts.items())]
-        return dg.SkipReason(", ".join(told) or "nothing to tell")
+        unfinished = dg.RunsFilter(job_name=DELIVER_JOB, statuses=UNFINISHED)
+        is_asked = done.needs_a_run and not context.instance.get_runs_count(unfinished)
+        return dg.SensorResult(
+            run_requests=[dg.RunRequest()] if is_asked else [],
+            skip_reason=None if is_asked else ", ".join(told) or "nothing to tell",
+            # Only what changed is recorded: a tick a minute would fill Dagster's storage.
+            asset_events=[seen.event] if seen.mark != context.cursor else [],
+            cursor=seen.mark,
+        )
 
     @dg.run_failure_sensor(
         minimum_interval_seconds=30,

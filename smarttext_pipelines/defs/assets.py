@@ -1,13 +1,14 @@
 """Facts and stats: one asset per metric. An asset rolls its days up, then tells what it saw."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
 
 from smarttext_pipelines.core.days import DayRange, day_end
 from smarttext_pipelines.core.errors import AgreementError, DatabaseError, SmartTextError
 from smarttext_pipelines.defs.checks import agreement_failed, check_results, check_specs
+from smarttext_pipelines.defs.headlines import sentence
 from smarttext_pipelines.defs.metadata import column_schema, day_metadata, month_metadata, observation, plot_metadata
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.storage.schema.tables import table_named
@@ -26,6 +27,24 @@ STATS: dict[str, tuple[str, ...]] = {
     "daily_stats": ("sms_outcomes", "spend", "call_volume", "owner_alert_delivery", "missed_call_replies"),
 }
 """What people read, and the facts it is derived from."""
+
+
+DOMAINS = {
+    "sms_outcomes": "texts",
+    "spend": "money",
+    "call_volume": "calls",
+    "missed_call_replies": "calls",
+    "owner_alert_delivery": "owner-alerts",
+    "sms_failure_rates": "texts",
+    "daily_stats": "overview",
+}
+"""What an asset is about: a tag to filter by."""
+
+VERSIONS = {"sms_outcomes": "2", "missed_call_replies": "2", "sms_failure_rates": "2", "daily_stats": "2"}
+"""Raised whenever the numbers of a day may come out otherwise; days of an older version are marked in the UI."""
+
+FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
+"""The nightly run comes every 24 hours; two that did not come are a failure."""
 
 
 class RollupConfig(dg.Config):
@@ -59,6 +78,9 @@ def _build(
         description=table.comment,
         kinds={"postgres", "ibis"},
         owners=["team:data"],
+        tags={"domain": DOMAINS[name]},
+        code_version=VERSIONS.get(name, "1"),
+        freshness_policy=FRESHNESS,
         retry_policy=dg.RetryPolicy(max_retries=2, delay=5),
         metadata={
             "dagster/column_schema": column_schema(table),
@@ -77,6 +99,7 @@ def _build(
                 yield agreement_failed(name, error)
             # A database may answer the next time; a missing column or a wrong setting will not mend itself.
             raise dg.Failure(str(error), allow_retries=type(error) is DatabaseError) from None
+        context.log.info(sentence(result))
         report = warehouse.report(result)
         for day in days:
             context.add_asset_metadata(day_metadata(result, day, report.preview), partition_key=day.isoformat())

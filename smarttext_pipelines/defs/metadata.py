@@ -11,6 +11,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
 from smarttext_pipelines.alerting.markup import MARKDOWN
+from smarttext_pipelines.defs.headlines import headline
 
 if TYPE_CHECKING:
     from smarttext_pipelines.rollup import RolledUp
@@ -49,15 +50,17 @@ def day_metadata(result: "RolledUp", day: date, preview: "Preview") -> dict[str,
         "largest_change": done.largest_change,
         "coverage_percent": preview.coverage.get(day),
     }
+    sums = [{"measure": name, "sum": f"{value:,}"} for name, value in done.totals.items() if name != "rows"]
     return {
+        **headline(result.metric, done.totals),
         "dagster/partition_row_count": done.rows,
         "businesses": preview.businesses.get(day, 0),
         "rows_changed": done.rows_changed,
         "kept_its_numbers": done.is_kept,
         **{name: value for name, value in optional.items() if value is not None},
-        **{f"total_{name}": float(value) for name, value in done.totals.items() if name != "rows"},
-        "engine": result.engine,
         "preview": dg.MetadataValue.md(markdown_table(preview.rows.get(day, []))),
+        "sums": dg.MetadataValue.md(markdown_table(sums)),
+        "engine": result.engine,
         "sql": _statement(result, day),
     }
 

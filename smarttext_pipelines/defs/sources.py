@@ -12,6 +12,7 @@ SOURCE_ASSETS = [
         description=table.comment,
         kinds={"postgres", "table"},
         owners=["team:application"],
+        tags={"pii": "true"},
         metadata={"dagster/column_schema": column_schema(table), "dagster/table_name": f"{table.schema}.{table.name}"},
     )
     for table in SOURCE_TABLES

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from sqlalchemy import Connection, Engine
 
-from smarttext_pipelines.core.errors import SettingsError
+from smarttext_pipelines.core.errors import DatabaseError, SettingsError
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.storage.connect import connected, open_engine, parse_url
 from smarttext_pipelines.storage.embedded import embedded_server, ensure_database, has_cluster
@@ -22,22 +22,23 @@ EVENT_BATCH_SIZE = 1000
 
 
 @contextmanager
-def databases(settings: Settings, *, dagster: bool = False) -> Iterator[Settings]:
+def databases(settings: Settings, *, dagster: bool = False, create: bool = False) -> Iterator[Settings]:
     """Give settings with every database URL set; the embedded server runs as long as one of them needs it.
 
     Args:
         settings: What the environment says.
         dagster: Whether Dagster's storage is needed too.
+        create: Whether the embedded server may be made where there is none; else a mistyped folder would get one.
 
     Raises:
+        SettingsError: There are no data in the folder, or Dagster's database cannot be used.
         EmbeddedServerError: The embedded server cannot be started.
     """
-    if (
-        dagster
-        and _place(settings.database_url) is not None
-        and _place(settings.database_url) == _place(settings.dagster_database_url)
-    ):
-        msg = "SMARTTEXT_DAGSTER_DATABASE_URL is the event database; Dagster's tables need a database of their own"
+    if dagster and settings.dagster_database_url is not None:
+        _require_database_of_dagster(settings)
+    if settings.database_url is None and not create and not has_cluster(settings.data_dir):
+        there = "go to the folder of `make run`, or set SMARTTEXT_DATA_DIR or SMARTTEXT_DATABASE_URL"
+        msg = f"no data in {settings.data_dir}: {there}"
         raise SettingsError(msg)
     wanted = {"database_url": EVENTS_DATABASE} | ({"dagster_database_url": DAGSTER_DATABASE} if dagster else {})
     missing = {field: name for field, name in wanted.items() if getattr(settings, field) is None}
@@ -58,10 +59,6 @@ def event_database(settings: Settings) -> Iterator[tuple[Settings, Engine]]:
     Raises:
         SmartTextError: There is none, it cannot be reached, or not be worked with as the settings say.
     """
-    if settings.database_url is None and not has_cluster(settings.data_dir):
-        there = "go to the folder of `make run`, or set SMARTTEXT_DATA_DIR or SMARTTEXT_DATABASE_URL"
-        msg = f"no data in {settings.data_dir}: {there}"
-        raise SettingsError(msg)
     with databases(settings) as ready:
         if ready.database_url is None:
             msg = "no database to work with"
@@ -76,6 +73,22 @@ def event_transaction(settings: Settings) -> Iterator[Connection]:
     """Give a connection to the event database, in a transaction."""
     with event_database(settings) as (_, engine), connected(engine) as connection, connection.begin():
         yield connection
+
+
+def _require_database_of_dagster(settings: Settings) -> None:
+    """Raise SettingsError unless Dagster's storage is a database of its own that answers."""
+    variable = "SMARTTEXT_DAGSTER_DATABASE_URL"
+    if _place(settings.database_url) == _place(settings.dagster_database_url):
+        msg = f"{variable} is the event database; Dagster's tables need a database of their own"
+        raise SettingsError(msg)
+    url = settings.dagster_database_url.get_secret_value() if settings.dagster_database_url else ""
+    try:
+        with connected(open_engine(url)):
+            pass
+    except DatabaseError as error:
+        # Its advice names the variable of the event database.
+        msg = f"{variable}: {str(error).split('; check SMARTTEXT_DATABASE_URL')[0]}; create it, or correct the URL"
+        raise SettingsError(msg) from None
 
 
 def _place(url: SecretStr | None) -> tuple[str, int, str | None] | None:

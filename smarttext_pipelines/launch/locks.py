@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from smarttext_pipelines.core.errors import SmartTextError
+from smarttext_pipelines.core.errors import SettingsError, SmartTextError
 
 _LEFTOVERS_END_WITHIN_SECONDS = 20
 _POLL_SECONDS = 0.1
@@ -25,11 +25,16 @@ def only_launcher(data_dir: Path) -> Iterator[int]:
     The children of a launcher that was killed end by themselves; they are waited for.
 
     Raises:
+        SettingsError: The data directory cannot be made or written to.
         AlreadyRunningError: Another launcher runs, or children of one do not end.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
-    launcher = os.open(data_dir / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    children = os.open(data_dir / "children.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        launcher = os.open(data_dir / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        children = os.open(data_dir / "children.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        message = f"SMARTTEXT_DATA_DIR: {data_dir} cannot be written to ({error.strerror}); name another directory"
+        raise SettingsError(message) from None
     try:
         if not _lock(launcher, patience=0):
             pid = os.pread(launcher, 20, 0).decode() or "unknown"

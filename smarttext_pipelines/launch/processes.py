@@ -5,7 +5,7 @@ The leash is a pipe (see ``child``), so they end even when this process is kille
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +52,7 @@ class Child:
 class Children:
     """Starts processes that live as long as this context; the first serves the others and ends after them."""
 
-    environment: Mapping[str, str]
+    environment: dict[str, str]
     log_dir: Path
     lock: int
     running: list[Child] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Children:
         process = subprocess.Popen(  # noqa: S603
             [*leash, sys.executable, "-m", *command],
             stdin=subprocess.PIPE,
-            env=dict(self.environment),
+            env=self.environment,
             pass_fds=[self.lock],
             start_new_session=True,
         )

@@ -1,6 +1,5 @@
 """Run the rollup job in this process, with the instance that the UI shows, and tell what came out."""
 
-import logging
 import os
 import warnings
 from typing import Any
@@ -25,8 +24,8 @@ class RollupError(SmartTextError):
     """A rollup failed; what was told is the reason."""
 
 
-def run_rollup(settings: Settings, days: DayRange, *, allow_empty: bool) -> None:
-    """Roll up the days and print a line per asset.
+def run_rollup(settings: Settings, days: DayRange, *, allow_empty: bool, verbose: bool = False) -> None:
+    """Roll up the days and print a line per asset; the run's own log is in Dagster, here only with ``verbose``.
 
     Raises:
         RollupError: A step failed; its days are as they were.
@@ -37,9 +36,12 @@ def run_rollup(settings: Settings, days: DayRange, *, allow_empty: bool) -> None
         Warehouse(ready).engine()
         os.environ.update(child_environment(ready, prepare_dagster_home(ready)))
         job = build_definitions(ready).resolve_job_def("rollup_job")
-        config = {"ops": {name: {"config": {"allow_empty": allow_empty}} for name in (*FACTS, *STATS)}}
+        level = "DEBUG" if verbose else "ERROR"
+        config = {
+            "ops": {name: {"config": {"allow_empty": allow_empty}} for name in (*FACTS, *STATS)},
+            "loggers": {"console": {"config": {"log_level": level}}},
+        }
         with dg.DagsterInstance.get() as instance, _console.status(f"rolling up {days}"):
-            logging.getLogger("dagster").setLevel(logging.CRITICAL)
             result = job.execute_in_process(
                 instance=instance, tags=range_tags(days), run_config=config, raise_on_error=False
             )

@@ -19,7 +19,7 @@ from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.launch.processes import Child, ChildEndedError, Children
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.storage.connect import connected, open_engine, parse_url
-from smarttext_pipelines.storage.installation import require_installation
+from smarttext_pipelines.storage.installation import event_span, require_installation
 from smarttext_pipelines.storage.progress import complete_days
 from smarttext_pipelines.storage.schema import SOURCE_TABLES
 
@@ -50,6 +50,15 @@ def prepare_embedded(console: Console, children: Children, settings: Settings, u
     if first:
         with step(console, f"Days from {first} to {today} rolled up"):
             children.run("rollup", [CLI, "rollup", "--from", str(first), "--to", str(today)])
+
+
+def first_sample_day(settings: Settings, url: str) -> date | None:
+    """Return the day that the sample begins with; None where the events are not the sample's."""
+    if not _mark(settings.data_dir).exists():
+        return None
+    with connected(open_engine(url)) as connection:
+        span = event_span(connection, settings.zone)
+    return span.first if span else None
 
 
 def require_ready(console: Console, settings: Settings, url: str) -> None:

@@ -37,7 +37,11 @@ def parse_url(text: str) -> URL:
     except (ArgumentError, ValueError):  # the latter for a port that is no number
         url = None
     if url is None or url.get_backend_name() not in ("postgresql", "postgres"):
-        message = "the database URL cannot be read; write it as postgresql://user:password@host:5432/name"
+        message = "the database URL cannot be read; write it as postgresql://USER:PASSWORD@HOST:5432/NAME"
+        raise SettingsError(message)
+    if any("@" in (part or "") for part in (url.host, url.database)):
+        # Read as it stands, half of the password would be taken for the host, and shown.
+        message = "the password of the database URL holds an @; write it as %40, and / as %2F, # as %23"
         raise SettingsError(message)
     return url.set(drivername="postgresql+psycopg")
 

@@ -28,6 +28,12 @@ _ROLLED_UP = text(
     """
 )
 
+_COMPUTED = text(
+    """
+    SELECT row_day FROM monitoring.rollup_days
+    WHERE row_day BETWEEN :first AND :last AND table_name = 'daily_stats' AND checked_at IS NOT NULL
+    """
+)
 _REQUEST = text("INSERT INTO monitoring.rollup_requests (row_day, reason) VALUES (:day, :reason)")
 _SERVE = text(
     """
@@ -46,6 +52,11 @@ def complete_days(connection: Connection, days: DayRange, zone: ZoneInfo) -> set
     """Return the days whose every table was rolled up after the day had ended."""
     found = connection.execute(_ROLLED_UP, {"first": days.first, "last": days.last, "names": list(RECORDED_TABLES)})
     return {day for day, checked_at in found if checked_at >= day_end(day, zone)}
+
+
+def computed_days(connection: Connection, days: DayRange) -> set[date]:
+    """Return the days whose ``daily_stats`` were ever rolled up, if only in part."""
+    return set(connection.execute(_COMPUTED, {"first": days.first, "last": days.last}).scalars())
 
 
 def request_rollups(connection: Connection, reasons: Mapping[date, str]) -> None:

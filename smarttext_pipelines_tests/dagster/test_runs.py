@@ -87,7 +87,7 @@ def test_a_range_run_tells_each_partition_its_own_numbers(loaded: Database, inst
     told = by_day[DAY.isoformat()]
     rows = cells(loaded.engine, "daily_stats")
     assert told["dagster/partition_row_count"] == len(rows)
-    assert told["total_messages_sent"] == sum(row["messages_sent"] for row in rows)
+    assert told["texts_sent"] == sum(row["messages_sent"] for row in rows)
     assert by_day[DAYS.first.isoformat()]["dagster/partition_row_count"] == 0
     assert {"sql", "preview", "businesses", "rows_changed"} <= set(told)
     assert "plot" in by_day[DAYS.last.isoformat()]

@@ -80,13 +80,52 @@ def test_settings_that_cannot_be_used_are_refused(smarttext, monkeypatch: pytest
             assert "pass-phrase" not in result[2]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["stats"],
+        ["digest"],
+        ["rollup"],
+        ["update-daily-stats"],
+        ["cleanup"],
+        ["erase", "--phone", "+15551234567", "--yes"],
+        ["reset-openai"],
+        ["simulate"],
+        ["alerts", "evaluate"],
+        ["alerts", "list"],
+        ["budgets", "show"],
+        ["retention", "status"],
+        ["change-zone", "Asia/Tokyo"],
+        ["migrate", "--check"],
+    ],
+    ids=" ".join,
+)
 def test_a_folder_without_data_is_said_and_gets_no_server(
-    smarttext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    command: list[str], smarttext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("SMARTTEXT_DATABASE_URL")
     monkeypatch.setenv("SMARTTEXT_DATA_DIR", str(tmp_path / "nothing"))
-    _refused(smarttext("stats"), "no data in", "SMARTTEXT_DATA_DIR")
+    _refused(smarttext(*command), "no data in", "SMARTTEXT_DATA_DIR")
     assert not (tmp_path / "nothing").exists()
+
+
+def test_a_data_directory_that_cannot_be_used_is_said(
+    smarttext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("SMARTTEXT_DATABASE_URL")
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        monkeypatch.setenv("SMARTTEXT_DATA_DIR", str(place))
+        _refused(smarttext("up"), "SMARTTEXT_DATA_DIR", "name another directory")
+        _refused(smarttext("migrate"), "SMARTTEXT_DATA_DIR")
+
+
+def test_a_database_of_dagster_that_is_not_there_is_said_before_anything_is_started(
+    smarttext, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMARTTEXT_DAGSTER_DATABASE_URL", server.url("not_there"))
+    for command in ("up", "rollup"):
+        _refused(smarttext(command), "SMARTTEXT_DAGSTER_DATABASE_URL", "not_there", "create it")
 
 
 def test_a_zone_other_than_the_stored_one_is_refused(smarttext, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +203,20 @@ def test_a_pipe_gets_every_column_and_a_file_of_no_row_its_header(smarttext, dat
     assert out.startswith("date,business,business_id,calls_total")
 
 
+def test_numbers_of_a_day_that_was_not_rolled_up_end_with_three(smarttext, database: Database) -> None:
+    replace_events(database.engine, strategies.every_peculiarity(ZoneInfo("UTC"), DAY))
+    roll_up_all(database.engine, DayRange(DAY, DAY))
+    for command in ("stats", "digest"):
+        assert smarttext(command, "--date", str(DAY))[0] == 0
+        code, _, err = smarttext(command, "--date", "2026-01-01")
+        assert code == 3
+        assert err == "not rolled up: 2026-01-01; run `smarttext rollup --from 2026-01-01 --to 2026-01-01`\n"
+    code, out, err = smarttext("stats", "--from", str(DAY), "--to", "2026-03-17", "--format", "csv")
+    assert code == 3
+    assert str(DAY) in out
+    assert "2 of the days from 2026-03-16 to 2026-03-17" in err
+
+
 def test_a_day_that_is_not_over_is_marked(smarttext, database: Database) -> None:
     now = datetime.now(UTC)
     replace_events(database.engine, {"sms_events": [strategies.sms_event(1, now - timedelta(seconds=1))]})
@@ -192,6 +245,7 @@ def test_rollup_runs_the_assets_and_records_the_run(
         monkeypatch.setenv("SMARTTEXT_DATA_DIR", str(tmp_path))
         code, out, err = smarttext("rollup", "--from", str(DAY), "--to", str(DAY + timedelta(days=1)))
         assert code == 0, err
+        assert err == "", "the log of the run is in Dagster"
         assert "daily_stats" in out
         assert storage.rows("SELECT status FROM runs") == [{"status": "SUCCESS"}]
         assert (

@@ -1,6 +1,8 @@
 """The protocol of a rollup: reruns, two at once, lost events, contradictions."""
 
+import logging
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -275,3 +277,30 @@ def test_no_number_of_a_person_stands_in_a_statement(loaded: Database) -> None:
 def test_a_statement_reads_no_more_than_its_window(database: Database) -> None:
     sql = roll_up(database.engine, METRICS["sms_outcomes"], DayRange(DAY, DAY), **OPTIONS).sql
     assert "AS NOT MATERIALIZED" in sql
+
+
+def test_whoever_waits_for_a_lock_says_for_what_and_who_holds_it(
+    loaded: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("smarttext_pipelines.rollup.locks.SILENT_S", 0.05)
+    said = threading.Event()
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.set()
+
+    def wait() -> None:
+        with locked(loaded.engine, "spend", DayRange(DAY, DAY)):
+            pass
+
+    log, handler = logging.getLogger("smarttext_pipelines.rollup"), Told()
+    log.addHandler(handler)
+    with locked(loaded.engine, "spend", DayRange(DAY, DAY)) as holder:
+        pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        assert said.wait(20)
+    waiting.join(20)
+    log.removeHandler(handler)
+    assert f"waiting for the lock of spend:{DAY}, held by process {pid} (" in caplog.text
+    assert not waiting.is_alive()

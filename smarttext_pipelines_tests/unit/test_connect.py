@@ -93,7 +93,7 @@ def test_a_parameter_that_the_driver_does_not_know_is_named() -> None:
     ],
 )
 def test_a_url_that_is_none_of_postgresql_is_refused_without_repeating_it(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"write it as postgresql://user:password@host:5432/name$") as raised:
+    with pytest.raises(SettingsError, match=r"write it as postgresql://USER:PASSWORD@HOST:5432/NAME$") as raised:
         open_engine(url)
     assert PASSWORD not in str(raised.value)
     assert raised.value.__context__ is None

@@ -10,7 +10,6 @@ from smarttext_pipelines.alerting.channels.base import Delivery, Later, Outcome,
 from smarttext_pipelines.alerting.channels.http import TIMEOUT_SECONDS
 from smarttext_pipelines.alerting.markup import PLAIN
 from smarttext_pipelines.alerting.messages import full_text, headline
-from smarttext_pipelines.core.errors import SettingsError
 
 _RETRY_SECONDS = 60.0
 _PERMANENT = 500
@@ -18,18 +17,14 @@ _PORTS = {"smtp": 587, "smtps": 465}
 
 
 class EmailChannel:
-    """Sends over the server of a URL ``smtp://user:password@host:port``; ``smtps`` is encrypted from the beginning."""
+    """Sends over the server of a URL ``smtp://USER:PASSWORD@HOST:PORT``; ``smtps`` is encrypted from the beginning."""
 
     name = "email"
     markup = PLAIN
 
     def __init__(self, url: str, sender: str, addresses: Mapping[str, str]) -> None:
         """Take the server, the sender's address, and the addresses by their references."""
-        parts = urlsplit(url)
-        if parts.scheme not in _PORTS or not parts.hostname:
-            msg = "SMARTTEXT_SMTP_URL cannot be read; write it as smtp://user:password@host:587"
-            raise SettingsError(msg)
-        self._parts, self._sender, self._addresses = parts, sender, addresses
+        self._parts, self._sender, self._addresses = urlsplit(url), sender, addresses
 
     @property
     def recipients(self) -> tuple[str, ...]:

@@ -1,0 +1,90 @@
+"""How a value that people type must look: telephone numbers, mail addresses, URLs; whether they exist is not asked.
+
+Each function returns the value as it is used, or raises ValueError with the form to write. A value may be a secret, so
+no message quotes it.
+"""
+
+import re
+from collections.abc import Iterable
+from difflib import SequenceMatcher
+from urllib.parse import SplitResult, urlsplit
+
+_E164 = re.compile(r"(?:whatsapp:)?\+[1-9][0-9]{6,14}")
+_SHORT_CODE = re.compile(r"[0-9]{3,8}")
+_EMAIL = re.compile(r"[^\s@<>,;]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
+_SENTRY_KEY, _SENTRY_PATH = re.compile(r"[0-9a-zA-Z]+"), re.compile(r"(?:/[^/]+)*/[0-9]+")
+_CLOSE = 0.8
+_LONG_ENDING = 6
+
+
+def phone(value: str) -> str:
+    """Return a telephone number in E.164, spaces and separators taken out; a WhatsApp address keeps its prefix."""
+    number = re.sub(r"[\s().-]", "", value)
+    if _E164.fullmatch(number):
+        return number
+    msg = "not a telephone number; write it in digits, with + and the country code first"
+    raise ValueError(msg)
+
+
+def sender(value: str) -> str:
+    """Return what Twilio sends from: a telephone number or a short code."""
+    return value if _SHORT_CODE.fullmatch(value) else phone(value)
+
+
+def email(value: str) -> str:
+    """Return a mail address."""
+    if _EMAIL.fullmatch(value):
+        return value
+    msg = "not a mail address; write a name, @ and a domain"
+    raise ValueError(msg)
+
+
+def http_url(value: str) -> str:
+    """Return a URL that can be asked over HTTP."""
+    if _split(value, ("http", "https")):
+        return value
+    msg = "not a URL; write it as https://host/path"
+    raise ValueError(msg)
+
+
+def smtp_url(value: str) -> str:
+    """Return the URL of a mail server."""
+    if _split(value, ("smtp", "smtps")):
+        return value
+    msg = "not the URL of a mail server; write it as smtp://USER:PASSWORD@HOST:587, an @ in the password as %40"
+    raise ValueError(msg)
+
+
+def sentry_dsn(value: str) -> str:
+    """Return a Sentry DSN: a key, a host and the number of a project."""
+    parts = _split(value, ("http", "https"))
+    if parts and _SENTRY_KEY.fullmatch(parts.username or "") and _SENTRY_PATH.fullmatch(parts.path):
+        return value
+    msg = "not a DSN; copy it from the project's settings in Sentry, as https://KEY@HOST/NUMBER"
+    raise ValueError(msg)
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that a misspelt one is taken for: nearly the same letters, or the end of a longer name."""
+    written = name.replace("DB", "DATABASE")
+    scored = [
+        (
+            1.0
+            if len(written) >= _LONG_ENDING and other.endswith(f"_{written}")
+            else SequenceMatcher(None, written, other).ratio(),
+            other,
+        )
+        for other in known
+    ]
+    score, best = max(scored, default=(0.0, ""))
+    return best if score >= _CLOSE else None
+
+
+def _split(value: str, schemes: tuple[str, ...]) -> SplitResult | None:
+    """Return the parts of a URL with a host, or None; a port that is no number makes it none."""
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return None
+    return parts if usable and not re.search(r"\s", value) and "@" not in parts.path else None

@@ -13,7 +13,7 @@ SELECT * FROM (VALUES
 # A view on a table of the application would keep its owner from changing a column, so each view reads a function
 # whose text PostgreSQL does not resolve before it runs; it is inlined, so that a condition still finds its index. A
 # search_path of its own would keep it from that, and is not needed here: it runs with its caller's rights, names no
-# type, and only the owner may call it.
+# type, and nobody but the owner and the pipeline may call it.
 _MESSAGES = """
 CREATE OR REPLACE FUNCTION monitoring.read_message_rows()
 RETURNS TABLE (message_sid text, created_at timestamptz, status text, error_code text, is_report boolean,

@@ -36,6 +36,8 @@ FUNCTIONS = {
     "monitoring.open_openai_budgets(date[], uuid[])": (PIPELINE,),
     "monitoring.openai_ledger(date)": (PIPELINE,),
     "monitoring.reap_openai_reservations(interval)": (PIPELINE,),
+    "monitoring.read_message_rows()": (PIPELINE,),
+    "monitoring.read_call_rows()": (PIPELINE,),
     # Both do what the caller's own rights on the table allow.
     **dict.fromkeys(ADD_FUNCTIONS, (SERVICE, WRITER, PIPELINE)),
     **dict.fromkeys(READ_FUNCTIONS, (PIPELINE, RETENTION)),
@@ -52,7 +54,8 @@ _READ_BY_PEOPLE = (
 _KEPT_BY_FUNCTIONS = (
     "monitoring.openai_budgets, monitoring.openai_reservations, monitoring.openai_refusals, "
     "monitoring.openai_refusals_new, monitoring.openai_resets, monitoring.budget_crossings, "
-    "monitoring.ledger_rewrites, monitoring.openai_prices"
+    "monitoring.ledger_rewrites, monitoring.openai_prices, "
+    "monitoring.failure_classes, monitoring.message_rows, monitoring.call_rows"
 )
 _CREATE = """
 DO $$

@@ -9,7 +9,7 @@ Database trouble never reaches the caller, and an event outlives its process: an
     tracking.track_sms_event(from_="+15550100", to="+15550101", status="queued", message_sid=sid, business_id=business)
     with tracking.reserve_openai_usage(business, tokens=1200, request_id=request) as reservation:
         answer = ask_openai(...)
-        reservation.settle(answer.usage.total_tokens)
+        reservation.settle(answer.usage.total_tokens)  # or reservation.cancel(), where no call was made
 """
 
 from smarttext_pipelines.tracking.events import (

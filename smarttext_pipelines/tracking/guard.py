@@ -1,7 +1,7 @@
 """The OpenAI budget, asked through the SQL functions that every language uses (``storage/guardrail``).
 
-A call waits 150 ms at most; then the policy decides, the decision says so, and it is counted. In asyncio code call
-these with ``asyncio.to_thread``.
+A call waits 150 ms at most (the first of a process for its connection, too, up to 2 s); then the policy decides, the
+decision says so, and it is counted. In asyncio code call these with ``asyncio.to_thread``.
 """
 
 from collections.abc import Callable
@@ -151,7 +151,8 @@ def reserve_openai_usage(
         request_id: Unique for each call; a repeated one reserves nothing more.
         endpoint: What is called.
         model: Model that is called.
-        cost_estimate: Upper bound in USD; by default the list price of ``tokens`` as output of the model.
+        cost_estimate: Upper bound in USD; by default the list price of ``tokens`` as output of the model, and of an
+            unknown model, or none, the dearest price that is known.
 
     Raises:
         ValueError: A value cannot be reserved, or there is no such business.

@@ -8,6 +8,7 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
+from psycopg.errors import InvalidParameterValue
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
@@ -26,7 +27,7 @@ from smarttext_pipelines.storage.progress import pending_requests, request_rollu
 from smarttext_pipelines.storage.roles import PIPELINE, READER, RETENTION, ROLES, WRITER
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import roll_up_all
-from smarttext_pipelines_tests.integration.test_access import session_of
+from smarttext_pipelines_tests.integration.test_access import refused, session_of
 from smarttext_pipelines_tests.legacy import DAYS, TABLES, VIEWS, add_history, install_legacy
 
 ZONE = ZoneInfo("UTC")
@@ -103,6 +104,162 @@ def test_the_reader_changes_nothing_and_sees_no_event(roles: Database) -> None:
         for view in VIEWS:
             connection.execute(f"SELECT * FROM public.{view}")
         connection.execute("SELECT name FROM public.businesses")
+
+
+CHANGED_BY_PIPELINE = [
+    "alert_signals",
+    "alert_targets",
+    "budget_thresholds",
+    "call_volume",
+    "daily_stats_adopted",
+    "heartbeats",
+    "incidents",
+    "missed_call_replies",
+    "notifications",
+    "openai_grants",
+    "openai_limits",
+    "owner_alert_delivery",
+    "pipeline_health",
+    "rollup_days",
+    "rollup_requests",
+    "rule_states",
+    "silences",
+    "sms_failure_rates",
+    "sms_outcomes",
+    "sms_report_asks",
+    "spend",
+    "tracking_writers",
+]
+KEPT_BY_FUNCTIONS = [
+    "budget_crossings",
+    "ledger_rewrites",
+    "openai_budgets",
+    "openai_prices",
+    "openai_refusals",
+    "openai_refusals_new",
+    "openai_reservations",
+    "openai_resets",
+]
+READ_ONLY = [
+    "alembic_version",
+    "archive_segments",
+    "erasures",
+    "installation",
+    "call_rows",
+    "failure_classes",
+    "message_rows",
+]
+PEOPLE = [
+    "call_volume",
+    "heartbeats",
+    "incidents",
+    "missed_call_replies",
+    "owner_alert_delivery",
+    "pipeline_health",
+    "rollup_days",
+    "sms_failure_rates",
+    "spend",
+]
+IN_MONITORING = {
+    WRITER: {"tracking_writers": "INSERT SELECT UPDATE"},
+    PIPELINE: {
+        **dict.fromkeys(CHANGED_BY_PIPELINE, ALL),
+        **dict.fromkeys((*KEPT_BY_FUNCTIONS, *READ_ONLY), "SELECT"),
+    },
+    RETENTION: {
+        **dict.fromkeys((*CHANGED_BY_PIPELINE, *KEPT_BY_FUNCTIONS, *READ_ONLY), "SELECT"),
+        "archive_segments": ALL,
+    },
+    READER: dict.fromkeys(PEOPLE, "SELECT"),
+}
+IN_PUBLIC = {
+    WRITER: dict.fromkeys(EVENTS, "INSERT"),
+    PIPELINE: {**dict.fromkeys((*EVENTS, "businesses", *VIEWS), "SELECT"), "daily_stats": ALL},
+    RETENTION: {**dict.fromkeys(EVENTS, "DELETE INSERT SELECT"), "businesses": "SELECT", "daily_stats": "SELECT"},
+    READER: dict.fromkeys(("daily_stats", *VIEWS), "SELECT"),
+}
+COLUMNS = {
+    WRITER: {
+        **dict.fromkeys((f"{table}.id" for table in EVENTS), "SELECT"),
+        **dict.fromkeys((f"businesses.{name}" for name in ("id", "name", "subscription_tier")), "SELECT"),
+        "monitoring.openai_reservations.request_id": "SELECT",
+    },
+    PIPELINE: dict.fromkeys(
+        (
+            f"monitoring.openai_budgets.{name}"
+            for name in ("limit_tokens", "limit_usd", "granted_tokens", "granted_usd")
+        ),
+        "UPDATE",
+    ),
+    RETENTION: {},
+    READER: dict.fromkeys(
+        (f"businesses.{name}" for name in ("id", "name", "business_type", "subscription_tier", "created_at")), "SELECT"
+    ),
+}
+GUARD = {"check_openai_usage_limit", "reserve_openai_usage", "settle_openai_usage", "cancel_openai_usage"}
+EXECUTES = {
+    WRITER: {*GUARD, "reporting_day"},
+    PIPELINE: {
+        "reset_daily_openai_usage", "today", "openai_limit", "open_openai_budgets", "openai_ledger",
+        "reap_openai_reservations", "read_message_rows", "read_call_rows",
+    },
+    RETENTION: set(),
+    READER: set(),
+    "service_role": {*GUARD, "reset_daily_openai_usage", "update_daily_stats", "reporting_day"},
+    "anon": set(),
+    "authenticated": set(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_has_exactly_these_rights_on_tables_and_columns(roles: Database, role: str) -> None:
+    every = {"alembic_version": "SELECT", "installation": "SELECT"}
+    wanted = {f"monitoring.{name}": rights for name, rights in {**every, **IN_MONITORING[role]}.items()}
+    assert granted(roles, role) == {**wanted, **IN_PUBLIC[role]}
+    columns = roles.rows(
+        "SELECT attrelid::regclass::text || '.' || attname AS name, "
+        "string_agg(privilege_type, ' ' ORDER BY privilege_type) AS rights FROM pg_attribute, aclexplode(attacl) AS a "
+        "WHERE a.grantee = %s::regrole GROUP BY 1", role
+    )  # fmt: skip
+    assert {row["name"]: row["rights"] for row in columns} == COLUMNS[role]
+
+
+@pytest.mark.parametrize("role", EXECUTES)
+def test_each_role_executes_exactly_these_functions(roles: Database, role: str) -> None:
+    found = roles.rows(
+        "SELECT proname FROM pg_proc WHERE pronamespace IN ('public'::regnamespace, 'monitoring'::regnamespace) "
+        "AND has_function_privilege(%s, oid, 'EXECUTE')", role
+    )  # fmt: skip
+    assert {row["proname"] for row in found} == EXECUTES[role]
+
+
+def test_the_pipeline_makes_no_event_of_a_reservation_and_retention_books_no_running_call(roles: Database) -> None:
+    forged = (
+        "INSERT INTO monitoring.openai_reservations (request_id, day, tokens, endpoint, state, reserved_at) "
+        "VALUES ('forged', current_date, 5, 'chat', 'held', '2026-01-01')"
+    )
+    roles.run("SELECT public.reserve_openai_usage(NULL, 5, 'running')")
+    attempts = {
+        PIPELINE: (
+            forged,
+            "SELECT public.reserve_openai_usage(NULL, 5, 'r')",
+            "SELECT monitoring.book_openai_usage(ARRAY['running'])",
+            "UPDATE monitoring.openai_reservations SET reserved_at = '2026-01-01'",
+            "UPDATE monitoring.openai_budgets SET used_tokens = 0",
+        ),
+        RETENTION: (
+            "SELECT monitoring.reap_openai_reservations('-1 day')",
+            "SELECT monitoring.reap_openai_reservations()",
+            "SELECT public.settle_openai_usage('running', 1)",
+        ),
+        WRITER: ("SELECT monitoring.reap_openai_reservations()", "DELETE FROM public.api_usage"),
+    }
+    for role, statements in attempts.items():
+        with session_of(roles, role) as connection:
+            assert [statement for statement in statements if not refused(connection, statement)] == []
+    with session_of(roles, PIPELINE) as connection, pytest.raises(InvalidParameterValue, match="at least a minute"):
+        connection.execute("SELECT monitoring.reap_openai_reservations('-1 day')")
+    assert roles.rows("SELECT state FROM monitoring.openai_reservations") == [{"state": "held"}]
 
 
 @pytest.mark.parametrize("role", ROLES)

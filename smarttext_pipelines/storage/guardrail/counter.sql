@@ -1,6 +1,15 @@
 -- The counter follows the ledger: one statement-level trigger for each operation on public.api_usage. It never makes
 -- the statement of a writer fail: odd days and costs count as nothing, as they do in monitoring.spend.
 
+DO $do$
+BEGIN
+    -- A statement under way may still run the trigger as it was: what that called goes with the next migrate.
+    IF EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure('monitoring.count_openai_usage()')
+                   AND strpos(prosrc, 'reset_date_zone') > 0) THEN
+        DROP FUNCTION IF EXISTS monitoring.usage_day(date, timestamptz, text);
+    END IF;
+END $do$;
+
 CREATE OR REPLACE FUNCTION monitoring.usage_day(
     reset_date date, created_at timestamptz, zone text, reset_date_zone text
 ) RETURNS date LANGUAGE sql STABLE AS $$
@@ -129,6 +138,3 @@ LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
     ON CONFLICT (day, business_key) DO UPDATE SET used_tokens = excluded.used_tokens, used_usd = excluded.used_usd;
 $$;
 COMMENT ON FUNCTION monitoring.recount_openai_usage() IS 'Counts the ledger of the open days anew.';
-
--- As it was before there were two zones, which the trigger no longer calls.
-DROP FUNCTION IF EXISTS monitoring.usage_day(date, timestamptz, text);

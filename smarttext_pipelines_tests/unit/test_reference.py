@@ -16,6 +16,7 @@ from smarttext_pipelines_tests.strategies import (
     KNOWN_STATUSES,
     SHARED_NUMBER,
     SHARED_SENDERS,
+    UNTRUE_TIMES,
     Events,
     Row,
     api_call,
@@ -607,6 +608,16 @@ def test_usage_belongs_to_its_reset_date_and_without_one_to_its_day():
         (None, "openai", None, "chat"): (3, 0, Decimal(0), 0, 0)
     }
     assert spending({"reset_date": DAY, "created_at": at(3)}, day=DAY + timedelta(days=3)) == {}
+
+
+def test_where_dates_are_those_of_another_zone_usage_belongs_to_the_day_of_its_time():
+    by_time = {"usage_by_time": True}
+    assert spending({"reset_date": DAY, "created_at": at(3)}, day=DAY + timedelta(days=3), **by_time) != {}
+    assert spending({"reset_date": DAY, "created_at": at(3)}, **by_time) == {}
+    assert spending({"reset_date": "infinity"}, **by_time) != {}
+    for untrue in (None, "infinity", *UNTRUE_TIMES):
+        told = spending({"reset_date": DAY, "created_at": untrue}, **by_time)
+        assert (told == {}) == (untrue == datetime(2000, 1, 1, tzinfo=UTC)), untrue
 
 
 def test_an_infinite_reset_date_is_no_day_even_beside_a_time():

@@ -2,7 +2,14 @@
 -- the statement of a writer fail: odd days count as nothing, as they do in monitoring.spend, and odd costs as unknown.
 -- "rows of …" is written by guardrail/__init__.py: day, business_id, tokens and usd of each row of OpenAI usage.
 
-DROP FUNCTION IF EXISTS monitoring.usage_usd(numeric);
+DO $do$
+BEGIN
+    -- A statement under way may still run the trigger as it was: what that called goes with the next migrate.
+    IF EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure('monitoring.count_openai_usage()')
+                   AND strpos(prosrc, 'reset_date_zone') > 0) THEN
+        DROP FUNCTION IF EXISTS monitoring.usage_day(date, timestamptz, text), monitoring.usage_usd(numeric);
+    END IF;
+END $do$;
 
 CREATE OR REPLACE FUNCTION monitoring.usage_day(
     reset_date date, created_at timestamptz, zone text, reset_date_zone text
@@ -178,5 +185,3 @@ $$;
 COMMENT ON FUNCTION monitoring.recount_at_new_prices() IS 'What names no cost counts at the prices as they are now.';
 CREATE OR REPLACE TRIGGER recount_at_new_prices AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
 ON monitoring.openai_prices FOR EACH STATEMENT EXECUTE FUNCTION monitoring.recount_at_new_prices();
--- As it was before there were two zones, which the trigger no longer calls.
-DROP FUNCTION IF EXISTS monitoring.usage_day(date, timestamptz, text);

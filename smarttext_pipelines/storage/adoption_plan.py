@@ -199,10 +199,18 @@ def _function_rights(found: State, facts: Facts) -> Iterator[Change]:
         now = {grantee: rights for grantee, rights in (state["rights"] or {}).items() if grantee in _ROLES}
         may = {g for g in facts.writers.get(APPLICATION_FUNCTIONS.get(function, ""), ()) if not facts.is_revoked}
         could = may if "PUBLIC" in now else may & set(now)
-        then = could | ({"service_role"} & facts.roles)
+        then = (
+            could | ({"service_role"} & facts.roles) | (_other_writers(found, function) if "PUBLIC" in now else set())
+        )
         if set(now) != then:
             yield Change(f"may call {function}", ", ".join(sorted(now)) or "-", ", ".join(sorted(then)) or "-",
                          (("function", function),))  # fmt: skip
+
+
+def _other_writers(found: State, function: str) -> set[str]:
+    """Return the application's own roles that write what a function of the application writes."""
+    rights = found.get(("table", APPLICATION_FUNCTIONS.get(function, "")), {}).get("rights") or {}
+    return {grantee for grantee, what in rights.items() if "INSERT" in what and grantee not in _ROLES}
 
 
 _ROLES = (*PUBLIC_ROLES, "service_role")

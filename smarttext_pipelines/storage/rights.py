@@ -99,23 +99,31 @@ DO $$
 DECLARE
     each record;
 BEGIN
+    -- PUBLIC comes last: until then it is seen who could call by its right.
     FOR each IN
-        SELECT f.routine::regprocedure AS routine, coalesce(r.rolname, 'PUBLIC') AS grantee,
-               r.rolname = ANY (f.callers) AND has_function_privilege(r.oid, f.routine::regprocedure, 'EXECUTE')
-                   OR r.rolname IS NULL AND 'PUBLIC' = ANY (f.callers) OR r.rolname = 'service_role' AS may_call
+        SELECT f.routine::regprocedure AS routine, coalesce(quote_ident(r.rolname), 'PUBLIC') AS grantee, r.is_public,
+               CASE WHEN r.rolname IS NULL THEN 'PUBLIC' = ANY (f.callers)
+                    WHEN r.rolname = 'service_role' THEN true
+                    ELSE (r.rolname = ANY (f.callers) OR NOT r.is_public)
+                        AND has_function_privilege(r.oid, f.routine::regprocedure, 'EXECUTE') END AS may_call
         FROM (VALUES
             {functions}
-        ) AS f (routine, callers)
+        ) AS f (routine, source, callers)
         CROSS JOIN (
-            SELECT oid, rolname FROM pg_roles WHERE rolname IN ('anon', 'authenticated', 'service_role')
-            UNION ALL SELECT NULL, NULL
+            SELECT oid, rolname, rolname IN ('anon', 'authenticated', 'service_role') AS is_public FROM pg_roles
+            UNION ALL SELECT 0, NULL, true
         ) AS r
+        WHERE r.is_public OR EXISTS (
+            SELECT FROM pg_class AS c, aclexplode(c.relacl) AS g
+            WHERE c.oid = to_regclass('public.' || f.source) AND g.grantee = r.oid AND g.grantee <> c.relowner
+                AND g.privilege_type = 'INSERT')
+        ORDER BY r.rolname NULLS LAST
     LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', each.routine,
-                       CASE each.grantee WHEN 'PUBLIC' THEN 'PUBLIC' ELSE quote_ident(each.grantee) END);
+        IF each.is_public THEN
+            EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', each.routine, each.grantee);
+        END IF;
         IF each.may_call THEN
-            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', each.routine,
-                           CASE each.grantee WHEN 'PUBLIC' THEN 'PUBLIC' ELSE quote_ident(each.grantee) END);
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', each.routine, each.grantee);
         END IF;
     END LOOP;
 END $$;
@@ -128,7 +136,10 @@ def function_rights(writers: Writers) -> str:
     Whoever writes a table, and could call the application's own function that writes it, goes on calling it.
     """
     callers = {function: sorted(writers.get(APPLICATION_FUNCTIONS.get(function, ""), ())) for function in FUNCTIONS}
-    values = (f"('public.{function}', '{_array(names)}'::text[])" for function, names in callers.items())
+    values = (
+        f"('public.{function}', '{APPLICATION_FUNCTIONS.get(function, '')}', '{_array(names)}'::text[])"
+        for function, names in callers.items()
+    )
     return _OF_FUNCTIONS.replace("{functions}", ",\n            ".join(values))
 
 

@@ -2,8 +2,9 @@
 
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -290,16 +291,32 @@ def test_who_writes_is_revoked_by_hand_and_not_given_back(
     assert revoke_writers(empty_database.engine, decline) == []
 
 
-def test_a_role_that_read_a_view_goes_on_reading_it(empty_database: Database) -> None:
+@pytest.fixture
+def own_role(empty_database: Database) -> Iterator[str]:
+    name = f"own_{uuid4().hex[:12]}"
+    empty_database.run(f"CREATE ROLE {name} NOLOGIN")
+    yield name
+    empty_database.run(f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+def test_a_role_that_read_a_view_goes_on_reading_it(own_role: str, empty_database: Database) -> None:
     app.install_closed(empty_database)
-    add_history_reader = "authenticator_of_tests"
-    with empty_database.server.connect() as connection:
-        connection.execute(f"DROP ROLE IF EXISTS {add_history_reader}")
-        connection.execute(f"CREATE ROLE {add_history_reader} NOLOGIN")
-    empty_database.run(f"GRANT SELECT ON public.sms_failure_rates TO {add_history_reader}")
+    empty_database.run(f"GRANT SELECT ON public.sms_failure_rates TO {own_role}")
     migrate(empty_database.engine, UTC)
-    assert answers(empty_database, add_history_reader, app.VIEWS[0]) == [[]]
-    empty_database.run(f"DROP OWNED BY {add_history_reader}; DROP ROLE {add_history_reader}")
+    assert answers(empty_database, own_role, app.VIEWS[0]) == [[]]
+
+
+def test_a_role_that_wrote_the_statistics_goes_on_asking_for_them(own_role: str, empty_database: Database) -> None:
+    install_legacy(empty_database, on_supabase=False)
+    empty_database.run(f"GRANT SELECT, INSERT, UPDATE ON public.daily_stats, public.sms_events TO {own_role}")
+    assert answers(empty_database, own_role, app.RESET) == ["42501"]
+    shown = {change.what: change for change in migrated(empty_database)}
+    assert own_role in shown["may call update_daily_stats(uuid, date)"].then
+    assert answers(empty_database, own_role, "SELECT public.update_daily_stats(NULL, '2026-03-01')", app.RESET) == [
+        [("",)],
+        "42501",
+    ]
+    assert migrated(empty_database) == []
 
 
 def test_on_tables_of_ours_the_public_roles_have_nothing(empty_database: Database) -> None:

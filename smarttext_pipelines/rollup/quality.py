@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -90,7 +90,11 @@ _FAILED_ALERTS = text(
     """
     WITH alerts AS (
         SELECT (a.created_at AT TIME ZONE i.reporting_timezone)::date AS day, a.message_sid
+<<<<<<< HEAD
         FROM monitoring.owner_alerts AS a CROSS JOIN monitoring.installation AS i
+=======
+        FROM public.owner_alerts AS a CROSS JOIN monitoring.installation AS i
+>>>>>>> metrics
         WHERE a.delivered AND a.message_sid <> '' AND a.message_sid <> ALL (:placeholders)
             AND NOT starts_with(a.alert_type, 'pipeline.')
             AND a.created_at >= CAST(:first AS date) - 1 AND a.created_at < CAST(:last AS date) + 2
@@ -107,9 +111,8 @@ _FAILED_ALERTS = text(
 
 
 def _failed_alerts(connection: Connection, days: DayRange) -> dict[date, Share]:
-    found = connection.execute(
-        _FAILED_ALERTS, {"first": days.first, "last": days.last, "placeholders": list(PLACEHOLDER_SIDS)}
-    )
+    values = {"first": days.first, "last": days.last, "placeholders": list(PLACEHOLDER_SIDS)}
+    found = connection.execute(_FAILED_ALERTS, values)
     return {day: Share(part, whole) for day, part, whole in found}
 
 
@@ -185,9 +188,7 @@ def undated_rows_from(source: str, zone: ZoneInfo) -> str:
         zone: Reporting zone.
     """
     at = SOURCE_TIMES[source]
-    start, end = (
-        f"{instant:%Y-%m-%d %H:%M:%S}+00" for instant in (day_start(FIRST_DAY, zone), day_end(LAST_DAY, zone))
-    )
+    start, end = _literals(day_start(FIRST_DAY, zone), day_end(LAST_DAY, zone))
     undated = f"({at} IS NULL OR {at} < '{start}' OR {at} >= '{end}')"
     if source == "api_usage":
         by_date = f"(reset_date NOT BETWEEN '{FIRST_DAY}' AND '{LAST_DAY}' OR reset_date IS NULL AND {undated})"
@@ -202,11 +203,15 @@ def undated_rows(connection: Connection, source: str, zone: ZoneInfo) -> int:
     return int(connection.scalar(text(query)) or 0)
 
 
+def _literals(*instants: datetime) -> list[str]:
+    return [f"{at:%Y-%m-%d %H:%M:%S}+00" for at in instants]
+
+
 def repeated_keys_query(source: str, day: date, zone: ZoneInfo) -> str:
     """Return the query of the sids that have more rows or numbers on a day than a message or call can have."""
     sid, number = ("call_sid", "from_number") if source == "call_events" else ("message_sid", "to_number")
     at = SOURCE_TIMES[source]
-    start, end = (f"{instant:%Y-%m-%d %H:%M:%S}+00" for instant in (day_start(day, zone), day_end(day, zone)))
+    start, end = _literals(day_start(day, zone), day_end(day, zone))
     return (
         f"SELECT {sid}, count(*) AS rows, count(DISTINCT {number}) AS numbers FROM monitoring.{source} "  # noqa: S608
         f"WHERE {at} >= '{start}' AND {at} < '{end}' AND {sid} <> '' GROUP BY {sid} "

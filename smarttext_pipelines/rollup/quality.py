@@ -90,11 +90,7 @@ _FAILED_ALERTS = text(
     """
     WITH alerts AS (
         SELECT (a.created_at AT TIME ZONE i.reporting_timezone)::date AS day, a.message_sid
-<<<<<<< HEAD
         FROM monitoring.owner_alerts AS a CROSS JOIN monitoring.installation AS i
-=======
-        FROM public.owner_alerts AS a CROSS JOIN monitoring.installation AS i
->>>>>>> metrics
         WHERE a.delivered AND a.message_sid <> '' AND a.message_sid <> ALL (:placeholders)
             AND NOT starts_with(a.alert_type, 'pipeline.')
             AND a.created_at >= CAST(:first AS date) - 1 AND a.created_at < CAST(:last AS date) + 2

@@ -1,4 +1,4 @@
-"""Rows as careless writers leave them: constant sids, words for codes, impossible costs and times, links in any order."""
+"""Rows that are odd: undated, repeated, with costs that are none; what becomes of them on both engines."""
 
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta

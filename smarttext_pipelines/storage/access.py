@@ -188,7 +188,9 @@ def access_statements(zone: ZoneInfo) -> list[str]:
     routines = ", ".join(f"'public.{name}'" for name in ("update_daily_stats(uuid, date)", *PUBLIC_FUNCTIONS))
     grants = _GRANTS.replace("{routines}", routines).replace("{writing}", ", ".join(ADD_FUNCTIONS))
     guard = [f"public.{name}" for name in PUBLIC_FUNCTIONS]
-    roles = role_grants(writer=[*guard[:3], *ADD_FUNCTIONS], pipeline=[*guard[3:], *READ_FUNCTIONS, *ADD_FUNCTIONS])
+    roles = role_grants(
+        writer=[*guard[:3], *ADD_FUNCTIONS], pipeline=[*guard[3:], *READ_FUNCTIONS], reading=READ_FUNCTIONS
+    )
     return [
         _WANTED,
         relations,

@@ -69,6 +69,7 @@ BEGIN
         GRANT SELECT ON public.businesses, public.daily_stats TO {retention};
         GRANT SELECT ON ALL TABLES IN SCHEMA monitoring TO {retention};
         GRANT INSERT, UPDATE, DELETE ON monitoring.archive_segments TO {retention};
+        GRANT EXECUTE ON FUNCTION {reading} TO {retention};
         GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA monitoring TO {retention};
         EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO {retention}', current_database());
     END IF;
@@ -85,16 +86,18 @@ def create_roles() -> str:
     return _CREATE.replace("{roles}", _names())
 
 
-def role_grants(*, writer: Sequence[str], pipeline: Sequence[str]) -> str:
+def role_grants(*, writer: Sequence[str], pipeline: Sequence[str], reading: Sequence[str]) -> str:
     """Return the statement that gives the roles that exist exactly their rights.
 
     Args:
         writer: Signatures of the functions that an application calls.
-        pipeline: Signatures of those that the pipeline calls, outside of ``monitoring``.
+        pipeline: Signatures of those that the pipeline calls.
+        reading: Signatures of those through which events are read.
     """
     values = {
         "roles": _names(), "writer": WRITER, "pipeline": PIPELINE, "retention": RETENTION, "reader": READER,
         "events": _EVENTS, "people": _READ_BY_PEOPLE, "guard": ", ".join(writer), "reset": ", ".join(pipeline),
+        "reading": ", ".join(reading),
     }  # fmt: skip
     statement = _GRANT
     for name, value in values.items():

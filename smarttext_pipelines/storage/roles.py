@@ -39,7 +39,7 @@ FUNCTIONS = {
     "monitoring.read_message_rows()": (PIPELINE,),
     "monitoring.read_call_rows()": (PIPELINE,),
     # Both do what the caller's own rights on the table allow.
-    **dict.fromkeys(ADD_FUNCTIONS, (SERVICE, WRITER, PIPELINE)),
+    **dict.fromkeys(ADD_FUNCTIONS, (SERVICE, WRITER)),
     **dict.fromkeys(READ_FUNCTIONS, (PIPELINE, RETENTION)),
 }
 """Who may execute what; every other function of ours is the owner's alone."""

@@ -355,11 +355,11 @@ def test_days_give_the_same_when_their_dates_are_archived_one_after_the_other(
     assert len(set(left)) > 4
 
 
-def test_a_date_with_a_row_of_now_is_not_old_enough(database: Database, archive: ArchiveTarget) -> None:
+def test_a_date_with_a_row_of_an_open_day_is_not_old_enough(database: Database, archive: ArchiveTarget) -> None:
     adopted(database, TOKYO)
     now = datetime.now(UTC)
     days = DayRange(now.date() - timedelta(days=20), now.date() + timedelta(days=1))
-    database.run(APPLICATION_INSERTED, BUSINESS, 5, now)
+    database.run(APPLICATION_INSERTED, BUSINESS, 5, now - timedelta(days=6))
     database.run("UPDATE public.api_usage SET reset_date = %s", days.first)
     roll_up_spend(database, TOKYO, days)
     retention = Retention(TOKYO, 4, 12, deletes=True, tables=["api_usage"])

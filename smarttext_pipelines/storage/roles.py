@@ -55,7 +55,7 @@ _KEPT_BY_FUNCTIONS = (
     "monitoring.openai_budgets, monitoring.openai_reservations, monitoring.openai_refusals, "
     "monitoring.openai_refusals_new, monitoring.openai_resets, monitoring.budget_crossings, "
     "monitoring.ledger_rewrites, monitoring.openai_prices, "
-    "monitoring.failure_classes, monitoring.message_rows, monitoring.call_rows"
+    "monitoring.failure_classes, monitoring.message_rows, monitoring.call_rows, monitoring.adoption_record"
 )
 _CREATE = """
 DO $$

@@ -15,8 +15,8 @@ from smarttext_pipelines_tests.strategies import BUSINESS_IDS, api_call, busines
 _INSERTS = (
     "INSERT INTO public.sms_events (from_number, to_number, status, created_at) VALUES ('', '', 'sent', '{at}')",
     "INSERT INTO public.call_events (event_type, ts) VALUES ('voice.missed', '{at}')",
-    "INSERT INTO public.owner_alerts (business_id, owner_phone, customer_phone, alert_type, message_content, created_at)"
-    f" VALUES ('{BUSINESS_IDS[0]}', '', '', 'x', '', '{{at}}')",
+    "INSERT INTO public.owner_alerts (business_id, owner_phone, customer_phone, alert_type, message_content,"
+    f" created_at) VALUES ('{BUSINESS_IDS[0]}', '', '', 'x', '', '{{at}}')",
     "INSERT INTO public.api_usage (service, endpoint, created_at, reset_date) VALUES ('openai', 'chat', '{at}', NULL)",
     "INSERT INTO public.api_usage (service, endpoint, created_at, reset_date) VALUES ('openai', 'chat', NULL, '{at}')",
 )
@@ -48,6 +48,7 @@ def test_a_number_in_a_code_goes_before_words(database: Database, codes: list[st
 @pytest.mark.parametrize("cost", ["-Infinity", "Infinity", "NaN", "-1e40", "1e40"])
 def test_an_impossible_cost_counts_as_nothing_and_stops_no_day(database: Database, cost: str) -> None:
     rows = [api_call(1, AT, cost_estimate=Decimal("0.25"), tokens_used=5), api_call(2, AT, cost_estimate=Decimal(cost))]
+    database.run("ALTER TABLE public.api_usage ALTER COLUMN cost_estimate TYPE numeric")
     credit = api_call(3, AT, cost_estimate=Decimal("-0.05"))
     replace_events(database.engine, events(api_usage=[*rows, credit]))
     roll_up_all(database.engine, DAYS, as_of=AS_OF)

@@ -111,7 +111,7 @@ def test_a_constant_sid_beside_ordinary_texts_agrees_with_the_reference(database
             call_events=[call_event(n, **{**c, **ONE}) for n, c in enumerate(calls)],
             owner_alerts=[owner_alert(1, AT, message_sid="SMmock")],
         )
-        require_agreement(database, found, tmp_path, DAYS.widen(4))
+        require_agreement(database, found, tmp_path, DAYS.widen(1))
 
     agrees()
 

@@ -30,7 +30,7 @@ _DESCRIPTIONS = {
     REPEATED: (
         f"No sid or request id has more than {MOST_ROWS_OF_A_KEY} rows or {MOST_NUMBERS_OF_A_KEY} numbers on a day, "
         "which no message or call can have. Such a value is no key: its texts are told apart by request and recipient, "
-        "else each row counts for itself. Write Twilio's sid there; the query in the metadata shows the values."
+        "else each row counts for itself. Let the sender write Twilio's sid; the query in the metadata shows which."
     ),
     "statuses_known": "At most 1 % of a day's messages have a status of no class; add Twilio's to core/statuses.py.",
     "error_codes_mapped": (

@@ -117,7 +117,6 @@ def _first(found: State, facts: Facts, adopted: frozenset[str]) -> Iterator[Chan
     """Yield what only a first migration does."""
     yield from _columns(found, adopted)
     yield from _types(found, adopted)
-    yield from _day_of_usage(found, facts, adopted)
     yield from _indexes(found, adopted)
     yield from _key_of_stats(found, adopted)
     yield from _triggers(found, adopted)
@@ -275,13 +274,6 @@ def _types(found: State, adopted: frozenset[str]) -> Iterator[Change]:
         now = found[key]["type"] if key in found and table in adopted else wanted
         if now != wanted and (only is None or now in only):
             yield Change(f"type of {key[1]}", now, wanted, (key,))
-
-
-def _day_of_usage(found: State, facts: Facts, adopted: frozenset[str]) -> Iterator[Change]:
-    key = ("column", "api_usage.reset_date")
-    now = (found.get(key, {}).get("default") or "-") if "api_usage" in adopted else facts.zone
-    if f"AT TIME ZONE '{facts.zone}'" not in now and now != facts.zone:
-        yield Change(f"default of {key[1]}", now, f"(now() AT TIME ZONE '{facts.zone}')::date", (key,))
 
 
 def _indexes(found: State, adopted: frozenset[str]) -> Iterator[Change]:

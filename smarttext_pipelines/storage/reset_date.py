@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 
 from smarttext_pipelines.storage.migrations.lock import TAKE
 
-# No revision before the first migration has come to its end gives the column a default, or the table a row.
+# The first revision recorded which tables it found, before it made the others.
 _INSTALL = """
 INSERT INTO monitoring.installation (reporting_timezone, reset_date_zone)
-SELECT '{zone}', CASE WHEN f.expression IS NOT NULL OR EXISTS (SELECT FROM public.api_usage)
+SELECT '{zone}', CASE WHEN EXISTS (SELECT FROM monitoring.adoption_record AS r
+                                   WHERE r.occasion = 'adoption' AND r.kind = 'table' AND r.object = 'api_usage')
                       THEN coalesce((SELECT z.name FROM pg_timezone_names AS z
                                      WHERE lower(z.name) = lower(f.named) ORDER BY z.name LIMIT 1), f.named, 'UTC') END
 FROM (

@@ -71,16 +71,28 @@ sms_events = Table(
     "sms_events",
     metadata,
     random_id(),
-    column("message_sid", Text, "Twilio's sid; empty after a failed send, RATE_LIMITED after a suppressed one."),
+    column(
+        "message_sid",
+        Text,
+        "Twilio's sid; empty after a failed send, RATE_LIMITED after a suppressed one; undefined, null … are none.",
+    ),
     column("from_number", Text, "Sender.", nullable=False),
     column("to_number", Text, "Recipient. Personal data.", nullable=False),
     _business(),
     column(
         "status", Text, "Status as recorded, in any case; usually what Twilio answered at creation.", nullable=False
     ),
-    column("error_code", Text, "Twilio's error code; empty is none."),
+    column(
+        "error_code",
+        Text,
+        "Twilio's error code: the first four to six digits, else the word; empty, unknown, null … are none.",
+    ),
     column("error_message", Text, "Twilio's error message."),
-    column("request_id", Text, "Request that sent the text; ends in -owner for texts to the owner."),
+    column(
+        "request_id",
+        Text,
+        "Request that sent the text, such as the sid of a call; ends in -owner for texts to the owner.",
+    ),
     column("body_length", Integer, "Length of the text in characters."),
     _recorded_at("created_at", "When the row was written."),
     _json("payload", "{}", "Twilio's response. Personal data."),

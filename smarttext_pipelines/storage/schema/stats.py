@@ -45,7 +45,7 @@ sms_outcomes = Table(
     dimension("sender", "Smallest sending number among the rows of the messages."),
     column("status", Text, "Status of the highest rank among the rows of a message.", nullable=False),
     column("status_class", Text, "in_flight, successful, failed, suppressed or unknown.", nullable=False),
-    dimension("error_code", "Error code beside the highest status; NULL for none."),
+    dimension("error_code", "Error code beside the highest status, a number before words; NULL for none."),
     _count("message_count", "Messages attempted on the day."),
     _count("late_report_count", "Messages of which only late reports were seen; no attempt of the day."),
     _count("inbound_count", "Messages all of whose rows are received or receiving; no attempt."),
@@ -98,7 +98,10 @@ missed_call_replies = Table(
     derived_id(),
     *_day("missed_call_replies"),
     _business(),
-    _count("replied_in_time_count", "Missed calls whose caller got a text of the business within reply_minutes."),
+    _count(
+        "replied_in_time_count",
+        "Missed calls whose caller got a text of the business within reply_minutes, or just before.",
+    ),
     _count("replied_late_count", "Missed calls whose caller got one later, within 24 hours."),
     _count("unreplied_count", "Missed calls whose caller got none within 24 hours; a text that failed is none."),
     _count(

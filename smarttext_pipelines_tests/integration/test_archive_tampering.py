@@ -119,6 +119,18 @@ def test_a_key_that_leads_outside_is_refused_before_anything_is_opened(
             READERS[reader](archived, archive)
 
 
+@pytest.mark.parametrize("reader", READERS)
+def test_a_file_of_the_archive_that_the_segment_did_not_make_is_not_read(
+    archived: Database, archive: ArchiveTarget, reader: str
+) -> None:
+    file = file_of(archived, archive)
+    for name in ("copy.parquet", f"{uuid4()}.parquet", "seq=1-0123456789abcdef.parquet"):
+        shutil.copy(file, file.with_name(name))
+        archived.run("UPDATE monitoring.archive_segments SET object_key = %s", f"{FOLDER}/{name}")
+        with pytest.raises(ArchiveError, match="not its own"):
+            READERS[reader](archived, archive)
+
+
 @pytest.mark.parametrize("key", ["../x", "/etc/hostname", "a/../../x", "s3://b/x", "", ".", "a//b", "a\0b"])
 def test_the_target_itself_refuses_what_leads_outside(tmp_path: Path, key: str) -> None:
     (tmp_path / "x").write_text("not of the archive")

@@ -26,7 +26,7 @@ from smarttext_pipelines.storage.budgets import counter_differences
 from smarttext_pipelines.storage.migrate import migrate, migration_sql
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import cells, roll_up_all
-from smarttext_pipelines_tests.guardrail import COUNTER, LEDGER, REAP, RESERVE, SETTLE
+from smarttext_pipelines_tests.guardrail import COUNTER, LEDGER, RESERVE, SETTLE, reap
 from smarttext_pipelines_tests.legacy import DAYS, add_history, clean_up, install_legacy
 
 TOKYO, LOS_ANGELES, UTC_ZONE = ZoneInfo("Asia/Tokyo"), ZoneInfo("America/Los_Angeles"), ZoneInfo("UTC")
@@ -149,6 +149,10 @@ def test_the_printed_statements_leave_the_default_too(empty_database: Database) 
     (statement,) = [s for s in migration_sql(TOKYO).split(";\n") if "INTO monitoring.installation" in s]
     empty_database.run("CREATE SCHEMA monitoring")
     empty_database.run("CREATE TABLE monitoring.installation (reporting_timezone text, reset_date_zone text)")
+    empty_database.run(
+        "CREATE TABLE monitoring.adoption_record AS"
+        " SELECT 'adoption' AS occasion, 'table' AS kind, 'api_usage' AS object"
+    )
     empty_database.run(statement.strip())
     assert empty_database.rows("SELECT * FROM monitoring.installation") == [
         {"reporting_timezone": "Asia/Tokyo", "reset_date_zone": "UTC"}
@@ -192,7 +196,7 @@ def test_the_sum_of_the_application_holds_every_row_of_its_day_at_every_hour(
         database.rows(SETTLE, f"settled-{n}", 10, None)
         assert used(database, at) == seen + 1110, "a settlement"
         reserve(database, f"reaped-{n}", 1, at)
-        database.rows(REAP)
+        reap(database)
         assert used(database, at) == seen + 1111, "the reaper"
         assert database.rows(COUNTER) == database.rows(LEDGER) != []
         day = at.astimezone(zone).date()
@@ -207,7 +211,7 @@ def test_the_sum_of_the_application_holds_every_row_of_its_day_at_every_hour(
 
 
 @pytest.mark.parametrize(
-    "end", [lambda d: d.rows(SETTLE, "one", 90, None), lambda d: d.rows(REAP)], ids=["settled", "reaped"]
+    "end", [lambda d: d.rows(SETTLE, "one", 90, None), reap], ids=["settled", "reaped"]
 )
 @pytest.mark.parametrize(
     ("zone", "at"),
@@ -277,7 +281,7 @@ def test_an_infinite_date_beside_a_true_time_is_not_undated(
         created_at,
     )
     with database.engine.connect() as connection:
-        assert undated_rows(connection, "api_usage") == undated
+        assert undated_rows(connection, "api_usage", TOKYO) == undated
 
 
 # Archive: its unit is the date

@@ -14,7 +14,6 @@ from smarttext_pipelines.launch.databases import databases
 from smarttext_pipelines.settings import Settings, load_settings
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected, describe, open_engine
-from smarttext_pipelines.storage.roles import create_roles
 
 __all__ = ["change_zone", "migrate", "up"]
 
@@ -23,7 +22,12 @@ _console = Console(highlight=False, soft_wrap=True)
 
 def migrate(
     *,
-    sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead of running them.")] = False,
+    sql: Annotated[
+        bool,
+        typer.Option(
+            "--sql", help="Print what is missing as a script instead of running it; without a database all of it."
+        ),
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Compare the database with the schema; change nothing.")
     ] = False,
@@ -40,9 +44,7 @@ def migrate(
 
     settings = load_settings()
     if sql:
-        if roles:
-            typer.echo(create_roles().strip() + ";\n")
-        typer.echo(migration.migration_sql(settings.zone))
+        typer.echo(_script(settings, with_roles=roles))
         return
     with databases(settings, create=not check) as ready:
         engine = open_engine(_url(ready))
@@ -58,6 +60,20 @@ def migrate(
         for note in notes:
             _console.print(f"note: {note}")
         _tell_what_to_run(ready)
+
+
+def _script(settings: Settings, *, with_roles: bool) -> str:
+    from smarttext_pipelines.storage.script import migration_sql
+
+    if settings.database_url is None:
+        return migration_sql(settings.zone, with_roles=with_roles)
+    engine = open_engine(_url(settings))
+    try:
+        with connected(engine):
+            pass
+    except DatabaseError as error:
+        return f"-- {error}\n{migration_sql(settings.zone, with_roles=with_roles)}"
+    return migration_sql(settings.zone, engine, with_roles=with_roles)
 
 
 def change_zone(

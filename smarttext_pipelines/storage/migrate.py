@@ -117,7 +117,7 @@ def make_roles(engine: Engine) -> None:
     """Make the optional roles that are missing, without login; the next ``migrate`` sets their rights.
 
     Raises:
-        DatabaseError: The role we are may not make roles that bypass row level security.
+        DatabaseError: The role we are may not make roles.
     """
     with connected(engine) as connection:
         connection.exec_driver_sql(create_roles(), execution_options={"no_parameters": True})

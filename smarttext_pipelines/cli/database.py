@@ -14,6 +14,7 @@ from smarttext_pipelines.launch.databases import databases
 from smarttext_pipelines.settings import Settings, load_settings
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected, describe, open_engine
+from smarttext_pipelines.storage.public_state import VIEWS
 
 __all__ = ["change_zone", "migrate", "up"]
 
@@ -99,7 +100,8 @@ def _tell_what_to_run(settings: Settings) -> None:
         _console.print("there are no events yet")
         return
     first, last = max(span.first, settings.start_date), min(span.last, day_of(datetime.now(UTC), settings.zone))
-    _console.print(f"events from {span.first} to {span.last}" + ("; roll them up with" if first <= last else ""))
+    until = f"; {', '.join(VIEWS)} are empty for days that were never rolled up; roll them up with"
+    _console.print(f"events from {span.first} to {span.last}" + (until if first <= last else ""))
     if first <= last:
         _console.print(f"  smarttext rollup --from {first} --to {last}")
     if span.first < settings.start_date:

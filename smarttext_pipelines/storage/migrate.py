@@ -32,6 +32,7 @@ from smarttext_pipelines.storage.preflight import require_possible
 from smarttext_pipelines.storage.preflight.judgement import is_workable_type
 from smarttext_pipelines.storage.public_state import TABLES, VIEWS, read_state
 from smarttext_pipelines.storage.reset_date import install
+from smarttext_pipelines.storage.result_types import read_result_types, reconnect_notes
 from smarttext_pipelines.storage.roles import create_roles
 from smarttext_pipelines.storage.schema import MONITORING, PUBLIC, SOURCE_TABLES, metadata
 from smarttext_pipelines.storage.sources import source_statement
@@ -75,7 +76,7 @@ def migrate(
         with_roles: Whether the optional roles that are missing are made, too.
 
     Returns:
-        What works otherwise than on tables as declared, a line each.
+        What works otherwise than on tables as declared, and who has to reconnect, a line each.
 
     Raises:
         SettingsError: The database was installed with another zone.
@@ -88,12 +89,13 @@ def migrate(
         changes, notes = require_agreement(engine, zone, agree)
         if with_roles:
             make_roles(engine)
+        before = read_result_types(guard)
         try:
             _migrate(engine, zone, lock_timeout, changes)
         except DatabaseError as error:
             msg = f"{error} (the migration has not come to its end: run `smarttext migrate` again)"
             raise type(error)(msg) from None
-        return notes
+        return [*notes, *reconnect_notes(before, read_result_types(guard))]
 
 
 def require_agreement(engine: Engine, zone: ZoneInfo, agree: Agree | None) -> tuple[list[Change], list[str]]:

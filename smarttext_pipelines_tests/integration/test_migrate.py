@@ -11,7 +11,9 @@ import psycopg
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
+from typer.testing import CliRunner
 
+from smarttext_pipelines.cli.app import app
 from smarttext_pipelines.core.errors import DatabaseError, SchemaError, SettingsError
 from smarttext_pipelines.rollup.zone import change_reporting_zone
 from smarttext_pipelines.storage.connect import connected
@@ -259,3 +261,36 @@ def test_a_stranger_table_of_the_same_name_elsewhere_is_no_concern_of_ours(datab
     database.run("CREATE SCHEMA other; CREATE TABLE other.sms_events (x int); CREATE TABLE public.mine (y int)")
     migrate(database.engine, UTC)
     assert find_drift(database.engine) == []
+
+
+def test_migrate_names_what_prepared_statements_have_to_reconnect_for_and_only_once(empty_database: Database) -> None:
+    install_legacy(empty_database)
+    statement = "SELECT * FROM public.openai_daily_usage"
+    with empty_database.server.connect(empty_database.name) as client:
+        client.execute(f"PREPARE asked AS {statement}")
+        client.execute("EXECUTE asked")
+        (note,) = migrate(empty_database.engine, UTC)
+        with pytest.raises(psycopg.errors.FeatureNotSupported, match="cached plan must not change result type"):
+            client.execute("EXECUTE asked")
+    assert "daily_stats" in note
+    assert "openai_daily_usage" in note
+    assert "cached plan must not change result type" in note
+    assert "owner_alerts" not in note
+    assert migrate(empty_database.engine, UTC) == []
+
+
+def test_an_empty_database_has_nobody_to_reconnect(empty_database: Database) -> None:
+    assert migrate(empty_database.engine, UTC) == []
+
+
+def test_after_an_adoption_the_views_are_said_to_be_empty_until_the_command_that_fills_them(
+    empty_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_legacy(empty_database)
+    add_history(empty_database)
+    monkeypatch.setenv("SMARTTEXT_DATABASE_URL", empty_database.url)
+    done = CliRunner().invoke(app, ["migrate", "--yes"])
+    assert done.exit_code == 0, done.output
+    assert "sms_failure_rates, openai_daily_usage are empty for days that were never rolled up" in done.output
+    assert "  smarttext rollup --from 2026-03-01 --to 2026-03-10" in done.output
+    assert empty_database.rows("SELECT FROM public.sms_failure_rates") == []

@@ -27,6 +27,7 @@ from smarttext_pipelines.storage.embedded import embedded_server
 from smarttext_pipelines.storage.migrate import find_drift, make_roles, migrate
 from smarttext_pipelines.storage.progress import pending_requests, request_rollups
 from smarttext_pipelines.storage.roles import PIPELINE, READER, RETENTION, ROLES, WRITER
+from smarttext_pipelines.storage.script import migration_sql
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.integration.test_access import refused, session_of
@@ -94,7 +95,7 @@ def working(request: pytest.FixtureRequest) -> Iterator[Database]:
         yield request.getfixturevalue("roles")
         return
     with adopted_by_the_owner(request.getfixturevalue("own_server")) as (database, _):
-        assert not database.rows("SELECT FROM pg_roles WHERE rolbypassrls AND rolname ~ '^smarttext'")
+        assert not database.rows("SELECT FROM pg_roles WHERE rolbypassrls AND rolname ~ '^smarttext_'")
         yield database
 
 
@@ -414,6 +415,7 @@ def test_policies_come_and_go_with_what_makes_them_needed(own_server: Server) ->
     with adopted_by_the_owner(own_server) as (database, owner):
         assert [row["tablename"] for row in database.rows(secured)] == sorted(TABLES)
         assert find_drift(owner) == []
+        assert migration_sql(ZONE, owner, with_roles=True).endswith("nothing to do\n")
         before = catalog(database)
         migrate(owner, ZONE, with_roles=True)
         assert catalog(database) == before
@@ -430,6 +432,7 @@ def test_who_may_make_no_role_is_told_what_a_superuser_must_run(own_server: Serv
         database.run("CREATE ROLE clerk NOLOGIN")
         database.run(f"ALTER DATABASE {database.name} OWNER TO clerk")
         try:
+            assert "CREATE ROLE" in migration_sql(ZONE, database.engine, with_roles=True)
             with (
                 acting_as(database, "clerk") as engine,
                 pytest.raises(

@@ -14,7 +14,7 @@ from smarttext_pipelines.core.errors import SchemaError, SettingsError
 from smarttext_pipelines.storage import installed
 from smarttext_pipelines.storage.connect import connected
 from smarttext_pipelines.storage.installation import require_installation
-from smarttext_pipelines.storage.migrate import alembic_config, find_drift, make_roles, migrate
+from smarttext_pipelines.storage.migrate import alembic_config, find_drift, migrate
 from smarttext_pipelines.storage.script import migration_sql
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.legacy import add_history, catalog, clean_up, create_roles, install_legacy
@@ -160,14 +160,6 @@ def test_what_this_version_would_replace_is_printed_also_where_no_revision_is_ne
     script = migration_sql(UTC, database.engine)
     assert "alembic_version SET" not in script
     assert "CREATE OR REPLACE FUNCTION public.reserve_openai_usage" in script
-
-
-def test_with_roles_there_is_something_to_do_until_they_are_there(empty_database: Database) -> None:
-    migrate(empty_database.engine, UTC)
-    make_roles(empty_database.engine)
-    migrate(empty_database.engine, UTC)
-    assert NOTHING in migration_sql(UTC, empty_database.engine, with_roles=True)
-    assert "CREATE ROLE" in migration_sql(UTC, with_roles=True)
 
 
 def test_a_script_is_refused_where_migrate_would_refuse(database: Database) -> None:

@@ -123,6 +123,9 @@ BEGIN
 END $$;
 """
 
+SCHEMA_SCRIPT = _TABLES + _VIEWS_AND_FUNCTIONS
+"""What the application's author runs on a plain PostgreSQL."""
+
 _POLICIES = "".join(
     f"ALTER TABLE public.{table} ENABLE ROW LEVEL SECURITY;"
     f"CREATE POLICY \"{POLICY}\" ON public.{table} USING (auth.role() = 'service_role');"
@@ -243,7 +246,7 @@ def install_legacy(database: Database, *, on_supabase: bool = True) -> None:
     """Create what the application's author created, without rows."""
     if on_supabase:
         prepare_supabase(database)
-    _run(database, _TABLES + _VIEWS_AND_FUNCTIONS)
+    _run(database, SCHEMA_SCRIPT)
     if on_supabase:
         _run(database, _POLICIES)
 
@@ -276,7 +279,7 @@ def owned_database(server: Server) -> Iterator[tuple[Database, Engine]]:
         with fresh_database(server) as database:
             database.run(f"ALTER DATABASE {database.name} OWNER TO {owner}")
             prepare_supabase(database)
-            _run(database, f"SET ROLE {owner};{_TABLES}{_VIEWS_AND_FUNCTIONS}{_POLICIES}")
+            _run(database, f"SET ROLE {owner};{SCHEMA_SCRIPT}{_POLICIES}")
             with acting_as(database, owner) as engine:
                 yield database, engine
     finally:

@@ -14,7 +14,7 @@ from smarttext_pipelines.launch.databases import databases
 from smarttext_pipelines.settings import Settings, load_settings
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected, describe, open_engine
-from smarttext_pipelines.storage.roles import create_roles
+from smarttext_pipelines.storage.public_state import VIEWS
 
 __all__ = ["change_zone", "migrate", "up"]
 
@@ -23,7 +23,12 @@ _console = Console(highlight=False, soft_wrap=True)
 
 def migrate(
     *,
-    sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead of running them.")] = False,
+    sql: Annotated[
+        bool,
+        typer.Option(
+            "--sql", help="Print what is missing as a script instead of running it; without a database all of it."
+        ),
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Compare the database with the schema; change nothing.")
     ] = False,
@@ -40,9 +45,7 @@ def migrate(
 
     settings = load_settings()
     if sql:
-        if roles:
-            typer.echo(create_roles().strip() + ";\n")
-        typer.echo(migration.migration_sql(settings.zone))
+        typer.echo(_script(settings, with_roles=roles))
         return
     with databases(settings, create=not check) as ready:
         engine = open_engine(_url(ready))
@@ -58,6 +61,20 @@ def migrate(
         for note in notes:
             _console.print(f"note: {note}")
         _tell_what_to_run(ready)
+
+
+def _script(settings: Settings, *, with_roles: bool) -> str:
+    from smarttext_pipelines.storage.script import migration_sql
+
+    if settings.database_url is None:
+        return migration_sql(settings.zone, with_roles=with_roles)
+    engine = open_engine(_url(settings))
+    try:
+        with connected(engine):
+            pass
+    except DatabaseError as error:
+        return f"-- {error}\n{migration_sql(settings.zone, with_roles=with_roles)}"
+    return migration_sql(settings.zone, engine, with_roles=with_roles)
 
 
 def change_zone(
@@ -83,7 +100,8 @@ def _tell_what_to_run(settings: Settings) -> None:
         _console.print("there are no events yet")
         return
     first, last = max(span.first, settings.start_date), min(span.last, day_of(datetime.now(UTC), settings.zone))
-    _console.print(f"events from {span.first} to {span.last}" + ("; roll them up with" if first <= last else ""))
+    until = f"; {', '.join(VIEWS)} are empty for days that were never rolled up; roll them up with"
+    _console.print(f"events from {span.first} to {span.last}" + (until if first <= last else ""))
     if first <= last:
         _console.print(f"  smarttext rollup --from {first} --to {last}")
     if span.first < settings.start_date:

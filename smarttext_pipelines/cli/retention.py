@@ -26,7 +26,7 @@ from smarttext_pipelines.storage.manifest import UNDATED, name_day
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from smarttext_pipelines.retention.run import DayDone, Retention
+    from smarttext_pipelines.retention.run import DayDone, DayPlanned, Retention
 
 app = typer.Typer(help="Archive old events, delete only what was read back, restore it.", no_args_is_help=True)
 
@@ -57,10 +57,12 @@ def run(
 
         retention = _retention(settings, days, table, undated=undated)
         nothing = "every row has a day" if undated else "no day is old enough"
-        if dry_run:
-            _print_days(plan(engine, archive, retention), "would be archived and deleted", nothing)
-            return
         _require_place(settings, engine)
+        if dry_run:
+            planned = plan(engine, archive, retention)
+            _print_plan(planned, nothing)
+            raise_failures(planned)
+            return
         with _progress() as progress:
             bar = progress.add_task("archiving")
             results = archive_days(
@@ -82,13 +84,13 @@ def cleanup(*, days: DaysOption = None, dry_run: DryRunOption = False) -> None:
 @app.command()
 def status() -> None:
     """Show what is archived, table by table."""
-    with _opened() as (_settings, engine, archive):
+    with _opened() as (settings, engine, archive):
         from smarttext_pipelines.retention.status import read_status
 
         with connected(engine) as connection:
             lines = read_status(connection)
         if not lines:
-            _say("nothing is archived yet")
+            _say(f"nothing is archived yet; {_place(settings, engine, archive)}")
             return
         shown = Table("table", "state", "days", "files", "rows", "bytes", "from", "to", "failures", title=archive.name)
         for line in lines:
@@ -173,15 +175,23 @@ def _retention(settings: Settings, days: int | None, table: str | None, *, undat
     return Retention(settings.zone, settings.settle_days, stay, deletes=True, tables=tables, undated=undated)
 
 
+def _lacks_place(settings: Settings, engine: "Engine") -> bool:
+    """Tell whether a folder of this machine would become the only holder of another database's rows, untold."""
+    if settings.archive_url is not None:
+        return False
+    with connected(engine) as connection:
+        return not is_embedded(connection, settings.data_dir)
+
+
 def _require_place(settings: Settings, engine: "Engine") -> None:
-    """Refuse to make a folder of this machine the only holder of another database's rows without being told so."""
-    if settings.archive_url is None:
-        with connected(engine) as connection:
-            if not is_embedded(connection, settings.data_dir):
-                msg = (
-                    "set SMARTTEXT_ARCHIVE_URL to a directory or bucket first: it will be the only holder of these rows"
-                )
-                raise SettingsError(msg)
+    if _lacks_place(settings, engine):
+        msg = "set SMARTTEXT_ARCHIVE_URL to a directory or bucket first: it will be the only holder of these rows"
+        raise SettingsError(msg)
+
+
+def _place(settings: Settings, engine: "Engine", archive: ArchiveTarget) -> str:
+    advice = "; set SMARTTEXT_ARCHIVE_URL before anything is deleted" if _lacks_place(settings, engine) else ""
+    return f"files go to {archive.name}{advice}"
 
 
 def _say(what: Table | str) -> None:
@@ -201,6 +211,15 @@ def _print_days(results: "list[DayDone]", title: str, nothing: str) -> None:
         numbers = (r.rows_live, r.rows_archived, r.rows_deleted, r.bytes, r.rows_left)
         shown.add_row(r.table, name_day(r.day), *(f"{n:,}" for n in numbers), r.failure or r.waits or "")
     _say(shown if results else nothing)
+
+
+def _print_plan(planned: "list[DayPlanned]", nothing: str) -> None:
+    title = "would be archived and deleted"
+    shown = Table("table", "day", "rows live", "archived and deleted", "stays", "", title=title)
+    for p in planned:
+        numbers = (p.rows_live, p.rows, p.rows_left)
+        shown.add_row(p.table, name_day(p.day), *(f"{n:,}" for n in numbers), p.failure or p.waits or "")
+    _say(shown if planned else nothing)
 
 
 def erase(

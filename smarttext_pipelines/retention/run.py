@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ from smarttext_pipelines.core.errors import ArchiveError
 from smarttext_pipelines.core.retention import last_day_to_archive
 from smarttext_pipelines.core.words import counted
 from smarttext_pipelines.retention.candidates import Candidate, count_unholdable, find_candidates, find_undated, why_not
-from smarttext_pipelines.retention.protocol import archive_rows, finish_interrupted
+from smarttext_pipelines.retention.protocol import SEGMENT_ROWS, archive_rows, finish_interrupted
 from smarttext_pipelines.retention.session import locked_day
 from smarttext_pipelines.retention.units import require_archived
 from smarttext_pipelines.storage.archive_columns import TIME_COLUMNS, is_table
@@ -101,15 +101,60 @@ class DayDone:
 Done = Callable[[DayDone], None]
 
 
-def plan(database: Engine, archive: ArchiveTarget, retention: Retention) -> list[DayDone]:
-    """Return what a run would do now, and change nothing."""
-    found = []
+@dataclass(frozen=True)
+class DayPlanned:
+    """What a run would do to a table and day.
+
+    Attributes:
+        table: The table.
+        day: Day of the archive.
+        rows_live: Rows that are live.
+        rows: Rows that would be archived and deleted.
+        rows_left: Rows that no file can hold exactly, and that would stay.
+        waits: Why nothing would be done; None when something would.
+        failure: The error that would stop the table.
+    """
+
+    table: str
+    day: date
+    rows_live: int
+    rows: int = 0
+    rows_left: int = 0
+    waits: str | None = None
+    failure: str | None = None
+
+
+def plan(database: Engine, archive: ArchiveTarget, retention: Retention) -> list[DayPlanned]:
+    """Return what a run would do now, within its bound of rows, and change nothing."""
+    results: list[DayPlanned] = []
+    failed: set[str] = set()
     for candidate in _candidates(database, retention):
-        waits = why_not(
-            database, archive, candidate.table, candidate.day, zone=retention.zone, settle_days=retention.settle_days
-        )
-        found.append(DayDone(candidate.table, candidate.day, candidate.rows, waits=waits))
-    return found
+        budget = retention.most_rows - sum(r.rows for r in results)
+        if candidate.table in failed or budget <= 0:
+            continue
+        result = _plan_day(database, archive, retention, candidate, budget)
+        if result.failure:
+            failed.add(candidate.table)
+        results.append(result)
+    return results
+
+
+def _plan_day(
+    database: Engine, archive: ArchiveTarget, retention: Retention, candidate: Candidate, budget: int
+) -> DayPlanned:
+    table, day = candidate.table, candidate.day
+    planned = DayPlanned(table, day, candidate.rows)
+    try:
+        waits = why_not(database, archive, table, day, zone=retention.zone, settle_days=retention.settle_days)
+    except ArchiveError as error:
+        return replace(planned, failure=str(error))
+    if waits is not None:
+        return replace(planned, waits=waits)
+    with connected(database) as connection:
+        left = count_unholdable(connection, table, day)
+    # A run ends between two segments.
+    bound = -(-budget // SEGMENT_ROWS) * SEGMENT_ROWS
+    return replace(planned, rows=min(candidate.rows - left, bound), rows_left=left)
 
 
 def archive_days(
@@ -144,7 +189,7 @@ def archive_days(
     return results
 
 
-def raise_failures(results: Sequence[DayDone]) -> None:
+def raise_failures(results: Sequence[DayDone | DayPlanned]) -> None:
     """Raise ArchiveError with the first failure and the number of others; nothing was deleted where it failed."""
     failed = [r for r in results if r.failure]
     if failed:

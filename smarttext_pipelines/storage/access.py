@@ -12,7 +12,7 @@ from smarttext_pipelines.storage.explaining import view_statements
 from smarttext_pipelines.storage.guardrail import guardrail_statements
 from smarttext_pipelines.storage.reset_date import reset_date_default
 from smarttext_pipelines.storage.rights import function_rights, table_rights
-from smarttext_pipelines.storage.roles import role_grants
+from smarttext_pipelines.storage.roles import role_grants, role_policies
 from smarttext_pipelines.storage.schema import metadata
 from smarttext_pipelines.storage.views import public_view_statements
 from smarttext_pipelines.storage.writers import Writers
@@ -83,6 +83,7 @@ def access_statements(zone: ZoneInfo, standing: Standing) -> list[str]:
         *application_function_statements(),
         function_rights(standing.writers),
         role_grants(),
+        role_policies(),
     ]
 
 

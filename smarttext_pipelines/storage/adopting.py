@@ -1,9 +1,7 @@
 """Read what ``adoption_plan`` judges; what others put back; and take the right to write from the public roles."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, text
@@ -28,6 +26,7 @@ from smarttext_pipelines.storage.adoption_record import (
 )
 from smarttext_pipelines.storage.connect import connected
 from smarttext_pipelines.storage.installation import stored_zone
+from smarttext_pipelines.storage.installed import read_installed
 from smarttext_pipelines.storage.public_state import FUNCTIONS, PUBLIC_ROLES, TABLES, VIEWS, State, read_state
 from smarttext_pipelines.storage.rights import SERVICE_ON_TABLES, function_rights, table_rights
 from smarttext_pipelines.storage.view_columns import order_of
@@ -38,16 +37,6 @@ Agree = Callable[[Sequence[Change]], None]
 
 _OPTIONS = {"no_parameters": True}
 _ROLES = text("SELECT rolname, rolbypassrls FROM pg_roles WHERE rolname IN ('anon', 'authenticated', 'service_role')")
-_HAS_INSTALLED = text("SELECT to_regclass('monitoring.installed_objects') IS NOT NULL")
-_INSTALLED = text("SELECT kind, object, state FROM monitoring.installed_objects")
-_FORGET = text("DELETE FROM monitoring.installed_objects WHERE kind = :kind AND object = :object")
-_INSTALL = text(
-    """
-    INSERT INTO monitoring.installed_objects AS i (kind, object, state)
-    SELECT :kind, :object, CAST(:state AS jsonb)
-    ON CONFLICT (kind, object) DO UPDATE SET state = excluded.state WHERE i.state <> excluded.state
-    """
-)
 
 
 def read_facts(connection: Connection, zone: ZoneInfo | None = None) -> Facts:
@@ -68,13 +57,6 @@ def read_facts(connection: Connection, zone: ZoneInfo | None = None) -> Facts:
     return replace(facts, writers=writers)
 
 
-def read_installed(connection: Connection) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return what the last migrate left in ``public``."""
-    if not connection.execute(_HAS_INSTALLED).scalar_one():
-        return {}
-    return {(row.kind, row.object): row.state for row in connection.execute(_INSTALLED)}
-
-
 def read_standing(connection: Connection, facts: Facts) -> Standing:
     """Return what stands in ``public`` and goes on standing; a view that was dropped on the way is remembered."""
     found, record = read_state(connection), facts.record or {}
@@ -86,38 +68,12 @@ def read_standing(connection: Connection, facts: Facts) -> Standing:
     return Standing(facts.writers, orders)
 
 
-def record_installed(connection: Connection) -> None:
-    """Store what stands in ``public`` now as what migrate left there; writes only what differs."""
-    found, before = read_state(connection), read_installed(connection)
-    left = {
-        key: {part: state[part] for part in COMPARED[key[0]]}
-        for key, state in found.items()
-        if _is_ours(*key)
-    }  # fmt: skip
-    for kind, name in before.keys() - left.keys():
-        if kind != "comment":
-            connection.execute(_FORGET, {"kind": kind, "object": name})
-    for (kind, name), state in left.items():
-        connection.execute(_INSTALL, {"kind": kind, "object": name, "state": json.dumps(state)})
-
-
-def _is_ours(kind: str, name: str) -> bool:
-    return (
-        (kind == "function" and name in FUNCTIONS)
-        or kind == "view"
-        or (kind == "trigger" and name.startswith("api_usage.smarttext_count_"))
-        or (kind == "policy" and name.endswith(".service_role_all"))
-    )
-
-
 def put_back_lines(connection: Connection) -> list[str]:
     """Return, one line each, what others put in the place of ours, what is missing, and what cannot be called."""
     found, installed, record = read_state(connection), read_installed(connection), recorded(connection)
     lines = [f"{kind} public.{name} is not as migrate left it" for kind, name in put_back(found, installed)]
     lines += [
-        f"{kind} public.{name} is missing"
-        for kind, name in installed
-        if kind != "comment" and (kind, name) not in found
+        f"{kind} public.{name} is missing" for kind, name in installed if kind in COMPARED and (kind, name) not in found
     ]
     lines += [f"function public.{name} answers the same call as ours" for name in ambiguous_overloads(found, record)]
     if "service_role" in {row.rolname for row in connection.execute(_ROLES)}:
@@ -140,15 +96,15 @@ def _missing_rights(found: State) -> list[str]:
     return lines
 
 
-def drop_overloads(connection: Connection, facts: Facts) -> None:
-    """Drop functions that came later and answer the same call as ours; the record has their definition."""
-    for name in ambiguous_overloads(read_state(connection), facts.record):
-        connection.exec_driver_sql(f"DROP ROUTINE public.{name}", execution_options=_OPTIONS)
+def overload_statements(connection: Connection, facts: Facts) -> list[str]:
+    """Return what drops functions that came later and answer the same call as ours; the record has their definition."""
+    return [f"DROP ROUTINE public.{name}" for name in ambiguous_overloads(read_state(connection), facts.record)]
 
 
-def record_changes(connection: Connection, changes: Sequence[Change]) -> None:
-    """Record the state of what is about to be changed; the first migration has recorded all of it."""
-    add_to_record(connection, [key for change in changes for key in change.keys], read_state(connection))
+def record_changes(changes: Sequence[Change]) -> list[str]:
+    """Return what records the state of what is about to be changed; the first migration has recorded all of it."""
+    keys = [key for change in changes for key in change.keys]
+    return [add_to_record(keys)] if keys else []
 
 
 def writing_roles(facts: Facts) -> dict[str, list[str]]:
@@ -173,9 +129,7 @@ def revoke_writers(engine: Engine, agree: Agree) -> list[Change]:
         connection.rollback()
         if changes:
             agree(changes)
-        record_changes(connection, changes)
-        record_revocation(connection)
-        for statement in (table_rights({}), function_rights({})):
+        for statement in (*record_changes(changes), record_revocation(), table_rights({}), function_rights({})):
             connection.exec_driver_sql(statement, execution_options=_OPTIONS)
         connection.commit()
     return changes

@@ -4,13 +4,12 @@
 later ``migrate`` replaces again, is added. Nothing in it is ever overwritten.
 """
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, text
 
-from smarttext_pipelines.storage.public_state import STATE, State
+from smarttext_pipelines.storage.public_state import STATE
 
 RECORD_ONCE = f"""
 DO $do$
@@ -38,15 +37,20 @@ IS_REVOKED = f"EXISTS (SELECT FROM monitoring.adoption_record WHERE occasion = '
 _HAS_RECORD = text("SELECT to_regclass('monitoring.adoption_record') IS NOT NULL")
 _FOUND = text("SELECT kind, object, state FROM monitoring.adoption_record WHERE occasion = 'adoption'")
 _IS_REVOKED = text(f"SELECT {IS_REVOKED}")
-_ADD = text(
-    """
+_ADD = """
+DO $do$
+DECLARE
+    path CONSTANT text := current_setting('search_path');
+BEGIN
+    PERFORM set_config('search_path', 'pg_catalog', true);
     INSERT INTO monitoring.adoption_record (occasion, kind, object, state)
-    SELECT :occasion, :kind, :object, CAST(:state AS jsonb)
+    SELECT '{occasion}', s.kind, s.object, s.state FROM ({found}) AS s
     WHERE NOT EXISTS (
-        SELECT FROM monitoring.adoption_record
-        WHERE kind = :kind AND object = :object AND state = CAST(:state AS jsonb))
-    """
-)
+        SELECT FROM monitoring.adoption_record AS r
+        WHERE r.kind = s.kind AND r.object = s.object AND r.state = s.state);
+    PERFORM set_config('search_path', path, true);
+END $do$
+"""
 
 
 def recorded(connection: Connection) -> dict[tuple[str, str], dict[str, Any]] | None:
@@ -56,17 +60,21 @@ def recorded(connection: Connection) -> dict[tuple[str, str], dict[str, Any]] | 
     return {(row.kind, row.object): row.state for row in connection.execute(_FOUND)}
 
 
-def add_to_record(connection: Connection, keys: Iterable[tuple[str, str]], found: State) -> None:
-    """Record the present state of what is about to be changed, unless that very state is recorded."""
-    for kind, name in keys:
-        if (kind, name) in found:
-            state = json.dumps(found[kind, name])
-            connection.execute(_ADD, {"occasion": "put back", "kind": kind, "object": name, "state": state})
+def add_to_record(keys: Iterable[tuple[str, str]]) -> str:
+    """Return what records the present state of what is about to be changed, unless that very state is recorded."""
+    wanted = ", ".join(f"({_literal(kind)}, {_literal(name)})" for kind, name in keys)
+    found = f"SELECT f.* FROM ({STATE}) AS f WHERE (f.kind, f.object) IN ({wanted})"  # noqa: S608 - quoted
+    return _ADD.format(occasion="put back", found=found)
 
 
-def record_revocation(connection: Connection) -> None:
-    """Record that a person took the right to write events from the public roles; ``migrate`` does not give it back."""
-    connection.execute(_ADD, {"occasion": REVOKED, "kind": "decision", "object": "public", "state": "{}"})
+def record_revocation() -> str:
+    """Return what records that a person took the right to write events from the public roles, for good."""
+    found = "SELECT 'decision' AS kind, 'public' AS object, '{}'::jsonb AS state"
+    return _ADD.format(occasion=REVOKED, found=found)
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
 def is_revoked(connection: Connection) -> bool:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.errors import SchemaError
 from smarttext_pipelines.core.words import quoted
+from smarttext_pipelines.storage.connect import ROW_SECURITY
 
 TIME_COLUMNS = {
     "sms_events": "created_at",
@@ -32,7 +33,7 @@ SESSION = (
     "SET intervalstyle = 'postgres'",
     "SET extra_float_digits = 1",
     "SET bytea_output = 'hex'",
-    "SET row_security = off",
+    ROW_SECURITY,
 )
 """How every session that reads or hashes rows writes values as text."""
 

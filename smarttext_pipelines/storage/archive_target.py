@@ -6,6 +6,7 @@ Nothing outside is opened, written or removed, whatever a key says, and nothing 
 
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ class ArchiveTarget:
             SettingsError: The URL names a file system that is not installed or does not exist.
         """
         parts = urlsplit(url)
-        self.name = url if "@" not in parts.netloc else url.replace(parts.netloc, parts.netloc.split("@")[-1])
+        self.name = _without_credentials(url)
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
         except ImportError:
@@ -181,6 +182,17 @@ class ArchiveTarget:
             reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
             msg = f"the archive {self.name} cannot {verb} {key}: {reason}; nothing was deleted"
             raise ArchiveError(msg) from None
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.scheme or "@" not in url:
+        return url
+    # A secret may hold a slash, a number sign or a question mark: then what stands before it is KEY:SECRET, not a host.
+    host = parts.netloc.rpartition("@")[2]
+    is_whole = "@" in parts.netloc or not re.fullmatch(r"[^:]*:(?!\d+$).+", host)
+    rest = url.partition("://")[2]
+    return f"{parts.scheme}://" + (rest.replace(parts.netloc, host, 1) if is_whole else rest.rpartition("@")[2])
 
 
 class HashedFile:

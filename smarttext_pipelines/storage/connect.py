@@ -1,6 +1,6 @@
 """The one way to a database: URLs, session settings, and errors as one line without row data.
 
-Every session runs in UTC with ``row_security = off``: a role that would see a filtered table gets an error, not zeros.
+Every session runs in UTC, and a role that would see a filtered table gets an error, not zeros.
 """
 
 import re
@@ -16,9 +16,27 @@ from sqlalchemy.pool import NullPool
 from smarttext_pipelines.core.errors import DatabaseError, SchemaError, SettingsError
 from smarttext_pipelines.core.scrub import scrub
 
+ROW_SECURITY = """
+DO $$ BEGIN
+    PERFORM set_config('row_security', CASE WHEN (
+        SELECT bool_and(EXISTS (
+                SELECT FROM pg_policy AS p
+                WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd = '*' AND r.oid = ANY (p.polroles)
+                    AND pg_get_expr(p.polqual, c.oid) = 'true' AND pg_get_expr(p.polwithcheck, c.oid) = 'true'
+            ) AND NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = c.oid AND NOT p.polpermissive))
+        FROM pg_class AS c JOIN pg_roles AS r ON r.rolname = current_user
+        WHERE c.relrowsecurity AND c.relnamespace = to_regnamespace('public')
+            AND c.relname IN ('businesses', 'call_events', 'sms_events', 'api_usage', 'owner_alerts', 'daily_stats')
+            AND (has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE')
+                 OR has_any_column_privilege(c.oid, 'SELECT'))
+    ) THEN 'on' ELSE 'off' END, false);
+END $$
+"""
+"""Let policies decide only where they show this role every row of every table it may use; else they raise an error."""
+
 _SESSION = (
     "SET timezone = 'UTC'",
-    "SET row_security = off",
+    ROW_SECURITY,
     "SET lock_timeout = '60s'",
     "SET statement_timeout = '60min'",
     "SET idle_in_transaction_session_timeout = '10min'",
@@ -104,7 +122,8 @@ def explain(error: DBAPIError, url: URL) -> DatabaseError:
         return SchemaError(f"{place} has no such {_MISSING[state]}: {said}; run `smarttext migrate --check`")
     if state == _FILTERED and "row-level security" in said:
         return DatabaseError(
-            f"{said}; the role '{url.username}' would see a filtered table: use the owner or a role with BYPASSRLS"
+            f"{said}; the role '{url.username}' would see a filtered table: use the owner or a role with BYPASSRLS, "
+            "or run `smarttext migrate` if `--roles` made it"
         )
     if state == _FILTERED:
         return DatabaseError(f"{said} at {place}; connect as the owner of the tables or grant the role what it lacks")

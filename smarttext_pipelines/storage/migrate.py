@@ -1,7 +1,6 @@
-"""Bring a database to the schema, print how, or tell whether it is there. Adopts what it finds; loses no row."""
+"""Bring a database to the schema, or tell whether it is there. Adopts what it finds; loses no row."""
 
 from importlib.resources import files
-from io import StringIO
 from time import monotonic, sleep
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,26 +12,27 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, text
 
 from smarttext_pipelines.core.errors import DatabaseError
-from smarttext_pipelines.storage.access import Standing, access_statements
+from smarttext_pipelines.storage.access import access_statements
 from smarttext_pipelines.storage.adopting import (
     Agree,
-    drop_overloads,
+    overload_statements,
     put_back_lines,
     read_facts,
     read_standing,
     record_changes,
-    record_installed,
 )
 from smarttext_pipelines.storage.adoption import ADOPT_BOUNDARY_DAYS
 from smarttext_pipelines.storage.adoption_plan import Change, plan
 from smarttext_pipelines.storage.connect import connected, describe
 from smarttext_pipelines.storage.installation import HEAD, require_zone, revision, stored_zone
+from smarttext_pipelines.storage.installed import record_installed
 from smarttext_pipelines.storage.migrations.lock import lock
 from smarttext_pipelines.storage.pooler import refuse_transaction_pooler
 from smarttext_pipelines.storage.preflight import require_possible
 from smarttext_pipelines.storage.preflight.judgement import is_workable_type
 from smarttext_pipelines.storage.public_state import TABLES, VIEWS, read_state
 from smarttext_pipelines.storage.reset_date import install
+from smarttext_pipelines.storage.result_types import read_result_types, reconnect_notes
 from smarttext_pipelines.storage.roles import create_roles
 from smarttext_pipelines.storage.schema import MONITORING, PUBLIC, SOURCE_TABLES, metadata
 from smarttext_pipelines.storage.sources import source_statement
@@ -46,10 +46,11 @@ _READ_ONLY = text(
     "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY (:names)"
     " AND relkind IN ('v', 'm', 'f')"
 )
-_CREATE_SCHEMA = "CREATE SCHEMA IF NOT EXISTS monitoring"
+CREATE_SCHEMA = "CREATE SCHEMA IF NOT EXISTS monitoring"
 
 
-def _config(**attributes: Any) -> Config:
+def alembic_config(**attributes: Any) -> Config:
+    """Return Alembic's configuration; ``output`` is where a script is printed, the rest is read by its environment."""
     config = Config(output_buffer=attributes.pop("output", None))
     config.set_main_option("script_location", str(files("smarttext_pipelines.storage") / "migrations"))
     config.attributes.update(attributes)
@@ -75,7 +76,7 @@ def migrate(
         with_roles: Whether the optional roles that are missing are made, too.
 
     Returns:
-        What works otherwise than on tables as declared, a line each.
+        What works otherwise than on tables as declared, and who has to reconnect, a line each.
 
     Raises:
         SettingsError: The database was installed with another zone.
@@ -85,18 +86,25 @@ def migrate(
     refuse_transaction_pooler(engine)
     with connected(engine, isolation="AUTOCOMMIT") as guard:
         _wait_for_turn(guard)
-        changes, notes = _agreed(engine, zone, agree)
+        changes, notes = require_agreement(engine, zone, agree)
         if with_roles:
             make_roles(engine)
+        before = read_result_types(guard)
         try:
             _migrate(engine, zone, lock_timeout, changes)
         except DatabaseError as error:
             msg = f"{error} (the migration has not come to its end: run `smarttext migrate` again)"
             raise type(error)(msg) from None
-        return notes
+        return [*notes, *reconnect_notes(before, read_result_types(guard))]
 
 
-def _agreed(engine: Engine, zone: ZoneInfo, agree: Agree | None) -> tuple[list[Change], list[str]]:
+def require_agreement(engine: Engine, zone: ZoneInfo, agree: Agree | None) -> tuple[list[Change], list[str]]:
+    """Return what of others will change and what works otherwise than declared, once ``agree`` was shown the former.
+
+    Raises:
+        SettingsError: The database was installed with another zone.
+        SchemaError: Something stands in the way.
+    """
     with connected(engine) as connection:
         if stored_zone(connection) is not None:
             require_zone(connection, zone)
@@ -111,7 +119,7 @@ def make_roles(engine: Engine) -> None:
     """Make the optional roles that are missing, without login; the next ``migrate`` sets their rights.
 
     Raises:
-        DatabaseError: The role we are may not make roles that bypass row level security.
+        DatabaseError: The role we are may not make roles.
     """
     with connected(engine) as connection:
         connection.exec_driver_sql(create_roles(), execution_options={"no_parameters": True})
@@ -132,22 +140,17 @@ def _wait_for_turn(guard: Connection) -> None:
 def _migrate(engine: Engine, zone: ZoneInfo, lock_timeout: str, changes: list[Change]) -> None:
     with connected(engine) as connection:
         is_installed = stored_zone(connection) is not None
-        connection.exec_driver_sql(_CREATE_SCHEMA)
+        connection.exec_driver_sql(CREATE_SCHEMA)
         connection.exec_driver_sql(f"SET lock_timeout = '{lock_timeout}'")
         connection.commit()
-        command.upgrade(_config(connection=connection), "head")
+        command.upgrade(alembic_config(connection=connection), "head")
         connection.commit()
     with connected(engine) as connection:
-        _run(connection, f"SET LOCAL lock_timeout = '{lock_timeout}'", *_opening(zone, adopts=not is_installed))
-        if changes:
-            # All at once, or statements that lock one after the other deadlock with a script that does the same.
-            _run(connection, lock(*TABLES, *VIEWS))
-        if is_installed:
-            record_changes(connection, changes)
+        _run(connection, f"SET LOCAL lock_timeout = '{lock_timeout}'", *opening(zone, adopts=not is_installed))
+        _run(connection, *lock_changed(changes), *(record_changes(changes) if is_installed else ()))
         facts = read_facts(connection, zone)
-        drop_overloads(connection, facts)
-        _run(connection, *access_statements(zone, read_standing(connection, facts)))
-        record_installed(connection)
+        _run(connection, *overload_statements(connection, facts))
+        _run(connection, *access_statements(zone, read_standing(connection, facts)), record_installed())
         connection.commit()
 
 
@@ -156,23 +159,17 @@ def _run(connection: Connection, *statements: str) -> None:
         connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
-def _opening(zone: ZoneInfo, *, adopts: bool) -> list[str]:
-    return [install(zone), source_statement(), *([ADOPT_BOUNDARY_DAYS] if adopts else [])]
+def lock_changed(changes: list[Change]) -> list[str]:
+    """Return the statement that locks what is changed, all at once.
 
-
-def migration_sql(zone: ZoneInfo) -> str:
-    """Return everything ``migrate`` would run on a database that was never migrated.
-
-    It cannot look first: where the database has indexes under names of its own, they are built a second time, its
-    views are sorted no more, and the public roles keep nothing but the right to insert.
+    Statements that lock one after the other deadlock with a script that does the same.
     """
-    output = StringIO()
-    command.upgrade(_config(output=output), "head", sql=True)
-    closing = ";\n".join([*_opening(zone, adopts=True), *access_statements(zone, Standing())])
-    # Alembic doubles percent signs for drivers that take parameters; a script takes none.
-    revisions = output.getvalue().replace("%%", "%")
-    timeout = f"SET lock_timeout = '{LOCK_TIMEOUT}'"
-    return f"{_CREATE_SCHEMA};\n\n{timeout};\n\n{revisions}\n{timeout};\n\nBEGIN;\n\n{closing};\n\nCOMMIT;\n"
+    return [lock(*TABLES, *VIEWS)] if changes else []
+
+
+def opening(zone: ZoneInfo, *, adopts: bool) -> list[str]:
+    """Return what follows the revisions: the installation, the views of the tables, and what statistics tell."""
+    return [install(zone), source_statement(), *([ADOPT_BOUNDARY_DAYS] if adopts else [])]
 
 
 def find_drift(engine: Engine) -> list[str]:

@@ -1,10 +1,11 @@
 """Optional roles with least privilege, for a database where not everything should connect as the owner.
 
 Made by ``smarttext migrate --roles`` without login: whoever runs the database gives each a password. Every migrate sets
-their rights anew where they exist. They bypass row level security, whose only policy is for ``service_role``: our
-sessions ask for an error instead of a filtered table. What they see is bounded by their grants.
+their rights anew where they exist. They bypass row level security where whoever makes them may grant that; else a
+policy of their own shows them every row. What they see is bounded by their grants: a filtered table is an error.
 """
 
+from smarttext_pipelines.storage.migrations.lock import TAKE
 from smarttext_pipelines.storage.sources import ADD_FUNCTIONS, READ_FUNCTIONS
 
 SERVICE = "service_role"
@@ -44,6 +45,7 @@ FUNCTIONS = {
 }
 """Who may execute what; every other function of ours is the owner's alone."""
 
+_TABLES = ("businesses", "sms_events", "call_events", "api_usage", "owner_alerts", "daily_stats")
 _EVENTS = "public.sms_events, public.call_events, public.api_usage, public.owner_alerts"
 _READ_BY_PEOPLE = (
     "public.daily_stats, public.sms_failure_rates, public.openai_daily_usage, monitoring.sms_failure_rates, "
@@ -57,14 +59,51 @@ _KEPT_BY_FUNCTIONS = (
     "monitoring.ledger_rewrites, monitoring.openai_prices, "
     "monitoring.failure_classes, monitoring.message_rows, monitoring.call_rows, monitoring.adoption_record"
 )
+POLICY = "smarttext_roles"
 _CREATE = """
 DO $$
 DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY[{roles}] LOOP
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+        CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = name);
+        BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN BYPASSRLS', name);
+        EXCEPTION WHEN insufficient_privilege THEN
+            -- Before PostgreSQL 16 only a superuser grants BYPASSRLS; a policy does as well.
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+            EXCEPTION WHEN insufficient_privilege THEN
+                RAISE EXCEPTION 'a superuser must run this first: ALTER ROLE % CREATEROLE', quote_ident(current_user);
+            END;
+        END;
+    END LOOP;
+END $$
+"""
+
+# Locked at once, or a migration and a writer deadlock; and only where something is to be changed.
+_POLICIES = """
+DO $$
+DECLARE
+    needing CONSTANT oid[] := ARRAY(SELECT oid FROM pg_roles WHERE rolname = ANY (ARRAY[{roles}])
+                                        AND NOT rolbypassrls AND NOT rolsuper ORDER BY oid);
+    named CONSTANT text := (SELECT string_agg(quote_ident(pg_get_userbyid(o)), ', ') FROM unnest(needing) AS o);
+    stale CONSTANT oid[] := ARRAY(
+        SELECT c.oid FROM pg_class AS c LEFT JOIN pg_policy AS p ON p.polrelid = c.oid AND p.polname = '{policy}'
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (ARRAY[{tables}]) AND c.relkind IN ('r', 'p')
+            AND CASE WHEN c.relrowsecurity AND named IS NOT NULL
+                     THEN (ARRAY(SELECT unnest(p.polroles) ORDER BY 1), p.polpermissive, p.polcmd,
+                           pg_get_expr(p.polqual, c.oid), pg_get_expr(p.polwithcheck, c.oid))
+                          IS DISTINCT FROM (needing, true, '*'::"char", 'true'::text, 'true'::text)
+                     ELSE p.oid IS NOT NULL END);
+    relations text := coalesce((SELECT string_agg(o::regclass::text, ', ') FROM unnest(stale) AS o), '');
+    relation oid;
+BEGIN{take}
+    FOREACH relation IN ARRAY stale LOOP
+        EXECUTE format('DROP POLICY IF EXISTS {policy} ON %s', relation::regclass);
+        IF named IS NOT NULL AND (SELECT relrowsecurity FROM pg_class WHERE oid = relation) THEN
+            EXECUTE format('CREATE POLICY {policy} ON %s TO %s USING (true) WITH CHECK (true)',
+                           relation::regclass, named);
         END IF;
     END LOOP;
 END $$
@@ -74,11 +113,20 @@ _GRANT = """
 DO $$
 DECLARE
     name text;
+    -- What others own in these schemas is not ours to revoke.
+    relations CONSTANT text := (
+        SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
+        WHERE relnamespace IN ('public'::regnamespace, 'monitoring'::regnamespace)
+            AND relkind IN ('r', 'p', 'v', 'm', 'f') AND pg_has_role(relowner, 'USAGE'));
+    functions CONSTANT text := (
+        SELECT string_agg(oid::regprocedure::text, ', ') FROM pg_proc
+        WHERE pronamespace IN ('public'::regnamespace, 'monitoring'::regnamespace)
+            AND prokind <> 'p' AND pg_has_role(proowner, 'USAGE'));
 BEGIN
     FOREACH name IN ARRAY ARRAY[{roles}] LOOP
         CONTINUE WHEN NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name);
-        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA public, monitoring FROM %I', name);
-        EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public, monitoring FROM %I', name);
+        EXECUTE format('REVOKE ALL ON %s FROM %I', relations, name);
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %I', functions, name);
         EXECUTE format('GRANT USAGE ON SCHEMA public, monitoring TO %I', name);
         EXECUTE format('GRANT SELECT ON monitoring.installation, monitoring.alembic_version TO %I', name);
     END LOOP;
@@ -137,6 +185,16 @@ def role_grants() -> str:
         "reader": READER, "events": _EVENTS, "people": _READ_BY_PEOPLE, "kept": _KEPT_BY_FUNCTIONS,
     }  # fmt: skip
     statement = _GRANT
+    for name, value in values.items():
+        statement = statement.replace("{" + name + "}", value)
+    return statement
+
+
+def role_policies() -> str:
+    """Return the statement that shows every row to the roles that exist and do not bypass row level security."""
+    tables = ", ".join(f"'{table}'" for table in _TABLES)
+    values = {"roles": _names(), "policy": POLICY, "tables": tables, "take": TAKE}
+    statement = _POLICIES
     for name, value in values.items():
         statement = statement.replace("{" + name + "}", value)
     return statement

@@ -291,7 +291,7 @@ def _texts(database: Database) -> int:
 
 def test_retention_shows_first_then_deletes_what_it_read_back_and_restores_it(smarttext, archived: Database) -> None:
     before = _texts(archived)
-    assert smarttext("retention", "status")[1] == "nothing is archived yet\n"
+    assert smarttext("retention", "status")[1].startswith("nothing is archived yet; files go to /")
     days = ("--from", "2026-03-01", "--to", "2026-03-31")
     said = smarttext("retention", "restore", "--table", "sms_events", *days)
     assert (said[0], said[1][:19], said[2]) == (0, "nothing to restore:", "")
@@ -330,7 +330,9 @@ def test_retention_refuses_what_it_must_not_do(smarttext, archived: Database, mo
     )
     monkeypatch.delenv("SMARTTEXT_ARCHIVE_URL")
     before = _texts(archived)
-    _refused(smarttext("retention", "run"), "set SMARTTEXT_ARCHIVE_URL", "only holder")
+    for command in (("retention", "run"), ("retention", "run", "--dry-run"), ("cleanup", "--dry-run")):
+        _refused(smarttext(*command), "set SMARTTEXT_ARCHIVE_URL", "only holder")
+    assert "set SMARTTEXT_ARCHIVE_URL before" in smarttext("retention", "status")[1]
     assert _texts(archived) == before
     monkeypatch.setenv("SMARTTEXT_ARCHIVE_URL", "nonsense://bucket")
     _refused(smarttext("retention", "run"), "SMARTTEXT_ARCHIVE_URL", "nonsense")

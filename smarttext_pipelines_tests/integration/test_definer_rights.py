@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from smarttext_pipelines.storage.migrate import migrate
+from smarttext_pipelines.storage.sources import ADD_FUNCTIONS, READ_FUNCTIONS
 from smarttext_pipelines_tests.conftest import Database
-from smarttext_pipelines_tests.guardrail import add_businesses
 from smarttext_pipelines_tests.integration.test_access import ZONE
 from smarttext_pipelines_tests.legacy import create_roles
 
@@ -34,6 +34,10 @@ INTERNAL = (
     "UPDATE public.api_usage SET tokens_used = 6 WHERE request_id = 'direct'",
     "DELETE FROM public.api_usage WHERE request_id = 'direct'",
 )
+_ADDED = """'[{"id": "00000000-0000-4000-8000-000000000001", "from_number": "+15550100", "to_number": "+15550101",
+ "status": "sent", "event_type": "voice.missed", "service": "x", "endpoint": "x", "owner_phone": "+15550102",
+ "customer_phone": "+15550103", "alert_type": "x", "message_content": "x", "tokens_used": 1, "cost_estimate": 0,
+ "business_id": "00000000-0000-4000-8000-000000000000"}]'"""
 CALLS = {
     "public.check_openai_usage_limit": "SELECT public.check_openai_usage_limit(NULL)",
     "public.reserve_openai_usage": "SELECT public.reserve_openai_usage(NULL, n, 'r' || n) FROM generate_series(1, 4) n",
@@ -49,7 +53,10 @@ CALLS = {
     "ARRAY[NULL]::pg_catalog.uuid[])",
     "monitoring.upper_usd": "SELECT monitoring.upper_usd('gpt-4o', 5, '2026-03-01')",
     "monitoring.usage_id": "SELECT monitoring.usage_id('r1')",
-    "monitoring.usage_day": "SELECT monitoring.usage_day(NULL, now(), 'UTC')",
+    "monitoring.usage_date": "SELECT monitoring.usage_date(now())",
+    "monitoring.usage_time": "SELECT monitoring.usage_time(now(), '2026-03-01')",
+    "monitoring.usage_day": "SELECT monitoring.usage_day(NULL, now(), 'UTC', NULL);"
+    "SELECT monitoring.usage_day(NULL, LOCALTIMESTAMP, 'UTC', 'UTC')",
     "monitoring.counted_usd": "SELECT monitoring.counted_usd(0, 5, 'chat', 'gpt-4o', 'r', 'x', '2026-03-01')",
     "monitoring.book_openai_usage": "SELECT monitoring.book_openai_usage(ARRAY['r4'])",
     "monitoring.reap_openai_reservations": "SELECT monitoring.reap_openai_reservations('1 minute')",
@@ -59,10 +66,14 @@ CALLS = {
     "monitoring.recount_at_new_prices": "UPDATE monitoring.openai_prices SET model = model",
     "monitoring.read_message_rows": "SELECT monitoring.read_message_rows()",
     "monitoring.read_call_rows": "SELECT monitoring.read_call_rows()",
+    **{name.partition("(")[0]: f"SELECT {name}" for name in READ_FUNCTIONS},
+    **{name.partition("(")[0]: f"SELECT {name.replace('jsonb', _ADDED)}" for name in ADD_FUNCTIONS},
 }
-INLINED = {"monitoring.read_message_rows", "monitoring.read_call_rows"}
-"""They run with their caller's rights and name no type; a search_path would hide the indexes behind them."""
+INLINED = {name for name in CALLS if name.startswith("monitoring.read_")}
+"""PostgreSQL inlines no function that has a search_path, and then no condition finds an index of the table behind it.
+They run with their caller's rights, and nobody but the owner, the pipeline and retention may call them."""
 
+_KEYS = {"businesses": "id", "message_rows": "message_sid", "call_rows": "call_sid"}
 _EVIL = """
 SET search_path = pg_catalog, pg_temp;
 CREATE FUNCTION pg_temp.evil(anyelement) RETURNS pg_catalog.bool LANGUAGE plpgsql AS $$ BEGIN
@@ -88,7 +99,7 @@ def open_to_all(database: Database) -> Database:
     """Every function may be called by service_role, also those that are the owner's."""
     create_roles(database.server)
     migrate(database.engine, ZONE)
-    add_businesses(database, 1)
+    database.run("INSERT INTO public.businesses (id, name) VALUES ('00000000-0000-4000-8000-000000000000', 'B')")
     database.run("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public, monitoring TO service_role")
     database.run("GRANT SELECT ON ALL TABLES IN SCHEMA monitoring TO service_role")
     database.run("GRANT UPDATE ON monitoring.openai_prices TO service_role")
@@ -124,6 +135,17 @@ def test_every_function_looks_last_into_the_callers_schema(database: Database) -
     fixed = {name for name, row in found.items() if row["proconfig"] == ["search_path=pg_catalog, pg_temp"]}
     assert found.keys() - fixed == INLINED
     assert not [name for name in INLINED if found[name]["prosecdef"]]
+
+
+@pytest.mark.parametrize("view", [name.partition("read_")[2] for name in sorted(INLINED)])
+def test_a_function_without_search_path_is_inlined_and_its_index_is_found(database: Database, view: str) -> None:
+    column = _KEYS.get(view, "business_id")
+    value = "x" if column.endswith("_sid") else "00000000-0000-4000-8000-000000000000"
+    with database.server.connect(database.name) as connection:
+        connection.execute("SET enable_seqscan = off")
+        plan = str(connection.execute(f"EXPLAIN SELECT * FROM monitoring.{view} WHERE {column} = '{value}'").fetchall())
+    assert "Index" in plan
+    assert "Function Scan" not in plan
 
 
 @pytest.mark.parametrize("type_name", TYPES)

@@ -1,6 +1,5 @@
 """``migrate`` leads from nothing to the schema: twice, at once, by print-out, past locks, again after it failed."""
 
-import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,12 +11,14 @@ import psycopg
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
+from typer.testing import CliRunner
 
+from smarttext_pipelines.cli.app import app
 from smarttext_pipelines.core.errors import DatabaseError, SchemaError, SettingsError
 from smarttext_pipelines.rollup.zone import change_reporting_zone
 from smarttext_pipelines.storage.connect import connected
 from smarttext_pipelines.storage.installation import HEAD, require_installation, revision
-from smarttext_pipelines.storage.migrate import _config, find_drift, migrate, migration_sql
+from smarttext_pipelines.storage.migrate import alembic_config, find_drift, migrate
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.legacy import (
@@ -26,7 +27,6 @@ from smarttext_pipelines_tests.legacy import (
     VIEWS,
     add_history,
     catalog,
-    clean_up,
     create_roles,
     install_legacy,
 )
@@ -40,8 +40,6 @@ A_ROW = {
     "api_usage": "INSERT INTO public.api_usage (service, endpoint) VALUES ('openai', 'chat')",
     "daily_stats": "INSERT INTO public.daily_stats (date) VALUES ('2026-03-01')",
 }
-
-A_STATEMENT = re.compile(r"(?:\$(\w*)\$.*?\$\1\$|'[^']*'|[^;$'])+", re.DOTALL)
 
 
 @pytest.fixture
@@ -86,12 +84,6 @@ def wait_for(database: Database, migrating: Future[None], view: str, condition: 
             assert not migrating.done()
 
 
-def run_printed(database: Database) -> None:
-    with database.server.connect(database.name) as connection:
-        for statement in A_STATEMENT.finditer(migration_sql(UTC)):
-            connection.execute(statement.group())
-
-
 def stored_zones(database: Database) -> list[str]:
     return [row["reporting_timezone"] for row in database.rows("SELECT * FROM monitoring.installation")]
 
@@ -114,31 +106,7 @@ def test_a_second_migrate_changes_nothing(migrated: Database) -> None:
 
 
 def test_the_newest_revision_is_the_one_the_processes_ask_for() -> None:
-    assert ScriptDirectory.from_config(_config()).get_current_head() == HEAD
-
-
-def test_the_printed_statements_lead_to_the_same_schema(migrated: Database, empty_database: Database) -> None:
-    run_printed(empty_database)
-    assert find_drift(empty_database.engine) == []
-    assert catalog(empty_database) == catalog(migrated)
-    require_installation(empty_database.engine, UTC)
-
-
-def test_the_printed_statements_adopt_what_is_there(server: Server, empty_database: Database) -> None:
-    install_legacy(empty_database)
-    add_history(empty_database)
-    clean_up(empty_database, "2026-03-05 12:00Z")
-    run_printed(empty_database)
-    with fresh_database(server) as other:
-        install_legacy(other)
-        add_history(other)
-        clean_up(other, "2026-03-05 12:00Z")
-        migrate(other.engine, UTC)
-        printed, migrated = ([r for r in catalog(d) if r["kind"] != "index"] for d in (empty_database, other))
-        assert printed == migrated
-        recorded = "SELECT table_name, row_day, rows FROM monitoring.rollup_days ORDER BY 1"
-        assert empty_database.rows(recorded) == other.rows(recorded) != []
-    assert find_drift(empty_database.engine) == []
+    assert ScriptDirectory.from_config(alembic_config()).get_current_head() == HEAD
 
 
 def test_two_migrates_at_once_on_one_empty_database_both_succeed(empty_database: Database) -> None:
@@ -246,7 +214,7 @@ def test_writers_do_not_wait_while_indexes_are_built(empty_database: Database) -
     with connected(empty_database.engine) as connection:
         connection.exec_driver_sql("CREATE SCHEMA monitoring")
         connection.commit()
-        command.upgrade(_config(connection=connection), "0002")
+        command.upgrade(alembic_config(connection=connection), "0002")
         connection.commit()
     with ThreadPoolExecutor(1) as pool:
         with transaction(empty_database, A_TEXT):
@@ -293,3 +261,36 @@ def test_a_stranger_table_of_the_same_name_elsewhere_is_no_concern_of_ours(datab
     database.run("CREATE SCHEMA other; CREATE TABLE other.sms_events (x int); CREATE TABLE public.mine (y int)")
     migrate(database.engine, UTC)
     assert find_drift(database.engine) == []
+
+
+def test_migrate_names_what_prepared_statements_have_to_reconnect_for_and_only_once(empty_database: Database) -> None:
+    install_legacy(empty_database)
+    statement = "SELECT * FROM public.openai_daily_usage"
+    with empty_database.server.connect(empty_database.name) as client:
+        client.execute(f"PREPARE asked AS {statement}")
+        client.execute("EXECUTE asked")
+        (note,) = migrate(empty_database.engine, UTC)
+        with pytest.raises(psycopg.errors.FeatureNotSupported, match="cached plan must not change result type"):
+            client.execute("EXECUTE asked")
+    assert "daily_stats" in note
+    assert "openai_daily_usage" in note
+    assert "cached plan must not change result type" in note
+    assert "owner_alerts" not in note
+    assert migrate(empty_database.engine, UTC) == []
+
+
+def test_an_empty_database_has_nobody_to_reconnect(empty_database: Database) -> None:
+    assert migrate(empty_database.engine, UTC) == []
+
+
+def test_after_an_adoption_the_views_are_said_to_be_empty_until_the_command_that_fills_them(
+    empty_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_legacy(empty_database)
+    add_history(empty_database)
+    monkeypatch.setenv("SMARTTEXT_DATABASE_URL", empty_database.url)
+    done = CliRunner().invoke(app, ["migrate", "--yes"])
+    assert done.exit_code == 0, done.output
+    assert "sms_failure_rates, openai_daily_usage are empty for days that were never rolled up" in done.output
+    assert "  smarttext rollup --from 2026-03-01 --to 2026-03-10" in done.output
+    assert empty_database.rows("SELECT FROM public.sms_failure_rates") == []

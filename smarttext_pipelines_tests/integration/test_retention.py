@@ -168,6 +168,35 @@ def test_a_run_deletes_what_is_old_and_rolled_up_and_a_second_finds_nothing(
     assert retain(loaded, archive) == []
 
 
+@pytest.mark.parametrize("most_rows", [1, 5_000_000])
+def test_a_dry_run_says_what_the_run_then_does(loaded: Database, archive: ArchiveTarget, most_rows: int) -> None:
+    loaded.run("INSERT INTO public.api_usage (service, endpoint, reset_date, created_at, cost_estimate)"
+               " VALUES ('openai', 'e', %s, %s, 'NaN'), ('openai', 'e', %s, %s, 1)", DAY, NOON, DAY, NOON)  # fmt: skip
+    roll_up_all(loaded.engine, AROUND)
+    with loaded.engine.begin() as connection:
+        insert_events(connection, {"call_events": [strategies.call_event(99, NOON)]})
+    bounded = replace(RETENTION, most_rows=most_rows)
+    planned = plan(loaded.engine, archive, bounded)
+    done = retain(loaded, archive, bounded)
+    told = [(p.table, p.day, p.rows_live, p.rows, p.rows_left, p.waits) for p in planned]
+    assert told == [(d.table, d.day, d.rows_live, d.rows_deleted, d.rows_left, d.waits) for d in done]
+    assert sum(p.rows for p in planned) > 0
+    if most_rows > 1:
+        assert [p.rows_left for p in planned if p.rows_left] == [1]
+        assert {bool(p.waits) for p in planned} == {True, False}
+
+
+def test_a_dry_run_fails_where_the_run_would(loaded: Database, archive: ArchiveTarget, tmp_path: Path) -> None:
+    archive_day(loaded, archive, "sms_events", segment_rows=1, most_rows=1)
+    for file in (tmp_path / "archive").rglob("*.parquet"):
+        file.unlink()
+    planned = plan(loaded.engine, archive, RETENTION)
+    assert [(p.table, p.rows, "missing" in str(p.failure)) for p in planned if p.failure] == [("sms_events", 0, True)]
+    assert {p.table for p in planned} == {"sms_events", "call_events", "api_usage", "owner_alerts"}
+    with pytest.raises(ArchiveError, match="sms_events"):
+        raise_failures(planned)
+
+
 def test_a_day_that_was_not_rolled_up_stays(database: Database, archive: ArchiveTarget) -> None:
     replace_events(database.engine, strategies.every_peculiarity(UTC_ZONE, DAY))
     before = count(database, "sms_events")

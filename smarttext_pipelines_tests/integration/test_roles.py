@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from smarttext_pipelines import tracking
 from smarttext_pipelines.alerting.service import configured_channels, deliver_now, evaluate_now
+from smarttext_pipelines.core.errors import DatabaseError
 from smarttext_pipelines.health import heartbeats
 from smarttext_pipelines.health.doctor import examine
 from smarttext_pipelines.metrics import METRICS
@@ -21,14 +22,25 @@ from smarttext_pipelines.retention.files import ArchiveTarget
 from smarttext_pipelines.retention.run import Retention, archive_days, raise_failures
 from smarttext_pipelines.rollup import roll_up
 from smarttext_pipelines.storage import budgets
-from smarttext_pipelines.storage.connect import open_engine, parse_url
-from smarttext_pipelines.storage.migrate import make_roles, migrate
+from smarttext_pipelines.storage.connect import connected, open_engine, parse_url
+from smarttext_pipelines.storage.embedded import embedded_server
+from smarttext_pipelines.storage.migrate import find_drift, make_roles, migrate
 from smarttext_pipelines.storage.progress import pending_requests, request_rollups
 from smarttext_pipelines.storage.roles import PIPELINE, READER, RETENTION, ROLES, WRITER
-from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines.storage.script import migration_sql
+from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.integration.test_access import refused, session_of
-from smarttext_pipelines_tests.legacy import DAYS, TABLES, VIEWS, add_history, install_legacy
+from smarttext_pipelines_tests.legacy import (
+    DAYS,
+    SCHEMA_SCRIPT,
+    TABLES,
+    VIEWS,
+    acting_as,
+    add_history,
+    catalog,
+    install_legacy,
+)
 
 ZONE = ZoneInfo("UTC")
 EVENTS = ("api_usage", "call_events", "owner_alerts", "sms_events")
@@ -43,6 +55,48 @@ def roles(empty_database: Database) -> Database:
     make_roles(empty_database.engine)
     migrate(empty_database.engine, ZONE)
     return empty_database
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of its own, on which the roles were never made."""
+    folder = tmp_path_factory.mktemp("own")
+    folder.chmod(0o755)
+    folder.parent.chmod(0o755)
+    with embedded_server(folder) as embedded:
+        yield Server(embedded.url("postgres"))
+
+
+@contextmanager
+def adopted_by_the_owner(server: Server) -> Iterator[tuple[Database, Engine]]:
+    """Give a database whose owner is no superuser, but may make roles, and an engine that acts as the owner."""
+    with fresh_database(server) as database:
+        database.run("CREATE ROLE boss NOLOGIN NOSUPERUSER CREATEROLE")
+        try:
+            database.run(f"ALTER DATABASE {database.name} OWNER TO boss")
+            with acting_as(database, "boss") as engine:
+                with engine.begin() as connection:
+                    secured = "".join(f"ALTER TABLE public.{t} ENABLE ROW LEVEL SECURITY;" for t in TABLES)
+                    connection.exec_driver_sql(SCHEMA_SCRIPT + secured, execution_options={"no_parameters": True})
+                add_history(database)
+                database.run("CREATE TABLE public.of_others (x int)")
+                migrate(engine, ZONE, with_roles=True)
+                yield database, engine
+        finally:
+            database.run(f"DROP OWNED BY boss, {', '.join(ROLES)} CASCADE")
+            database.run(f"ALTER DATABASE {database.name} OWNER TO CURRENT_USER")
+            database.run(f"DROP ROLE {', '.join(ROLES)}, boss")
+
+
+@pytest.fixture(params=["made by a superuser", "made by the owner"])
+def working(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database with events and the roles, which bypass row level security, or are let in by a policy."""
+    if request.param == "made by a superuser":
+        yield request.getfixturevalue("roles")
+        return
+    with adopted_by_the_owner(request.getfixturevalue("own_server")) as (database, _):
+        assert not database.rows("SELECT FROM pg_roles WHERE rolbypassrls AND rolname ~ '^smarttext_'")
+        yield database
 
 
 @contextmanager
@@ -281,8 +335,8 @@ def test_what_was_granted_by_hand_is_taken_back_by_the_next_migrate(roles: Datab
     assert granted(roles, role) == before
 
 
-def test_the_tracking_library_works_as_the_writer(roles: Database, tmp_path: Path) -> None:
-    with logged_in(roles, WRITER) as engine:
+def test_the_tracking_library_works_as_the_writer(working: Database, tmp_path: Path) -> None:
+    with logged_in(working, WRITER) as engine:
         tracking.configure(database_url=engine.url.render_as_string(hide_password=False), spill_folder=tmp_path)
         try:
             tracking.track_sms_event(from_="+15550100", to="+15550101", status="queued", request_id="w1")
@@ -295,15 +349,15 @@ def test_the_tracking_library_works_as_the_writer(roles: Database, tmp_path: Pat
             assert tracking.counters().dropped == tracking.counters().rejected == 0
         finally:
             tracking.configure(database_url="postgresql://x@127.0.0.1:9/x", spill_folder=tmp_path / "unused")
-    assert roles.rows("SELECT count(*) AS n FROM public.sms_events WHERE request_id = 'w1'") == [{"n": 1}]
-    assert roles.rows("SELECT tokens_used FROM public.api_usage WHERE request_id = 'w3'") == [{"tokens_used": 50}]
+    assert working.rows("SELECT count(*) AS n FROM public.sms_events WHERE request_id = 'w1'") == [{"n": 1}]
+    assert working.rows("SELECT tokens_used FROM public.api_usage WHERE request_id = 'w3'") == [{"tokens_used": 50}]
 
 
-def test_rollup_alerting_budgets_and_health_work_as_the_pipeline(roles: Database, tmp_path: Path) -> None:
-    with logged_in(roles, PIPELINE) as engine:
+def test_rollup_alerting_budgets_and_health_work_as_the_pipeline(working: Database, tmp_path: Path) -> None:
+    with logged_in(working, PIPELINE) as engine:
         for metric in METRICS.values():
             roll_up(engine, metric, DAYS, zone=ZONE, settle_days=4, shared_senders=[], allow_empty=True)
-        settings = roles.settings(data_dir=tmp_path)
+        settings = working.settings(data_dir=tmp_path)
         channels = configured_channels(settings)
         evaluate_now(engine, settings, channels, datetime.now(UTC))
         deliver_now(engine, channels, budget_seconds=10)
@@ -321,12 +375,71 @@ def test_rollup_alerting_budgets_and_health_work_as_the_pipeline(roles: Database
     assert unseen == []
 
 
-def test_archiving_and_deleting_works_as_retention(roles: Database, tmp_path: Path) -> None:
-    roll_up_all(roles.engine, DAYS, allow_empty=True)
+def test_archiving_and_deleting_works_as_retention(working: Database, tmp_path: Path) -> None:
+    roll_up_all(working.engine, DAYS, allow_empty=True)
     retention = Retention(ZONE, 4, 30, deletes=True)
-    with logged_in(roles, RETENTION) as engine:
+    with logged_in(working, RETENTION) as engine:
         done = archive_days(
             engine, ArchiveTarget(str(tmp_path)), retention, done=lambda _d: None, begun=lambda _n: None
         )
         raise_failures(done)
-    assert roles.rows("SELECT DISTINCT state FROM monitoring.archive_segments") == [{"state": "deleted"}]
+    assert working.rows("SELECT DISTINCT state FROM monitoring.archive_segments") == [{"state": "deleted"}]
+
+
+def test_what_the_reader_sees_is_everything_or_an_error(own_server: Server) -> None:
+    with adopted_by_the_owner(own_server) as (database, owner):
+
+        def read() -> int:
+            with logged_in(database, READER) as engine, connected(engine) as connection:
+                return int(connection.execute(text("SELECT count(*) FROM public.daily_stats")).scalar_one())
+
+        everything = database.rows("SELECT count(*) AS n FROM public.daily_stats")[0]["n"]
+        assert read() == everything > 0
+        for spoil, mend in (
+            ("CREATE POLICY few ON public.businesses AS RESTRICTIVE USING (false)", "DROP POLICY few ON businesses"),
+            ("ALTER POLICY smarttext_roles ON public.daily_stats USING (date > '2026-03-05')", ""),
+            ("DROP POLICY smarttext_roles ON public.daily_stats", ""),
+            (f"ALTER POLICY smarttext_roles ON public.daily_stats TO {WRITER}", ""),
+        ):
+            database.run(spoil)
+            with pytest.raises(DatabaseError, match="row-level security"):
+                read()
+            if mend:
+                database.run(mend)
+            migrate(owner, ZONE)
+            assert read() == everything
+
+
+def test_policies_come_and_go_with_what_makes_them_needed(own_server: Server) -> None:
+    secured = "SELECT tablename FROM pg_policies WHERE policyname = 'smarttext_roles' ORDER BY 1"
+    with adopted_by_the_owner(own_server) as (database, owner):
+        assert [row["tablename"] for row in database.rows(secured)] == sorted(TABLES)
+        assert find_drift(owner) == []
+        assert migration_sql(ZONE, owner, with_roles=True).endswith("nothing to do\n")
+        before = catalog(database)
+        migrate(owner, ZONE, with_roles=True)
+        assert catalog(database) == before
+        database.run(f"ALTER ROLE {WRITER} BYPASSRLS; ALTER ROLE {PIPELINE} BYPASSRLS; ALTER ROLE {READER} BYPASSRLS")
+        migrate(owner, ZONE)
+        assert database.rows("SELECT DISTINCT roles::text[] FROM pg_policies") == [{"roles": [RETENTION]}]
+        database.run(f"ALTER ROLE {RETENTION} BYPASSRLS")
+        migrate(owner, ZONE)
+        assert database.rows(secured) == []
+
+
+def test_who_may_make_no_role_is_told_what_a_superuser_must_run(own_server: Server) -> None:
+    with fresh_database(own_server) as database:
+        database.run("CREATE ROLE clerk NOLOGIN")
+        database.run(f"ALTER DATABASE {database.name} OWNER TO clerk")
+        try:
+            assert "CREATE ROLE" in migration_sql(ZONE, database.engine, with_roles=True)
+            with (
+                acting_as(database, "clerk") as engine,
+                pytest.raises(
+                    DatabaseError, match=r"^[^\n]*a superuser must run this first: ALTER ROLE clerk CREATEROLE$"
+                ),
+            ):
+                migrate(engine, ZONE, with_roles=True)
+            assert database.rows("SELECT FROM pg_namespace WHERE nspname = 'monitoring'") == []
+        finally:
+            database.run(f"ALTER DATABASE {database.name} OWNER TO CURRENT_USER; DROP ROLE clerk")

@@ -23,7 +23,8 @@ from smarttext_pipelines.rollup.quality import undated_rows
 from smarttext_pipelines.rollup.zone import change_reporting_zone
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.budgets import counter_differences
-from smarttext_pipelines.storage.migrate import migrate, migration_sql
+from smarttext_pipelines.storage.migrate import migrate
+from smarttext_pipelines.storage.script import migration_sql
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import cells, roll_up_all
 from smarttext_pipelines_tests.guardrail import COUNTER, LEDGER, RESERVE, SETTLE, reap

@@ -68,3 +68,16 @@ def test_a_url_that_cannot_be_used_is_told_without_its_secret() -> None:
     with pytest.raises(SettingsError, match="nonsense") as error:
         ArchiveTarget("nonsense://key:part@bucket/path")
     assert "part" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("memory://key:secret@bucket/path", "memory://bucket/path"),
+        ("memory://key:se/cr@et@bucket/path", "memory://bucket/path"),
+        ("memory://bucket:9000/path@home", "memory://bucket:9000/path@home"),
+        ("/archive/of@home", "/archive/of@home"),
+    ],
+)
+def test_a_place_is_named_without_its_credentials(url: str, name: str) -> None:
+    assert ArchiveTarget(url).name == name

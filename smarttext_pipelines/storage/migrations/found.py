@@ -1,12 +1,12 @@
 """What a migration meets: a view in the place of a table is read and never altered."""
 
 from alembic import context, op
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 _KIND = text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass('public.' || :name)")
 _IS_KEYED = text(
     """
-    SELECT EXISTS (
+    SELECT to_regclass('public.businesses') IS NULL OR EXISTS (
         SELECT FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attname = 'id'
         WHERE i.indrelid = to_regclass('public.businesses') AND i.indisunique AND i.indnkeyatts = 1
             AND i.indkey[0] = a.attnum AND i.indpred IS NULL)
@@ -14,11 +14,18 @@ _IS_KEYED = text(
 )
 
 
+def database() -> Connection | None:
+    """Return the database that can be looked at; while statements are only printed it is as it was, or none."""
+    if context.is_offline_mode():
+        looked_at: Connection | None = context.config.attributes.get("looked_at")
+        return looked_at
+    return op.get_bind()
+
+
 def kind_of(name: str) -> str:
     """Return what stands in ``public`` under a name, as ``pg_class.relkind``; a table where nobody can look."""
-    if context.is_offline_mode():
-        return "r"
-    return op.get_bind().execute(_KIND, {"name": name}).scalar() or "r"
+    found = database()
+    return (found.execute(_KIND, {"name": name}).scalar() if found else None) or "r"
 
 
 def is_table(name: str) -> bool:
@@ -28,6 +35,7 @@ def is_table(name: str) -> bool:
 
 def to_business() -> str:
     """Return the clause of a foreign key to ``businesses``; empty where its id is no key of a table."""
-    if not context.is_offline_mode() and not op.get_bind().execute(_IS_KEYED).scalar():
+    found = database()
+    if found and not found.execute(_IS_KEYED).scalar():
         return ""
     return " REFERENCES public.businesses (id)"

@@ -98,7 +98,7 @@ adoption_record = Table(
 installed_objects = Table(
     "installed_objects",
     metadata,
-    column("kind", Text, "view, policy, trigger, function, or comment.", primary_key=True),
+    column("kind", Text, "view, policy, trigger, function, or comment; script: what migrate ran.", primary_key=True),
     column("object", Text, "Name in schema public.", primary_key=True),
     column("state", JSONB, "What the last migrate left there.", nullable=False),
     schema=MONITORING,

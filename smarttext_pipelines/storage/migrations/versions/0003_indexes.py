@@ -1,9 +1,9 @@
 """Index what rollups and look-ups search by; on existing tables without blocking the application's writes."""
 
-from alembic import context, op
-from sqlalchemy import text
+from alembic import op
+from sqlalchemy import Connection, text
 
-from smarttext_pipelines.storage.migrations.found import kind_of
+from smarttext_pipelines.storage.migrations.found import database, kind_of
 
 revision = "0003"
 down_revision = "0002"
@@ -57,8 +57,8 @@ def upgrade() -> None:
 
 def _build(table: str, column: str, kind: str) -> None:
     name, expression = f"{table}_{column}_idx", column
-    if not context.is_offline_mode():
-        bind = op.get_bind()
+    bind = database()
+    if bind:
         if bind.execute(_HAS_NO_ZONE, {"relation": f"public.{table}", "column": column}).scalar():
             # It is read as an instant of UTC, so that is what must be found.
             name, expression = f"{table}_{column}_utc_idx", f"({column} AT TIME ZONE 'UTC')"
@@ -67,23 +67,23 @@ def _build(table: str, column: str, kind: str) -> None:
         if any(index.is_valid for index in found):
             return
         if kind == "p":
-            _build_partitioned("public", table, name, expression)
+            _build_partitioned(bind, "public", table, name, expression)
             return
         for index in found:
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")
     op.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON public.{table} ({expression})")
 
 
-def _build_partitioned(schema: str, table: str, name: str, expression: str) -> None:
+def _build_partitioned(bind: Connection, schema: str, table: str, name: str, expression: str) -> None:
     """Index a partitioned table, which cannot be done concurrently, by concurrent builds on its partitions."""
-    bind, parent = op.get_bind(), f'"{schema}"."{table}"'
+    parent = f'"{schema}"."{table}"'
     op.execute(f'CREATE INDEX IF NOT EXISTS "{name}" ON ONLY {parent} ({expression})')
     for part in bind.execute(_PARTITIONS, {"relation": parent}).all():
         if bind.execute(_ATTACHED, {"index": f'"{schema}"."{name}"', "relation": part.name}).scalar():
             continue
         index = f"{part.relname[:40]}_{name[-22:]}"
         if part.kind == "p":
-            _build_partitioned(part.schema, part.relname, index, expression)
+            _build_partitioned(bind, part.schema, part.relname, index, expression)
         else:
             op.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{part.schema}"."{index}"')
             op.execute(f'CREATE INDEX CONCURRENTLY "{index}" ON {part.name} ({expression})')

@@ -10,7 +10,7 @@ import dagster as dg
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.days import day_end, day_of, day_start
-from smarttext_pipelines.defs.metadata import column_schema, markdown_table
+from smarttext_pipelines.defs.metadata import column_schema, table_metadata
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.storage.schema.tables import table_named
 
@@ -74,10 +74,9 @@ class OpenIncidents:
 def open_incidents(connection: Connection, now: datetime, zone: ZoneInfo) -> OpenIncidents:
     """Read the open incidents, the most severe and oldest first."""
     rows = [dict(row) for row in connection.execute(_OPEN).mappings()]
-    said = markdown_table(rows) if rows else "No incident is open."
     metadata: dict[str, Any] = {
         "open": len(rows),
-        "open_incidents": dg.MetadataValue.md(said),
+        "open_incidents": table_metadata(rows),
         "read_at": dg.MetadataValue.timestamp(now),
     }
     today = day_of(now, zone).isoformat()

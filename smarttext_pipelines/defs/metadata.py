@@ -10,7 +10,7 @@ import dagster as dg
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
-from smarttext_pipelines.alerting.markup import MARKDOWN
+from smarttext_pipelines.core.shown import shown
 from smarttext_pipelines.defs.headlines import headline
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 MOST_COPIES = 31
+_CELL_LENGTH = 80
 
 
 def column_schema(table: Table) -> dg.TableSchema:
@@ -56,10 +57,10 @@ def day_metadata(result: "RolledUp", day: date, preview: "Preview") -> dict[str,
         "dagster/partition_row_count": done.rows,
         "businesses": preview.businesses.get(day, 0),
         "rows_changed": done.rows_changed,
-        "kept_its_numbers": done.is_kept,
         **{name: value for name, value in optional.items() if value is not None},
-        "preview": dg.MetadataValue.md(markdown_table(preview.rows.get(day, []))),
-        "sums": dg.MetadataValue.md(markdown_table(sums)),
+        "preview": table_metadata(preview.rows.get(day, [])),
+        "sums": table_metadata(sums),
+        "kept_its_numbers": done.is_kept,
         "engine": result.engine,
         "sql": _statement(result, day),
     }
@@ -73,13 +74,19 @@ def _statement(result: "RolledUp", day: date) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.md(f"```sql\n{result.sql}\n```")
 
 
-def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows of the same columns as a table."""
+def table_metadata(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
+    """Return rows of the same columns as a table, which every page shows at once; Markdown is behind a link on some."""
     if not rows:
-        return "no rows"
-    head = " | ".join(rows[0])
-    lines = [" | ".join("" if v is None else MARKDOWN.escape(str(v)) for v in row.values()) for row in rows]
-    return "\n".join([f"| {head} |", f"|{' --- |' * len(rows[0])}", *(f"| {line} |" for line in lines)])
+        return dg.MetadataValue.text("none")
+    records = [dg.TableRecord({name: _cell(value) for name, value in row.items()}) for row in rows]
+    columns = [dg.TableColumn(name, "string") for name in rows[0]]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else shown(str(value), _CELL_LENGTH)
 
 
 def observation(source: "ObservedSource") -> dg.AssetObservation:

@@ -24,8 +24,8 @@ UNDATED, REPEATED = "undated_rows", "sids_identify"
 CHECKS = {
     AGREES: Check(
         "What was joined and grouped adds up to the sources by day, to the last digit; else nothing is written.",
-        "Nothing was written, and the numbers of before stand. Run it again: rows may have changed while they were read."
-        " If it fails again, the metric's definition is at fault: report it with this sentence.",
+        "Nothing was written, and the numbers of before stand. Run it again: rows may have changed while they were "
+        "read. If it fails again, the metric's definition is at fault: report it with this sentence.",
     ),
     KEYS: Check(
         "One row per business and day, and per dimension of a fact; else nothing is written.",
@@ -35,7 +35,7 @@ CHECKS = {
     HISTORY: Check(
         "No day had to keep older numbers because its events are no longer all there.",
         "The numbers shown are those of before. Where events were deleted by mistake, put them back and roll the days "
-        "up; where they were deleted on purpose and the smaller numbers are wanted, use `smarttext rollup --allow-empty`.",
+        "up; where that was on purpose and the smaller numbers are wanted, use `smarttext rollup --allow-empty`.",
     ),
     UNDATED: Check(
         f"Every row of the source has a time of a day from {FIRST_DAY} to {LAST_DAY}; any other belongs to no day and "

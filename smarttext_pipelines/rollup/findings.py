@@ -32,7 +32,7 @@ def share_finding(
     share, names = above[worst], list(values)[:_MOST_VALUES]
     named = f": {', '.join(names)}{' and others' if len(values) > _MOST_VALUES else ''}" if names else ""
     others = f"; {len(above)} of {len(shares)} days are above {check.limit_percent:g} %" if len(shares) > 1 else ""
-    said = f"{share.part:,} of {share.whole:,} {check.whole} of {worst} {check.part}{named}{others}"
+    said = f"{share.part:,} of {share.whole:,} {check.whole} on {worst} {check.part}{named}{others}"
     return Finding(said, rows, sql)
 
 

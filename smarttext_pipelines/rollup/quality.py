@@ -40,7 +40,7 @@ class ShareCheck:
         asset: Asset that carries the check.
         name: Name of the check.
         limit_percent: Largest share that passes.
-        whole: What the share is of, and ``part`` what is true of those that are counted: "3 of 7 WHOLE of DAY PART".
+        whole: What the share is of, and ``part`` what is true of those that are counted: "3 of 7 WHOLE on DAY PART".
         read: Reads the shares of a range of days.
         concerned: Returns the SQL of the rows that make the share of some days.
         named: Column of that SQL whose values are said.

@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -86,7 +87,8 @@ def table_metadata(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else shown(str(value), _CELL_LENGTH)
+    is_number = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    return f"{value:,}" if is_number else shown(str(value), _CELL_LENGTH)
 
 
 def observation(source: "ObservedSource") -> dg.AssetObservation:

@@ -23,11 +23,18 @@ DEPS: dict[str, tuple[str, ...]] = {
 
 NAMES = {"incidents": "alert_incidents", "notifications": "notifications"}
 
+_WRITTEN = {
+    "incidents": "Written by alert_evaluation_sensor, which shows here what is open; a run counts the day. "
+    "`smarttext alerts show 7` tells all of INC-7.",
+    "notifications": "Written by alert_evaluation_sensor and deliveries; a run counts the day.",
+}
 _OPEN = text(
     """
-    SELECT 'INC-' || i.id AS incident, i.severity, i.rule, coalesce(b.name, i.scope) AS whom,
-           i.part || ' of ' || i.whole AS "k of n", to_char(i.since, 'YYYY-MM-DD HH24:MI "UTC"') AS since,
-           coalesce(i.acknowledged_by, '–') AS acknowledged, 'smarttext alerts show ' || i.id AS command
+    SELECT 'INC-' || i.id AS incident, i.severity, i.rule,
+           coalesce(b.name, translate(replace(i.scope, ':', ': '), '.', ' ')) AS whom,
+           i.part || ' of ' || i.whole AS "k of n",
+           to_char(i.since AT TIME ZONE 'UTC', 'MM-DD HH24:MI') AS "since (UTC)",
+           i.acknowledged_by AS acknowledged
     FROM monitoring.incidents AS i LEFT JOIN public.businesses AS b ON b.id = i.business_id
     WHERE i.state IN ('firing', 'recovering')
     ORDER BY array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.fired_at LIMIT 50
@@ -103,7 +110,7 @@ def _build(name: str, deps: tuple[str, ...], partitions: dg.DailyPartitionsDefin
         group_name=GROUP,
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        description=f"{table.comment} Written by alert_evaluation_sensor and deliveries; a run counts the day.",
+        description=f"{table.comment} {_WRITTEN[name]}",
         kinds={"postgres"},
         owners=["team:data"],
         metadata={

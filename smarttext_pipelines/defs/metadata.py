@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 MOST_COPIES = 31
 _CELL_LENGTH = 80
+_MOST_COLUMNS = 8
+"""Of a preview: what is wider is cut off at the edge of the page."""
 
 
 def column_schema(table: Table) -> dg.TableSchema:
@@ -59,12 +61,18 @@ def day_metadata(result: "RolledUp", day: date, preview: "Preview") -> dict[str,
         "businesses": preview.businesses.get(day, 0),
         "rows_changed": done.rows_changed,
         **{name: value for name, value in optional.items() if value is not None},
-        "preview": table_metadata(preview.rows.get(day, [])),
+        "preview": table_metadata(_narrow(preview.rows.get(day, []))),
         "sums": table_metadata(sums),
         "kept_its_numbers": done.is_kept,
         "engine": result.engine,
         "sql": _statement(result, day),
     }
+
+
+def _narrow(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows without columns in which nothing is told."""
+    told = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)][:_MOST_COLUMNS]
+    return [{name: row[name] for name in told} for row in rows]
 
 
 def _statement(result: "RolledUp", day: date) -> dg.MetadataValue[Any]:
@@ -87,6 +95,8 @@ def table_metadata(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if value.tzinfo else f"{value:%Y-%m-%d %H:%M:%S}"
     is_number = isinstance(value, int | Decimal) and not isinstance(value, bool)
     return f"{value:,}" if is_number else shown(str(value), _CELL_LENGTH)
 

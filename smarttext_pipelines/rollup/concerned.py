@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, Table
 from sqlalchemy.dialects import postgresql
 
 from smarttext_pipelines.core.statuses import (
@@ -27,21 +27,21 @@ from smarttext_pipelines.storage.findings import at_times, on_days, texts
 _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
 
-def condition(expression: ColumnElement[bool]) -> str:
-    """Return a condition as it can be pasted."""
-    return str(expression.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
+def condition(expression: ColumnElement[bool], table: Table) -> str:
+    """Return a condition on the columns of a table as it can be pasted, where the table is called ``t``."""
+    compiled = expression.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True})
+    return str(compiled).replace(f"{table.fullname}.", "t.")
 
 
 def texts_by_outcome(days: Iterable[date], where: str, counted: str = "message_count") -> str:
     """Return the SQL of texts by day, business, status and error code."""
-    t = "monitoring.sms_outcomes"
     return (
-        f"SELECT {t}.day, b.name AS business, {t}.business_id, {t}.status, {t}.error_code,\n"
-        f"       sum({t}.{counted})::bigint AS texts\n"
-        f"FROM {t} LEFT JOIN monitoring.businesses AS b ON b.id = {t}.business_id\n"
-        f"WHERE {on_days(f'{t}.day', days)} AND {where}\n"
-        f"GROUP BY {t}.day, b.name, {t}.business_id, {t}.status, {t}.error_code\n"
-        f"ORDER BY texts DESC, {t}.day, {t}.business_id, {t}.status, {t}.error_code"
+        f"SELECT t.day, b.name AS business, t.business_id, t.status, t.error_code,\n"
+        f"       sum(t.{counted})::bigint AS texts\n"
+        f"FROM monitoring.sms_outcomes AS t LEFT JOIN monitoring.businesses AS b ON b.id = t.business_id\n"
+        f"WHERE {on_days('t.day', days)} AND ({where})\n"
+        f"GROUP BY t.day, b.name, t.business_id, t.status, t.error_code\n"
+        f"ORDER BY texts DESC, t.day, t.business_id, t.status, t.error_code"
     )
 
 
@@ -57,12 +57,11 @@ def rows_of_unknown_status(days: Iterable[date], zone: ZoneInfo) -> str:
 
 def stats_rows(days: Iterable[date], where: str, columns: Sequence[str]) -> str:
     """Return the SQL of rows of ``daily_stats``."""
-    t = "public.daily_stats"
-    counts = ", ".join(f"{t}.{name}" for name in columns)
+    counts = ", ".join(f"t.{name}" for name in columns)
     return (
-        f"SELECT {t}.date AS day, b.name AS business, {t}.business_id, {counts}\n"
-        f"FROM {t} LEFT JOIN monitoring.businesses AS b ON b.id = {t}.business_id\n"
-        f"WHERE {on_days(f'{t}.date', days)} AND {where}\nORDER BY {t}.date, {t}.business_id"
+        f"SELECT t.date AS day, b.name AS business, t.business_id, {counts}\n"
+        f"FROM public.daily_stats AS t LEFT JOIN monitoring.businesses AS b ON b.id = t.business_id\n"
+        f"WHERE {on_days('t.date', days)} AND ({where})\nORDER BY t.date, t.business_id"
     )
 
 

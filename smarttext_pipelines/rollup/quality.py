@@ -63,8 +63,10 @@ def _outcomes(part: ColumnElement[bool] | None, whole: ColumnElement[bool]) -> t
 
     def rows(days: Iterable[date], _zone: ZoneInfo) -> str:
         if part is None:
-            return concerned.texts_by_outcome(days, concerned.condition(t.late_report_count > 0), "late_report_count")
-        return concerned.texts_by_outcome(days, concerned.condition(part))
+            return concerned.texts_by_outcome(
+                days, concerned.condition(t.late_report_count > 0, sms_outcomes), "late_report_count"
+            )
+        return concerned.texts_by_outcome(days, concerned.condition(part, sms_outcomes))
 
     def read(connection: Connection, days: DayRange) -> dict[date, Share]:
         counted = func.coalesce(func.sum(t.message_count).filter(whole), 0)
@@ -89,7 +91,7 @@ def _unattributed(connection: Connection, days: DayRange) -> dict[date, Share]:
 
 
 def _rows_unattributed(days: Iterable[date], _zone: ZoneInfo) -> str:
-    return concerned.stats_rows(days, concerned.condition(daily_stats.c.business_id.is_(None)), _COUNTS)
+    return concerned.stats_rows(days, concerned.condition(daily_stats.c.business_id.is_(None), daily_stats), _COUNTS)
 
 
 def _businesses(part: ColumnElement[bool], whole: ColumnElement[bool]) -> tuple[Read, Concerned]:
@@ -97,7 +99,7 @@ def _businesses(part: ColumnElement[bool], whole: ColumnElement[bool]) -> tuple[
     is_named = t.business_id.is_not(None)
 
     def rows(days: Iterable[date], _zone: ZoneInfo) -> str:
-        return concerned.stats_rows(days, concerned.condition(is_named & whole & part), _COUNTS)
+        return concerned.stats_rows(days, concerned.condition(is_named & whole & part, daily_stats), _COUNTS)
 
     def read(connection: Connection, days: DayRange) -> dict[date, Share]:
         counts = (func.count().filter(whole & part), func.count().filter(whole))

@@ -10,7 +10,7 @@ import dagster as dg
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.days import day_end, day_of, day_start
-from smarttext_pipelines.defs.metadata import column_schema, markdown_table
+from smarttext_pipelines.defs.metadata import column_schema, table_metadata
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.storage.schema.tables import table_named
 
@@ -23,11 +23,18 @@ DEPS: dict[str, tuple[str, ...]] = {
 
 NAMES = {"incidents": "alert_incidents", "notifications": "notifications"}
 
+_WRITTEN = {
+    "incidents": "Written by alert_evaluation_sensor, which shows here what is open; a run counts the day. "
+    "`smarttext alerts show 7` tells all of INC-7.",
+    "notifications": "Written by alert_evaluation_sensor and deliveries; a run counts the day.",
+}
 _OPEN = text(
     """
-    SELECT 'INC-' || i.id AS incident, i.severity, i.rule, coalesce(b.name, i.scope) AS whom,
-           i.part || ' of ' || i.whole AS "k of n", to_char(i.since, 'YYYY-MM-DD HH24:MI "UTC"') AS since,
-           coalesce(i.acknowledged_by, '–') AS acknowledged, 'smarttext alerts show ' || i.id AS command
+    SELECT 'INC-' || i.id AS incident, i.severity, i.rule,
+           coalesce(b.name, translate(replace(i.scope, ':', ': '), '.', ' ')) AS whom,
+           i.part || ' of ' || i.whole AS "k of n",
+           to_char(i.since AT TIME ZONE 'UTC', 'MM-DD HH24:MI') AS "since (UTC)",
+           i.acknowledged_by AS acknowledged
     FROM monitoring.incidents AS i LEFT JOIN public.businesses AS b ON b.id = i.business_id
     WHERE i.state IN ('firing', 'recovering')
     ORDER BY array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.fired_at LIMIT 50
@@ -74,10 +81,9 @@ class OpenIncidents:
 def open_incidents(connection: Connection, now: datetime, zone: ZoneInfo) -> OpenIncidents:
     """Read the open incidents, the most severe and oldest first."""
     rows = [dict(row) for row in connection.execute(_OPEN).mappings()]
-    said = markdown_table(rows) if rows else "No incident is open."
     metadata: dict[str, Any] = {
         "open": len(rows),
-        "open_incidents": dg.MetadataValue.md(said),
+        "open_incidents": table_metadata(rows),
         "read_at": dg.MetadataValue.timestamp(now),
     }
     today = day_of(now, zone).isoformat()
@@ -104,11 +110,12 @@ def _build(name: str, deps: tuple[str, ...], partitions: dg.DailyPartitionsDefin
         group_name=GROUP,
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        description=f"{table.comment} Written by alert_evaluation_sensor and deliveries; a run counts the day.",
+        description=f"{table.comment} {_WRITTEN[name]}",
         kinds={"postgres"},
         owners=["team:data"],
         metadata={
-            "dagster/column_schema": column_schema(table),
+            # Every alert links to the incidents: thirty columns would push what is open off the screen.
+            **({} if name == "incidents" else {"dagster/column_schema": column_schema(table)}),
             "dagster/table_name": f"{table.schema}.{table.name}",
         },
     )

@@ -18,6 +18,7 @@ from smarttext_pipelines.defs.alert_assets import open_incidents
 from smarttext_pipelines.defs.assets import FACTS, STATS
 from smarttext_pipelines.defs.budgets import openai_budgets
 from smarttext_pipelines.defs.checks import check_specs
+from smarttext_pipelines.defs.evaluations import WHAT_TO_DO
 from smarttext_pipelines.defs.jobs import DELIVER_JOB, KIND_TAG, PRIORITY_TAG, UNFINISHED
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.providers.sentry import capture_failure
@@ -116,13 +117,20 @@ def _tell_of_checks(instance: dg.DagsterInstance, connection: "Connection") -> N
         for signal, fails in (("pipeline_failures", is_error), ("failed_checks", not is_error)):
             failed = not evaluation.passed and fails
             was_raised = scope.removeprefix("check:") in raised_signals(connection, signal, "check")
+            found = _found(evaluation) if failed else ""
             if failed and not was_raised:
-                said = f"{scope}: {evaluation.description or key.name}"
+                said = f"{scope}: {found}"
                 tags = {"check": key.name, "asset": key.asset_key.to_user_string(), "run_id": record.run_id}
                 level = "error" if is_error else "warning"
                 capture_failure("check", f"{scope}:{record.run_id}", said, tags=tags, level=level)
             if failed or was_raised:
-                tell_signal(connection, signal, scope, int(failed), evaluation.description or key.name)
+                tell_signal(connection, signal, scope, int(failed), found)
+
+
+def _found(evaluation: dg.AssetCheckEvaluation) -> str:
+    """Return what a failed check found, and what to do."""
+    todo = evaluation.metadata.get(WHAT_TO_DO)
+    return f"{evaluation.description or evaluation.check_name}. {todo.value if todo else ''}".strip()
 
 
 def _tell_of_recovered_jobs(instance: dg.DagsterInstance, connection: "Connection") -> None:

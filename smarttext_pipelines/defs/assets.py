@@ -96,7 +96,7 @@ def _build(
             result = warehouse.roll_up(name, days, allow_empty=config.allow_empty)
         except SmartTextError as error:
             if isinstance(error, AgreementError):
-                yield agreement_failed(name, error)
+                yield agreement_failed(name, error, days)
             # A database may answer the next time; a missing column or a wrong setting will not mend itself.
             raise dg.Failure(str(error), allow_retries=type(error) is DatabaseError) from None
         context.log.info(sentence(result))

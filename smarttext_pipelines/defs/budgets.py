@@ -5,19 +5,27 @@ from typing import Any
 
 import dagster as dg
 
-from smarttext_pipelines.alerting.markup import MARKDOWN
 from smarttext_pipelines.core.shown import shown_name
-from smarttext_pipelines.defs.metadata import column_schema
+from smarttext_pipelines.defs.evaluations import Check, evaluation, spec
+from smarttext_pipelines.defs.metadata import column_schema, table_metadata
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.storage import budgets
+from smarttext_pipelines.storage.findings import Finding
 from smarttext_pipelines.storage.schema.guardrail import openai_budgets as table
 
 SHOWN = 20
 _COUNTER, _REWRITES = "counter_equals_ledger", "ledger_rewrites"
 _CHECKS = {
-    _COUNTER: "The counters of the last 7 days are the sums of api_usage, to the last digit; else calls are admitted "
-    "or refused by a wrong number: run `smarttext migrate`, which counts anew where a trigger is missing.",
-    _REWRITES: "Nobody updated or deleted OpenAI usage of the last 7 days within 24 hours; that gives budget back.",
+    _COUNTER: Check(
+        "The counters of the last 7 days are the sums of api_usage, to the last digit.",
+        "Calls are admitted or refused by a wrong number. Run `smarttext migrate`: it sees to the triggers that count, "
+        "and counts anew where one was missing.",
+    ),
+    _REWRITES: Check(
+        "Nobody updated or deleted OpenAI usage of the last 7 days within 24 hours.",
+        "Usage that is deleted or made smaller gives budget back. See which program writes to api_usage, and let it "
+        "append rows only.",
+    ),
 }
 
 
@@ -27,7 +35,7 @@ _CHECKS = {
     description=table.comment,
     kinds={"postgres"},
     owners=["team:data"],
-    check_specs=[dg.AssetCheckSpec(name, asset="openai_budgets", description=why) for name, why in _CHECKS.items()],
+    check_specs=[spec("openai_budgets", name, check) for name, check in _CHECKS.items()],
     metadata={"dagster/column_schema": column_schema(table), "dagster/table_name": f"{table.schema}.{table.name}"},
 )
 def openai_budgets(
@@ -36,40 +44,39 @@ def openai_budgets(
     """Read what every business has used today, and whether the counter can be trusted."""
     with warehouse.transaction() as connection:
         used = budgets.read_budgets(connection)
-        differences = budgets.counter_differences(connection)
-        rewrites, tokens, usd = budgets.recent_rewrites(connection)
-    told = {f"{day} {business or '(no business)'}": f"{t} tokens, {u} USD" for day, business, t, u in differences[:50]}
-    yield _result(_COUNTER, not differences, dg.AssetCheckSeverity.ERROR, {"differences": len(differences), **told})
-    given_back = {"rewrites": rewrites, "tokens_given_back": float(tokens), "usd_given_back": float(usd)}
-    yield _result(_REWRITES, not rewrites, dg.AssetCheckSeverity.WARN, given_back)
+        differences = budgets.difference_finding(connection)
+        rewrites = budgets.rewrite_finding(connection)
+    yield _result(_COUNTER, differences, dg.AssetCheckSeverity.ERROR)
+    yield _result(_REWRITES, rewrites, dg.AssetCheckSeverity.WARN)
     yield dg.MaterializeResult(metadata=_metadata(used))
 
 
-def _result(name: str, passed: bool, severity: dg.AssetCheckSeverity, metadata: dict[str, Any]) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=passed, check_name=name, severity=severity, metadata=metadata)
+def _result(name: str, finding: Finding | None, severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
+    return evaluation("openai_budgets", name, _CHECKS[name], finding, severity=severity)
 
 
 def _metadata(used: Sequence[budgets.BudgetUse]) -> dict[str, Any]:
-    head = "| business | used | reserved | allowed | % | USD | refused | limit reached at |\n|" + " --- |" * 8
     rows = [
-        f"| {MARKDOWN.escape(shown_name(b.business))} | {b.used_tokens:,} | "
-        f"{b.reserved_tokens:,} | {_or_dash(b.allowed_tokens)} | "
-        f"{'–' if b.percent is None else f'{b.percent:.0f}'} | {b.used_usd:.4f} | {b.refused:,} | "
-        f"{f'{b.reached_at:%H:%M} UTC' if b.reached_at else '–'} |"
+        {
+            "business": shown_name(b.business),
+            "used": b.used_tokens,
+            "reserved": b.reserved_tokens,
+            "allowed": "no limit" if b.allowed_tokens is None else b.allowed_tokens,
+            "%": None if b.percent is None else f"{b.percent:.0f}",
+            "USD": f"{b.used_usd:.4f}",
+            "refused": b.refused,
+            "limit reached at": b.reached_at and f"{b.reached_at:%H:%M} UTC",
+        }
         for b in used[:SHOWN]
     ]
     return {
-        "dagster/row_count": len(used),
-        "total_used_tokens": float(sum(b.used_tokens for b in used)),
-        "total_used_usd": float(sum(b.used_usd for b in used)),
+        "used_tokens": float(sum(b.used_tokens for b in used)),
+        "used_usd": float(sum(b.used_usd for b in used)),
         "refused_calls": sum(b.refused for b in used),
         "businesses_at_their_limit": sum(1 for b in used if (b.percent or 0) >= 100),
-        "today": dg.MetadataValue.md("\n".join([head, *rows])),
+        "today": table_metadata(rows),
+        "dagster/row_count": len(used),
     }
-
-
-def _or_dash(amount: object) -> str:
-    return "–" if amount is None else f"{amount:,}"
 
 
 @dg.op

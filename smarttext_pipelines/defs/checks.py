@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY
+from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange
 from smarttext_pipelines.core.errors import AgreementError, RepeatedKeyError
 from smarttext_pipelines.core.statuses import MOST_NUMBERS_OF_A_KEY, MOST_ROWS_OF_A_KEY
+from smarttext_pipelines.defs.evaluations import Check, evaluation, spec
+from smarttext_pipelines.storage.findings import Finding
 
 if TYPE_CHECKING:
     from smarttext_pipelines.rollup import RolledUp
@@ -19,44 +21,72 @@ if TYPE_CHECKING:
 AGREES, KEYS, HISTORY = "agrees_with_sources", "one_row_per_key", "history_kept"
 UNDATED, REPEATED = "undated_rows", "sids_identify"
 
-_DESCRIPTIONS = {
-    AGREES: "What was joined and grouped adds up to the sources by day, to the last digit; else nothing is written.",
-    KEYS: "One row per business and day, and per dimension of a fact; else nothing is written.",
-    HISTORY: "No day had to keep older numbers because its events are no longer all there.",
-    UNDATED: (
+CHECKS = {
+    AGREES: Check(
+        "What was joined and grouped adds up to the sources by day, to the last digit; else nothing is written.",
+        "Nothing was written, and the numbers of before stand. Run it again: rows may have changed while they were "
+        "read. If it fails again, the metric's definition is at fault: report it with this sentence.",
+    ),
+    KEYS: Check(
+        "One row per business and day, and per dimension of a fact; else nothing is written.",
+        "Nothing was written, and the numbers of before stand. The metric's definition is at fault: report it with "
+        "this sentence.",
+    ),
+    HISTORY: Check(
+        "No day had to keep older numbers because its events are no longer all there.",
+        "The numbers shown are those of before. Where events were deleted by mistake, put them back and roll the days "
+        "up; where that was on purpose and the smaller numbers are wanted, use `smarttext rollup --allow-empty`.",
+    ),
+    UNDATED: Check(
         f"Every row of the source has a time of a day from {FIRST_DAY} to {LAST_DAY}; any other belongs to no day and "
-        "is in no number. The query in the metadata shows them: correct their times, or delete them."
+        "is in no number.",
+        "Correct the rows' times, or delete the rows; then roll up the days they belong to.",
     ),
-    REPEATED: (
+    REPEATED: Check(
         f"No sid or request id has more than {MOST_ROWS_OF_A_KEY} rows or {MOST_NUMBERS_OF_A_KEY} numbers on a day, "
-        "which no message or call can have. Such a value is no key: its texts are told apart by request and recipient, "
-        "else each row counts for itself. Let the sender write Twilio's sid; the query in the metadata shows which."
+        "which no message or call can have.",
+        "Such a value is no key: its texts are told apart by request and recipient, else each row counts for itself. "
+        "Let the application write Twilio's sid there.",
     ),
-    "statuses_known": "At most 1 % of a day's messages have a status of no class; add Twilio's to core/statuses.py.",
-    "error_codes_mapped": (
-        "No text failed with an error code of no class; look the code up in Twilio's error dictionary and add it to "
-        "core/failure_classes.csv."
+    "statuses_known": Check(
+        "At most 1 % of a day's messages have a status of no class.",
+        "They count as attempts, and in no failure rate. If Twilio's documentation has the status, add it to "
+        "core/statuses.py; else correct what writes it.",
     ),
-    "late_reports": (
-        "At most 1 % of a day's messages are reports on messages older than the settle window; else raise "
-        "SMARTTEXT_SETTLE_DAYS."
+    "error_codes_mapped": Check(
+        "No text failed with an error code of no class.",
+        "They count as failed, with nobody named who acts. Look the code up in Twilio's error dictionary and add it to "
+        "core/failure_classes.csv.",
     ),
-    "coverage": "At most 30 % of a settled day's messages have no final outcome; else a failure rate means little.",
-    "unattributed_share": "At most 10 % of a day's events have no business; else look at SMARTTEXT_SHARED_SENDERS.",
-    "texts_have_calls": (
-        "At most 20 % of the businesses that sent texts had neither a call nor an inbound text; else look whether "
-        "call_events are still written."
+    "late_reports": Check(
+        "At most 1 % of a day's messages are reports on messages older than the settle window.",
+        "Outcomes come later than days are settled, so failure rates of settled days are too low: raise "
+        "SMARTTEXT_SETTLE_DAYS.",
     ),
-    "answers_have_usage": (
-        "At most 20 % of the businesses that got and sent texts had no OpenAI request; else look whether api_usage "
-        "is still written."
+    "coverage": Check(
+        "At most 30 % of a settled day's messages have no final outcome.",
+        "A failure rate of such a day means little. Set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, so that Twilio is "
+        "asked, or see that its status callbacks are written to sms_events.",
     ),
-    "delivered_alerts_arrived": (
-        "At most 5 % of the owner alerts marked as delivered belong to a text that failed; see `smarttext explain "
-        "message SID`."
+    "unattributed_share": Check(
+        "At most 10 % of a day's events have no business.",
+        "They are in the row without business and in nobody's statistics. Look whether a business lacks its number in "
+        "businesses, and whether SMARTTEXT_SHARED_SENDERS names numbers that are not shared.",
+    ),
+    "texts_have_calls": Check(
+        "At most 20 % of the businesses that sent texts had neither a call nor an inbound text.",
+        "Texts answer calls, so call_events seems to lack rows: look whether the webhook of calls still writes them.",
+    ),
+    "answers_have_usage": Check(
+        "At most 20 % of the businesses that got and sent texts had no OpenAI request.",
+        "Answers come from OpenAI, so api_usage seems to lack rows, and budgets count too little: look whether usage "
+        "is still recorded.",
+    ),
+    "delivered_alerts_arrived": Check(
+        "At most 5 % of the owner alerts marked as delivered belong to a text that failed.",
+        "Owners were not told. `smarttext explain message SID` says why a text failed and who acts.",
     ),
 }
-"""What must be true, and what to do else: stands on the check itself, and on its evaluations that failed."""
 
 SHARES: dict[str, tuple[str, ...]] = {
     "sms_outcomes": ("statuses_known", "error_codes_mapped", "late_reports"),
@@ -77,45 +107,33 @@ def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
     names = [AGREES, KEYS, *([HISTORY] if asset != "sms_failure_rates" else []), *SHARES.get(asset, ())]
     names += [UNDATED] if asset in _WITH_SOURCE else []
     names += [REPEATED] if asset in _WITH_KEYS else []
-    return [dg.AssetCheckSpec(name, asset=asset, description=_DESCRIPTIONS[name]) for name in names]
+    return [spec(asset, name, CHECKS[name]) for name in names]
 
 
-def agreement_failed(asset: str, error: AgreementError) -> dg.AssetCheckResult:
+def agreement_failed(asset: str, error: AgreementError, days: DayRange) -> dg.AssetCheckResult:
     """Return the failed check of a rollup that was rolled back."""
+    from smarttext_pipelines.rollup.findings import days_stored
+
     name = KEYS if isinstance(error, RepeatedKeyError) else AGREES
-    return dg.AssetCheckResult(
-        passed=False, asset_key=asset, check_name=name, description=str(error), severity=dg.AssetCheckSeverity.ERROR
-    )
+    found = days_stored(asset, days, str(error))
+    return evaluation(asset, name, CHECKS[name], found, severity=dg.AssetCheckSeverity.ERROR)
 
 
 def check_results(asset: str, result: "RolledUp", report: "Report") -> Iterator[dg.AssetCheckResult]:
     """Return the results of a rollup that was written."""
-    yield _result(asset, AGREES, passed=True, metadata={"days": len(result.days), "days_kept": len(result.kept)})
-    yield _result(asset, KEYS, passed=True, metadata={"rows": sum(d.rows for d in result.days.values())})
+
+    def told(name: str, finding: Finding | None, **metadata: Any) -> dg.AssetCheckResult:
+        return evaluation(asset, name, CHECKS[name], finding, metadata=metadata)
+
+    yield told(AGREES, None, days=len(result.days), days_kept=len(result.kept))
+    yield told(KEYS, None, rows=sum(d.rows for d in result.days.values()))
     if asset != "sms_failure_rates":
-        kept = ", ".join(str(day) for day in result.kept[:50])
-        yield _result(asset, HISTORY, passed=not kept, metadata={"days_that_kept_their_numbers": kept or "none"})
+        yield told(HISTORY, report.kept, days_kept=len(result.kept))
     for check, shares in report.shares.items():
-        above = {day: share for day, share in shares.items() if share.percent > check.limit_percent}
-        told = {f"{day}": f"{share.part} of {share.whole}" for day, share in sorted(above.items())[:50]}
         worst = max((share.percent for share in shares.values()), default=0.0)
-        metadata = {"limit_percent": check.limit_percent, "worst_percent": round(worst, 2), "days": len(shares), **told}
-        yield _result(asset, check.name, passed=not above, metadata=metadata)
-    if report.undated_rows is not None and asset in _WITH_SOURCE:
-        undated = {"rows": report.undated_rows, "query": report.undated_query or ""}
-        yield _result(asset, UNDATED, passed=report.undated_rows == 0, metadata=undated)
+        limits = {"limit_percent": check.limit_percent, "worst_percent": round(worst, 2), "days": len(shares)}
+        yield told(check.name, report.above.get(check), **limits)
+    if asset in _WITH_SOURCE:
+        yield told(UNDATED, report.undated)
     if asset in _WITH_KEYS:
-        repeated = {f"{day}": count for day, count in sorted(result.repeated.items())[:50]}
-        values: dict[str, Any] = {"values": sum(repeated.values()), **repeated, "query": report.repeated_query or ""}
-        yield _result(asset, REPEATED, passed=not repeated, metadata=values)
-
-
-def _result(asset: str, name: str, *, passed: bool, metadata: dict[str, Any]) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        passed=passed,
-        asset_key=asset,
-        check_name=name,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=None if passed else _DESCRIPTIONS[name],
-        metadata=metadata,
-    )
+        yield told(REPEATED, report.repeated, values=sum(result.repeated.values()))

@@ -1,26 +1,41 @@
 """``pipeline_health``: how each day of the pipeline went, with checks on runs, silence and heartbeats."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from typing import Any
 
 import dagster as dg
 
 from smarttext_pipelines.core.days import day_end, day_start
-from smarttext_pipelines.core.health import Line, State, judge_traffic
-from smarttext_pipelines.defs.metadata import column_schema
+from smarttext_pipelines.core.health import judge_traffic
+from smarttext_pipelines.defs.evaluations import Check, evaluation, spec
+from smarttext_pipelines.defs.metadata import column_schema, table_metadata
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.health import database
 from smarttext_pipelines.health.days import PartHealth, RunTimes, jobs_of, sources_of, write_day
+from smarttext_pipelines.health.findings import beats_finding, runs_finding, silence_finding
 from smarttext_pipelines.health.freshness import SOURCES, read_traffic
 from smarttext_pipelines.storage.schema.health import pipeline_health as table
 
 NAME, GROUP = "pipeline_health", "health"
 _CHECKS = {
-    "no_failed_runs": "Every run of the day succeeded.",
-    "runs_start_in_time": "No run of the day waited longer than five minutes to start.",
-    "sources_fresh": "No source is silent where the same hours of earlier weeks were not; as of the run.",
-    "heartbeats_in_time": "No sensor, schedule or job is later than twice its interval; as of the run.",
+    "no_failed_runs": Check(
+        "Every run of the day succeeded.",
+        "Open the run: the first error in its log says what is missing. Nothing half-written is left; the next run of "
+        "the schedule makes up for it, or launch it again.",
+    ),
+    "runs_start_in_time": Check(
+        "No run of the day waited longer than five minutes to start.",
+        "Runs wait for others of their kind, or the daemon did not run: see Runs, Queued, and `smarttext doctor`.",
+    ),
+    "sources_fresh": Check(
+        "No source is silent where the same hours of earlier weeks were not; as of the run.",
+        "See that the application runs and writes to this database.",
+    ),
+    "heartbeats_in_time": Check(
+        "No sensor, schedule or job is later than twice its interval; as of the run.",
+        "See that the daemon and the code server run, then the last tick or run of what is late; `smarttext doctor` "
+        "says more.",
+    ),
 }
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
@@ -34,7 +49,7 @@ def build_pipeline_health(partitions: dg.DailyPartitionsDefinition) -> dg.Assets
         group_name=GROUP,
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        check_specs=[dg.AssetCheckSpec(name, asset=NAME, description=why) for name, why in _CHECKS.items()],
+        check_specs=[spec(NAME, name, check) for name, check in _CHECKS.items()],
         description=table.comment,
         kinds={"postgres"},
         owners=["team:data"],
@@ -46,23 +61,28 @@ def build_pipeline_health(partitions: dg.DailyPartitionsDefinition) -> dg.Assets
     def pipeline_health(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
-        zone, rows, now = warehouse.settings.zone, list[PartHealth](), datetime.now(UTC)
+        zone, runs, now = warehouse.settings.zone, list[RunTimes](), datetime.now(UTC)
         for key in context.partition_keys:
             day = date.fromisoformat(key)
             start, end = day_start(day, zone), day_end(day, zone)
-            jobs = jobs_of(_runs(context.instance, start, end))
+            runs_of_day = _runs(context.instance, start, end)
             with warehouse.transaction() as connection:
-                of_day = [*jobs, *sources_of(connection, start, end)]
+                of_day = [*jobs_of(runs_of_day), *sources_of(connection, start, end)]
                 write_day(connection, day, of_day)
-            context.add_asset_metadata({"rows": dg.MetadataValue.md(_table(of_day))}, partition_key=key)
-            rows += of_day
+            context.add_asset_metadata({"rows": table_metadata([_row(each) for each in of_day])}, partition_key=key)
+            runs += runs_of_day
         with warehouse.transaction() as connection:
             traffic = [judge_traffic(each, now) for each in read_traffic(connection, now, zone)]
             beats = database.heartbeats(connection, now)
-        yield _counted("no_failed_runs", {r.name: r.failed_count for r in rows if r.failed_count})
-        yield _counted("runs_start_in_time", {r.name: r.late_count for r in rows if r.late_count})
-        yield _judged("sources_fresh", traffic)
-        yield _judged("heartbeats_in_time", beats)
+        days = [date.fromisoformat(key) for key in context.partition_keys]
+        found = {
+            "no_failed_runs": runs_finding(runs, days, lambda run: run.failed, "failed", "failed_count"),
+            "runs_start_in_time": runs_finding(runs, days, lambda run: run.is_late, "started late", "late_count"),
+            "sources_fresh": silence_finding(traffic),
+            "heartbeats_in_time": beats_finding(beats),
+        }
+        for name, finding in found.items():
+            yield evaluation(NAME, name, _CHECKS[name], finding)
         yield dg.MaterializeResult()
 
     return pipeline_health
@@ -78,34 +98,24 @@ def _runs(instance: dg.DagsterInstance, start: datetime, end: datetime) -> list[
             record.create_timestamp.replace(tzinfo=UTC).timestamp(),
             record.start_time,
             record.end_time,
+            record.dagster_run.run_id,
         )
         for record in instance.get_run_records(wanted)
     ]
 
 
-def _counted(name: str, found: dict[str, int | None]) -> dg.AssetCheckResult:
-    return _result(name, not found, {job: count or 0 for job, count in found.items()})
+def _row(part: PartHealth) -> dict[str, object]:
+    return {
+        "kind": part.kind,
+        "name": part.name,
+        "seen": part.seen_count,
+        "failed": part.failed_count,
+        "late": part.late_count,
+        "median s": _rounded(part.median_seconds),
+        "longest s": _rounded(part.longest_seconds),
+        "lag s": _rounded(part.lag_seconds),
+    }
 
 
-def _judged(name: str, lines: list[Line]) -> dg.AssetCheckResult:
-    bad = {line.name: line.said for line in lines if line.state is State.fail}
-    return _result(name, not bad, bad)
-
-
-def _result(name: str, passed: bool, metadata: Mapping[str, Any]) -> dg.AssetCheckResult:
-    warn = dg.AssetCheckSeverity.WARN
-    return dg.AssetCheckResult(passed=passed, asset_key=NAME, check_name=name, severity=warn, metadata=metadata)
-
-
-def _table(rows: list[PartHealth]) -> str:
-    head = "| kind | name | seen | failed | late | median s | longest s | lag s |\n|" + " --- |" * 8
-    lines = [
-        f"| {r.kind} | {r.name} | {r.seen_count} | {_cell(r.failed_count)} | {_cell(r.late_count)} | "
-        f"{_cell(r.median_seconds)} | {_cell(r.longest_seconds)} | {_cell(r.lag_seconds)} |"
-        for r in rows
-    ]
-    return "\n".join([head, *lines])
-
-
-def _cell(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
+def _rounded(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds)

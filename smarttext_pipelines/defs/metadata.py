@@ -3,14 +3,15 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
-from smarttext_pipelines.alerting.markup import MARKDOWN
+from smarttext_pipelines.core.shown import shown
 from smarttext_pipelines.defs.headlines import headline
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 MOST_COPIES = 31
+_CELL_LENGTH = 80
+_MOST_COLUMNS = 8
+"""Of a preview: what is wider is cut off at the edge of the page."""
 
 
 def column_schema(table: Table) -> dg.TableSchema:
@@ -56,13 +60,19 @@ def day_metadata(result: "RolledUp", day: date, preview: "Preview") -> dict[str,
         "dagster/partition_row_count": done.rows,
         "businesses": preview.businesses.get(day, 0),
         "rows_changed": done.rows_changed,
-        "kept_its_numbers": done.is_kept,
         **{name: value for name, value in optional.items() if value is not None},
-        "preview": dg.MetadataValue.md(markdown_table(preview.rows.get(day, []))),
-        "sums": dg.MetadataValue.md(markdown_table(sums)),
+        "preview": table_metadata(_narrow(preview.rows.get(day, []))),
+        "sums": table_metadata(sums),
+        "kept_its_numbers": done.is_kept,
         "engine": result.engine,
         "sql": _statement(result, day),
     }
+
+
+def _narrow(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows without columns in which nothing is told."""
+    told = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)][:_MOST_COLUMNS]
+    return [{name: row[name] for name in told} for row in rows]
 
 
 def _statement(result: "RolledUp", day: date) -> dg.MetadataValue[Any]:
@@ -73,13 +83,22 @@ def _statement(result: "RolledUp", day: date) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.md(f"```sql\n{result.sql}\n```")
 
 
-def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows of the same columns as a table."""
+def table_metadata(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
+    """Return rows of the same columns as a table, which every page shows at once; Markdown is behind a link on some."""
     if not rows:
-        return "no rows"
-    head = " | ".join(rows[0])
-    lines = [" | ".join("" if v is None else MARKDOWN.escape(str(v)) for v in row.values()) for row in rows]
-    return "\n".join([f"| {head} |", f"|{' --- |' * len(rows[0])}", *(f"| {line} |" for line in lines)])
+        return dg.MetadataValue.text("none")
+    records = [dg.TableRecord({name: _cell(value) for name, value in row.items()}) for row in rows]
+    columns = [dg.TableColumn(name, "string") for name in rows[0]]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if value.tzinfo else f"{value:%Y-%m-%d %H:%M:%S}"
+    is_number = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    return f"{value:,}" if is_number else shown(str(value), _CELL_LENGTH)
 
 
 def observation(source: "ObservedSource") -> dg.AssetObservation:

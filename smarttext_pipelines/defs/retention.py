@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from smarttext_pipelines.core.errors import DatabaseError, SmartTextError
+from smarttext_pipelines.defs.evaluations import failure_metadata
 from smarttext_pipelines.defs.metadata import column_schema
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.storage.schema.retention import archive_segments
@@ -93,13 +94,15 @@ def retention_job() -> None:
 )
 def archive_scrub(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult[None]:
     """Check every file."""
-    from smarttext_pipelines.retention.scrub import raise_damage, scrub
+    from smarttext_pipelines.retention.scrub import WHAT_TO_DO, damage_finding, scrub
 
     try:
         results = scrub(warehouse.engine(), warehouse.archive())
-        raise_damage(results)
     except SmartTextError as error:
         raise dg.Failure(str(error), allow_retries=type(error) is DatabaseError) from None
+    if found := damage_finding(results):
+        msg = f"{found.said}; {WHAT_TO_DO}"
+        raise dg.Failure(msg, failure_metadata(found, WHAT_TO_DO), allow_retries=False)
     size = sum(r.segment.bytes or 0 for r in results)
     return dg.MaterializeResult(metadata={"files": len(results), "bytes": size})
 

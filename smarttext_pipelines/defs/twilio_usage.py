@@ -1,7 +1,7 @@
 """Twilio's bill beside ours in Dagster: an asset of the newest priced week, its checks, its job and its schedule."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -9,8 +9,9 @@ import dagster as dg
 
 from smarttext_pipelines.core.errors import SmartTextError
 from smarttext_pipelines.defs.delivery import NO_CREDENTIALS, has_credentials, twilio_client
+from smarttext_pipelines.defs.evaluations import Check, evaluation, spec
 from smarttext_pipelines.defs.jobs import KIND_TAG, PRIORITY_TAG
-from smarttext_pipelines.defs.metadata import markdown_table
+from smarttext_pipelines.defs.metadata import table_metadata
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.settings import Settings
 
@@ -20,11 +21,17 @@ if TYPE_CHECKING:
 USAGE_JOB = "twilio_usage_job"
 MOST_CALLS = 20
 
+_TEXTS, _COST = "texts_explained", "cost_explained"
 _CHECKS = {
-    "texts_explained": "At most 5 % of a day's texts (or 10) that Twilio sent or received were recorded by nobody; else"
-    " another application uses the account, or a writer drops rows. Below zero, texts went over another account.",
-    "cost_explained": "At most 5 % of what Twilio charges for a day's texts (or 1 USD) has no recorded price; else look"
-    " at sms_delivery_reports.",
+    _TEXTS: Check(
+        "At most 5 % of a day's texts (or 10) that Twilio sent or received were recorded by nobody.",
+        "Another application uses the account, or a writer drops rows; below zero, texts went over another account. "
+        "Compare the list with the messages of the day in Twilio's console.",
+    ),
+    _COST: Check(
+        "At most 5 % of what Twilio charges for a day's texts (or 1 USD) has no recorded price.",
+        "Prices are asked for by sms_delivery_reports: see that its runs succeed. The list has the texts without one.",
+    ),
 }
 _COLUMNS = {
     "day": ("date", "Day in GMT, which is Twilio's."),
@@ -40,7 +47,7 @@ _COLUMNS = {
     description="Twilio's own count and bill of the newest week whose prices are known, beside what was recorded here.",
     kinds={"twilio"},
     owners=["team:data"],
-    check_specs=[dg.AssetCheckSpec(name, asset="twilio_usage", description=said) for name, said in _CHECKS.items()],
+    check_specs=[spec("twilio_usage", name, check) for name, check in _CHECKS.items()],
     metadata={
         "dagster/column_schema": dg.TableSchema(
             columns=[dg.TableColumn(name, kind, description=said) for name, (kind, said) in _COLUMNS.items()]
@@ -54,7 +61,7 @@ def twilio_usage(
     client = twilio_client(warehouse.settings)
     if client is None:
         raise dg.Failure(NO_CREDENTIALS, allow_retries=False)
-    from smarttext_pipelines.delivery import compare_usage, days_to_compare
+    from smarttext_pipelines.delivery import compare_usage, cost_finding, days_to_compare, texts_finding
     from smarttext_pipelines.delivery.asking import Asker
 
     asker = Asker(client, most_calls=MOST_CALLS, sleep=time.sleep)
@@ -62,27 +69,17 @@ def twilio_usage(
         days = compare_usage(warehouse.engine(), asker, days_to_compare(datetime.now(UTC)))
     except SmartTextError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
-    yield _result("texts_explained", [each for each in days if not each.are_texts_explained])
-    yield _result("cost_explained", [each for each in days if not each.is_cost_explained])
+    for name, finding in ((_TEXTS, texts_finding(days)), (_COST, cost_finding(days))):
+        yield evaluation("twilio_usage", name, _CHECKS[name], finding)
     left = [each.unexplained_usd for each in days]
     yield dg.MaterializeResult(
         metadata={
-            "days": dg.MetadataValue.md(markdown_table([_row(each) for each in days])),
+            "days": table_metadata([_row(each) for each in days]),
             "unexplained_texts": sum(each.unexplained_texts for each in days),
             "unexplained_usd": "unknown, the account pays in another currency"
             if None in left
             else float(sum(usd for usd in left if usd is not None)),
         }
-    )
-
-
-def _result(name: str, wrong: "Sequence[UsageDay]") -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        passed=not wrong,
-        check_name=name,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=_CHECKS[name] if wrong else None,
-        metadata={"days": ", ".join(str(each.day) for each in wrong) or "none"},
     )
 
 

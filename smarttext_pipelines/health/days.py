@@ -23,6 +23,12 @@ class RunTimes:
     created: float
     started: float | None
     ended: float | None
+    run_id: str = ""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it waited too long to start."""
+        return self.started is not None and self.started - self.created > LATE_START_SECONDS
 
 
 @dataclass(frozen=True)
@@ -60,13 +66,12 @@ def jobs_of(runs: Sequence[RunTimes]) -> list[PartHealth]:
 
 def _job(name: str, runs: Sequence[RunTimes]) -> PartHealth:
     lasted = [run.ended - run.started for run in runs if run.ended is not None and run.started is not None]
-    late = sum(run.started is not None and run.started - run.created > LATE_START_SECONDS for run in runs)
     return PartHealth(
         "job",
         name,
         len(runs),
         failed_count=sum(run.failed for run in runs),
-        late_count=late,
+        late_count=sum(run.is_late for run in runs),
         median_seconds=round(median(lasted), 3) if lasted else None,
         longest_seconds=round(max(lasted), 3) if lasted else None,
     )

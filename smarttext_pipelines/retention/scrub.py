@@ -11,6 +11,7 @@ from smarttext_pipelines.core.errors import ArchiveError
 from smarttext_pipelines.storage.archive_rows import open_archived
 from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines.storage.connect import connected
+from smarttext_pipelines.storage.findings import MOST_ROWS, Finding, texts
 from smarttext_pipelines.storage.manifest import (
     DELETED,
     RESTORED,
@@ -20,6 +21,13 @@ from smarttext_pipelines.storage.manifest import (
     find_segment,
     find_segments,
 )
+
+WHAT_TO_DO = "bring them back from a copy of the archive"
+_DAMAGED = f"""\
+SELECT id, table_name, day, state, rows, object_key, failure, checked_at
+FROM monitoring.archive_segments
+WHERE failure IS NOT NULL AND state IN ({texts(VERIFIED, DELETED, RESTORED)})
+ORDER BY table_name, day, seq"""  # noqa: S608 - constants
 
 
 @dataclass(frozen=True)
@@ -62,14 +70,32 @@ def scrub(
 
 def raise_damage(results: list[Scrubbed]) -> None:
     """Raise ArchiveError when a file that is the only holder of rows, or any other, is not as it was verified."""
-    damaged = [r for r in results if r.failure]
-    if damaged:
-        only = sum(r.segment.state == DELETED for r in damaged)
-        msg = (
-            f"{len(damaged)} of {len(results)} files are not as they were verified, {only} of them the only holders of "
-            f"their rows: {damaged[0].failure}; bring them back from a copy of the archive"
-        )
+    if found := damage_finding(results):
+        msg = f"{found.said}; {WHAT_TO_DO}"
         raise ArchiveError(msg)
+
+
+def damage_finding(results: list[Scrubbed]) -> Finding | None:
+    """Return which files are not as they were verified; None when all are."""
+    damaged = [r for r in results if r.failure]
+    if not damaged:
+        return None
+    only = sum(r.segment.state == DELETED for r in damaged)
+    said = (
+        f"{len(damaged)} of {len(results)} files are not as they were verified, {only} of them the only holders of "
+        f"their rows: {damaged[0].failure}"
+    )
+    rows = [
+        {
+            "id": r.segment.id,
+            "table": r.segment.table_name,
+            "day": r.segment.day,
+            "state": r.segment.state,
+            "found": r.failure,
+        }
+        for r in damaged
+    ]
+    return Finding(said, rows[:MOST_ROWS], _DAMAGED)
 
 
 def _fault(archive: ArchiveTarget, segment: Segment) -> str | None:

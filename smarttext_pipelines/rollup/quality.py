@@ -1,22 +1,17 @@
 """Shares that tell whether numbers can be trusted, by day: how many of what, and the limit beyond which it is told."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange, day_end, day_start
 from smarttext_pipelines.core.failure_classes import class_by_code
-from smarttext_pipelines.core.statuses import (
-    FINAL_STATUSES,
-    MOST_NUMBERS_OF_A_KEY,
-    MOST_ROWS_OF_A_KEY,
-    PLACEHOLDER_SIDS,
-)
+from smarttext_pipelines.core.statuses import FINAL_STATUSES, PLACEHOLDER_SIDS
 from smarttext_pipelines.metrics.sources import SOURCE_TIMES
+from smarttext_pipelines.rollup import concerned
 from smarttext_pipelines.storage.schema.stats import daily_stats, sms_outcomes
 
 
@@ -33,6 +28,10 @@ class Share:
         return 100 * self.part / max(self.whole, self.part) if self.part else 0.0
 
 
+Read = Callable[[Connection, DayRange], Mapping[date, Share]]
+Concerned = Callable[[Iterable[date], ZoneInfo], str]
+
+
 @dataclass(frozen=True)
 class ShareCheck:
     """A share that must not exceed a limit on any day.
@@ -41,19 +40,33 @@ class ShareCheck:
         asset: Asset that carries the check.
         name: Name of the check.
         limit_percent: Largest share that passes.
+        whole: What the share is of, and ``part`` what is true of those that are counted: "3 of 7 WHOLE on DAY PART".
         read: Reads the shares of a range of days.
+        concerned: Returns the SQL of the rows that make the share of some days.
+        named: Column of that SQL whose values are said.
         settled_only: Whether days whose settle window is not over are left out.
     """
 
     asset: str
     name: str
     limit_percent: float
-    read: Callable[[Connection, DayRange], Mapping[date, Share]]
+    whole: str
+    part: str
+    read: Read
+    concerned: Concerned
+    named: str | None = None
     settled_only: bool = False
 
 
-def _outcomes(part: ColumnElement[bool] | None, whole: ColumnElement[bool]) -> Any:
+def _outcomes(part: ColumnElement[bool] | None, whole: ColumnElement[bool]) -> tuple[Read, Concerned]:
     t = sms_outcomes.c
+
+    def rows(days: Iterable[date], _zone: ZoneInfo) -> str:
+        if part is None:
+            return concerned.texts_by_outcome(
+                days, concerned.condition(t.late_report_count > 0, sms_outcomes), "late_report_count"
+            )
+        return concerned.texts_by_outcome(days, concerned.condition(part, sms_outcomes))
 
     def read(connection: Connection, days: DayRange) -> dict[date, Share]:
         counted = func.coalesce(func.sum(t.message_count).filter(whole), 0)
@@ -61,29 +74,40 @@ def _outcomes(part: ColumnElement[bool] | None, whole: ColumnElement[bool]) -> A
         per_day = select(t.day, func.coalesce(some, 0), counted).where(t.day.between(days.first, days.last))
         return {day: Share(int(p), int(w)) for day, p, w in connection.execute(per_day.group_by(t.day))}
 
-    return read
+    return read, rows
+
+
+_COUNTS = ("messages_sent", "calls_total", "messages_received", "openai_requests")
 
 
 def _unattributed(connection: Connection, days: DayRange) -> dict[date, Share]:
     t = daily_stats.c
     # Rows that were adopted lack columns.
-    counts = (t.messages_sent, t.calls_total, t.messages_received, t.openai_requests)
-    events = sum((func.coalesce(c, 0) for c in counts[1:]), func.coalesce(counts[0], 0))
+    counts = [func.coalesce(t[name], 0) for name in _COUNTS]
+    events = sum(counts[1:], counts[0])
     unnamed = func.coalesce(func.sum(events).filter(t.business_id.is_(None)), 0)
     per_day = select(t.date, unnamed, func.sum(events)).where(t.date.between(days.first, days.last)).group_by(t.date)
     return {day: Share(int(p), int(w)) for day, p, w in connection.execute(per_day)}
 
 
-def _businesses(part: ColumnElement[bool], whole: ColumnElement[bool]) -> Any:
+def _rows_unattributed(days: Iterable[date], _zone: ZoneInfo) -> str:
+    return concerned.stats_rows(days, concerned.condition(daily_stats.c.business_id.is_(None), daily_stats), _COUNTS)
+
+
+def _businesses(part: ColumnElement[bool], whole: ColumnElement[bool]) -> tuple[Read, Concerned]:
     t = daily_stats.c
+    is_named = t.business_id.is_not(None)
+
+    def rows(days: Iterable[date], _zone: ZoneInfo) -> str:
+        return concerned.stats_rows(days, concerned.condition(is_named & whole & part, daily_stats), _COUNTS)
 
     def read(connection: Connection, days: DayRange) -> dict[date, Share]:
         counts = (func.count().filter(whole & part), func.count().filter(whole))
-        named = t.business_id.is_not(None) & t.date.between(days.first, days.last)
-        found = connection.execute(select(t.date, *counts).where(named).group_by(t.date))
+        within = is_named & t.date.between(days.first, days.last)
+        found = connection.execute(select(t.date, *counts).where(within).group_by(t.date))
         return {day: Share(p, w) for day, p, w in found}
 
-    return read
+    return read, rows
 
 
 _FAILED_ALERTS = text(
@@ -112,66 +136,87 @@ def _failed_alerts(connection: Connection, days: DayRange) -> dict[date, Share]:
     return {day: Share(part, whole) for day, part, whole in found}
 
 
-_FAILED = sms_outcomes.c.status_class == "failed"
-_NOT_SUPPRESSED = sms_outcomes.c.status_class != "suppressed"
+_T, _D = sms_outcomes.c, daily_stats.c
+_ATTEMPTED = _T.status_class.is_not(None)
+_FAILED = _T.status_class == "failed"
+_NOT_SUPPRESSED = _T.status_class != "suppressed"
+_NOT_CLASSIFIED = _T.error_code.is_not(None) & _T.error_code.not_in(list(class_by_code()))
 
 SHARE_CHECKS = (
     ShareCheck(
         "sms_outcomes",
         "statuses_known",
         1.0,
-        _outcomes(sms_outcomes.c.status_class == "unknown", sms_outcomes.c.status_class.is_not(None)),
+        "texts",
+        "had a status of no class",
+        _outcomes(_T.status_class == "unknown", _ATTEMPTED)[0],
+        concerned.rows_of_unknown_status,
+        named="status",
     ),
     ShareCheck(
         "sms_outcomes",
         "error_codes_mapped",
         0.0,
-        _outcomes(
-            _FAILED & sms_outcomes.c.error_code.is_not(None) & sms_outcomes.c.error_code.not_in(list(class_by_code())),
-            _FAILED,
-        ),
+        "failed texts",
+        "had an error code of no class",
+        *_outcomes(_FAILED & _NOT_CLASSIFIED, _FAILED),
+        named="error_code",
     ),
     ShareCheck(
         "sms_outcomes",
         "late_reports",
         1.0,
-        _outcomes(None, sms_outcomes.c.status_class.is_not(None)),
+        "texts",
+        "were reports on texts older than the settle window",
+        *_outcomes(None, _ATTEMPTED),
     ),
     ShareCheck(
         "sms_failure_rates",
         "coverage",
         30.0,
-        _outcomes(_NOT_SUPPRESSED & sms_outcomes.c.status.not_in(FINAL_STATUSES), _NOT_SUPPRESSED),
+        "texts",
+        "had no final outcome after the settle window",
+        *_outcomes(_NOT_SUPPRESSED & _T.status.not_in(FINAL_STATUSES), _NOT_SUPPRESSED),
+        named="status",
         settled_only=True,
     ),
     ShareCheck(
         "daily_stats",
         "unattributed_share",
         10.0,
+        "events",
+        "had no business",
         _unattributed,
+        _rows_unattributed,
     ),
     ShareCheck(
         "daily_stats",
         "texts_have_calls",
         20.0,
-        _businesses(
-            (daily_stats.c.calls_total == 0) & (daily_stats.c.messages_received == 0), daily_stats.c.messages_sent > 0
-        ),
+        "businesses that sent texts",
+        "had neither a call nor an inbound text",
+        *_businesses((_D.calls_total == 0) & (_D.messages_received == 0), _D.messages_sent > 0),
     ),
     ShareCheck(
         "daily_stats",
         "answers_have_usage",
         20.0,
-        _businesses(
-            func.coalesce(daily_stats.c.openai_requests, 0) == 0,
-            (daily_stats.c.messages_received > 0) & (daily_stats.c.messages_sent > daily_stats.c.calls_missed),
+        "businesses that got and sent texts",
+        "had no OpenAI request",
+        *_businesses(
+            func.coalesce(_D.openai_requests, 0) == 0,
+            (_D.messages_received > 0) & (_D.messages_sent > _D.calls_missed),
         ),
     ),
     ShareCheck(
         "owner_alert_delivery",
         "delivered_alerts_arrived",
         5.0,
+        "owner alerts marked as delivered",
+        "belonged to a text that failed",
         _failed_alerts,
+        concerned.alerts_that_failed,
+        named="error_code",
     ),
 )
 
@@ -203,13 +248,8 @@ def _literals(*instants: datetime) -> list[str]:
     return [f"{at:%Y-%m-%d %H:%M:%S}+00" for at in instants]
 
 
-def repeated_keys_query(source: str, day: date, zone: ZoneInfo) -> str:
-    """Return the query of the sids that have more rows or numbers on a day than a message or call can have."""
-    sid, number = ("call_sid", "from_number") if source == "call_events" else ("message_sid", "to_number")
-    at = SOURCE_TIMES[source]
-    start, end = _literals(day_start(day, zone), day_end(day, zone))
-    return (
-        f"SELECT {sid}, count(*) AS rows, count(DISTINCT {number}) AS numbers FROM monitoring.{source} "  # noqa: S608
-        f"WHERE {at} >= '{start}' AND {at} < '{end}' AND {sid} <> '' GROUP BY {sid} "
-        f"HAVING count(*) > {MOST_ROWS_OF_A_KEY} OR count(DISTINCT {number}) > {MOST_NUMBERS_OF_A_KEY}"
-    )
+def undated_rows_query(source: str, zone: ZoneInfo) -> str:
+    """Return the SQL of the rows of a source that belong to no day."""
+    columns = [f"{source}.{name}" for name in ("id", SOURCE_TIMES[source], "business_id")]
+    columns += [f"{source}.reset_date"] if source == "api_usage" else []
+    return f"SELECT {', '.join(columns)}\n{undated_rows_from(source, zone)}\nORDER BY {source}.id"

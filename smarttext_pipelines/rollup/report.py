@@ -10,16 +10,16 @@ from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.days import DayRange, day_end, is_final
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.rollup.preview import History, Preview, read_history, read_preview
-from smarttext_pipelines.rollup.quality import (
-    SHARE_CHECKS,
-    Share,
-    ShareCheck,
-    repeated_keys_query,
-    undated_rows,
-    undated_rows_from,
+from smarttext_pipelines.rollup.findings import (
+    history_finding,
+    repeated_finding,
+    share_finding,
+    undated_finding,
 )
+from smarttext_pipelines.rollup.preview import History, Preview, read_history, read_preview
+from smarttext_pipelines.rollup.quality import SHARE_CHECKS, Share, ShareCheck
 from smarttext_pipelines.rollup.write import RolledUp
+from smarttext_pipelines.storage.findings import Finding
 from smarttext_pipelines.storage.month import MonthSpend, read_month
 
 _ESTIMATE = text("SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass('public.' || :name)")
@@ -44,14 +44,22 @@ class ObservedSource:
 
 @dataclass(frozen=True)
 class Report:
-    """What people are shown of a rollup."""
+    """What people are shown of a rollup.
+
+    Attributes:
+        shares: Shares of each day, by check; ``above`` has those that are not within their limit.
+        kept: Days that kept older numbers; None when there are none, as of the next two.
+        undated: Rows of the source that belong to no day.
+        repeated: Values that identify nothing.
+    """
 
     preview: Preview
     history: History
     shares: Mapping[ShareCheck, Mapping[date, Share]]
-    undated_rows: int | None
-    undated_query: str | None
-    repeated_query: str | None
+    above: Mapping[ShareCheck, Finding]
+    kept: Finding | None
+    undated: Finding | None
+    repeated: Finding | None
     sources: Sequence[ObservedSource]
     month: MonthSpend | None
 
@@ -61,17 +69,20 @@ def read_report(connection: Connection, result: RolledUp, *, zone: ZoneInfo, set
     metric = METRICS[result.metric]
     days = DayRange(min(result.days), max(result.days))
     is_over = result.as_of >= day_end(days.last, zone)
+    shares = {
+        check: _settled(check.read(connection, days), check, zone, settle_days, result.as_of)
+        for check in SHARE_CHECKS
+        if check.asset == metric.name
+    }
+    above = {check: share_finding(connection, check, of_days, zone) for check, of_days in shares.items()}
     return Report(
         preview=read_preview(connection, metric, days),
         history=read_history(connection, metric, days.last),
-        shares={
-            check: _settled(check.read(connection, days), check, zone, settle_days, result.as_of)
-            for check in SHARE_CHECKS
-            if check.asset == metric.name
-        },
-        undated_rows=undated_rows(connection, metric.source, zone) if metric.source else None,
-        undated_query=f"SELECT {metric.source}.* {undated_rows_from(metric.source, zone)}" if metric.source else None,
-        repeated_query=repeated_keys_query(str(metric.source), min(result.repeated), zone) if result.repeated else None,
+        shares=shares,
+        above={check: finding for check, finding in above.items() if finding},
+        kept=history_finding(connection, result),
+        undated=undated_finding(connection, metric.source, zone) if metric.source else None,
+        repeated=repeated_finding(connection, metric.source, result.repeated, zone) if metric.source else None,
         sources=_observe(connection, result, metric.source, metric.inputs),
         month=read_month(connection, days.last, is_over=is_over) if metric.name == "spend" else None,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -79,5 +80,17 @@ def test_the_bill_is_compared_only_with_credentials_and_tells_what_nobody_record
     }
     (told,) = done.asset_materializations_for_node("twilio_usage")
     assert told.metadata["unexplained_texts"].value == 99
-    assert f"| {day} | 100 | 1 | 0 | 99 |" in told.metadata["days"].value
+    days: Any = told.metadata["days"]
+    shown = {str(row.data["day (GMT)"]): row.data for row in days.records}
+    assert [shown[f"{day}"][name] for name in ("Twilio sent", "recorded", "our alerts", "left")] == [
+        "100",
+        "1",
+        "0",
+        "99",
+    ]
+    (failed,) = [e for e in done.get_asset_check_evaluations() if not e.passed]
+    assert (
+        failed.description
+        == f"99 of 100 texts sent and 0 of 0 received on {day} (GMT) were recorded by nobody; 1 of 7 days differ"
+    )
     assert _tick(database.settings(), instance, "twilio_usage_schedule") == dg.SkipReason(NO_CREDENTIALS)

@@ -211,9 +211,7 @@ def test_the_sum_of_the_application_holds_every_row_of_its_day_at_every_hour(
     assert spent(database, zone, *expected) == expected
 
 
-@pytest.mark.parametrize(
-    "end", [lambda d: d.rows(SETTLE, "one", 90, None), reap], ids=["settled", "reaped"]
-)
+@pytest.mark.parametrize("end", [lambda d: d.rows(SETTLE, "one", 90, None), reap], ids=["settled", "reaped"])
 @pytest.mark.parametrize(
     ("zone", "at"),
     [

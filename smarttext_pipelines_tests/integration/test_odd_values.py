@@ -54,8 +54,8 @@ def test_an_impossible_cost_counts_as_nothing_and_stops_no_day(database: Databas
     roll_up_all(database.engine, DAYS, as_of=AS_OF)
     (row,) = cells(database.engine, "daily_stats")
     assert row["openai_cost_estimate"] == Decimal("0.20")
-    used = database.rows("SELECT monitoring.usage_usd(%s::numeric) AS usd", cost)
-    assert used == [{"usd": 0}]
+    counted = "SELECT monitoring.counted_usd(%s::numeric, 0, 'chat', NULL, NULL, NULL, current_date) AS usd"
+    assert database.rows(counted, cost) == [{"usd": 0}]
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,10 @@ _WRITTEN = {
 }
 _OPEN = text(
     """
-    SELECT 'INC-' || i.id AS incident, i.severity, i.rule,
-           coalesce(b.name, translate(replace(i.scope, ':', ': '), '.', ' ')) AS whom,
-           i.part || ' of ' || i.whole AS "k of n",
-           to_char(i.since AT TIME ZONE 'UTC', 'MM-DD HH24:MI') AS "since (UTC)",
-           i.acknowledged_by AS acknowledged
+    SELECT 'INC-' || i.id AS incident, i.severity,
+           i.rule || coalesce(', ' || i.part || ' of ' || i.whole, '') || ', '
+               || coalesce(b.name, translate(replace(i.scope, ':', ': '), '.', ' ')) AS what,
+           to_char(i.since AT TIME ZONE 'UTC', 'MM-DD HH24:MI') AS "since (UTC)", i.acknowledged_by AS acknowledged
     FROM monitoring.incidents AS i LEFT JOIN public.businesses AS b ON b.id = i.business_id
     WHERE i.state IN ('firing', 'recovering')
     ORDER BY array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.fired_at LIMIT 50

@@ -40,7 +40,8 @@ CHECKS = {
     UNDATED: Check(
         f"Every row of the source has a time of a day from {FIRST_DAY} to {LAST_DAY}; any other belongs to no day and "
         "is in no number.",
-        "Correct the rows' times, or delete the rows; then roll up the days they belong to.",
+        "Give the rows a time and roll up its days, or let `smarttext retention run --undated` archive and "
+        "delete them.",
     ),
     REPEATED: Check(
         f"No sid or request id has more than {MOST_ROWS_OF_A_KEY} rows or {MOST_NUMBERS_OF_A_KEY} numbers on a day, "

@@ -26,7 +26,7 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 MOST_COPIES = 31
 _CELL_LENGTH = 80
-_MOST_COLUMNS = 8
+_MOST_COLUMNS = 6
 """Of a preview: what is wider is cut off at the edge of the page."""
 
 

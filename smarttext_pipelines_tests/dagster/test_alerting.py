@@ -14,6 +14,7 @@ from smarttext_pipelines.alerting.service import LOG_FILE, configured_channels
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.definitions import build_definitions
+from smarttext_pipelines.defs.alert_assets import open_incidents
 from smarttext_pipelines.defs.alert_sensors import deliver_notifications_job
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.resources import Warehouse
@@ -109,8 +110,16 @@ def test_a_failed_check_is_an_incident_until_it_passes(
         .execute_in_process(instance=instance, tags=range_tags(DayRange(day, day)))
     )
     run()
-    assert _tick(settings, instance).skip_message == "1 firing, 1 sent"
+    told = _tick(settings, instance)
+    assert told.skip_message == "1 firing, 1 sent"
     assert "Check sms_outcomes.undated_rows" in (settings.data_dir / LOG_FILE).read_text()
+    (signal,) = database.rows("SELECT detail FROM monitoring.alert_signals")
+    assert signal["detail"].startswith("1 rows of sms_events have no time")
+    assert "smarttext retention run --undated" in signal["detail"], "what to do"
+    with database.engine.connect() as connection:
+        shown: Any = open_incidents(connection, datetime.now(UTC), settings.zone).event.metadata["open_incidents"]
+    (row,) = shown.records
+    assert str(row.data["what"]).endswith("check: sms_outcomes undated_rows")
     database.run("DELETE FROM public.sms_events")
     run()
     _tick(settings, instance)

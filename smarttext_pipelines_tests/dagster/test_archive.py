@@ -112,6 +112,10 @@ def test_the_weekly_check_fails_when_a_file_changed_by_a_bit(
     result = _run(loaded, instance, "archive_scrub_job", **settings)
     assert not result.success
     assert "1 of 6 files are not as they were verified, 1 of them the only holders" in _said(result)
+    (failure,) = [e.step_failure_data.user_failure_data for e in result.all_events if e.is_step_failure]
+    (damaged,) = failure.metadata["concerned"].records
+    (row,) = loaded.rows(failure.metadata["sql"].value)
+    assert damaged.data["id"] == str(row["id"])
     assert loaded.rows("SELECT count(*) FROM monitoring.archive_segments WHERE failure LIKE '%%damaged%%'") == [
         {"count": 1}
     ]

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.engines import Parameters, PostgresEngine, add_repeated_keys
 from smarttext_pipelines.metrics import METRICS, Window
-from smarttext_pipelines.rollup.quality import repeated_keys_query
+from smarttext_pipelines.rollup.concerned import repeated_keys
 from smarttext_pipelines_tests.agreement import AS_OF, AT, DAY, DAYS, ZONE, require_agreement
 from smarttext_pipelines_tests.conftest import SOAK, Database
 from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all
@@ -72,8 +72,8 @@ def test_rows_beyond_what_a_message_or_call_can_have_are_counted_and_told(databa
     assert sum(row["calls_total"] for row in cells(database.engine, "call_volume")) == 205
     assert results["sms_outcomes"].repeated == Counter({DAY: 2})
     assert results["call_volume"].repeated == Counter({DAY: 2})
-    sids = [row["message_sid"] for row in database.rows(repeated_keys_query("sms_events", DAY, ZONE))]
-    assert sids == ["SMmock"]
+    values = [row["value"] for row in database.rows(repeated_keys("sms_events", [DAY], ZONE))]
+    assert sorted(values) == ["SMmock", "other"]
 
 
 def test_what_a_message_can_have_stays_one_message(database: Database, tmp_path: Path) -> None:

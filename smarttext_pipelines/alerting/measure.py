@@ -36,6 +36,9 @@ _FACTS_ARE_FRESH = text(
                    WHERE table_name = 'sms_events' AND row_day >= :today - 1 AND checked_at IS NOT NULL)
     """
 )
+_KEYED = {*MESSAGE_SIGNALS, "missed_calls_unanswered"}
+"""Metrics that group rows by keys."""
+
 _PRESENT = text("SELECT DISTINCT signal, kind FROM alert_measures")
 
 
@@ -88,9 +91,10 @@ def measure(
         connection.exec_driver_sql(f"SET LOCAL {setting}")
     window = recent_window(place, now, LONGEST_SHORT_WINDOW)
     engine = PostgresEngine(connection, Parameters(window, place.shared_senders))
-    add_repeated_keys(engine, [replies.repeated(engine.tables, window)])
     prepare_tables(connection, rules, open_keys)
     found.is_fresh = bool(connection.execute(_FACTS_ARE_FRESH, {"today": window.days.first}).scalar())
+    keyed = [rule for rule in rules.values() if rule.metric in _KEYED]
+    _guarded(found, connection, keyed, lambda: add_repeated_keys(engine, [replies.repeated(engine.tables, window)]))
     here = Now(engine, connection, place, now, found.is_fresh)
     for signals, run in SIGNALS:
         wanted = [rule for rule in rules.values() if rule.metric in signals]
@@ -103,7 +107,7 @@ def measure(
     return found
 
 
-def _guarded(found: Measurement, connection: Connection, wanted: list[Rule], run: Callable[[], None]) -> bool:
+def _guarded(found: Measurement, connection: Connection, wanted: list[Rule], run: Callable[[], object]) -> bool:
     """Measure, and return whether that went well; a fault concerns these metrics alone."""
     savepoint = connection.begin_nested()
     try:

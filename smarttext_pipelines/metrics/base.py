@@ -36,6 +36,13 @@ def elapsed_ms(  # type: ignore[empty-body]
     """Return the whole milliseconds between two instants, rounded down."""
 
 
+def days_after(day: ir.DateValue, days: int) -> ir.DateValue:
+    """Return the day so many days later, as a date."""
+    # PostgreSQL makes a timestamp of a date and an interval, and Ibis drops a cast of what it takes for a date already.
+    later: ir.DateValue = (day + ibis.interval(days=days)).cast("timestamp").cast("date")
+    return later
+
+
 def scaled(value: ir.IntegerValue, unit: str, kind: str) -> ir.DecimalValue:
     """Return an integer count of ``unit`` (such as ``0.01``) as an exact decimal of type ``kind``."""
     wide = "decimal(38, 6)"

@@ -5,7 +5,8 @@ import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import WORDS_FOR_NONE
 from smarttext_pipelines.metrics.base import Metric, Tables, Window, byte_order
-from smarttext_pipelines.metrics.keyed import REPEATED, Keyed, businesses_by_number, first_days, is_none_of, per_key
+from smarttext_pipelines.metrics.keyed import REPEATED, Keyed, first_days, is_none_of, per_key
+from smarttext_pipelines.metrics.numbers import businesses_by_number
 from smarttext_pipelines.metrics.repeated import repeated_keys
 
 

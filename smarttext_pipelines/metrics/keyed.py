@@ -14,8 +14,8 @@ import ibis
 import ibis.expr.types as ir
 
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.statuses import PLACEHOLDER_SIDS, SEPARATORS, WHATSAPP_PREFIX
-from smarttext_pipelines.metrics.base import Tables, Window, byte_order
+from smarttext_pipelines.core.statuses import PLACEHOLDER_SIDS
+from smarttext_pipelines.metrics.base import Window, byte_order, days_after
 
 Measures = Callable[[ir.Table], Mapping[str, ir.Value]]
 """Builds the aggregates of the rows of a key."""
@@ -38,11 +38,6 @@ class Keyed:
     repeated: ir.Table | None = None
 
 
-def has_text(column: Any) -> ir.BooleanValue:
-    """Return whether a text is neither NULL nor empty."""
-    return column.fill_null("") != ""
-
-
 def is_none_of(column: Any, values: tuple[str, ...]) -> ir.BooleanValue:
     """Return whether a text is neither NULL, nor empty, nor one of the values."""
     # Comparisons one by one: PostgreSQL takes several times as long to look into an array, for every row of the window.
@@ -52,14 +47,6 @@ def is_none_of(column: Any, values: tuple[str, ...]) -> ir.BooleanValue:
 def is_sid(column: Any) -> ir.BooleanValue:
     """Return whether a text is a message sid of its own: neither NULL, empty nor a placeholder."""
     return is_none_of(column, PLACEHOLDER_SIDS)
-
-
-def compared_number(column: Any) -> ir.StringValue:
-    """Return a telephone number without ``whatsapp:``, spaces and separators; NULL where nothing is left."""
-    bare = ibis.ifelse(column.startswith(WHATSAPP_PREFIX), column.substr(len(WHATSAPP_PREFIX)), column)
-    # Most numbers are digits alone; looking for anything else takes a quarter of the time of taking it out.
-    compared: ir.StringValue = ibis.ifelse(column.re_search("[^+0-9]"), bare.translate(SEPARATORS, ""), column)
-    return compared.nullif("")
 
 
 def first_days(keyed: Keyed, window: Window) -> ir.Table:
@@ -152,9 +139,7 @@ def belonging(keyed: Keyed, window: Window) -> ir.Table:
     else:
         rows = rows.mutate(seen_day=window.day(rows.at))
         offsets = range(window.settle_days + 1)
-        own = ibis.union(
-            *[rows.mutate(day=(rows.seen_day - ibis.interval(days=n)).cast("date")).select(columns) for n in offsets]
-        )
+        own = ibis.union(*[rows.mutate(day=days_after(rows.seen_day, -n)).select(columns) for n in offsets])
     if keyed.repeated is None:
         return own
     finer = _finer(keyed, window)
@@ -232,7 +217,7 @@ def _finer(keyed: Keyed, window: Window) -> ir.Table:
         # An equality for each day that is looked at: a comparison would meet every row of a key with each of its days.
         near = near.mutate(seen_day=window.day(near.at))
         offsets = range(-window.settle_days, window.settle_days + 1)
-        seen = ibis.union(*[days.mutate(seen_day=(days.day + ibis.interval(days=n)).cast("date")) for n in offsets])
+        seen = ibis.union(*[days.mutate(seen_day=days_after(days.day, n)) for n in offsets])
         near = near.inner_join(seen, ["key", "seen_day"]).drop("seen_day")
     within = "w" + near.key.length().cast("string") + ":" + near.key + near.part
     near = near.mutate(within=byte_order(within))
@@ -245,26 +230,3 @@ def _finer(keyed: Keyed, window: Window) -> ir.Table:
 def grouping(window: Window) -> list[str]:
     """Return the columns that tell one message or call from another within a window."""
     return ["key"] if window.is_one_day else ["key", "day"]
-
-
-def businesses_by_number(tables: Tables, columns: tuple[str, ...]) -> ir.Table:
-    """Return ``number`` and ``owner_id`` (text) of every number that exactly one business has and nobody shares.
-
-    Args:
-        tables: Needs ``businesses`` and ``shared_senders``.
-        columns: Columns of ``businesses`` that count as having the number.
-    """
-    businesses = tables["businesses"]
-    numbers = (
-        ibis.union(*[_numbers(businesses, name) for name in columns])
-        if len(columns) > 1
-        else _numbers(businesses, columns[0])
-    )
-    owners = numbers.group_by("number").agg(owner_id=numbers.owner_id.min(), owner_count=numbers.owner_id.nunique())
-    owners = owners.filter(owners.owner_count == 1).select("number", "owner_id")
-    return owners.anti_join(tables["shared_senders"], "number")
-
-
-def _numbers(businesses: ir.Table, column: str) -> ir.Table:
-    named = businesses.filter(has_text(businesses[column]))
-    return named.select(number=named[column], owner_id=byte_order(named.id.cast("string")))

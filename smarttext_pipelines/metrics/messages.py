@@ -19,18 +19,9 @@ from smarttext_pipelines.core.statuses import (
     UNKNOWN,
     WORDS_FOR_NO_CODE,
 )
-from smarttext_pipelines.metrics.base import Tables, Window, byte_order
-from smarttext_pipelines.metrics.keyed import (
-    REPEATED,
-    Keyed,
-    Measures,
-    businesses_by_number,
-    compared_number,
-    grouping,
-    is_none_of,
-    is_sid,
-    per_key,
-)
+from smarttext_pipelines.metrics.base import Tables, Window, byte_order, days_after
+from smarttext_pipelines.metrics.keyed import REPEATED, Keyed, Measures, grouping, is_none_of, is_sid, per_key
+from smarttext_pipelines.metrics.numbers import businesses_by_number, compared_number
 from smarttext_pipelines.metrics.repeated import repeated_keys
 
 PerKey = Callable[[Keyed, Window, Measures], ir.Table]
@@ -182,9 +173,7 @@ def _with_alerts(found: ir.Table, tables: Tables, window: Window, days: Sequence
     by_day = alerts.group_by("key", alert_day=window.day(alerts.at)).agg(named=alerts.named.min())
     # An equality for each day that is looked at: a comparison would meet every day of a key with each other.
     offsets = range(-window.settle_days, window.settle_days + 1)
-    near = ibis.union(
-        *[by_day.select("key", "named", day=(by_day.alert_day + ibis.interval(days=n)).cast("date")) for n in offsets]
-    )
+    near = ibis.union(*[by_day.select("key", "named", day=days_after(by_day.alert_day, n)) for n in offsets])
     by_key = near.group_by("key", "day").agg(alert_business=near.named.min())
     return found.left_join(by_key, ["key", "day"])
 

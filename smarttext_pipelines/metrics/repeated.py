@@ -11,7 +11,7 @@ import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import MOST_NUMBERS_OF_A_KEY, MOST_ROWS_OF_A_KEY
 from smarttext_pipelines.metrics.base import RecentWindow, Window
-from smarttext_pipelines.metrics.keyed import compared_number
+from smarttext_pipelines.metrics.numbers import compared_number
 
 
 def repeated_keys(rows: ir.Table, window: Window) -> ir.Table:

@@ -18,7 +18,8 @@ from smarttext_pipelines.core.statuses import WITHHELD_CALLERS
 from smarttext_pipelines.metrics import calls as call_events
 from smarttext_pipelines.metrics import messages
 from smarttext_pipelines.metrics.base import Metric, RecentWindow, Tables, Window, byte_order, elapsed_ms
-from smarttext_pipelines.metrics.keyed import Keyed, businesses_by_number, compared_number, grouping, per_key, rows_of
+from smarttext_pipelines.metrics.keyed import Keyed, grouping, per_key, rows_of
+from smarttext_pipelines.metrics.numbers import businesses_by_number, compared_number
 from smarttext_pipelines.metrics.reply_texts import REPLY_HOURS, TOGETHER_SECONDS, neighbours
 from smarttext_pipelines.metrics.reply_texts import find as find_texts
 

@@ -11,7 +11,7 @@ import ibis
 import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import STATUS_CLASS
-from smarttext_pipelines.metrics.base import RecentWindow, Tables, Window, byte_order
+from smarttext_pipelines.metrics.base import RecentWindow, Tables, Window, byte_order, days_after
 from smarttext_pipelines.metrics.keyed import Keyed, Measures, belonging, ends_of, grouping, per_key, per_key_of_ends
 from smarttext_pipelines.metrics.messages import PerKey, attempts, keyed_rows, status_name
 
@@ -118,9 +118,6 @@ def _call_days(texts: ir.Table, naming: Keyed, window: Window, began: Window) ->
             return table.select(*columns, call_day=window.literal_day())
         if began.days == window.days:
             return table.select(*columns, call_day="day")
-        day = ibis.interval(days=1)
-        return ibis.union(
-            *[table.select(*columns, call_day=at.cast("date")) for at in (table.day - day, table.day + day)]
-        )
+        return ibis.union(*[table.select(*columns, call_day=days_after(table.day, by)) for by in (-1, 1)])
 
     return on(texts), on(named)

@@ -1,0 +1,40 @@
+"""Telephone numbers: how they are compared, and which business one belongs to."""
+
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+
+from smarttext_pipelines.core.statuses import SEPARATORS, WHATSAPP_PREFIX
+from smarttext_pipelines.metrics.base import Tables, byte_order
+
+
+def compared_number(column: Any) -> ir.StringValue:
+    """Return a telephone number without ``whatsapp:``, spaces and separators; NULL where nothing is left."""
+    bare = ibis.ifelse(column.startswith(WHATSAPP_PREFIX), column.substr(len(WHATSAPP_PREFIX)), column)
+    # Most numbers are digits alone; looking for anything else takes a quarter of the time of taking it out.
+    compared: ir.StringValue = ibis.ifelse(column.re_search("[^+0-9]"), bare.translate(SEPARATORS, ""), column)
+    return compared.nullif("")
+
+
+def businesses_by_number(tables: Tables, columns: tuple[str, ...]) -> ir.Table:
+    """Return ``number`` and ``owner_id`` (text) of every number that exactly one business has and nobody shares.
+
+    Args:
+        tables: Needs ``businesses`` and ``shared_senders``.
+        columns: Columns of ``businesses`` that count as having the number.
+    """
+    businesses = tables["businesses"]
+    numbers = (
+        ibis.union(*[_numbers(businesses, name) for name in columns])
+        if len(columns) > 1
+        else _numbers(businesses, columns[0])
+    )
+    owners = numbers.group_by("number").agg(owner_id=numbers.owner_id.min(), owner_count=numbers.owner_id.nunique())
+    owners = owners.filter(owners.owner_count == 1).select("number", "owner_id")
+    return owners.anti_join(tables["shared_senders"], "number")
+
+
+def _numbers(businesses: ir.Table, column: str) -> ir.Table:
+    named = businesses.filter(businesses[column].fill_null("") != "")
+    return named.select(number=named[column], owner_id=byte_order(named.id.cast("string")))

@@ -27,7 +27,7 @@ from smarttext_pipelines.storage.migrate import migrate
 from smarttext_pipelines.storage.script import migration_sql
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import cells, roll_up_all
-from smarttext_pipelines_tests.guardrail import COUNTER, LEDGER, REAP, RESERVE, SETTLE
+from smarttext_pipelines_tests.guardrail import COUNTER, LEDGER, RESERVE, SETTLE, reap
 from smarttext_pipelines_tests.legacy import DAYS, add_history, clean_up, install_legacy
 
 TOKYO, LOS_ANGELES, UTC_ZONE = ZoneInfo("Asia/Tokyo"), ZoneInfo("America/Los_Angeles"), ZoneInfo("UTC")
@@ -193,7 +193,7 @@ def test_the_sum_of_the_application_holds_every_row_of_its_day_at_every_hour(
         database.rows(SETTLE, f"settled-{n}", 10, None)
         assert used(database, at) == seen + 1110, "a settlement"
         reserve(database, f"reaped-{n}", 1, at)
-        database.rows(REAP)
+        reap(database)
         assert used(database, at) == seen + 1111, "the reaper"
         assert database.rows(COUNTER) == database.rows(LEDGER) != []
         day = at.astimezone(zone).date()
@@ -207,9 +207,7 @@ def test_the_sum_of_the_application_holds_every_row_of_its_day_at_every_hour(
     assert spent(database, zone, *expected) == expected
 
 
-@pytest.mark.parametrize(
-    "end", [lambda d: d.rows(SETTLE, "one", 90, None), lambda d: d.rows(REAP)], ids=["settled", "reaped"]
-)
+@pytest.mark.parametrize("end", [lambda d: d.rows(SETTLE, "one", 90, None), reap], ids=["settled", "reaped"])
 @pytest.mark.parametrize(
     ("zone", "at"),
     [

@@ -57,7 +57,9 @@ _KEPT_BY_FUNCTIONS = (
     "monitoring.openai_budgets, monitoring.openai_reservations, monitoring.openai_refusals, "
     "monitoring.openai_refusals_new, monitoring.openai_resets, monitoring.budget_crossings, "
     "monitoring.ledger_rewrites, monitoring.openai_prices, "
-    "monitoring.failure_classes, monitoring.message_rows, monitoring.call_rows, monitoring.adoption_record"
+    "monitoring.failure_classes, monitoring.message_rows, monitoring.call_rows, monitoring.businesses, "
+    "monitoring.sms_events, monitoring.call_events, monitoring.api_usage, monitoring.owner_alerts, "
+    "monitoring.adoption_record, monitoring.installed_objects"
 )
 POLICY = "smarttext_roles"
 _CREATE = """

@@ -174,6 +174,7 @@ CHANGED_BY_PIPELINE = [
     "openai_limits",
     "owner_alert_delivery",
     "pipeline_health",
+    "refused_rows",
     "rollup_days",
     "rollup_requests",
     "rule_states",
@@ -195,6 +196,10 @@ KEPT_BY_FUNCTIONS = [
     "openai_resets",
 ]
 READ_ONLY = [
+    "adoption_record",
+    "installed_objects",
+    "businesses",
+    *EVENTS,
     "alembic_version",
     "archive_segments",
     "erasures",
@@ -251,15 +256,18 @@ COLUMNS = {
     ),
 }
 GUARD = {"check_openai_usage_limit", "reserve_openai_usage", "settle_openai_usage", "cancel_openai_usage"}
+ADDS = {f"add_{table}" for table in EVENTS}
+READS = {f"read_{table}" for table in (*EVENTS, "businesses")}
 EXECUTES = {
-    WRITER: {*GUARD, "reporting_day"},
+    WRITER: {*GUARD, *ADDS, "reporting_day", "usage_date"},
     PIPELINE: {
         "reset_daily_openai_usage", "today", "openai_limit", "open_openai_budgets", "openai_ledger",
         "reap_openai_reservations", "read_message_rows", "read_call_rows",
+        "usage_day", *READS,
     },
-    RETENTION: set(),
+    RETENTION: {"usage_day", *READS},
     READER: set(),
-    "service_role": {*GUARD, "reset_daily_openai_usage", "update_daily_stats", "reporting_day"},
+    "service_role": {*GUARD, *ADDS, "usage_date", "reset_daily_openai_usage", "update_daily_stats", "reporting_day"},
     "anon": set(),
     "authenticated": set(),
 }  # fmt: skip

@@ -48,7 +48,10 @@ def cleaned(empty_database: Database) -> Database:
 
 
 def files(database: Database) -> dict[str, int]:
-    found = database.rows("SELECT relname, relfilenode FROM pg_class WHERE relname = ANY (%s)", list(EVENT_TABLES))
+    found = database.rows(
+        "SELECT relname, relfilenode FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%s)",
+        list(EVENT_TABLES),
+    )
     return {row["relname"]: row["relfilenode"] for row in found}
 
 

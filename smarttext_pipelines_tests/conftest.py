@@ -153,6 +153,10 @@ def fresh_database(server: Server, template: str = "template1") -> Iterator[Data
 
 @pytest.fixture(scope="session")
 def template(server: Server) -> Iterator[str]:
+    from smarttext_pipelines_tests.legacy import create_roles
+
+    # Roles belong to the whole server: made by a later test, they would lack their rights here.
+    create_roles(server)
     with fresh_database(server) as database:
         migrate(database.engine, ZoneInfo("UTC"))
         yield database.name

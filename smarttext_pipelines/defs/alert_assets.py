@@ -31,8 +31,8 @@ _WRITTEN = {
 _OPEN = text(
     """
     SELECT 'INC-' || i.id AS incident, i.severity,
-           i.rule || coalesce(', ' || i.part || ' of ' || i.whole, '') || ', '
-               || coalesce(b.name, translate(replace(i.scope, ':', ': '), '.', ' ')) AS what,
+           i.rule || CASE WHEN i.whole > 1 THEN ', ' || trim_scale(i.part) || ' of ' || trim_scale(i.whole) ELSE '' END
+               || ', ' || coalesce(b.name, translate(replace(i.scope, ':', ': '), '.', ' ')) AS what,
            to_char(i.since AT TIME ZONE 'UTC', 'MM-DD HH24:MI') AS "since (UTC)", i.acknowledged_by AS acknowledged
     FROM monitoring.incidents AS i LEFT JOIN public.businesses AS b ON b.id = i.business_id
     WHERE i.state IN ('firing', 'recovering')

@@ -47,7 +47,8 @@ def cut(line: str, longest: int) -> str:
 
 def shown_name(name: str | None) -> str:
     """Return a name that somebody outside has chosen; an address in it cannot be followed by a click or a tap."""
-    line = shown((name or "").replace("://", "[:]//"), NAME_LENGTH)
+    # Scrubbed first: a URL that is none any more would keep its password.
+    line = cut(shown(name or "").replace("://", "[:]//"), NAME_LENGTH)
     return line if line.strip(_PLACEHOLDER + " …") else NO_NAME
 
 

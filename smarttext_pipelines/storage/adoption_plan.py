@@ -242,7 +242,9 @@ def _replaced(found: State, facts: Facts) -> Iterator[Change]:
             is_theirs = name.endswith(".service_role_all") and facts.needs_policy and not _lets_service_in(state)
         else:
             is_ours = "monitoring." in (state.get("definition") or "")
-            is_theirs = (kind == "view" and not is_ours) or (kind == "function" and name in FUNCTIONS and not is_ours)
+            is_theirs = (kind == "view" and name in SOURCES and not is_ours) or (
+                kind == "function" and name in FUNCTIONS and not is_ours
+            )
         if is_theirs:
             keys = (key, *(k for k in found if k[0] == "column" and kind == "view" and k[1].startswith(f"{name}.")))
             now = "not as migrate left it" if key in facts.installed else "the application's"

@@ -47,6 +47,7 @@ DECLARE
                     AND (c.relname = 'businesses' OR r.state ->> 'row_security' = 'false')) AS is_secured
         ) AS wanted
         WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY ('{{tables}}') AND wanted.is_secured
+            AND c.relkind IN ('r', 'p')
             AND (NOT c.relrowsecurity
                  OR needs_policy AND NOT EXISTS (
                     SELECT FROM pg_policies WHERE schemaname = 'public' AND tablename = c.relname

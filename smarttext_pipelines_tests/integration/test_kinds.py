@@ -47,7 +47,7 @@ def test_a_database_of_each_kind_is_adopted_and_has_the_numbers_of_the_declared_
         pytest.skip("a day that the table computes in UTC is refused elsewhere")
     build(empty_database, kind)
     tell(empty_database, some_events(1))
-    notes = migrate(empty_database.engine, ZoneInfo(zone))
+    notes = migrate(empty_database.engine, ZoneInfo(zone))[:-1]  # the last names who must reconnect
     assert drift(empty_database) == []
     assert bool(notes) is (kind not in ("enum", "columns of their own"))
     roll_up_all(empty_database.engine, DAYS, zone=zone)

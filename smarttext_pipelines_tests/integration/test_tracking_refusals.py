@@ -86,6 +86,7 @@ def test_a_row_that_a_policy_refuses_is_set_apart(database: Database, tmp_path: 
         "GRANT USAGE ON SCHEMA public, monitoring TO theirs_app; GRANT INSERT ON public.sms_events TO theirs_app"
     )
     database.run("GRANT SELECT ON public.sms_events TO theirs_app")
+    database.run("GRANT EXECUTE ON FUNCTION monitoring.add_sms_events(jsonb) TO theirs_app")
     database.run("ALTER TABLE public.sms_events ENABLE ROW LEVEL SECURITY")
     database.run("CREATE POLICY readable ON public.sms_events FOR SELECT TO theirs_app USING (true)")
     database.run("CREATE POLICY theirs ON public.sms_events FOR INSERT TO theirs_app WITH CHECK (request_id <> 'r13')")
@@ -137,6 +138,7 @@ def test_a_missing_right_and_a_locked_table_make_only_their_own_events_wait(data
     database.run("GRANT USAGE ON SCHEMA public, monitoring TO other_app")
     for right in ("call_events", "sms_events"):
         database.run(f"GRANT SELECT, INSERT ON public.{right} TO other_app")
+        database.run(f"GRANT EXECUTE ON FUNCTION monitoring.add_{right}(jsonb) TO other_app")
         database.run(f"ALTER TABLE public.{right} DISABLE ROW LEVEL SECURITY")
     try:
         tracking.configure(database_url=database.url + "?options=-c%20role%3Dother_app", spill_folder=tmp_path)

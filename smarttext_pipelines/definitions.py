@@ -7,21 +7,21 @@ import dagster as dg
 
 from smarttext_pipelines.defs.alert_assets import build_alert_assets
 from smarttext_pipelines.defs.alert_sensors import build_alert_sensors, deliver_notifications_job
+from smarttext_pipelines.defs.archive_assets import archive_scrub, build_archived_events
 from smarttext_pipelines.defs.assets import build_assets
-from smarttext_pipelines.defs.budgets import openai_budgets
-from smarttext_pipelines.defs.delivery import delivery_report_job, sms_delivery_reports
-from smarttext_pipelines.defs.digest import daily_digest, daily_digest_job
-from smarttext_pipelines.defs.health import build_heartbeat_sensor
+from smarttext_pipelines.defs.budget_assets import openai_budgets
+from smarttext_pipelines.defs.delivery_assets import delivery_report_job, sms_delivery_reports
+from smarttext_pipelines.defs.digest_assets import daily_digest, daily_digest_job
 from smarttext_pipelines.defs.health_assets import build_pipeline_health
+from smarttext_pipelines.defs.health_sensor import build_heartbeat_sensor
 from smarttext_pipelines.defs.jobs import build_jobs
 from smarttext_pipelines.defs.partitions import build_daily_partitions
 from smarttext_pipelines.defs.resources import Warehouse
-from smarttext_pipelines.defs.retention import archive_scrub, build_archived_events
 from smarttext_pipelines.defs.schedules import build_schedules
 from smarttext_pipelines.defs.sensors import build_sensors
-from smarttext_pipelines.defs.sources import SOURCE_ASSETS
+from smarttext_pipelines.defs.source_assets import SOURCE_ASSETS
 from smarttext_pipelines.defs.twilio_usage import twilio_usage, twilio_usage_job
-from smarttext_pipelines.defs.weekly_test import weekly_test_job
+from smarttext_pipelines.defs.weekly_test_job import weekly_test_job
 from smarttext_pipelines.settings import Settings, load_settings
 
 

@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 
-from smarttext_pipelines.alerting.channels.base import Channel, Delivery, Outcome, Sent
-from smarttext_pipelines.alerting.evaluate import Evaluated, evaluate
-from smarttext_pipelines.alerting.markup import PLAIN, Markup
-from smarttext_pipelines.alerting.rules_file import load_rules, parse_rules
-from smarttext_pipelines.alerting.signals import Place
-from smarttext_pipelines.core.rules import Rule
+from smarttext_pipelines.alerting.channels.channel import Channel, Delivery, Outcome, Sent
+from smarttext_pipelines.alerting.incidents.evaluate import Evaluated, evaluate
+from smarttext_pipelines.alerting.metrics.signals import Place
+from smarttext_pipelines.alerting.notify.markup import PLAIN, Markup
+from smarttext_pipelines.alerting.rules.rule import Rule
+from smarttext_pipelines.alerting.rules.rules_file import load_rules, parse_rules
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import insert_events
 from smarttext_pipelines_tests.strategies import ID_SPACE

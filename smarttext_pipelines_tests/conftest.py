@@ -16,12 +16,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from sqlalchemy import Engine
 
+from smarttext_pipelines.database.connect import open_engine, parse_url
+from smarttext_pipelines.database.embedded import embedded_server
 from smarttext_pipelines.engines import archive, postgres
-from smarttext_pipelines.engines.base import compile_sql
+from smarttext_pipelines.engines.engine import compile_sql
+from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.storage.connect import open_engine, parse_url
-from smarttext_pipelines.storage.embedded import embedded_server
-from smarttext_pipelines.storage.migrate import migrate
 
 _CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
 # Shrinking a failure takes many databases' worth of time: `make soak` does that.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from sqlalchemy.dialects import postgresql
 
+from smarttext_pipelines.schema.tables import metadata
 from smarttext_pipelines.settings import Settings, variable_of
-from smarttext_pipelines.storage.schema import metadata
 from smarttext_pipelines_tests import messages
 
 DOCS = Path(__file__).parents[1] / "docs"

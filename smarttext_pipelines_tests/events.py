@@ -14,8 +14,8 @@ from sqlalchemy import Engine, insert, text
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.metrics import METRICS, Metric
 from smarttext_pipelines.rollup import RolledUp, roll_up
-from smarttext_pipelines.storage.schema import SOURCE_TABLES
-from smarttext_pipelines.storage.schema.tables import table_named
+from smarttext_pipelines.schema.tables import SOURCE_TABLES
+from smarttext_pipelines.schema.tables.lookup import table_named
 
 Events = Mapping[str, Iterable[Mapping[str, Any]]]
 

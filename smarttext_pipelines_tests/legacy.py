@@ -9,7 +9,7 @@ from uuid import uuid4
 from sqlalchemy import Engine
 
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.storage.connect import open_engine, parse_url
+from smarttext_pipelines.database.connect import open_engine, parse_url
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 
 EVENT_TABLES = ("sms_events", "call_events", "api_usage", "owner_alerts")

@@ -6,15 +6,15 @@ from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from smarttext_pipelines.alerting.compose import Setting, compose
-from smarttext_pipelines.alerting.markup import PLAIN
-from smarttext_pipelines.alerting.measure import Row
-from smarttext_pipelines.alerting.messages import Message, full_text, sms_text
-from smarttext_pipelines.alerting.plan import Told
-from smarttext_pipelines.alerting.rules_file import load_rules
-from smarttext_pipelines.alerting.store import Stored
-from smarttext_pipelines.core.incidents import Incident, Severity, State
-from smarttext_pipelines.core.rules import Measured
+from smarttext_pipelines.alerting.incidents.incident_store import Stored
+from smarttext_pipelines.alerting.incidents.lifecycle import Incident, Severity, State
+from smarttext_pipelines.alerting.incidents.transitions import Told
+from smarttext_pipelines.alerting.metrics.measure import Row
+from smarttext_pipelines.alerting.notify.compose import Setting, compose
+from smarttext_pipelines.alerting.notify.markup import PLAIN
+from smarttext_pipelines.alerting.notify.message import Message, full_text, sms_text
+from smarttext_pipelines.alerting.rules.rule import Measured
+from smarttext_pipelines.alerting.rules.rules_file import load_rules
 
 NOW = datetime(2026, 3, 16, 15, 50, tzinfo=UTC)
 """A Monday, 11:50 in New York."""

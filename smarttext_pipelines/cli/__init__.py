@@ -5,6 +5,6 @@ import sys
 
 def main() -> None:
     """Run ``smarttext``."""
-    from smarttext_pipelines.cli.app import run
+    from smarttext_pipelines.cli.main import run
 
     sys.exit(run())

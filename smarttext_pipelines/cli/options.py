@@ -8,12 +8,12 @@ from uuid import UUID
 import typer
 from sqlalchemy import Connection, Text, cast, or_, select
 
+from smarttext_pipelines.alerting.rules.rule import parse_duration
 from smarttext_pipelines.core.days import DayRange, day_of, require_day
+from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.errors import InputError
-from smarttext_pipelines.core.rules import parse_duration
-from smarttext_pipelines.core.shown import shown_name
+from smarttext_pipelines.schema.tables.source_tables import businesses
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.storage.schema.sources import businesses
 
 DateOption = Annotated[str | None, typer.Option("--date", metavar="YYYY-MM-DD", help="One reporting day.")]
 FromOption = Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First day of a range.")]

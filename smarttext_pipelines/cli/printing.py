@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from smarttext_pipelines.core.shown import cut, visible
+from smarttext_pipelines.core.display import cut, visible
 
 LONGEST_WORD = 36
 """Characters of a word that are never broken: a name of a rule, the id of a business."""

@@ -3,7 +3,7 @@
 A day lasts 23, 23.5, 24, 24.5 or 25 hours; all instants are aware and in UTC. The clock is never read here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -93,3 +93,14 @@ class DayRange:
     def widen(self, days: int) -> "DayRange":
         """Return the range with so many days added at both ends."""
         return DayRange(self.first - timedelta(days=days), self.last + timedelta(days=days))
+
+
+def contiguous(days: Iterable[date]) -> list[DayRange]:
+    """Return the days as ranges without gaps, in order."""
+    ranges: list[DayRange] = []
+    for day in sorted(set(days)):
+        if ranges and day == ranges[-1].last + timedelta(days=1):
+            ranges[-1] = DayRange(ranges[-1].first, day)
+        else:
+            ranges.append(DayRange(day, day))
+    return ranges

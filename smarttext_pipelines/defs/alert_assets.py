@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from smarttext_pipelines.core.days import day_end, day_of, day_start
 from smarttext_pipelines.defs.metadata import column_schema, table_metadata
 from smarttext_pipelines.defs.resources import Warehouse
-from smarttext_pipelines.storage.schema.tables import table_named
+from smarttext_pipelines.schema.tables.lookup import table_named
 
 GROUP = "alerts"
 DEPS: dict[str, tuple[str, ...]] = {

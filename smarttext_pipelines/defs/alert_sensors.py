@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_START_TAG
 
-from smarttext_pipelines.alerting.service import (
+from smarttext_pipelines.alerting.evaluation_service import (
     configured_channels,
     deliver_now,
     evaluate_now,
@@ -16,12 +16,12 @@ from smarttext_pipelines.alerting.service import (
 from smarttext_pipelines.core.errors import SmartTextError
 from smarttext_pipelines.defs.alert_assets import open_incidents
 from smarttext_pipelines.defs.assets import FACTS, STATS
-from smarttext_pipelines.defs.budgets import openai_budgets
+from smarttext_pipelines.defs.budget_assets import openai_budgets
 from smarttext_pipelines.defs.checks import check_specs
 from smarttext_pipelines.defs.evaluations import WHAT_TO_DO
 from smarttext_pipelines.defs.jobs import DELIVER_JOB, KIND_TAG, PRIORITY_TAG, UNFINISHED
 from smarttext_pipelines.defs.resources import Warehouse
-from smarttext_pipelines.providers.sentry import capture_failure
+from smarttext_pipelines.sentry.capture import capture_failure
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -11,7 +11,7 @@ from smarttext_pipelines.defs.checks import agreement_failed, check_results, che
 from smarttext_pipelines.defs.headlines import sentence
 from smarttext_pipelines.defs.metadata import column_schema, day_metadata, month_metadata, observation, plot_metadata
 from smarttext_pipelines.defs.resources import Warehouse
-from smarttext_pipelines.storage.schema.tables import table_named
+from smarttext_pipelines.schema.tables.lookup import table_named
 
 FACTS: dict[str, tuple[str, ...]] = {
     "sms_outcomes": ("sms_events", "owner_alerts", "businesses"),

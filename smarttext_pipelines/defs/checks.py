@@ -11,8 +11,8 @@ import dagster as dg
 from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange
 from smarttext_pipelines.core.errors import AgreementError, RepeatedKeyError
 from smarttext_pipelines.core.statuses import MOST_NUMBERS_OF_A_KEY, MOST_ROWS_OF_A_KEY
+from smarttext_pipelines.database.findings import Finding
 from smarttext_pipelines.defs.evaluations import Check, evaluation, spec
-from smarttext_pipelines.storage.findings import Finding
 
 if TYPE_CHECKING:
     from smarttext_pipelines.rollup import RolledUp
@@ -113,7 +113,7 @@ def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
 
 def agreement_failed(asset: str, error: AgreementError, days: DayRange) -> dg.AssetCheckResult:
     """Return the failed check of a rollup that was rolled back."""
-    from smarttext_pipelines.rollup.findings import days_stored
+    from smarttext_pipelines.rollup.check_findings import days_stored
 
     name = KEYS if isinstance(error, RepeatedKeyError) else AGREES
     found = days_stored(asset, days, str(error))

@@ -10,8 +10,8 @@ from typing import Any
 
 import dagster as dg
 
+from smarttext_pipelines.database.findings import Finding
 from smarttext_pipelines.defs.metadata import table_metadata
-from smarttext_pipelines.storage.findings import Finding
 
 WHAT_TO_DO = "what_to_do"
 

@@ -6,15 +6,15 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from smarttext_pipelines.core.days import day_end, day_start
-from smarttext_pipelines.core.health import judge_traffic
 from smarttext_pipelines.defs.evaluations import Check, evaluation, spec
 from smarttext_pipelines.defs.metadata import column_schema, table_metadata
 from smarttext_pipelines.defs.resources import Warehouse
-from smarttext_pipelines.health import database
-from smarttext_pipelines.health.days import PartHealth, RunTimes, jobs_of, sources_of, write_day
-from smarttext_pipelines.health.findings import beats_finding, runs_finding, silence_finding
+from smarttext_pipelines.health import database_lines
+from smarttext_pipelines.health.check_findings import beats_finding, runs_finding, silence_finding
 from smarttext_pipelines.health.freshness import SOURCES, read_traffic
-from smarttext_pipelines.storage.schema.health import pipeline_health as table
+from smarttext_pipelines.health.pipeline_days import PartHealth, RunTimes, jobs_of, sources_of, write_day
+from smarttext_pipelines.health.verdicts import judge_traffic
+from smarttext_pipelines.schema.tables.pipeline_health import pipeline_health as table
 
 NAME, GROUP = "pipeline_health", "health"
 _CHECKS = {
@@ -73,7 +73,7 @@ def build_pipeline_health(partitions: dg.DailyPartitionsDefinition) -> dg.Assets
             runs += runs_of_day
         with warehouse.transaction() as connection:
             traffic = [judge_traffic(each, now) for each in read_traffic(connection, now, zone)]
-            beats = database.heartbeats(connection, now)
+            beats = database_lines.heartbeats(connection, now)
         days = [date.fromisoformat(key) for key in context.partition_keys]
         found = {
             "no_failed_runs": runs_finding(runs, days, lambda run: run.failed, "failed", "failed_count"),

@@ -4,9 +4,9 @@ from typing import Any
 
 import dagster as dg
 
-from smarttext_pipelines.defs.budgets import openai_usage_reset_job
-from smarttext_pipelines.defs.history import ASKED, delete_old_runs
-from smarttext_pipelines.defs.retention import archive_scrub, retention_job
+from smarttext_pipelines.defs.archive_assets import archive_scrub, retention_job
+from smarttext_pipelines.defs.budget_assets import openai_usage_reset_job
+from smarttext_pipelines.defs.run_history import ASKED, delete_old_runs
 
 STAGES = dg.AssetSelection.groups("facts", "stats") - dg.AssetSelection.assets("openai_budgets")
 

@@ -11,14 +11,14 @@ import dagster as dg
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
-from smarttext_pipelines.core.shown import shown
+from smarttext_pipelines.core.display import shown
 from smarttext_pipelines.defs.headlines import headline
 
 if TYPE_CHECKING:
+    from smarttext_pipelines.budgets.month import MonthSpend
     from smarttext_pipelines.rollup import RolledUp
     from smarttext_pipelines.rollup.preview import History, Preview
     from smarttext_pipelines.rollup.report import ObservedSource
-    from smarttext_pipelines.storage.month import MonthSpend
 
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]

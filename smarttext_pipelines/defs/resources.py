@@ -13,14 +13,14 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine
 
+from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import SettingsError
-from smarttext_pipelines.core.retention import may_delete_unasked
+from smarttext_pipelines.database.connect import connected, open_engine
+from smarttext_pipelines.database.embedded import is_embedded
+from smarttext_pipelines.retention.policy import may_delete_unasked
+from smarttext_pipelines.schema.installation import require_installation
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.connect import connected, open_engine
-from smarttext_pipelines.storage.embedded import is_embedded
-from smarttext_pipelines.storage.installation import require_installation
 
 if TYPE_CHECKING:
     from smarttext_pipelines.retention.run import DayDone

@@ -5,17 +5,17 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.planning import MOST_DAYS_BACK, nightly_days
-from smarttext_pipelines.defs.delivery import build_delivery_schedule
-from smarttext_pipelines.defs.digest import build_digest_schedule
+from smarttext_pipelines.database.rolled_up_days import complete_days
+from smarttext_pipelines.defs.archive_assets import build_retention_schedules
+from smarttext_pipelines.defs.delivery_assets import build_delivery_schedule
+from smarttext_pipelines.defs.digest_assets import build_digest_schedule
 from smarttext_pipelines.defs.jobs import UNFINISHED
 from smarttext_pipelines.defs.partitions import range_tags
+from smarttext_pipelines.defs.planning import MOST_DAYS_BACK, nightly_days
 from smarttext_pipelines.defs.resources import Warehouse
-from smarttext_pipelines.defs.retention import build_retention_schedules
 from smarttext_pipelines.defs.twilio_usage import build_usage_schedule
-from smarttext_pipelines.defs.weekly_test import build_weekly_test_schedule
+from smarttext_pipelines.defs.weekly_test_job import build_weekly_test_schedule
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.storage.progress import complete_days
 
 _RUNNING = dg.DefaultScheduleStatus.RUNNING
 

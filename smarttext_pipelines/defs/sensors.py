@@ -4,14 +4,13 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
-from smarttext_pipelines.core.days import DayRange, day_of
-from smarttext_pipelines.core.planning import contiguous
-from smarttext_pipelines.defs.budgets import openai_reaper_sensor
+from smarttext_pipelines.core.days import DayRange, contiguous, day_of
+from smarttext_pipelines.database.rolled_up_days import pending_requests, request_rollups
+from smarttext_pipelines.defs.budget_assets import openai_reaper_sensor
 from smarttext_pipelines.defs.jobs import ASKED, UNFINISHED
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.storage.progress import pending_requests, request_rollups
 
 DRIFT_DAYS = 35
 _RUNNING = dg.DefaultSensorStatus.RUNNING

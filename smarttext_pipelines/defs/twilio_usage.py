@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from smarttext_pipelines.core.errors import SmartTextError
-from smarttext_pipelines.defs.delivery import NO_CREDENTIALS, has_credentials, twilio_client
+from smarttext_pipelines.defs.delivery_assets import NO_CREDENTIALS, has_credentials, twilio_client
 from smarttext_pipelines.defs.evaluations import Check, evaluation, spec
 from smarttext_pipelines.defs.jobs import KIND_TAG, PRIORITY_TAG
 from smarttext_pipelines.defs.metadata import table_metadata
@@ -16,7 +16,7 @@ from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.settings import Settings
 
 if TYPE_CHECKING:
-    from smarttext_pipelines.delivery import UsageDay
+    from smarttext_pipelines.twilio import UsageDay
 
 USAGE_JOB = "twilio_usage_job"
 MOST_CALLS = 20
@@ -61,8 +61,8 @@ def twilio_usage(
     client = twilio_client(warehouse.settings)
     if client is None:
         raise dg.Failure(NO_CREDENTIALS, allow_retries=False)
-    from smarttext_pipelines.delivery import compare_usage, cost_finding, days_to_compare, texts_finding
-    from smarttext_pipelines.delivery.asking import Asker
+    from smarttext_pipelines.twilio import compare_usage, cost_finding, days_to_compare, texts_finding
+    from smarttext_pipelines.twilio.poll import Asker
 
     asker = Asker(client, most_calls=MOST_CALLS, sleep=time.sleep)
     try:

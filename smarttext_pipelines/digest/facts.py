@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 
+from smarttext_pipelines.budgets.month import MonthSpend, read_month
 from smarttext_pipelines.core.days import DayRange, day_end
 from smarttext_pipelines.core.statuses import FINAL_STATUSES
-from smarttext_pipelines.storage.month import MonthSpend, read_month
-from smarttext_pipelines.storage.progress import complete_days
+from smarttext_pipelines.database.rolled_up_days import complete_days
 
 WEEKS_COMPARED = 4
 _WEEK = timedelta(days=7)

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
+from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
-from smarttext_pipelines.core.shown import shown_name
-from smarttext_pipelines.core.words import counted
+from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.digest.facts import DayFacts, Facts
 
 MOST_LINES = 20

@@ -14,12 +14,12 @@ import sqlglot.expressions as sge
 from ibis.backends.sql.compilers import DuckDBCompiler
 from sqlalchemy import Column, Connection, Table
 
-from smarttext_pipelines.core.words import quoted
-from smarttext_pipelines.engines.base import Parameters, Spelling, compile_sql
+from smarttext_pipelines.core.wording import quoted
+from smarttext_pipelines.engines.engine import Parameters, Spelling, compile_sql
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
 from smarttext_pipelines.engines.unbound import ibis_type, unbound_parameter, unbound_table
-from smarttext_pipelines.storage.schema import metadata
-from smarttext_pipelines.storage.sources import source_schema
+from smarttext_pipelines.schema.sources import source_schema
+from smarttext_pipelines.schema.tables import metadata
 
 _COMPILER = DuckDBCompiler()
 

@@ -10,18 +10,18 @@ from tempfile import TemporaryDirectory
 
 from sqlalchemy import Connection
 
+from smarttext_pipelines.archive.manifest import DELETED, Segment, find_segments
+from smarttext_pipelines.archive.rows import open_archived
+from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import ArchiveError
 from smarttext_pipelines.engines.archive import ArchivedFile, ArchiveEngine
-from smarttext_pipelines.engines.base import Engine, Parameters
+from smarttext_pipelines.engines.engine import Engine, Parameters
 from smarttext_pipelines.engines.live import live_rows
 from smarttext_pipelines.engines.postgres import PostgresEngine
 from smarttext_pipelines.metrics import Window
-from smarttext_pipelines.metrics.sources import SOURCE_TIMES, source_days
-from smarttext_pipelines.storage.archive_rows import open_archived
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.manifest import DELETED, Segment, find_segments
-from smarttext_pipelines.storage.schema.tables import table_named
+from smarttext_pipelines.metrics.event_tables import SOURCE_TIMES, source_days
+from smarttext_pipelines.schema.tables.lookup import table_named
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from sqlalchemy import Column, Connection, Table
 from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT
 from smarttext_pipelines.engines.unbound import ibis_type
 from smarttext_pipelines.metrics import Window
-from smarttext_pipelines.metrics.sources import SOURCE_TIMES
-from smarttext_pipelines.storage.sources import source_columns, source_schema
+from smarttext_pipelines.metrics.event_tables import SOURCE_TIMES
+from smarttext_pipelines.schema.sources import source_columns, source_schema
 
 _BLOCK_BYTES = 16 << 20
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 from sqlalchemy import Connection
 
-from smarttext_pipelines.core.words import quoted
+from smarttext_pipelines.core.wording import quoted
 
 
 def _sql_type(kind: pa.DataType) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from sqlalchemy import BigInteger, Boolean, Date, DateTime, Integer, Numeric, Table, Text, Uuid
 from sqlalchemy.types import TypeEngine
 
-from smarttext_pipelines.storage.sources import source_columns, source_schema
+from smarttext_pipelines.schema.sources import source_columns, source_schema
 
 _TYPES: tuple[tuple[type[Any], dt.DataType], ...] = (
     (Uuid, dt.uuid),

@@ -11,7 +11,7 @@ from smarttext_pipelines.core.days import day_of
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.failure_classes import class_of
 from smarttext_pipelines.core.statuses import PLACEHOLDER_SIDS, RANK, STATUS_CLASS, UNKNOWN, counted_code
-from smarttext_pipelines.explain.columns import Row, find_replies, told_call, window_of
+from smarttext_pipelines.explain.column import Row, find_replies, told_call, window_of
 
 _MESSAGE = text(
     """

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from smarttext_pipelines.core.health import Line, State, ago, shortly
+from smarttext_pipelines.health.verdicts import Line, State, ago, shortly
 
 DAEMON_FAIL = timedelta(minutes=2)
 QUEUE_WARN = timedelta(minutes=15)

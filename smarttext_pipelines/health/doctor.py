@@ -13,19 +13,19 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from smarttext_pipelines.core.display import shown
 from smarttext_pipelines.core.errors import DatabaseError, SmartTextError
-from smarttext_pipelines.core.health import Line, State, exit_code, judge_traffic
-from smarttext_pipelines.core.shown import shown
-from smarttext_pipelines.health import database, probes
-from smarttext_pipelines.health.access import access
+from smarttext_pipelines.database.connect import connected, describe, open_engine
+from smarttext_pipelines.health import database_lines, probes
 from smarttext_pipelines.health.dagster_storage import dagster_lines
 from smarttext_pipelines.health.freshness import read_traffic
-from smarttext_pipelines.health.services import disk, service_lines
+from smarttext_pipelines.health.rights_lines import access
+from smarttext_pipelines.health.service_lines import disk, service_lines
+from smarttext_pipelines.health.verdicts import Line, State, exit_code, judge_traffic
+from smarttext_pipelines.schema.installation import require_installation
+from smarttext_pipelines.schema.migrate import find_drift
+from smarttext_pipelines.schema.preflight import find_obstacles
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.storage.connect import connected, describe, open_engine
-from smarttext_pipelines.storage.installation import require_installation
-from smarttext_pipelines.storage.migrate import find_drift
-from smarttext_pipelines.storage.preflight import find_obstacles
 
 _OK_STATUS, _FAIL_STATUS = 200, 503
 _LONGEST = 4000
@@ -103,17 +103,17 @@ def _events(settings: Settings, now: datetime, *, anew: bool) -> list[Line]:
         return [line]
     checks: list[tuple[str, Callable[[Connection], Line | list[Line]]]] = [
         ("access", access),
-        ("clock", database.clock),
+        ("clock", database_lines.clock),
         ("sources", lambda c: [judge_traffic(t, now) for t in read_traffic(c, now, settings.zone)]),
-        ("daily_stats", lambda c: database.daily_stats(c, settings.zone, now, settings.start_date)),
-        ("heartbeats", lambda c: database.heartbeats(c, now)),
-        ("outbox", database.outbox),
-        ("dead notifications", database.dead_notifications),
-        ("tracking", database.tracking),
-        ("guardrail", database.guardrail),
-        ("unbooked usage", database.unbooked),
-        ("archive", database.archive),
-        ("old cron scripts", database.old_scripts),
+        ("daily_stats", lambda c: database_lines.daily_stats(c, settings.zone, now, settings.start_date)),
+        ("heartbeats", lambda c: database_lines.heartbeats(c, now)),
+        ("outbox", database_lines.outbox),
+        ("dead notifications", database_lines.dead_notifications),
+        ("tracking", database_lines.tracking),
+        ("guardrail", database_lines.guardrail),
+        ("unbooked usage", database_lines.unbooked),
+        ("archive", database_lines.archive),
+        ("old cron scripts", database_lines.old_scripts),
     ]
     return [
         line,

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.days import weeks_before
-from smarttext_pipelines.core.health import LEAST_USUAL, Traffic
+from smarttext_pipelines.health.verdicts import LEAST_USUAL, Traffic
 
 SOURCES = {"sms_events": "created_at", "call_events": "ts", "api_usage": "created_at", "owner_alerts": "created_at"}
 WINDOWS_HOURS = (1, 3, 12, 24)

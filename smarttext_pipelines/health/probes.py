@@ -11,9 +11,9 @@ from uuid import uuid4
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from smarttext_pipelines.core.health import Line, State
 from smarttext_pipelines.core.statuses import RANK, REPORT_REQUEST_ID
-from smarttext_pipelines.storage.connect import connected, describe, is_about_a_row, name_refusal
+from smarttext_pipelines.database.connect import connected, describe, is_about_a_row, name_refusal
+from smarttext_pipelines.health.verdicts import Line, State
 
 NAME = "table rows"
 REPORTED = [status for status in RANK if status not in ("unknown", "rate_limited", "skipped")]

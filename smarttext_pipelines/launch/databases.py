@@ -10,10 +10,10 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, Engine
 
 from smarttext_pipelines.core.errors import DatabaseError, SettingsError
+from smarttext_pipelines.database.connect import connected, open_engine, parse_url
+from smarttext_pipelines.database.embedded import embedded_server, ensure_database, has_cluster
+from smarttext_pipelines.schema.installation import require_installation
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.storage.connect import connected, open_engine, parse_url
-from smarttext_pipelines.storage.embedded import embedded_server, ensure_database, has_cluster
-from smarttext_pipelines.storage.installation import require_installation
 
 EVENTS_DATABASE, DAGSTER_DATABASE = "smarttext", "dagster"
 

@@ -16,8 +16,8 @@ from dagster_postgres.schedule_storage import PostgresScheduleStorage
 from dagster_postgres.utils import pg_url_from_config
 
 from smarttext_pipelines.core.errors import SettingsError
-from smarttext_pipelines.core.scrub import scrub, scrub_tree
-from smarttext_pipelines.providers.sentry import watch_process
+from smarttext_pipelines.core.redact import scrub, scrub_tree
+from smarttext_pipelines.sentry.capture import watch_process
 from smarttext_pipelines.settings import load_settings
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from smarttext_pipelines.core.errors import SmartTextError
-from smarttext_pipelines.storage.embedded_process import prepare_log
+from smarttext_pipelines.database.embedded_process import prepare_log
 
 _TOLD_LINES = 15
 

@@ -16,12 +16,12 @@ from rich.console import Console
 from sqlalchemy import exists, select
 
 from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.database.connect import connected, open_engine, parse_url
+from smarttext_pipelines.database.rolled_up_days import complete_days
 from smarttext_pipelines.launch.processes import Child, ChildEndedError, Children
+from smarttext_pipelines.schema.installation import event_span, require_installation
+from smarttext_pipelines.schema.tables import SOURCE_TABLES
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.storage.connect import connected, open_engine, parse_url
-from smarttext_pipelines.storage.installation import event_span, require_installation
-from smarttext_pipelines.storage.progress import complete_days
-from smarttext_pipelines.storage.schema import SOURCE_TABLES
 
 CLI = "smarttext_pipelines.cli"
 SAMPLE = {"days": "30", "businesses": "40", "events-per-day": "3000", "seed": "7"}

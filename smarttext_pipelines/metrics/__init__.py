@@ -1,7 +1,15 @@
 """What each number is, once, as Ibis expressions over unbound tables and a window of days; nothing runs here."""
 
-from smarttext_pipelines.metrics import calls, failure_rates, owner_alerts, replies, sms_outcomes, spend, stats
-from smarttext_pipelines.metrics.base import Metric, Window
+from smarttext_pipelines.metrics import call_volume as calls
+from smarttext_pipelines.metrics import daily_stats as stats
+from smarttext_pipelines.metrics import (
+    failure_rates,
+    owner_alerts,
+    replies,
+    sms_outcomes,
+    spend,
+)
+from smarttext_pipelines.metrics.metric import Metric, Window
 
 METRICS: dict[str, Metric] = {
     metric.name: metric

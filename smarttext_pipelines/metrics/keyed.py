@@ -15,7 +15,7 @@ import ibis.expr.types as ir
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.statuses import PLACEHOLDER_SIDS
-from smarttext_pipelines.metrics.base import Window, byte_order, days_after
+from smarttext_pipelines.metrics.metric import Window, byte_order, days_after
 
 Measures = Callable[[ir.Table], Mapping[str, ir.Value]]
 """Builds the aggregates of the rows of a key."""

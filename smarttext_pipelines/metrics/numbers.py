@@ -6,7 +6,7 @@ import ibis
 import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import SEPARATORS, WHATSAPP_PREFIX
-from smarttext_pipelines.metrics.base import Tables, byte_order
+from smarttext_pipelines.metrics.metric import Tables, byte_order
 
 
 def compared_number(column: Any) -> ir.StringValue:

@@ -3,8 +3,8 @@
 import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import PIPELINE_ALERT_PREFIX, TEXT_LIMIT
-from smarttext_pipelines.metrics.base import Metric, Tables, Window
 from smarttext_pipelines.metrics.keyed import is_sid
+from smarttext_pipelines.metrics.metric import Metric, Tables, Window
 
 
 def _alerts(tables: Tables, window: Window) -> ir.Table:

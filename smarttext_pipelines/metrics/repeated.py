@@ -10,7 +10,7 @@ import ibis
 import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import MOST_NUMBERS_OF_A_KEY, MOST_ROWS_OF_A_KEY
-from smarttext_pipelines.metrics.base import RecentWindow, Window
+from smarttext_pipelines.metrics.metric import RecentWindow, Window
 from smarttext_pipelines.metrics.numbers import compared_number
 
 

@@ -15,10 +15,9 @@ import ibis.expr.types as ir
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.statuses import WITHHELD_CALLERS
-from smarttext_pipelines.metrics import calls as call_events
-from smarttext_pipelines.metrics import messages
-from smarttext_pipelines.metrics.base import Metric, RecentWindow, Tables, Window, byte_order, elapsed_ms
+from smarttext_pipelines.metrics import call_volume, messages
 from smarttext_pipelines.metrics.keyed import Keyed, grouping, per_key, rows_of
+from smarttext_pipelines.metrics.metric import Metric, RecentWindow, Tables, Window, byte_order, elapsed_ms
 from smarttext_pipelines.metrics.numbers import businesses_by_number, compared_number
 from smarttext_pipelines.metrics.reply_texts import REPLY_HOURS, TOGETHER_SECONDS, neighbours
 from smarttext_pipelines.metrics.reply_texts import find as find_texts
@@ -85,7 +84,7 @@ def replied_calls(tables: Tables, window: Window) -> ir.Table:
 
 
 def _voice_rows(tables: Tables) -> Keyed:
-    keyed = call_events.keyed_rows(tables)
+    keyed = call_volume.keyed_rows(tables)
     return replace(keyed, rows=keyed.rows.filter(~keyed.rows.is_text))
 
 
@@ -193,7 +192,7 @@ def repeated(tables: Tables, window: Window) -> ir.Table:
     if not isinstance(window, RecentWindow):
         around = neighbours(window)
         near = [replace(window, days=DayRange(day, day)) for day in around.days] if window.is_one_day else [around]
-    return ibis.union(call_events.repeated(tables, window), *(messages.repeated(tables, each) for each in near))
+    return ibis.union(call_volume.repeated(tables, window), *(messages.repeated(tables, each) for each in near))
 
 
 def source_totals(tables: Tables, window: Window) -> ir.Table:

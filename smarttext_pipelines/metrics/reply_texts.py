@@ -11,9 +11,9 @@ import ibis
 import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import STATUS_CLASS
-from smarttext_pipelines.metrics.base import RecentWindow, Tables, Window, byte_order, days_after
 from smarttext_pipelines.metrics.keyed import Keyed, Measures, belonging, ends_of, grouping, per_key, per_key_of_ends
 from smarttext_pipelines.metrics.messages import PerKey, attempts, keyed_rows, status_name
+from smarttext_pipelines.metrics.metric import RecentWindow, Tables, Window, byte_order, days_after
 
 REPLY_HOURS = 24
 """A text later than that is about something else; one day, so that the settle window covers its reports."""

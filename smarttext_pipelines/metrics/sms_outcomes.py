@@ -3,9 +3,9 @@
 import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import STATUS_CLASS, TEXT_LIMIT
-from smarttext_pipelines.metrics.base import Metric, Tables, Window
 from smarttext_pipelines.metrics.keyed import first_days
 from smarttext_pipelines.metrics.messages import keyed_rows, messages, repeated, status_name
+from smarttext_pipelines.metrics.metric import Metric, Tables, Window
 
 _DIMENSIONS = ("day", "business_id", "audience", "sender", "status", "status_class", "error_code")
 

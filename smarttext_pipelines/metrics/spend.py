@@ -7,8 +7,8 @@ import ibis
 import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import RESET_ENDPOINT, TEXT_LIMIT
-from smarttext_pipelines.metrics.base import Metric, Tables, Window, scaled
-from smarttext_pipelines.metrics.sources import counts_by_date
+from smarttext_pipelines.metrics.event_tables import counts_by_date
+from smarttext_pipelines.metrics.metric import Metric, Tables, Window, scaled
 
 _DIMENSIONS = ("day", "business_id", "service", "model", "endpoint")
 _LARGEST_COST = 10**13

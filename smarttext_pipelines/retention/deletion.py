@@ -8,9 +8,9 @@ from uuid import UUID
 from psycopg import sql
 from sqlalchemy import Connection
 
-from smarttext_pipelines.storage.archive_columns import Shape, run
-from smarttext_pipelines.storage.archive_rows import ArchivedRows
-from smarttext_pipelines.storage.manifest import Segment
+from smarttext_pipelines.archive.columns import Shape, run
+from smarttext_pipelines.archive.manifest import Segment
+from smarttext_pipelines.archive.rows import ArchivedRows
 
 _TEMPORARY = "CREATE TEMPORARY TABLE archived_rows (id uuid PRIMARY KEY, row_hash text NOT NULL) ON COMMIT DROP"
 _COPY = "COPY archived_rows FROM STDIN"

@@ -19,8 +19,24 @@ from zoneinfo import ZoneInfo
 from psycopg import sql
 from sqlalchemy import Connection, Engine, func, insert, or_, select, update
 
+from smarttext_pipelines.archive.columns import SESSION, TIME_COLUMNS, is_table, read_shape, run
+from smarttext_pipelines.archive.manifest import (
+    DELETED,
+    RESTORED,
+    SUPERSEDED,
+    UNDATED,
+    VERIFIED,
+    Segment,
+    change_segment,
+    find_segments,
+    plan_segment,
+)
+from smarttext_pipelines.archive.rows import ArchivedRows, number_pattern, open_archived
+from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT, day_of
 from smarttext_pipelines.core.errors import DamagedFileError, InputError
+from smarttext_pipelines.database.connect import connected
+from smarttext_pipelines.database.rolled_up_days import request_rollups
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.retention.files import verify_file, write_batches
 from smarttext_pipelines.retention.protocol import (
@@ -32,27 +48,11 @@ from smarttext_pipelines.retention.protocol import (
 )
 from smarttext_pipelines.retention.session import locked_day
 from smarttext_pipelines.retention.units import USAGE_DAY, unit_condition
-from smarttext_pipelines.storage.archive_columns import SESSION, TIME_COLUMNS, is_table, read_shape, run
-from smarttext_pipelines.storage.archive_rows import ArchivedRows, number_pattern, open_archived
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.connect import connected
-from smarttext_pipelines.storage.installation import counts_usage_by_time
-from smarttext_pipelines.storage.manifest import (
-    DELETED,
-    RESTORED,
-    SUPERSEDED,
-    UNDATED,
-    VERIFIED,
-    Segment,
-    change_segment,
-    find_segments,
-    plan_segment,
-)
-from smarttext_pipelines.storage.progress import request_rollups
-from smarttext_pipelines.storage.schema.internal import rollup_days
-from smarttext_pipelines.storage.schema.retention import erasures
-from smarttext_pipelines.storage.schema.sources import businesses
-from smarttext_pipelines.storage.schema.stats import sms_outcomes
+from smarttext_pipelines.schema.installation import counts_usage_by_time
+from smarttext_pipelines.schema.tables.archive_segments import erasures
+from smarttext_pipelines.schema.tables.daily_stats import sms_outcomes
+from smarttext_pipelines.schema.tables.internal import rollup_days
+from smarttext_pipelines.schema.tables.source_tables import businesses
 
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 _REASON = "rows of a person were erased"

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import URL
 
+from smarttext_pipelines.archive.columns import Shape
+from smarttext_pipelines.archive.rows import ArchivedRows, ReadBack
+from smarttext_pipelines.archive.target import ArchiveTarget, hash_file
 from smarttext_pipelines.core.errors import DamagedFileError
 from smarttext_pipelines.retention.reading import reading
 from smarttext_pipelines.retention.units import select_unit
-from smarttext_pipelines.storage.archive_columns import Shape
-from smarttext_pipelines.storage.archive_rows import ArchivedRows, ReadBack
-from smarttext_pipelines.storage.archive_target import ArchiveTarget, hash_file
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,8 @@ from uuid import uuid4
 from sqlalchemy import Connection, func
 from sqlalchemy.exc import DBAPIError
 
-from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError, SmartTextError
-from smarttext_pipelines.retention.deletion import count_archived, delete_archived
-from smarttext_pipelines.retention.files import Written, verify_file, write_day
-from smarttext_pipelines.storage.archive_columns import Shape, read_shape
-from smarttext_pipelines.storage.archive_rows import ReadBack, open_archived
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.manifest import (
+from smarttext_pipelines.archive.columns import Shape, read_shape
+from smarttext_pipelines.archive.manifest import (
     DELETED,
     PLANNED,
     SUPERSEDED,
@@ -34,6 +29,11 @@ from smarttext_pipelines.storage.manifest import (
     name_day,
     plan_segment,
 )
+from smarttext_pipelines.archive.rows import ReadBack, open_archived
+from smarttext_pipelines.archive.target import ArchiveTarget
+from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError, SmartTextError
+from smarttext_pipelines.retention.deletion import count_archived, delete_archived
+from smarttext_pipelines.retention.files import Written, verify_file, write_day
 
 SEGMENT_ROWS = 100_000
 """Most rows of a segment; a larger day has several, so that no deletion is long."""

@@ -11,9 +11,9 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 from sqlalchemy import URL
 
+from smarttext_pipelines.archive.columns import SESSION
 from smarttext_pipelines.core.errors import DatabaseError
-from smarttext_pipelines.storage.archive_columns import SESSION
-from smarttext_pipelines.storage.connect import describe
+from smarttext_pipelines.database.connect import describe
 
 BATCH_BYTES = 4 << 20
 _BATCHES_AHEAD = 2

@@ -10,15 +10,15 @@ from typing import Any
 from psycopg import sql
 from sqlalchemy import Connection, Engine, func, select, text
 
+from smarttext_pipelines.archive.columns import Shape, read_shape, run
+from smarttext_pipelines.archive.manifest import DELETED, RESTORED, Segment, change_segment, find_segments, name_day
+from smarttext_pipelines.archive.rows import ArchivedRows, open_archived
+from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import ArchiveError
+from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.retention.session import locked_day
 from smarttext_pipelines.retention.units import require_archived
-from smarttext_pipelines.storage.archive_columns import Shape, read_shape, run
-from smarttext_pipelines.storage.archive_rows import ArchivedRows, open_archived
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.connect import connected
-from smarttext_pipelines.storage.manifest import DELETED, RESTORED, Segment, change_segment, find_segments, name_day
 
 _KEYED = text(
     """

@@ -6,9 +6,9 @@ from datetime import date
 
 from sqlalchemy import Connection, Engine, text
 
-from smarttext_pipelines.storage.archive_columns import SESSION
-from smarttext_pipelines.storage.connect import connected
-from smarttext_pipelines.storage.manifest import name_day
+from smarttext_pipelines.archive.columns import SESSION
+from smarttext_pipelines.archive.manifest import name_day
+from smarttext_pipelines.database.connect import connected
 
 PATIENCE = "60s"
 """How long a lock is waited for: the server process of a killed client lives on for a moment."""

@@ -2,8 +2,8 @@
 
 from sqlalchemy import Connection, func, select
 
-from smarttext_pipelines.storage.manifest import SUPERSEDED, UNDATED
-from smarttext_pipelines.storage.schema.retention import archive_segments
+from smarttext_pipelines.archive.manifest import SUPERSEDED, UNDATED
+from smarttext_pipelines.schema.tables.archive_segments import archive_segments
 
 
 def read_status(connection: Connection) -> list[tuple[object, ...]]:

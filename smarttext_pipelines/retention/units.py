@@ -9,10 +9,10 @@ from datetime import date, timedelta
 import pyarrow as pa
 from psycopg import sql
 
+from smarttext_pipelines.archive.columns import TIME_COLUMNS, Column, Shape
+from smarttext_pipelines.archive.manifest import UNDATED
 from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY
 from smarttext_pipelines.core.errors import InputError
-from smarttext_pipelines.storage.archive_columns import TIME_COLUMNS, Column, Shape
-from smarttext_pipelines.storage.manifest import UNDATED
 
 _EDGE = "(SELECT timestamp '{} 00:00' AT TIME ZONE reporting_timezone FROM monitoring.installation)"
 _FIRST_AT, _END_AT = (sql.SQL(_EDGE.format(day)) for day in (FIRST_DAY, LAST_DAY + timedelta(days=1)))

@@ -21,8 +21,8 @@ from smarttext_pipelines.core.statuses import (
     UNKNOWN,
     WORDS_FOR_NONE,
 )
-from smarttext_pipelines.metrics.sources import SOURCE_TIMES
-from smarttext_pipelines.storage.findings import at_times, on_days, texts
+from smarttext_pipelines.database.findings import at_times, on_days, texts
+from smarttext_pipelines.metrics.event_tables import SOURCE_TIMES
 
 _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 

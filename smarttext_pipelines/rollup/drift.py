@@ -6,13 +6,13 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, select
 
+from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay
 from smarttext_pipelines.metrics import Window
-from smarttext_pipelines.metrics.sources import SOURCE_TIMES
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.installation import counts_usage_by_time
-from smarttext_pipelines.storage.schema.internal import rollup_days
+from smarttext_pipelines.metrics.event_tables import SOURCE_TIMES
+from smarttext_pipelines.schema.installation import counts_usage_by_time
+from smarttext_pipelines.schema.tables.internal import rollup_days
 
 SourceDays = dict[tuple[str, date], SourceDay]
 

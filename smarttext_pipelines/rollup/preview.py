@@ -9,13 +9,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Integer, Numeric, Table, func, select
 
 from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.rates import percent, shown_rate
-from smarttext_pipelines.core.shown import shown_name
 from smarttext_pipelines.core.statuses import FINAL_STATUSES
 from smarttext_pipelines.metrics import Metric
-from smarttext_pipelines.storage.schema.sources import businesses
-from smarttext_pipelines.storage.schema.stats import sms_outcomes
-from smarttext_pipelines.storage.schema.tables import table_named
+from smarttext_pipelines.schema.tables.daily_stats import sms_outcomes
+from smarttext_pipelines.schema.tables.lookup import table_named
+from smarttext_pipelines.schema.tables.source_tables import businesses
 
 PREVIEW_ROWS = 5
 _HIDDEN = ("id", "updated_at", "business_id", "sender", "data_through")

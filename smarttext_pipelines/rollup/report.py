@@ -8,9 +8,11 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 
+from smarttext_pipelines.budgets.month import MonthSpend, read_month
 from smarttext_pipelines.core.days import DayRange, day_end, is_final
+from smarttext_pipelines.database.findings import Finding
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.rollup.findings import (
+from smarttext_pipelines.rollup.check_findings import (
     history_finding,
     repeated_finding,
     share_finding,
@@ -19,8 +21,6 @@ from smarttext_pipelines.rollup.findings import (
 from smarttext_pipelines.rollup.preview import History, Preview, read_history, read_preview
 from smarttext_pipelines.rollup.quality import SHARE_CHECKS, Share, ShareCheck
 from smarttext_pipelines.rollup.write import RolledUp
-from smarttext_pipelines.storage.findings import Finding
-from smarttext_pipelines.storage.month import MonthSpend, read_month
 
 _ESTIMATE = text("SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass('public.' || :name)")
 

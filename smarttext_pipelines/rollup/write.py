@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import AgreementError
 from smarttext_pipelines.engines import Engine as MetricEngine
 from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay, add_repeated_keys, read_source_days
 from smarttext_pipelines.metrics import Metric, Window
-from smarttext_pipelines.metrics.base import REPLY_MINUTES
-from smarttext_pipelines.rollup.guard import days_kept, facts_read_at
-from smarttext_pipelines.rollup.locks import locked
+from smarttext_pipelines.metrics.metric import REPLY_MINUTES
+from smarttext_pipelines.rollup.day_locks import locked
 from smarttext_pipelines.rollup.merge import (
     COMPUTED,
     DayTotals,
@@ -25,10 +25,10 @@ from smarttext_pipelines.rollup.merge import (
     stage_rows,
     totals_by_day,
 )
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.installation import counts_usage_by_time, require_zone
-from smarttext_pipelines.storage.schema.internal import rollup_days
-from smarttext_pipelines.storage.schema.tables import table_named
+from smarttext_pipelines.rollup.recorded_days import days_kept, facts_read_at
+from smarttext_pipelines.schema.installation import counts_usage_by_time, require_zone
+from smarttext_pipelines.schema.tables.internal import rollup_days
+from smarttext_pipelines.schema.tables.lookup import table_named
 
 _PLANNER = ("SET LOCAL work_mem = '64MB'", "SET LOCAL jit = off", "SET LOCAL enable_nestloop = off")
 """Every large join is by equality; where statistics lag behind the rows, a nested loop takes minutes for seconds."""

@@ -4,17 +4,17 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, delete, func, select, text, update
 
+from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange, load_zone
 from smarttext_pipelines.core.errors import SchemaError
+from smarttext_pipelines.database.connect import connected
+from smarttext_pipelines.database.rolled_up_days import request_rollups
 from smarttext_pipelines.engines import SourceDay
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.rollup.drift import readable_days, recorded_days
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.connect import connected
-from smarttext_pipelines.storage.installation import HEAD, revision
-from smarttext_pipelines.storage.progress import request_rollups
-from smarttext_pipelines.storage.reset_date import reset_date_default
-from smarttext_pipelines.storage.schema.internal import installation, rollup_days
+from smarttext_pipelines.schema.installation import HEAD, revision
+from smarttext_pipelines.schema.reset_date import reset_date_default
+from smarttext_pipelines.schema.tables.internal import installation, rollup_days
 
 _ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('smarttext:' || :asset, 0))")
 

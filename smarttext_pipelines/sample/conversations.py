@@ -8,8 +8,8 @@ from datetime import date
 
 import numpy as np
 
-from smarttext_pipelines.sample import columns
-from smarttext_pipelines.sample.columns import Bools, Column, Ints
+from smarttext_pipelines.sample import event_columns
+from smarttext_pipelines.sample.event_columns import Bools, Column, Ints
 from smarttext_pipelines.sample.profiles import businesses_of
 from smarttext_pipelines.sample.spec import HOUR_US, SampleSpec, day_stream, day_us
 from smarttext_pipelines.sample.volume import hourly_calls
@@ -73,7 +73,7 @@ def draw_conversations(spec: SampleSpec, day: date) -> Conversations:
     tests = calls.select(rng.random(len(calls)) < 0.006)
     unanswered = calls.select(missed)
     texted = unanswered.select(rng.random(len(unanswered)) < _TEXTED_SHARE)
-    first_texts = texted.later(columns.seconds(rng, len(texted), 22, 58))
+    first_texts = texted.later(event_columns.seconds(rng, len(texted), 22, 58))
     turns = _draw_turns(rng, first_texts)
     alerts, alert_type = _draw_alerts(rng, unanswered, turns)
     return Conversations(
@@ -82,8 +82,8 @@ def draw_conversations(spec: SampleSpec, day: date) -> Conversations:
         tests=tests,
         first_texts=first_texts,
         turns=turns,
-        turn_sid=columns.tokens(rng, len(turns), "SM"),
-        replies=turns.later(columns.seconds(rng, len(turns), *_REPLY_US)),
+        turn_sid=event_columns.tokens(rng, len(turns), "SM"),
+        replies=turns.later(event_columns.seconds(rng, len(turns), *_REPLY_US)),
         alerts=alerts,
         alert_type=alert_type,
     )
@@ -105,7 +105,9 @@ def _draw_turns(rng: np.random.Generator, first_texts: Contacts) -> Contacts:
     answering = rng.random(len(first_texts)) < _ANSWERING_SHARE
     count = answering * np.minimum(rng.geometric(0.5, len(first_texts)), _MOST_TURNS)
     turns = first_texts.select(np.repeat(np.arange(len(first_texts)), count))
-    gap = columns.long_tailed(rng, len(turns), 180, 1.1, 6 * 3600) + columns.seconds(rng, len(turns), 10, 20)
+    gap = event_columns.long_tailed(rng, len(turns), 180, 1.1, 6 * 3600) + event_columns.seconds(
+        rng, len(turns), 10, 20
+    )
     elapsed = np.cumsum(gap)
     before = np.concatenate([[0], elapsed])[np.cumsum(count) - count]
     return turns.later(elapsed - np.repeat(before, count))
@@ -114,8 +116,8 @@ def _draw_turns(rng: np.random.Generator, first_texts: Contacts) -> Contacts:
 def _draw_alerts(rng: np.random.Generator, unanswered: Contacts, turns: Contacts) -> tuple[Contacts, Ints]:
     calls = unanswered.select(rng.random(len(unanswered)) < _ALERTED_CALL_SHARE)
     words = turns.select(rng.random(len(turns)) < _ALERTED_TURN_SHARE)
-    alerts = calls.later(columns.seconds(rng, len(calls), 25, 70)).join(
-        words.later(columns.seconds(rng, len(words), 1, 5))
+    alerts = calls.later(event_columns.seconds(rng, len(calls), 25, 70)).join(
+        words.later(event_columns.seconds(rng, len(words), 1, 5))
     )
     word_type = 1 + (rng.random(len(words)) < 0.25)
     return alerts, np.concatenate([np.zeros(len(calls), dtype=np.int64), word_type])

@@ -13,9 +13,9 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from sqlalchemy import Connection, insert, select
 
+from smarttext_pipelines.database.connect import connected, open_engine
 from smarttext_pipelines.sample.profiles import SHARED_SENDER
-from smarttext_pipelines.storage.connect import connected, open_engine
-from smarttext_pipelines.storage.schema.sources import businesses, sms_events
+from smarttext_pipelines.schema.tables.source_tables import businesses, sms_events
 
 FAILS_AFTER = timedelta(seconds=90)
 MENDS_AFTER = timedelta(seconds=270)

@@ -7,11 +7,11 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow as pa
 
 from smarttext_pipelines.core.errors import DatabaseError, SchemaError
-from smarttext_pipelines.sample.events import cut, draw_day
+from smarttext_pipelines.sample.event_files import visible
 from smarttext_pipelines.sample.load import insert_new, transaction
 from smarttext_pipelines.sample.profiles import sample_businesses
+from smarttext_pipelines.sample.sample_events import cut, draw_day
 from smarttext_pipelines.sample.spec import LONGEST_SPAN, SampleSpec
-from smarttext_pipelines.sample.tables import visible
 
 LOOK_SECONDS = 10.0
 

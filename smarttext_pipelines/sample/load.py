@@ -11,10 +11,10 @@ import pyarrow.csv as pacsv
 from psycopg import errors, sql
 
 from smarttext_pipelines.core.errors import DatabaseError, InputError, SchemaError, SmartTextError
-from smarttext_pipelines.sample.events import sample_day
+from smarttext_pipelines.database.connect import connected, open_engine
 from smarttext_pipelines.sample.profiles import sample_businesses
+from smarttext_pipelines.sample.sample_events import sample_day
 from smarttext_pipelines.sample.spec import SampleSpec
-from smarttext_pipelines.storage.connect import connected, open_engine
 
 Cursor: TypeAlias = psycopg.Cursor[Any]
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smarttext_pipelines.sample import columns, incidents
-from smarttext_pipelines.sample.columns import Bools, Floats, Ints
+from smarttext_pipelines.sample import event_columns, planted_incidents
 from smarttext_pipelines.sample.conversations import Contacts
+from smarttext_pipelines.sample.event_columns import Bools, Floats, Ints
 from smarttext_pipelines.sample.profiles import businesses_of
 from smarttext_pipelines.sample.spec import HOUR_US, SampleSpec
 
@@ -61,13 +61,13 @@ class Outcomes:
 def draw_outcomes(spec: SampleSpec, rng: np.random.Generator, texts: Contacts) -> Outcomes:
     """Return what becomes of the texts; an incident changes outcomes and nothing else of the day."""
     rows = len(texts)
-    kind = columns.draw_index(rng, rows, _KIND_WEIGHTS)
-    recorded = columns.draw_index(rng, rows, list(_RECORDED.values()))
-    usual = columns.draw_index(rng, rows, [weight for _, weight in _ERRORS.values()])
+    kind = event_columns.draw_index(rng, rows, _KIND_WEIGHTS)
+    recorded = event_columns.draw_index(rng, rows, list(_RECORDED.values()))
+    usual = event_columns.draw_index(rng, rows, [weight for _, weight in _ERRORS.values()])
     failing = rng.random(rows) < _FAILING_SHARE * businesses_of(spec).failure_factor[texts.business]
     failing, code = _strike(spec, rng.random(rows), texts, failing, len(CODES) - len(_ERRORS) + usual)
-    reached = columns.draw_index(rng, rows, list(_REACHED.values()))
-    failed = columns.draw_index(rng, rows, list(_FAILED.values()))
+    reached = event_columns.draw_index(rng, rows, list(_REACHED.values()))
+    failed = event_columns.draw_index(rng, rows, list(_FAILED.values()))
     refusal = np.where(rng.random(rows) < 0.55, CODES.index("21610"), CODES.index("21211"))
     blank = np.where(rng.random(rows) < 0.1, EMPTY_CODE, NO_CODE)
     first_refused = len(_RECORDED)
@@ -86,17 +86,17 @@ def draw_outcomes(spec: SampleSpec, rng: np.random.Generator, texts: Contacts) -
 def _strike(spec: SampleSpec, u: Floats, texts: Contacts, failing: Bools, code: Ints) -> tuple[Bools, Ints]:
     """Return who fails, and why, after the incidents."""
     waves = (
-        (incidents.filtering(spec), incidents.FILTERED_SHARE, "30007"),
-        ((incidents.registration(spec),), incidents.UNREGISTERED_SHARE, "30034"),
+        (planted_incidents.filtering(spec), planted_incidents.FILTERED_SHARE, "30007"),
+        ((planted_incidents.registration(spec),), planted_incidents.UNREGISTERED_SHARE, "30034"),
     )
     for wave, share, reason in waves:
-        struck = incidents.covered(wave, texts.business, texts.at) & (u < share)
+        struck = planted_incidents.covered(wave, texts.business, texts.at) & (u < share)
         failing, code = failing | struck, np.where(struck, CODES.index(reason), code)
     return failing, code
 
 
 def _draw_delay(rng: np.random.Generator, rows: int) -> Ints:
     shares, least, most = (np.array(part) for part in zip(*_LATE_US, strict=True))
-    late = columns.draw_index(rng, rows, shares.tolist())
+    late = event_columns.draw_index(rng, rows, shares.tolist())
     extra: Ints = (least[late] + (most - least)[late] * rng.random(rows)).astype(np.int64)
-    return columns.long_tailed(rng, rows, 5, 1.2, 300) + extra
+    return event_columns.long_tailed(rng, rows, 5, 1.2, 300) + extra

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smarttext_pipelines.sample import columns
-from smarttext_pipelines.sample.columns import Bools, Column, Floats, Ints
+from smarttext_pipelines.sample import event_columns
+from smarttext_pipelines.sample.event_columns import Bools, Column, Floats, Ints
 from smarttext_pipelines.sample.spec import DAY_US, SampleSpec, business_stream
 
 SHARED_SENDER = "+18885550100"
@@ -77,7 +77,7 @@ def businesses_of(spec: SampleSpec) -> Businesses:
 
 def _phones(rows: int, kind: int) -> Column:
     """Return distinct numbers with the area codes 201 to 290, scattered by a step that shares no divisor with them."""
-    return columns.phones(2_010_000 + (np.arange(rows, dtype=np.int64) * 3 + kind) * 7919 % 900_000)
+    return event_columns.phones(2_010_000 + (np.arange(rows, dtype=np.int64) * 3 + kind) * 7919 % 900_000)
 
 
 @lru_cache(maxsize=4)
@@ -88,7 +88,7 @@ def _draw(seed: int, rows: int, events_per_day: int) -> Businesses:
     shared = np.arange(rows) % 7 == 3
     own, public = _phones(rows, 0), _phones(rows, 1)
     return Businesses(
-        ids=columns.uuids(business_stream(seed, 1), rows),
+        ids=event_columns.uuids(business_stream(seed, 1), rows),
         trade=(u[:, 2] * len(TRADES)).astype(np.int64),
         offset_hours=_OFFSETS[(u[:, 3] * len(_OFFSETS)).astype(np.int64)],
         weight=weight,
@@ -124,22 +124,22 @@ def sample_businesses(spec: SampleSpec) -> pa.Table:
     all_ = businesses_of(spec)
     rows = len(all_)
     tier = np.searchsorted([rows * 0.1, rows * 0.4], np.argsort(all_.by_size), side="right")
-    opened = columns.instants(all_.opened_at)
+    opened = event_columns.instants(all_.opened_at)
     return pa.table(
         {
             "id": all_.ids,
             "name": pa.array([_name(index, trade) for index, trade in enumerate(all_.trade)]),
-            "business_type": columns.pick([trade.name for trade in TRADES], all_.trade),
+            "business_type": event_columns.pick([trade.name for trade in TRADES], all_.trade),
             "public_phone": all_.public_phone,
             "twilio_phone": all_.sending_phone,
             "forwarding_number": all_.owner_phone,
             "address": pa.array([f"{100 + index} Example Street" for index in range(rows)]),
-            "subscription_tier": columns.pick(("premium", "pro", "basic"), tier),
-            "trial_ends_at": columns.instants(all_.opened_at + 14 * DAY_US),
+            "subscription_tier": event_columns.pick(("premium", "pro", "basic"), tier),
+            "trial_ends_at": event_columns.instants(all_.opened_at + 14 * DAY_US),
             "created_at": opened,
             "updated_at": opened,
-            "custom_settings": columns.constant('{"sample": true}', rows),
-            "hours_json": columns.pick([_hours(trade) for trade in TRADES], all_.trade),
-            "faqs_json": columns.constant("[]", rows),
+            "custom_settings": event_columns.constant('{"sample": true}', rows),
+            "hours_json": event_columns.pick([_hours(trade) for trade in TRADES], all_.trade),
+            "faqs_json": event_columns.constant("[]", rows),
         }
     )

@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 
-from smarttext_pipelines.sample.columns import Floats
+from smarttext_pipelines.sample.event_columns import Floats
 from smarttext_pipelines.sample.profiles import TRADES, businesses_of
 from smarttext_pipelines.sample.spec import SampleSpec
 

@@ -12,13 +12,7 @@ Database trouble never reaches the caller, and an event outlives its process: an
         reservation.settle(answer.usage.total_tokens)  # or reservation.cancel(), where no call was made
 """
 
-from smarttext_pipelines.tracking.events import (
-    track_call_event,
-    track_openai_usage,
-    track_owner_alert,
-    track_sms_event,
-)
-from smarttext_pipelines.tracking.guard import (
+from smarttext_pipelines.tracking.budget_guard import (
     BudgetExceeded,
     LimitDecision,
     Reservation,
@@ -28,6 +22,12 @@ from smarttext_pipelines.tracking.guard import (
 )
 from smarttext_pipelines.tracking.process import Counters, configure, counters, flush
 from smarttext_pipelines.tracking.reads import get_daily_stats, get_openai_usage, get_sms_failure_rate
+from smarttext_pipelines.tracking.track import (
+    track_call_event,
+    track_openai_usage,
+    track_owner_alert,
+    track_sms_event,
+)
 
 __all__ = [
     "BudgetExceeded",

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from smarttext_pipelines.core.errors import SmartTextError
-from smarttext_pipelines.tracking import prices
+from smarttext_pipelines.tracking import known_prices
 from smarttext_pipelines.tracking.answers import About, about, is_too_slow, reason
 from smarttext_pipelines.tracking.counts import Counts
 from smarttext_pipelines.tracking.inserts import TABLES, connect, insert
@@ -171,7 +171,7 @@ class Drain:
             self._cannot_connect(error)
             return False
         try:
-            refused = insert(connection, table, prices.complete(texts) if table == "api_usage" else texts)
+            refused = insert(connection, table, known_prices.complete(texts) if table == "api_usage" else texts)
         except psycopg.Error as error:
             self._failed(table, len(rows), error)
             return False

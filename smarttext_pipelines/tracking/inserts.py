@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 
-from smarttext_pipelines.storage.connect import parse_url
+from smarttext_pipelines.database.connect import parse_url
 from smarttext_pipelines.tracking.answers import About, about, reason
 
 # Another table shall not wait long for one that somebody has locked.

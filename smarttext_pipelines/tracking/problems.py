@@ -9,8 +9,8 @@ import threading
 import time
 
 from smarttext_pipelines.core.errors import SettingsError
-from smarttext_pipelines.core.scrub import scrub
-from smarttext_pipelines.providers.sentry import init_sentry, is_active
+from smarttext_pipelines.core.redact import scrub
+from smarttext_pipelines.sentry.capture import init_sentry, is_active
 from smarttext_pipelines.settings import load_settings
 
 WINDOW_S = 600.0

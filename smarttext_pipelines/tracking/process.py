@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from smarttext_pipelines.core.errors import SettingsError
-from smarttext_pipelines.core.scrub import scrub
-from smarttext_pipelines.storage.connect import parse_url
+from smarttext_pipelines.core.redact import scrub
+from smarttext_pipelines.database.connect import parse_url
 from smarttext_pipelines.tracking.journals import require_folder
 from smarttext_pipelines.tracking.writer import Writer, WriterOptions
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from smarttext_pipelines.storage.embedded import embedded_server
+from smarttext_pipelines.database.embedded import embedded_server
 from smarttext_pipelines_tests.bench import (
     alerts,
     archive,

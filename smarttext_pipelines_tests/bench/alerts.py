@@ -5,15 +5,15 @@ from datetime import UTC, datetime, time, timedelta
 from sqlalchemy import event
 
 from smarttext_pipelines.alerting.channels.log import LogChannel
-from smarttext_pipelines.alerting.evaluate import evaluate
-from smarttext_pipelines.alerting.rules_file import load_rules
-from smarttext_pipelines.alerting.signals import Now, Place, stage_messages
-from smarttext_pipelines.core.rules import LONGEST_SHORT_WINDOW, Rule
+from smarttext_pipelines.alerting.incidents.evaluate import evaluate
+from smarttext_pipelines.alerting.metrics.signals import Now, Place, stage_messages
+from smarttext_pipelines.alerting.rules.rule import LONGEST_SHORT_WINDOW, Rule
+from smarttext_pipelines.alerting.rules.rules_file import load_rules
 from smarttext_pipelines.engines import Parameters, PostgresEngine
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.metrics.base import RecentWindow
+from smarttext_pipelines.metrics.metric import RecentWindow
 from smarttext_pipelines.rollup import roll_up
-from smarttext_pipelines.storage.migrate import migrate
+from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.bench.day import DAY, SETTLE_DAYS, WINDOW, ZONE
 from smarttext_pipelines_tests.bench.tools import SHARED, Line, alternate, read_sql, run_sql, seconds
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database

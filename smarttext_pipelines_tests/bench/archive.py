@@ -10,13 +10,13 @@ from collections.abc import Callable
 from datetime import date
 from zoneinfo import ZoneInfo
 
+from smarttext_pipelines.archive.columns import read_shape
+from smarttext_pipelines.archive.target import ArchiveTarget
+from smarttext_pipelines.database.connect import connected, open_engine
 from smarttext_pipelines.retention.files import verify_file, write_day
 from smarttext_pipelines.retention.protocol import SEGMENT_ROWS, archive_rows
 from smarttext_pipelines.retention.session import locked_day
-from smarttext_pipelines.storage.archive_columns import read_shape
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.connect import connected, open_engine
-from smarttext_pipelines.storage.migrate import migrate
+from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.bench.tools import Line, alternate, seconds
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 

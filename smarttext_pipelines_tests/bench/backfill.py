@@ -8,7 +8,7 @@ from smarttext_pipelines.definitions import build_definitions
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.metrics import METRICS, Window
 from smarttext_pipelines.sample import SampleSpec, load_sample
-from smarttext_pipelines.storage.migrate import migrate
+from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.bench.instance import stored_instance
 from smarttext_pipelines_tests.bench.tools import Line, seconds, stage_seconds
 from smarttext_pipelines_tests.conftest import Server, fresh_database

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.metrics import METRICS, Window
 from smarttext_pipelines.rollup import roll_up
-from smarttext_pipelines.storage.migrate import migrate
+from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.bench.tools import SHARED, Line, alternate, read_sql, reading, run_sql, seconds
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 

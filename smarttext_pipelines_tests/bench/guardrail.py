@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from smarttext_pipelines.storage.migrate import migrate
+from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.bench.tools import Line
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.guardrail import (

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from smarttext_pipelines.sample import SampleSpec, load_sample
-from smarttext_pipelines.storage.migrate import migrate
+from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.bench.tools import Line, alternate, seconds
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 

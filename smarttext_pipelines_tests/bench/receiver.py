@@ -17,11 +17,11 @@ from zoneinfo import ZoneInfo
 from twilio.request_validator import RequestValidator
 
 from smarttext_pipelines import tracking
-from smarttext_pipelines.receiver import Receiver
-from smarttext_pipelines.receiver.form import StatusReport
-from smarttext_pipelines.storage.connect import parse_url
-from smarttext_pipelines.storage.migrate import migrate
-from smarttext_pipelines.tracking.events import track_delivery_report
+from smarttext_pipelines.database.connect import parse_url
+from smarttext_pipelines.schema.migrate import migrate
+from smarttext_pipelines.tracking.track import track_delivery_report
+from smarttext_pipelines.twilio.callbacks import Receiver
+from smarttext_pipelines.twilio.callbacks.form import StatusReport
 from smarttext_pipelines_tests.asgi import serving_app
 from smarttext_pipelines_tests.bench.tools import Line
 from smarttext_pipelines_tests.conftest import Server, fresh_database

@@ -8,10 +8,10 @@ from dagster._core.scheduler.instigation import InstigatorType, TickData, TickSt
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.definitions import build_definitions
-from smarttext_pipelines.defs.history import delete_runs
 from smarttext_pipelines.defs.partitions import range_tags
+from smarttext_pipelines.defs.run_history import delete_runs
 from smarttext_pipelines.sample import SampleSpec, load_sample
-from smarttext_pipelines.storage.migrate import migrate
+from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.bench.instance import stored_instance
 from smarttext_pipelines_tests.bench.tools import Line
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database

@@ -11,7 +11,7 @@ from string import Template
 from sqlalchemy import Connection, Engine
 
 from smarttext_pipelines.engines import Parameters, PostgresEngine
-from smarttext_pipelines.metrics.base import Metric, Window
+from smarttext_pipelines.metrics.metric import Metric, Window
 from smarttext_pipelines.rollup.write import _PLANNER
 from smarttext_pipelines_tests.conftest import Database
 

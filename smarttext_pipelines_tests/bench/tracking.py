@@ -8,8 +8,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from smarttext_pipelines import tracking
-from smarttext_pipelines.storage.connect import parse_url
-from smarttext_pipelines.storage.migrate import migrate
+from smarttext_pipelines.database.connect import parse_url
+from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.bench.tools import Line
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.proxy import Proxy, proxied

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 from pydantic import SecretStr
 
-from smarttext_pipelines.alerting.service import LOG_FILE, configured_channels
+from smarttext_pipelines.alerting.evaluation_service import LOG_FILE, configured_channels
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.definitions import build_definitions

@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import text
 
 from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.database.connect import open_engine
+from smarttext_pipelines.database.embedded import embedded_server, ensure_database
 from smarttext_pipelines.definitions import build_definitions
 from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.storage.connect import open_engine
-from smarttext_pipelines.storage.embedded import embedded_server, ensure_database
-from smarttext_pipelines.storage.migrate import migrate
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import replace_events, roll_up_all

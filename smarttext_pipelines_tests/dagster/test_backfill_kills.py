@@ -18,7 +18,7 @@ import pytest
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.defs.assets import FACTS, STATS
-from smarttext_pipelines.launch.services import WebAddress
+from smarttext_pipelines.launch.dagster_services import WebAddress
 from smarttext_pipelines.sample import SampleSpec, load_sample
 from smarttext_pipelines_tests.bench.instance import stored_instance
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database

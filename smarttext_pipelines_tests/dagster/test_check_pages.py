@@ -10,21 +10,21 @@ import pytest
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import AgreementError, RepeatedKeyError
-from smarttext_pipelines.core.health import Line, State
-from smarttext_pipelines.core.scrub import scrub
+from smarttext_pipelines.core.redact import scrub
+from smarttext_pipelines.database.findings import MOST_ROWS, Finding, ranges
 from smarttext_pipelines.definitions import build_definitions
 from smarttext_pipelines.defs import health_assets, twilio_usage
 from smarttext_pipelines.defs.assets import FACTS, STATS
-from smarttext_pipelines.defs.budgets import openai_budgets
+from smarttext_pipelines.defs.budget_assets import openai_budgets
 from smarttext_pipelines.defs.checks import AGREES, HISTORY, KEYS, REPEATED, UNDATED, agreement_failed, check_specs
 from smarttext_pipelines.defs.evaluations import evaluation
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.resources import Warehouse
-from smarttext_pipelines.delivery import UsageDay, cost_finding, texts_finding
-from smarttext_pipelines.health.days import RunTimes
-from smarttext_pipelines.health.findings import beats_finding, runs_finding, silence_finding
+from smarttext_pipelines.health.check_findings import beats_finding, runs_finding, silence_finding
+from smarttext_pipelines.health.pipeline_days import RunTimes
+from smarttext_pipelines.health.verdicts import Line, State
 from smarttext_pipelines.rollup.quality import SHARE_CHECKS
-from smarttext_pipelines.storage.findings import MOST_ROWS, Finding, ranges
+from smarttext_pipelines.twilio import UsageDay, cost_finding, texts_finding
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import replace_events
 from smarttext_pipelines_tests.strategies import BUSINESS_IDS, business, call_event, events, owner_alert, sms_event

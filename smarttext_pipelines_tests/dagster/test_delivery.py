@@ -9,10 +9,10 @@ import dagster as dg
 import pytest
 
 from smarttext_pipelines.definitions import build_definitions
-from smarttext_pipelines.defs.delivery import NO_CREDENTIALS, sms_delivery_reports
+from smarttext_pipelines.defs.delivery_assets import NO_CREDENTIALS, sms_delivery_reports
 from smarttext_pipelines.defs.resources import Warehouse
-from smarttext_pipelines.delivery import days_to_compare
 from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.twilio import days_to_compare
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import replace_events
 from smarttext_pipelines_tests.fakes.server import serving

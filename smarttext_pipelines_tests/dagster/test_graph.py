@@ -12,8 +12,8 @@ from smarttext_pipelines.defs.assets import FACTS, STATS
 from smarttext_pipelines.defs.checks import SHARES, check_specs
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.rollup.quality import SHARE_CHECKS
+from smarttext_pipelines.schema.tables import SOURCE_TABLES
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.storage.schema import SOURCE_TABLES
 
 GRAPH = {
     "alert_incidents": (

@@ -20,15 +20,15 @@ from pydantic import SecretStr
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import SmartTextError
-from smarttext_pipelines.core.health import State
 from smarttext_pipelines.definitions import build_definitions
-from smarttext_pipelines.defs.heartbeats import watched_parts
+from smarttext_pipelines.defs.instance_heartbeats import watched_parts
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.health.doctor import examine
-from smarttext_pipelines.health.services import receiver
-from smarttext_pipelines.providers.sentry import init_sentry
-from smarttext_pipelines.receiver import Receiver
+from smarttext_pipelines.health.service_lines import receiver
+from smarttext_pipelines.health.verdicts import State
+from smarttext_pipelines.sentry.capture import init_sentry
 from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.twilio.callbacks import Receiver
 from smarttext_pipelines_tests.asgi import serving_app
 from smarttext_pipelines_tests.conftest import Database, fresh_database
 from smarttext_pipelines_tests.conftest import Server as PostgresServer

@@ -13,9 +13,9 @@ from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import DatabaseError
 from smarttext_pipelines.definitions import build_definitions
 from smarttext_pipelines.defs.assets import FACTS, STATS
-from smarttext_pipelines.defs.history import delete_runs
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.defs.run_history import delete_runs
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import cells, insert_events, replace_events

@@ -14,14 +14,14 @@ from typing import Any
 
 from slack_sdk import WebClient
 
-from smarttext_pipelines.alerting.channels.base import Channel
+from smarttext_pipelines.alerting.channels.channel import Channel
 from smarttext_pipelines.alerting.channels.slack import SlackBotChannel
 from smarttext_pipelines.alerting.channels.twilio_sms import TwilioSmsChannel
-from smarttext_pipelines.alerting.deliver import deliver
-from smarttext_pipelines.alerting.timing import Timing
+from smarttext_pipelines.alerting.notify.deliver import deliver
+from smarttext_pipelines.alerting.notify.timing import Timing
 from smarttext_pipelines.core.errors import DatabaseError
-from smarttext_pipelines.providers.twilio import build_twilio_client
-from smarttext_pipelines.storage.connect import open_engine
+from smarttext_pipelines.database.connect import open_engine
+from smarttext_pipelines.twilio.client import build_twilio_client
 
 POINTS = ("claimed", "looked_up", "confirmed", "answered", "finished")
 TIMEOUT_SECONDS = 0.4

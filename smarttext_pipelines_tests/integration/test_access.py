@@ -12,13 +12,13 @@ import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
-from smarttext_pipelines.alerting.service import configured_channels, evaluate_now
+from smarttext_pipelines.alerting.evaluation_service import configured_channels, evaluate_now
 from smarttext_pipelines.core.errors import DatabaseError
-from smarttext_pipelines.core.health import State
+from smarttext_pipelines.database.embedded import embedded_server
 from smarttext_pipelines.health.doctor import examine
-from smarttext_pipelines.storage.embedded import embedded_server
-from smarttext_pipelines.storage.migrate import find_drift, migrate
-from smarttext_pipelines.storage.sources import ADD_FUNCTIONS
+from smarttext_pipelines.health.verdicts import State
+from smarttext_pipelines.schema.migrate import find_drift, migrate
+from smarttext_pipelines.schema.sources import ADD_FUNCTIONS
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.legacy import (

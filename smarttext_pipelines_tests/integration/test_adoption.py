@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from smarttext_pipelines.core.errors import DatabaseError
-from smarttext_pipelines.storage.migrate import find_drift, migrate
-from smarttext_pipelines.storage.roles import FUNCTIONS
+from smarttext_pipelines.schema.migrate import find_drift, migrate
+from smarttext_pipelines.schema.rights.roles import FUNCTIONS
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.legacy import (

@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from smarttext_pipelines.cli.app import run
+from smarttext_pipelines.cli.main import run
 from smarttext_pipelines.core.errors import InputError
-from smarttext_pipelines.storage.adopting import revoke_writers
-from smarttext_pipelines.storage.adoption_plan import Change, rights_of, words
-from smarttext_pipelines.storage.connect import connected
-from smarttext_pipelines.storage.migrate import find_drift, migrate
-from smarttext_pipelines.storage.public_state import PUBLIC_ROLES, read_state
+from smarttext_pipelines.database.connect import connected
+from smarttext_pipelines.schema.adoption.adopt import revoke_writers
+from smarttext_pipelines.schema.adoption.plan import Change, rights_of, words
+from smarttext_pipelines.schema.migrate import find_drift, migrate
+from smarttext_pipelines.schema.public_state import PUBLIC_ROLES, read_state
 from smarttext_pipelines_tests import application as app
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.integration.test_application import access_line, answers

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smarttext_pipelines.cli.app import run
+from smarttext_pipelines.cli.main import run
 from smarttext_pipelines_tests.alerts import MINUTE, World
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.fakes.pagerduty import FakePagerDuty

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine
 
-from smarttext_pipelines.alerting.channels.base import Delivery, Outcome, Sent
-from smarttext_pipelines.alerting.deliver import deliver
-from smarttext_pipelines.alerting.messages import Message
-from smarttext_pipelines.alerting.outbox import Enqueued, enqueue
-from smarttext_pipelines.alerting.timing import Timing
+from smarttext_pipelines.alerting.channels.channel import Delivery, Outcome, Sent
+from smarttext_pipelines.alerting.notify.deliver import deliver
+from smarttext_pipelines.alerting.notify.message import Message
+from smarttext_pipelines.alerting.notify.outbox import Enqueued, enqueue
+from smarttext_pipelines.alerting.notify.timing import Timing
 from smarttext_pipelines_tests.alerts import Recorder
 from smarttext_pipelines_tests.conftest import Database
 

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from smarttext_pipelines.core.health import State
 from smarttext_pipelines.health.doctor import examine
-from smarttext_pipelines.storage.migrate import find_drift, migrate
+from smarttext_pipelines.health.verdicts import State
+from smarttext_pipelines.schema.migrate import find_drift, migrate
 from smarttext_pipelines_tests import application as app
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.legacy import EVENT_TABLES
@@ -73,7 +73,13 @@ def test_whoever_could_insert_can_and_nobody_public_reads_what_is_personal(
 
 def test_service_role_goes_on_with_everything_under_its_old_policy(empty_database: Database) -> None:
     app.install_closed(empty_database)
-    statements = (*app.TRACKING, app.BUSINESSES, app.STATS, app.RESET, "UPDATE public.sms_events SET status = 'sent'")
+    statements = (
+        *app.TRACKING,
+        app.BUSINESSES,
+        app.STATS,
+        app.RESET,
+        "UPDATE public.sms_events SET status = 'sent'",
+    )
     before = answers(empty_database, "service_role", *statements[:-1])
     migrate(empty_database.engine, UTC)
     assert answers(empty_database, "service_role", *statements[:-1]) == before

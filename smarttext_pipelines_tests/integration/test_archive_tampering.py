@@ -16,15 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from smarttext_pipelines.archive import rows as module
+from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import ArchiveError, SmartTextError
 from smarttext_pipelines.retention.erase import erase
+from smarttext_pipelines.retention.manifest_check import raise_damage, scrub
 from smarttext_pipelines.retention.protocol import archive_rows, finish_interrupted
 from smarttext_pipelines.retention.restore import restore
-from smarttext_pipelines.retention.scrub import raise_damage, scrub
 from smarttext_pipelines.retention.session import locked_day
-from smarttext_pipelines.storage import archive_rows as module
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import replace_events, roll_up_all

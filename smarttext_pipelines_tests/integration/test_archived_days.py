@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 
+from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError
 from smarttext_pipelines.metrics import METRICS
@@ -15,7 +16,6 @@ from smarttext_pipelines.retention.restore import restore
 from smarttext_pipelines.retention.run import DayDone, Retention, archive_days, raise_failures
 from smarttext_pipelines.rollup.drift import changed_days
 from smarttext_pipelines.sample import SampleSpec, load_sample
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import SOAK, Database
 from smarttext_pipelines_tests.events import EVERYTHING, cells, insert_events, replace_events, roll_up_all

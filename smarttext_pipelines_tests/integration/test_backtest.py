@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from smarttext_pipelines.alerting.backtest import Backtest, backtest
-from smarttext_pipelines.alerting.rules_file import load_rules
-from smarttext_pipelines.alerting.signals import Place
+from smarttext_pipelines.alerting.incidents.backtest import Backtest, backtest
+from smarttext_pipelines.alerting.metrics.signals import Place
+from smarttext_pipelines.alerting.rules.rule import Rule
+from smarttext_pipelines.alerting.rules.rules_file import load_rules
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.rules import Rule
 from smarttext_pipelines.sample import SampleSpec, load_sample
 from smarttext_pipelines.sample.profiles import SHARED_SENDER
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database

@@ -9,11 +9,11 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from smarttext_pipelines.cli.app import app
+from smarttext_pipelines.budgets import ledger
+from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.core.errors import InputError
-from smarttext_pipelines.defs.budgets import openai_budgets, openai_reaper_sensor, openai_usage_reset_job
+from smarttext_pipelines.defs.budget_assets import openai_budgets, openai_reaper_sensor, openai_usage_reset_job
 from smarttext_pipelines.defs.resources import Warehouse
-from smarttext_pipelines.storage import budgets
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.guardrail import add_businesses
 
@@ -132,7 +132,7 @@ def test_show_names_the_business_its_use_and_its_refusals(database: Database, bu
 def test_the_limit_is_forecast_from_the_last_hour(database: Database, business: UUID) -> None:
     database.run(USE, business, 99_000)
     with database.engine.connect() as connection:
-        (use,) = budgets.read_budgets(connection)
+        (use,) = ledger.read_budgets(connection)
     assert use.percent == 99
     assert use.reached_at is None or use.reached_at > datetime.now(UTC)
 
@@ -172,7 +172,7 @@ def test_a_counter_that_somebody_changed_and_usage_that_somebody_deleted_fail_th
     database.run("UPDATE monitoring.openai_budgets SET used_tokens = used_tokens - 1")
     assert evaluate(database)[0] == {"counter_equals_ledger": False, "ledger_rewrites": True}
     with database.engine.connect() as connection:
-        ((_, named, tokens, usd),) = budgets.counter_differences(connection)
+        ((_, named, tokens, usd),) = ledger.counter_differences(connection)
     assert (named, tokens, usd) == (business, -1, Decimal(0))
     database.run("UPDATE monitoring.openai_budgets SET used_tokens = used_tokens + 1")
     database.run("DELETE FROM public.api_usage")

@@ -9,11 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from smarttext_pipelines.alerting.channels import Channel, build_channels, reference
-from smarttext_pipelines.alerting.channels.base import Delivery, Later, LookUpError, Rejected, Sent, Unclear
-from smarttext_pipelines.alerting.messages import Message
+from smarttext_pipelines.alerting.channels.channel import Delivery, Later, LookUpError, Rejected, Sent, Unclear
+from smarttext_pipelines.alerting.notify.message import Message
 from smarttext_pipelines.core.errors import SettingsError
-from smarttext_pipelines.providers import twilio
 from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.twilio import client
 from smarttext_pipelines_tests.fakes.pagerduty import FakePagerDuty
 from smarttext_pipelines_tests.fakes.server import FAULTS, serving
 from smarttext_pipelines_tests.fakes.slack import FakeSlack
@@ -65,7 +65,7 @@ def _bot(fake: FakeSlack) -> Channel:
 
 @pytest.fixture(autouse=True)
 def _short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(twilio.build_twilio_client, "__kwdefaults__", {"timeout_seconds": 1.0})
+    monkeypatch.setattr(client.build_twilio_client, "__kwdefaults__", {"timeout_seconds": 1.0})
     monkeypatch.setattr("smarttext_pipelines.alerting.channels.http.TIMEOUT_SECONDS", 1.0)
 
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from smarttext_pipelines.cli.app import run
+from smarttext_pipelines.cli.main import run
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database

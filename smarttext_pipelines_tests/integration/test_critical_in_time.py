@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smarttext_pipelines.alerting.channels.base import Delivery, Later, LookUpError, Outcome, Sent, Unclear
-from smarttext_pipelines.alerting.deliver import deliver
-from smarttext_pipelines.alerting.markup import SMS, Markup
-from smarttext_pipelines.alerting.messages import Message
-from smarttext_pipelines.alerting.outbox import Enqueued, enqueue
-from smarttext_pipelines.alerting.timing import Timing
+from smarttext_pipelines.alerting.channels.channel import Delivery, Later, LookUpError, Outcome, Sent, Unclear
+from smarttext_pipelines.alerting.notify.deliver import deliver
+from smarttext_pipelines.alerting.notify.markup import SMS, Markup
+from smarttext_pipelines.alerting.notify.message import Message
+from smarttext_pipelines.alerting.notify.outbox import Enqueued, enqueue
+from smarttext_pipelines.alerting.notify.timing import Timing
 from smarttext_pipelines_tests.conftest import SOAK, Database
 from smarttext_pipelines_tests.fakes.worker import POINTS
 
@@ -33,7 +33,7 @@ MOST_TICKS = 120
 
 @pytest.fixture(autouse=True)
 def _looks_follow_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smarttext_pipelines.alerting.deliver._LOOK_AGAIN_SECONDS", 0)
+    monkeypatch.setattr("smarttext_pipelines.alerting.notify.deliver._LOOK_AGAIN_SECONDS", 0)
 
 
 class _Killed(BaseException):

@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from smarttext_pipelines.storage.migrate import migrate
-from smarttext_pipelines.storage.sources import ADD_FUNCTIONS, READ_FUNCTIONS
+from smarttext_pipelines.schema.migrate import migrate
+from smarttext_pipelines.schema.sources import ADD_FUNCTIONS, READ_FUNCTIONS
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.integration.test_access import ZONE
 from smarttext_pipelines_tests.legacy import create_roles

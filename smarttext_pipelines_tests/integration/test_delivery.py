@@ -13,10 +13,10 @@ from sqlalchemy import insert
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import SmartTextError
-from smarttext_pipelines.delivery import Fetched, count_waiting, fetch_reports
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.providers.twilio import build_twilio_client
-from smarttext_pipelines.storage.schema.sources import sms_events
+from smarttext_pipelines.schema.tables.source_tables import sms_events
+from smarttext_pipelines.twilio import Fetched, count_waiting, fetch_reports
+from smarttext_pipelines.twilio.client import build_twilio_client
 from smarttext_pipelines_tests.conftest import SOAK, Database
 from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all
 from smarttext_pipelines_tests.fakes.server import Reply, serving

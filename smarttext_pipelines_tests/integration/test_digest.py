@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from smarttext_pipelines.alerting.service import configured_channels, deliver_now
+from smarttext_pipelines.alerting.evaluation_service import configured_channels, deliver_now
+from smarttext_pipelines.budgets.month import read_month
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.digest.service import enqueue_digest, read_digest
+from smarttext_pipelines.digest.enqueue import enqueue_digest, read_digest
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.storage.month import read_month
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import replace_events, roll_up_all
 from smarttext_pipelines_tests.fakes.smtp import Mailbox, mailbox

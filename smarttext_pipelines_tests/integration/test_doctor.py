@@ -13,12 +13,12 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from smarttext_pipelines.cli.app import app
+from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.health import Heartbeat, Line, State
-from smarttext_pipelines.health import heartbeats
+from smarttext_pipelines.health import heartbeat
 from smarttext_pipelines.health.doctor import examine, readiness
 from smarttext_pipelines.health.probes import table_rows
+from smarttext_pipelines.health.verdicts import Heartbeat, Line, State
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines_tests.bench.instance import stored_instance
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
@@ -253,8 +253,8 @@ def test_heartbeats_go_forward_only_and_what_is_late_is_named(database: Database
     at = {"late": now - 3 * minute, "in_time": now - minute, "on_demand": now - timedelta(days=400)}
     beats = [Heartbeat("sensor", n, None if n == "on_demand" else minute, when, None, now) for n, when in at.items()]
     with database.engine.begin() as connection:
-        heartbeats.record(connection, beats)
-        heartbeats.record(
+        heartbeat.record(connection, beats)
+        heartbeat.record(
             connection, [Heartbeat("sensor", n, b.interval, None, None, now) for n, b in zip(at, beats, strict=True)]
         )
     found = lines(settings, services=False)
@@ -263,7 +263,7 @@ def test_heartbeats_go_forward_only_and_what_is_late_is_named(database: Database
     assert "sensor in_time" not in found
     assert "sensor on_demand" not in found
     with database.engine.begin() as connection:
-        heartbeats.record(connection, [Heartbeat("sensor", "in_time", minute, now, None, now)])
+        heartbeat.record(connection, [Heartbeat("sensor", "in_time", minute, now, None, now)])
     assert state_of(settings, "heartbeats") is State.ok
 
 
@@ -296,9 +296,8 @@ def test_a_channel_that_refuses_is_named_at_once_and_a_failure_after_three_minut
 
 
 def test_doctor_starts_without_dagster() -> None:
-    code = (
-        "import sys, smarttext_pipelines.health.doctor, smarttext_pipelines.cli.doctor; print('dagster' in sys.modules)"
-    )
+    modules = "smarttext_pipelines.health.doctor, smarttext_pipelines.cli.doctor_command"
+    code = f"import sys, {modules}; print('dagster' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

@@ -18,14 +18,14 @@ from psycopg import sql
 
 import smarttext_pipelines
 from smarttext_pipelines.core.errors import EmbeddedServerError
-from smarttext_pipelines.storage import embedded_user
-from smarttext_pipelines.storage.connect import connected, open_engine
-from smarttext_pipelines.storage.embedded import EmbeddedServer, embedded_server, ensure_database, is_embedded
+from smarttext_pipelines.database import embedded_user
+from smarttext_pipelines.database.connect import connected, open_engine
+from smarttext_pipelines.database.embedded import EmbeddedServer, embedded_server, ensure_database, is_embedded
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(smarttext_pipelines.__file__).parents[1])}
 HOLD = """
 import pathlib, sys
-from smarttext_pipelines.storage.embedded import embedded_server
+from smarttext_pipelines.database.embedded import embedded_server
 with embedded_server(pathlib.Path(sys.argv[1])) as server:
     print(server.url("postgres"), flush=True)
     sys.stdin.read()

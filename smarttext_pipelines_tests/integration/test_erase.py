@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError, InputError
 from smarttext_pipelines.retention import erase as module
 from smarttext_pipelines.retention.erase import erase
 from smarttext_pipelines.retention.files import ArchivedRows
+from smarttext_pipelines.retention.manifest_check import raise_damage, scrub
 from smarttext_pipelines.retention.restore import restore
 from smarttext_pipelines.retention.run import Retention, archive_days, raise_failures
-from smarttext_pipelines.retention.scrub import raise_damage, scrub
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import cells, roll_up_all
 from smarttext_pipelines_tests.integration.test_retention_faults import FaultyTarget

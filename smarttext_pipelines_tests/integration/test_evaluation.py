@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from smarttext_pipelines.alerting.markup import PLAIN
-from smarttext_pipelines.alerting.messages import Message, full_text
-from smarttext_pipelines.alerting.review import acknowledge
-from smarttext_pipelines.alerting.store import read_open, write
+from smarttext_pipelines.alerting.incidents.incident_store import read_open, write
+from smarttext_pipelines.alerting.incidents.lifecycle import Verdict
+from smarttext_pipelines.alerting.incidents.review import acknowledge
+from smarttext_pipelines.alerting.notify.markup import PLAIN
+from smarttext_pipelines.alerting.notify.message import Message, full_text
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.incidents import Verdict
 from smarttext_pipelines_tests.alerts import MINUTE, NOON, Recorder, World, business_id, only, parse_rules
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import insert_events, roll_up_all

@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from typer.testing import CliRunner
 
-from smarttext_pipelines.cli.app import app
+from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.explain import explain_call, explain_column, explain_message
-from smarttext_pipelines.explain.columns import window_of
+from smarttext_pipelines.explain.column import window_of
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all
 from smarttext_pipelines_tests.strategies import BUSINESS_IDS, api_call, business, call_event, events, sms_event

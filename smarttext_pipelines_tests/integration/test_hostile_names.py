@@ -16,13 +16,13 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from smarttext_pipelines.alerting.channels import CHANNELS, Channel, build_channels
-from smarttext_pipelines.alerting.channels.base import Delivery, Sent
-from smarttext_pipelines.alerting.markup import MARKDOWN
-from smarttext_pipelines.alerting.messages import Message
-from smarttext_pipelines.alerting.service import configured_channels, deliver_now, log_to
-from smarttext_pipelines.cli.app import app
+from smarttext_pipelines.alerting.channels.channel import Delivery, Sent
+from smarttext_pipelines.alerting.evaluation_service import configured_channels, deliver_now, log_to
+from smarttext_pipelines.alerting.notify.markup import MARKDOWN
+from smarttext_pipelines.alerting.notify.message import Message
+from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.cli.printing import print_rows
-from smarttext_pipelines.core.shown import LINE_LENGTH, NAME_LENGTH
+from smarttext_pipelines.core.display import LINE_LENGTH, NAME_LENGTH
 from smarttext_pipelines.defs.metadata import table_metadata
 from smarttext_pipelines.digest.facts import DayFacts, Facts, Unanswered
 from smarttext_pipelines.digest.text import MOST_LINES, digest_lines

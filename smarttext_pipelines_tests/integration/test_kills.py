@@ -23,13 +23,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from smarttext_pipelines.alerting.messages import Message
-from smarttext_pipelines.alerting.outbox import Enqueued, enqueue
-from smarttext_pipelines.alerting.timing import Timing
-from smarttext_pipelines.storage.connect import connected, open_engine
-from smarttext_pipelines.storage.embedded import EmbeddedServer, embedded_server
-from smarttext_pipelines.storage.embedded_process import _postmaster_pid
-from smarttext_pipelines.storage.migrate import migrate
+from smarttext_pipelines.alerting.notify.message import Message
+from smarttext_pipelines.alerting.notify.outbox import Enqueued, enqueue
+from smarttext_pipelines.alerting.notify.timing import Timing
+from smarttext_pipelines.database.connect import connected, open_engine
+from smarttext_pipelines.database.embedded import EmbeddedServer, embedded_server
+from smarttext_pipelines.database.embedded_process import _postmaster_pid
+from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.conftest import SOAK
 from smarttext_pipelines_tests.fakes.server import serving
 from smarttext_pipelines_tests.fakes.slack import FakeSlack

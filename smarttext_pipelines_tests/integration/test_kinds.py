@@ -8,7 +8,7 @@ import pytest
 
 from smarttext_pipelines.core.errors import SchemaError
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.storage.migrate import find_drift, migrate
+from smarttext_pipelines.schema.migrate import find_drift, migrate
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import cells, roll_up_all
 from smarttext_pipelines_tests.worlds import BIGINT_ID, DAYS, WORKING, build, pg_dump, some_events, tell

@@ -12,23 +12,23 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from smarttext_pipelines.alerting.evaluate import evaluate
-from smarttext_pipelines.alerting.rules_file import load_rules
-from smarttext_pipelines.alerting.signals import Place
+from smarttext_pipelines.alerting.incidents.evaluate import evaluate
+from smarttext_pipelines.alerting.metrics.signals import Place
+from smarttext_pipelines.alerting.rules.rules_file import load_rules
+from smarttext_pipelines.archive.target import ArchiveTarget
+from smarttext_pipelines.budgets.ledger import counter_differences
 from smarttext_pipelines.core.errors import InputError
-from smarttext_pipelines.core.health import State
-from smarttext_pipelines.delivery import fetch_reports
+from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.health.doctor import examine
+from smarttext_pipelines.health.verdicts import State
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.providers.twilio import build_twilio_client
 from smarttext_pipelines.retention.erase import erase
 from smarttext_pipelines.retention.restore import restore
 from smarttext_pipelines.retention.run import Retention, archive_days, raise_failures
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.budgets import counter_differences
-from smarttext_pipelines.storage.connect import connected
-from smarttext_pipelines.storage.migrate import migrate
+from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines.tracking.inserts import connect, insert
+from smarttext_pipelines.twilio import fetch_reports
+from smarttext_pipelines.twilio.client import build_twilio_client
 from smarttext_pipelines_tests.alerts import MINUTE, Recorder
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import cells, roll_up_all

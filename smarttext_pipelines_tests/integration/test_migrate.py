@@ -13,12 +13,12 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from typer.testing import CliRunner
 
-from smarttext_pipelines.cli.app import app
+from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.core.errors import DatabaseError, SchemaError, SettingsError
+from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.rollup.zone import change_reporting_zone
-from smarttext_pipelines.storage.connect import connected
-from smarttext_pipelines.storage.installation import HEAD, require_installation, revision
-from smarttext_pipelines.storage.migrate import alembic_config, find_drift, migrate
+from smarttext_pipelines.schema.installation import HEAD, require_installation, revision
+from smarttext_pipelines.schema.migrate import alembic_config, find_drift, migrate
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.legacy import (

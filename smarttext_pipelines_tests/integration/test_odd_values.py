@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from smarttext_pipelines.rollup.quality import undated_rows, undated_rows_from
-from smarttext_pipelines.storage.installation import EventSpan, event_span
+from smarttext_pipelines.schema.installation import EventSpan, event_span
 from smarttext_pipelines_tests import reference
 from smarttext_pipelines_tests.agreement import AS_OF, AT, DAY, DAYS, ZONE
 from smarttext_pipelines_tests.conftest import Database

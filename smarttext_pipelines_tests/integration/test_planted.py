@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.digest.service import enqueue_digest
+from smarttext_pipelines.digest.enqueue import enqueue_digest
 from smarttext_pipelines.retention.run import Retention, archive_days, raise_failures
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.schema import metadata
+from smarttext_pipelines.schema.tables import metadata
 from smarttext_pipelines_tests.alerts import MINUTE, NOON, Recorder, World, business_id
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import insert_events, roll_up_all

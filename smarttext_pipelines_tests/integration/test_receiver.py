@@ -18,10 +18,10 @@ from twilio.request_validator import RequestValidator
 from smarttext_pipelines import tracking
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.health.doctor import Report, examine, readiness
-from smarttext_pipelines.receiver import MOST_BYTES, Receiver
-from smarttext_pipelines.receiver.form import StatusReport
-from smarttext_pipelines.receiver.health import Verdict
-from smarttext_pipelines.tracking.events import track_delivery_report
+from smarttext_pipelines.tracking.track import track_delivery_report
+from smarttext_pipelines.twilio.callbacks import MOST_BYTES, Receiver
+from smarttext_pipelines.twilio.callbacks.form import StatusReport
+from smarttext_pipelines.twilio.callbacks.health_pages import Verdict
 from smarttext_pipelines_tests.asgi import serving_app
 from smarttext_pipelines_tests.conftest import Database
 

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from smarttext_pipelines import tracking
-from smarttext_pipelines.core.health import State
-from smarttext_pipelines.health import database as lines
+from smarttext_pipelines.health import database_lines as lines
+from smarttext_pipelines.health.verdicts import State
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.guardrail import CANCEL, COUNTER, LEDGER, RESERVE, SETTLE, add_businesses, reap
 

@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 from psycopg import sql
 from sqlalchemy import insert
 
+from smarttext_pipelines.archive.columns import read_shape, run
+from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError
+from smarttext_pipelines.database.connect import connected
+from smarttext_pipelines.retention.manifest_check import raise_damage, scrub
 from smarttext_pipelines.retention.protocol import archive_rows, finish_interrupted
 from smarttext_pipelines.retention.restore import restore
 from smarttext_pipelines.retention.run import DayDone, Retention, archive_days, plan, raise_failures
-from smarttext_pipelines.retention.scrub import raise_damage, scrub
 from smarttext_pipelines.retention.session import locked_day
-from smarttext_pipelines.storage.archive_columns import read_shape, run
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.connect import connected
-from smarttext_pipelines.storage.schema.sources import api_usage
+from smarttext_pipelines.schema.tables.source_tables import api_usage
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import cells, insert_events, replace_events, roll_up_all

@@ -14,14 +14,14 @@ from zoneinfo import ZoneInfo
 import pyarrow.parquet as pq
 import pytest
 
+from smarttext_pipelines.archive.manifest import UNDATED
+from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError
 from smarttext_pipelines.metrics import METRICS
+from smarttext_pipelines.retention.manifest_check import raise_damage, scrub
 from smarttext_pipelines.retention.restore import restore
 from smarttext_pipelines.retention.run import Retention, archive_days, raise_failures
-from smarttext_pipelines.retention.scrub import raise_damage, scrub
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.manifest import UNDATED
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all

@@ -13,21 +13,21 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from smarttext_pipelines import tracking
-from smarttext_pipelines.alerting.service import configured_channels, deliver_now, evaluate_now
+from smarttext_pipelines.alerting.evaluation_service import configured_channels, deliver_now, evaluate_now
+from smarttext_pipelines.budgets import ledger
 from smarttext_pipelines.core.errors import DatabaseError
-from smarttext_pipelines.health import heartbeats
+from smarttext_pipelines.database.connect import connected, open_engine, parse_url
+from smarttext_pipelines.database.embedded import embedded_server
+from smarttext_pipelines.database.rolled_up_days import pending_requests, request_rollups
+from smarttext_pipelines.health import heartbeat
 from smarttext_pipelines.health.doctor import examine
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.retention.files import ArchiveTarget
 from smarttext_pipelines.retention.run import Retention, archive_days, raise_failures
 from smarttext_pipelines.rollup import roll_up
-from smarttext_pipelines.storage import budgets
-from smarttext_pipelines.storage.connect import connected, open_engine, parse_url
-from smarttext_pipelines.storage.embedded import embedded_server
-from smarttext_pipelines.storage.migrate import find_drift, make_roles, migrate
-from smarttext_pipelines.storage.progress import pending_requests, request_rollups
-from smarttext_pipelines.storage.roles import PIPELINE, READER, RETENTION, ROLES, WRITER
-from smarttext_pipelines.storage.script import migration_sql
+from smarttext_pipelines.schema.migrate import find_drift, make_roles, migrate
+from smarttext_pipelines.schema.rights.roles import PIPELINE, READER, RETENTION, ROLES, WRITER
+from smarttext_pipelines.schema.script import migration_sql
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.integration.test_access import refused, session_of
@@ -372,10 +372,10 @@ def test_rollup_alerting_budgets_and_health_work_as_the_pipeline(working: Databa
         with engine.begin() as connection:
             request_rollups(connection, {date(2026, 3, 2): "test"})
             assert pending_requests(connection)
-            budgets.reap(connection)
-            budgets.open_day(connection)
-            assert budgets.counter_differences(connection) == []
-            heartbeats.record(connection, [])
+            ledger.reap(connection)
+            ledger.open_day(connection)
+            assert ledger.counter_differences(connection) == []
+            heartbeat.record(connection, [])
             assert connection.execute(text("SELECT count(*) FROM public.daily_stats")).scalar()
         url = engine.url.render_as_string(hide_password=False)
         report = examine(settings.model_copy(update={"database_url": SecretStr(url)}), services=False)

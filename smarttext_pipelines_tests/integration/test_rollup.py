@@ -16,11 +16,11 @@ from sqlalchemy import text
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import AgreementError, SettingsError
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.metrics.base import Tables, Window
+from smarttext_pipelines.metrics.metric import Tables, Window
 from smarttext_pipelines.rollup import roll_up
+from smarttext_pipelines.rollup.day_locks import MOST_DAY_LOCKS, locked
 from smarttext_pipelines.rollup.drift import changed_days
-from smarttext_pipelines.rollup.locks import MOST_DAY_LOCKS, locked
-from smarttext_pipelines.storage.schema.tables import table_named
+from smarttext_pipelines.schema.tables.lookup import table_named
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import cells, insert_events, replace_events, roll_up_all
@@ -282,7 +282,7 @@ def test_a_statement_reads_no_more_than_its_window(database: Database) -> None:
 def test_whoever_waits_for_a_lock_says_for_what_and_who_holds_it(
     loaded: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("smarttext_pipelines.rollup.locks.SILENT_S", 0.05)
+    monkeypatch.setattr("smarttext_pipelines.rollup.day_locks.SILENT_S", 0.05)
     said = threading.Event()
 
     class Told(logging.Handler):

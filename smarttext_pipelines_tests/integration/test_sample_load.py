@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, select, text
 
 from smarttext_pipelines.core.errors import DatabaseError, InputError
 from smarttext_pipelines.sample import SampleSpec, follow, load_sample, sample_day
-from smarttext_pipelines.storage.schema import SOURCE_TABLES
+from smarttext_pipelines.schema.tables import SOURCE_TABLES
 
 LOADED_UNTIL = datetime(2026, 11, 20, 15, tzinfo=UTC)
 SPEC = SampleSpec(days=10, businesses=8, events_per_day=400, seed=3, end=date(2026, 11, 20), until=LOADED_UNTIL)

@@ -9,13 +9,13 @@ from alembic import command
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
-from smarttext_pipelines.cli.app import app
+from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.core.errors import SchemaError, SettingsError
-from smarttext_pipelines.storage import installed
-from smarttext_pipelines.storage.connect import connected
-from smarttext_pipelines.storage.installation import require_installation
-from smarttext_pipelines.storage.migrate import alembic_config, find_drift, migrate
-from smarttext_pipelines.storage.script import migration_sql
+from smarttext_pipelines.database.connect import connected
+from smarttext_pipelines.schema import installed
+from smarttext_pipelines.schema.installation import require_installation
+from smarttext_pipelines.schema.migrate import alembic_config, find_drift, migrate
+from smarttext_pipelines.schema.script import migration_sql
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.legacy import add_history, catalog, clean_up, create_roles, install_legacy
 

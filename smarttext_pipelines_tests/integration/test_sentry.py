@@ -12,7 +12,7 @@ PLANTED = plant(1000)
 _WATCH = """
 import logging, sys, threading
 import sentry_sdk
-from smarttext_pipelines.providers.sentry import capture_failure, init_sentry, watch_process
+from smarttext_pipelines.sentry.capture import capture_failure, init_sentry, watch_process
 from smarttext_pipelines.settings import load_settings
 watch_process(load_settings(), "cli")
 """

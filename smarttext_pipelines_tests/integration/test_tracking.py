@@ -21,9 +21,9 @@ import psycopg
 import pytest
 
 from smarttext_pipelines import tracking
-from smarttext_pipelines.storage.connect import open_engine, parse_url
-from smarttext_pipelines.storage.embedded import embedded_server, ensure_database
-from smarttext_pipelines.storage.migrate import migrate
+from smarttext_pipelines.database.connect import open_engine, parse_url
+from smarttext_pipelines.database.embedded import embedded_server, ensure_database
+from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines.tracking.reports import WriterReport
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.guardrail import COUNTER, LEDGER, add_businesses, reap

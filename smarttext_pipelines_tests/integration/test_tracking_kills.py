@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from smarttext_pipelines import tracking
-from smarttext_pipelines.storage.connect import parse_url
+from smarttext_pipelines.database.connect import parse_url
 from smarttext_pipelines_tests.conftest import SOAK, Database
 from smarttext_pipelines_tests.proxy import Proxy, proxied
 

@@ -7,16 +7,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from smarttext_pipelines.archive.manifest import UNDATED
+from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange, day_end, day_start
 from smarttext_pipelines.core.errors import DamagedFileError, InputError
+from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.retention.erase import erase
+from smarttext_pipelines.retention.manifest_check import raise_damage, scrub
 from smarttext_pipelines.retention.restore import restore
 from smarttext_pipelines.retention.run import Retention, plan
-from smarttext_pipelines.retention.scrub import raise_damage, scrub
 from smarttext_pipelines.retention.status import read_status
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.connect import connected
-from smarttext_pipelines.storage.manifest import UNDATED
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import cells, roll_up_all
 from smarttext_pipelines_tests.integration.test_retention import count, hashes, retain

@@ -16,9 +16,9 @@ import pytest
 
 import smarttext_pipelines
 from smarttext_pipelines.launch.child import without_noise
-from smarttext_pipelines.launch.locks import AlreadyRunningError, only_launcher, require_free_port
+from smarttext_pipelines.launch.dagster_services import socket_path
+from smarttext_pipelines.launch.launch_locks import AlreadyRunningError, only_launcher, require_free_port
 from smarttext_pipelines.launch.processes import ChildEndedError, Children
-from smarttext_pipelines.launch.services import socket_path
 from smarttext_pipelines_tests.conftest import Database
 
 ROOT = Path(smarttext_pipelines.__file__).parents[1]
@@ -31,7 +31,7 @@ signal.pause()
 """
 HOLD = """
 import os, pathlib, sys
-from smarttext_pipelines.launch.locks import only_launcher
+from smarttext_pipelines.launch.launch_locks import only_launcher
 from smarttext_pipelines.launch.processes import Children
 folder = pathlib.Path(sys.argv[1])
 with only_launcher(folder) as lock, Children(dict(os.environ), folder, lock) as children:

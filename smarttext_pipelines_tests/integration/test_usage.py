@@ -9,10 +9,10 @@ import pytest
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import SmartTextError
-from smarttext_pipelines.delivery import UsageDay, compare_usage, days_to_compare
-from smarttext_pipelines.delivery.asking import Asker
-from smarttext_pipelines.delivery.usage import FEES, INBOUND, TEXTS
-from smarttext_pipelines.providers.twilio import build_twilio_client
+from smarttext_pipelines.twilio import UsageDay, compare_usage, days_to_compare
+from smarttext_pipelines.twilio.client import build_twilio_client
+from smarttext_pipelines.twilio.poll import Asker
+from smarttext_pipelines.twilio.usage_records import FEES, INBOUND, TEXTS
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import replace_events
 from smarttext_pipelines_tests.fakes.server import Reply, serving

@@ -11,9 +11,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from smarttext_pipelines import tracking
+from smarttext_pipelines.archive.target import ArchiveTarget
+from smarttext_pipelines.budgets.ledger import counter_differences
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.explain import explain_column
-from smarttext_pipelines.explain.columns import window_of
+from smarttext_pipelines.explain.column import window_of
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.retention.candidates import why_not
 from smarttext_pipelines.retention.erase import erase
@@ -21,10 +23,8 @@ from smarttext_pipelines.retention.run import Retention, archive_days, raise_fai
 from smarttext_pipelines.rollup.drift import changed_days
 from smarttext_pipelines.rollup.quality import undated_rows
 from smarttext_pipelines.rollup.zone import change_reporting_zone
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
-from smarttext_pipelines.storage.budgets import counter_differences
-from smarttext_pipelines.storage.migrate import migrate
-from smarttext_pipelines.storage.script import migration_sql
+from smarttext_pipelines.schema.migrate import migrate
+from smarttext_pipelines.schema.script import migration_sql
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import cells, roll_up_all
 from smarttext_pipelines_tests.guardrail import COUNTER, LEDGER, RESERVE, SETTLE, reap

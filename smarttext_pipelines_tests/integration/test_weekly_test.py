@@ -5,8 +5,8 @@ from datetime import date
 import dagster as dg
 from pydantic import SecretStr
 
-from smarttext_pipelines.alerting.service import configured_channels, deliver_now
-from smarttext_pipelines.alerting.weekly_test import enqueue_weekly_test
+from smarttext_pipelines.alerting.evaluation_service import configured_channels, deliver_now
+from smarttext_pipelines.alerting.notify.weekly_test import enqueue_weekly_test
 from smarttext_pipelines.definitions import build_definitions
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.fakes.pagerduty import FakePagerDuty

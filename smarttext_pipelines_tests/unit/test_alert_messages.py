@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smarttext_pipelines.alerting.markup import PLAIN
-from smarttext_pipelines.alerting.messages import SEGMENT, Message, full_text, sms_text
+from smarttext_pipelines.alerting.notify.markup import PLAIN
+from smarttext_pipelines.alerting.notify.message import SEGMENT, Message, full_text, sms_text
 from smarttext_pipelines_tests.messages import TAG, samples
 
 SAMPLES = samples()

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smarttext_pipelines.alerting.rules_file import RulesError, load_rules, parse_rules
+from smarttext_pipelines.alerting.incidents.lifecycle import Severity, Verdict
+from smarttext_pipelines.alerting.rules.rule import SIGNALS, Measured, evidence, judge
+from smarttext_pipelines.alerting.rules.rules_file import RulesError, load_rules, parse_rules
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.failure_classes import class_by_code, class_of, failure_classes
-from smarttext_pipelines.core.incidents import Severity, Verdict
-from smarttext_pipelines.core.rules import SIGNALS, Measured, evidence, judge
 from smarttext_pipelines_tests.docs import DOCS
 
 SHIPPED = load_rules(None)
@@ -59,7 +59,7 @@ def test_every_runbook_belongs_to_a_rule() -> None:
 
 
 def test_a_shipped_rule_is_at_most_six_lines() -> None:
-    from smarttext_pipelines.alerting.rules_file import SHIPPED as FILE
+    from smarttext_pipelines.alerting.rules.rules_file import SHIPPED as FILE
 
     blocks = re.split(r"^  (?=\w)", FILE.read_text().split("rules:\n")[1], flags=re.MULTILINE)
     assert max(len(block.rstrip().splitlines()) - 1 for block in blocks if block) <= 6

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from smarttext_pipelines.core.errors import DatabaseError, SchemaError, SettingsError
-from smarttext_pipelines.storage.connect import connected, describe, open_engine, parse_url
+from smarttext_pipelines.database.connect import connected, describe, open_engine, parse_url
 from smarttext_pipelines_tests.conftest import Database, Server
 
 PASSWORD = "s3cret-pass"  # noqa: S105 - of nobody

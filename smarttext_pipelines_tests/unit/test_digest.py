@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from smarttext_pipelines.budgets.month import MonthSpend
 from smarttext_pipelines.digest.facts import DayFacts, Facts, Unanswered
 from smarttext_pipelines.digest.text import MOST_LINES, digest_lines
-from smarttext_pipelines.storage.month import MonthSpend
 
 GOLDEN = Path(__file__).parent / "digests"
 USUAL = [

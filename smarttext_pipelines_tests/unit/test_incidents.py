@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from smarttext_pipelines.core.incidents import (
+from smarttext_pipelines.alerting.incidents.lifecycle import (
     Finding,
     Incident,
     Policy,

@@ -11,51 +11,71 @@ import smarttext_pipelines
 
 ROOT = Path(smarttext_pipelines.__file__).parent
 ALLOWED = {
-    "settings": {"core"},
     "core": set(),
+    "settings": {"core"},
+    "database": {"core"},
+    "sentry": {"core", "settings"},
     "metrics": {"core"},
-    "storage": {"core"},
-    "tracking": {"core", "storage", "providers", "settings"},
-    "engines": {"core", "metrics", "storage"},
-    "rollup": {"core", "metrics", "engines", "storage"},
-    "retention": {"core", "metrics", "engines", "storage"},
-    "sample": {"core", "storage"},
-    "providers": {"core", "settings"},
-    "health": {"core", "storage", "alerting", "providers", "settings"},
-    "delivery": {"core", "storage", "providers"},
-    "alerting": {"core", "metrics", "engines", "storage", "providers", "settings"},
-    "receiver": {"core"},
-    "explain": {"core", "metrics", "engines", "storage"},
-    "digest": {"core", "storage", "alerting", "settings"},
+    "schema": {"core", "database"},
+    "archive": {"core", "database", "schema"},
+    "budgets": {"core", "database", "schema"},
+    "engines": {"core", "metrics", "database", "schema", "archive"},
+    "rollup": {"core", "metrics", "engines", "database", "schema", "archive", "budgets"},
+    "retention": {"core", "metrics", "engines", "database", "schema", "archive"},
+    "tracking": {"core", "database", "schema", "sentry", "settings"},
+    "twilio": {"core", "database", "schema", "settings"},
+    "alerting": {"core", "metrics", "engines", "database", "schema", "sentry", "twilio", "settings"},
+    "health": {"core", "database", "schema", "budgets", "alerting", "sentry", "twilio", "settings"},
+    "explain": {"core", "metrics", "engines", "database", "schema"},
+    "digest": {"core", "database", "schema", "budgets", "alerting", "settings"},
+    "sample": {"core", "database", "schema"},
     "defs": {
         "core",
-        "metrics",
-        "rollup",
-        "alerting",
-        "delivery",
-        "digest",
-        "providers",
-        "health",
-        "retention",
-        "storage",
         "settings",
+        "database",
+        "schema",
+        "metrics",
+        "archive",
+        "budgets",
+        "sentry",
+        "rollup",
+        "retention",
+        "twilio",
+        "alerting",
+        "health",
+        "digest",
     },
     "definitions": {"defs", "settings"},
-    "launch": {"core", "storage", "providers", "settings", "sample", "retention", "defs", "definitions"},
+    "launch": {
+        "core",
+        "settings",
+        "database",
+        "schema",
+        "archive",
+        "budgets",
+        "sentry",
+        "sample",
+        "retention",
+        "defs",
+        "definitions",
+    },
     "cli": {
         "core",
-        "storage",
         "settings",
+        "database",
+        "schema",
+        "archive",
+        "budgets",
+        "sentry",
         "sample",
         "rollup",
+        "retention",
+        "tracking",
+        "twilio",
         "alerting",
+        "health",
         "digest",
         "explain",
-        "receiver",
-        "tracking",
-        "retention",
-        "providers",
-        "health",
         "launch",
     },
 }
@@ -93,7 +113,12 @@ def test_only_the_graph_imports_dagster(layer: str, path: Path) -> None:
 def test_only_settings_reads_the_environment() -> None:
     # DAGSTER_HOME and the environment of child processes are Dagster's own.
     readers = {str(p.relative_to(ROOT)) for _, p in _modules() if "os.environ" in p.read_text()}
-    assert readers <= {"settings.py", "launch/databases.py", "launch/rollup.py", "storage/embedded_user.py"}
+    assert readers <= {
+        "settings/environment.py",
+        "launch/databases.py",
+        "launch/run_rollup.py",
+        "database/embedded_user.py",
+    }
 
 
 def _loaded_by(statement: str) -> set[str]:
@@ -111,4 +136,4 @@ def test_the_graph_loads_no_engine_until_it_computes() -> None:
 
 
 def test_the_command_line_starts_without_dagster() -> None:
-    assert "dagster" not in _loaded_by("import smarttext_pipelines.cli.app")
+    assert "dagster" not in _loaded_by("import smarttext_pipelines.cli.main")

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smarttext_pipelines.core.phones import mask_phone, masked_in_sql
-from smarttext_pipelines.core.scrub import scrub
+from smarttext_pipelines.core.redact import scrub
 from smarttext_pipelines_tests.conftest import Database
 
 SPACES = " \u00a0\u2002\u2007\u2009\u200a\u202f\u205f\u3000"

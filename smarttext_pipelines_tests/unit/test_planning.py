@@ -9,11 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smarttext_pipelines.core.days import DayRange, day_end, day_of, day_start, is_final, load_zone, weeks_before
+from smarttext_pipelines.core.days import (
+    DayRange,
+    contiguous,
+    day_end,
+    day_of,
+    day_start,
+    is_final,
+    load_zone,
+    weeks_before,
+)
 from smarttext_pipelines.core.errors import InputError, SettingsError
-from smarttext_pipelines.core.history import DayRecord, days_to_keep
-from smarttext_pipelines.core.planning import MOST_DAYS_BACK, contiguous, nightly_days
 from smarttext_pipelines.core.rates import percent, wilson_lower_percent
+from smarttext_pipelines.defs.planning import MOST_DAYS_BACK, nightly_days
+from smarttext_pipelines.rollup.frozen_days import DayRecord, days_to_keep
 from smarttext_pipelines_tests import reference
 
 TODAY = date(2026, 3, 20)

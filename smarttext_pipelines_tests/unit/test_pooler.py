@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import create_engine
 
 from smarttext_pipelines.core.errors import DatabaseError
-from smarttext_pipelines.storage.connect import open_engine, parse_url
-from smarttext_pipelines.storage.pooler import has_sessions, refuse_transaction_pooler
+from smarttext_pipelines.database.connect import open_engine, parse_url
+from smarttext_pipelines.database.pooler import has_sessions, refuse_transaction_pooler
 from smarttext_pipelines_tests.conftest import Database
 
 PARAMETERS = ("server_version", "client_encoding", "standard_conforming_strings", "integer_datetimes", "TimeZone")

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.errors import InputError, SettingsError
-from smarttext_pipelines.core.retention import (
+from smarttext_pipelines.retention.policy import (
     RolledUpDay,
     last_day_to_archive,
     least_retention_days,
     may_delete_unasked,
     reason_to_wait,
 )
-from smarttext_pipelines.storage.archive_target import ArchiveTarget
 
 DAY = date(2026, 3, 15)
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

@@ -8,9 +8,9 @@ import pytest
 
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.sample import SampleSpec, follow, profiles, sample_businesses, sample_day
-from smarttext_pipelines.sample.events import cut, draw_day
 from smarttext_pipelines.sample.follow import Upcoming
-from smarttext_pipelines.sample.incidents import incident_day
+from smarttext_pipelines.sample.planted_incidents import incident_day
+from smarttext_pipelines.sample.sample_events import cut, draw_day
 
 END = date(2026, 11, 20)
 AFTERNOON = datetime(2026, 11, 20, 17, tzinfo=UTC)

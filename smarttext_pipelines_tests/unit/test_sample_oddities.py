@@ -10,7 +10,7 @@ import pytest
 
 from smarttext_pipelines.core.statuses import RANK, STATUS_CLASS
 from smarttext_pipelines.sample import SHARED_SENDER, SampleSpec, sample_businesses, sample_day
-from smarttext_pipelines.sample.incidents import incident_day
+from smarttext_pipelines.sample.planted_incidents import incident_day
 from smarttext_pipelines.sample.profiles import businesses_of
 
 END = date(2026, 11, 20)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smarttext_pipelines.core.phones import mask_phone
-from smarttext_pipelines.core.scrub import scrub, scrub_tree
-from smarttext_pipelines.providers.logs import scrub_logs
+from smarttext_pipelines.core.redact import scrub, scrub_tree
+from smarttext_pipelines.sentry.logs import scrub_logs
 from smarttext_pipelines_tests.conftest import SOAK
 from smarttext_pipelines_tests.planted import FORMS, found_in, plant
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smarttext_pipelines.core.errors import SettingsError
-from smarttext_pipelines.core.scrub import scrub
+from smarttext_pipelines.core.redact import scrub
+from smarttext_pipelines.database.connect import parse_url
 from smarttext_pipelines.settings import Settings, load_settings, variable_of
-from smarttext_pipelines.storage.connect import parse_url
 
 FREE = {
     "archive_url", "data_dir", "alert_rules", "slack_bot_token", "slack_channel", "twilio_account_sid",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smarttext_pipelines.core.shown import LINE_LENGTH, NAME_LENGTH, NO_NAME, shown, shown_name
+from smarttext_pipelines.core.display import LINE_LENGTH, NAME_LENGTH, NO_NAME, shown, shown_name
 from smarttext_pipelines_tests.hostile import CONTROLS, NAMES
 
 

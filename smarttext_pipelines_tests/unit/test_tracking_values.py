@@ -140,7 +140,7 @@ def test_a_payload_that_json_holds_is_written_as_it_is() -> None:
 
 
 def test_the_price_of_a_call_is_rounded_up_and_unknown_models_have_none() -> None:
-    from smarttext_pipelines.tracking.prices import list_price
+    from smarttext_pipelines.tracking.known_prices import list_price
 
     at = "2026-01-05T12:00:00+00:00"
     assert list_price("gpt-4o-mini", 1, 0, at) == Decimal("0.000001")

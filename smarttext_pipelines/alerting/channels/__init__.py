@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pydantic import SecretStr
 
-from smarttext_pipelines.alerting.channels.base import Channel
+from smarttext_pipelines.alerting.channels.channel import Channel
 from smarttext_pipelines.alerting.channels.log import LogChannel
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.settings import Settings, variable_of
@@ -62,7 +62,7 @@ def _twilio(settings: Settings) -> list[Channel]:
         return []
     _require(settings, "alert_phones", "twilio_account_sid", "twilio_auth_token", "twilio_phone_number")
     from smarttext_pipelines.alerting.channels.twilio_sms import TwilioSmsChannel
-    from smarttext_pipelines.providers.twilio import build_twilio_client
+    from smarttext_pipelines.twilio.client import build_twilio_client
 
     client = build_twilio_client(
         _secret(settings.twilio_account_sid), _secret(settings.twilio_auth_token), base_url=settings.twilio_base_url

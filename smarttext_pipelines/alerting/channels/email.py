@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from email.message import EmailMessage
 from urllib.parse import unquote, urlsplit
 
-from smarttext_pipelines.alerting.channels.base import Delivery, Later, Outcome, Rejected, Sent, Unclear
+from smarttext_pipelines.alerting.channels.channel import Delivery, Later, Outcome, Rejected, Sent, Unclear
 from smarttext_pipelines.alerting.channels.http import TIMEOUT_SECONDS
-from smarttext_pipelines.alerting.markup import PLAIN
-from smarttext_pipelines.alerting.messages import full_text, headline
+from smarttext_pipelines.alerting.notify.markup import PLAIN
+from smarttext_pipelines.alerting.notify.message import full_text, headline
 
 _RETRY_SECONDS = 60.0
 _PERMANENT = 500

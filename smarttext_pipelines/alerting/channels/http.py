@@ -4,7 +4,7 @@ from typing import Any
 
 import requests
 
-from smarttext_pipelines.alerting.channels.base import Later, Outcome, Rejected, Sent, Unclear
+from smarttext_pipelines.alerting.channels.channel import Later, Outcome, Rejected, Sent, Unclear
 
 TIMEOUT_SECONDS = 7.0
 _RETRY_AFTER_SECONDS = 5.0

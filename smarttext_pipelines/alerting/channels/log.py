@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from smarttext_pipelines.alerting.channels.base import Delivery, Outcome, Sent
-from smarttext_pipelines.alerting.markup import PLAIN
-from smarttext_pipelines.alerting.messages import full_text
+from smarttext_pipelines.alerting.channels.channel import Delivery, Outcome, Sent
+from smarttext_pipelines.alerting.notify.markup import PLAIN
+from smarttext_pipelines.alerting.notify.message import full_text
 
 
 class LogChannel:

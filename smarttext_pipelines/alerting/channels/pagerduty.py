@@ -1,9 +1,9 @@
 """Channel ``pagerduty``: Events API v2. ``dedup_key`` is the incident, so sending twice is sending once."""
 
-from smarttext_pipelines.alerting.channels.base import Delivery, Outcome, Sent
+from smarttext_pipelines.alerting.channels.channel import Delivery, Outcome, Sent
 from smarttext_pipelines.alerting.channels.http import post
-from smarttext_pipelines.alerting.markup import PLAIN
-from smarttext_pipelines.alerting.messages import Message, full_text, headline
+from smarttext_pipelines.alerting.notify.markup import PLAIN
+from smarttext_pipelines.alerting.notify.message import Message, full_text, headline
 
 _LONGEST_SUMMARY = 1024
 

@@ -12,7 +12,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.slack_response import SlackResponse
 
-from smarttext_pipelines.alerting.channels.base import (
+from smarttext_pipelines.alerting.channels.channel import (
     Delivery,
     Later,
     LookUpError,
@@ -22,8 +22,8 @@ from smarttext_pipelines.alerting.channels.base import (
     Unclear,
 )
 from smarttext_pipelines.alerting.channels.http import post, retry_after
-from smarttext_pipelines.alerting.markup import SLACK
-from smarttext_pipelines.alerting.messages import full_text
+from smarttext_pipelines.alerting.notify.markup import SLACK
+from smarttext_pipelines.alerting.notify.message import full_text
 
 _EVENT = "smarttext_notification"
 _PAGE = 200

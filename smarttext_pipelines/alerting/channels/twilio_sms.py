@@ -7,7 +7,7 @@ import requests
 from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.rest import Client
 
-from smarttext_pipelines.alerting.channels.base import (
+from smarttext_pipelines.alerting.channels.channel import (
     Delivery,
     Later,
     LookUpError,
@@ -16,10 +16,10 @@ from smarttext_pipelines.alerting.channels.base import (
     Sent,
     Unclear,
 )
-from smarttext_pipelines.alerting.markup import SMS
-from smarttext_pipelines.alerting.messages import sms_text
-from smarttext_pipelines.core.scrub import scrub
-from smarttext_pipelines.providers.twilio import TooManyRequestsError
+from smarttext_pipelines.alerting.notify.markup import SMS
+from smarttext_pipelines.alerting.notify.message import sms_text
+from smarttext_pipelines.core.redact import scrub
+from smarttext_pipelines.twilio.client import TooManyRequestsError
 
 _CLOCKS_DIFFER = timedelta(minutes=5)
 _PAGE = 100

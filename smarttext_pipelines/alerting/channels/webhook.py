@@ -5,10 +5,10 @@ Source of the format: Prometheus documentation, "Alerting: configuration", secti
 
 import hashlib
 
-from smarttext_pipelines.alerting.channels.base import Delivery, Outcome, Sent
+from smarttext_pipelines.alerting.channels.channel import Delivery, Outcome, Sent
 from smarttext_pipelines.alerting.channels.http import post
-from smarttext_pipelines.alerting.markup import PLAIN
-from smarttext_pipelines.alerting.messages import Message, full_text, headline
+from smarttext_pipelines.alerting.notify.markup import PLAIN
+from smarttext_pipelines.alerting.notify.message import Message, full_text, headline
 
 _NO_TIME = "0001-01-01T00:00:00Z"
 

@@ -1,0 +1,1 @@
+"""What rules can watch: each metric is measured for all scopes and windows at once."""

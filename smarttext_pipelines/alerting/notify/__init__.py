@@ -1,0 +1,1 @@
+"""Notifications: how an incident reads, and the outbox that sends it once."""

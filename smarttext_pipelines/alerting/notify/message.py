@@ -1,0 +1,160 @@
+"""What is told of an incident, and how it reads: the whole text, a text message. Pure.
+
+A message is kept in the outbox as it was when it was enqueued; each channel gives it its form when it is sent, and
+escapes it by its own rule (``Markup``). Whatever a message is made of, its texts are clean and short.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from smarttext_pipelines.alerting.notify.markup import SMS, Markup
+from smarttext_pipelines.core.display import shown, visible
+
+SYMBOLS = {"info": "🔵", "warning": "🟠", "critical": "🔴"}
+RESOLVED_SYMBOL = "✅"
+SEGMENT = 160
+"""Characters of one text message in the GSM alphabet; anything outside it halves that and more."""
+
+_SEEN_TO_END = ("recovered", "window rolled")
+_OURS = frozenset({"runbook", "link", "command"})
+"""Addresses and commands of ours, which a cut would break."""
+
+_SUBJECT_LENGTH = 100
+"""Of a name, and what stands before it."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One notice.
+
+    Attributes:
+        kind: firing, worse, repeat, resolved, baseline, digest or test.
+        incident: Number of the incident; 0 for none.
+        rule: Rule.
+        severity: info, warning or critical.
+        subject: Whom or what it concerns, by name.
+        headline: What happened, after the name: k of n, since when, what is usual.
+        lines: Customers affected, causes; whole sentences.
+        next_step: One thing to do, and who does it.
+        certainty: How much of it is known, and what it was compared with.
+        lasted: How long it has been going on.
+        peak: Worst value, for the end.
+        reason: Why it ended.
+        runbook: Path of the runbook page.
+        link: Where to look in the UI.
+        command: Command that shows the rows.
+    """
+
+    kind: str
+    incident: int
+    rule: str
+    severity: str
+    subject: str
+    headline: str
+    lines: Sequence[str] = ()
+    next_step: str = ""
+    certainty: str = ""
+    lasted: str = ""
+    peak: str = ""
+    reason: str = ""
+    runbook: str = ""
+    link: str = ""
+    command: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Clean every text, also of a message that an older version enqueued."""
+        clean = {each.name: _clean(each.name, getattr(self, each.name)) for each in fields(self)}
+        for name, value in clean.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this tells the end."""
+        return self.kind == "resolved"
+
+    @property
+    def number(self) -> str:
+        """The incident as people write it."""
+        return f"INC-{self.incident}"
+
+    @property
+    def symbol(self) -> str:
+        """One sign that says how bad it is, or that it is over."""
+        return RESOLVED_SYMBOL if self.is_over else SYMBOLS[self.severity]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what the outbox keeps."""
+        return asdict(self) | {"lines": list(self.lines)}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> "Message":
+        """Return the message that the outbox kept, also one that an older version enqueued."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in kept.items() if name in known})
+
+
+def _clean(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        if name in _OURS:
+            return visible(value)
+        return shown(value, _SUBJECT_LENGTH) if name == "subject" else shown(value)
+    if isinstance(value, Mapping):
+        return {key: shown(each) for key, each in value.items()}
+    return tuple(shown(each) for each in value) if name == "lines" else value
+
+
+def headline(message: Message) -> str:
+    """Return the first line, before it is escaped."""
+    if message.kind == "digest":
+        return message.headline
+    told = {"worse": "worse: ", "repeat": "still: "}.get(message.kind, "")
+    if message.is_over:
+        return f"{message.symbol} {message.subject}: over after {message.lasted} ({message.reason})"
+    return f"{message.symbol} {message.subject}: {told}{message.headline}"
+
+
+def full_text(message: Message, markup: Markup, *, attempt: int = 1) -> str:
+    """Return the whole text.
+
+    Args:
+        message: What is told.
+        markup: The channel's form; every line is escaped as a whole, because two texts can mean something together.
+        attempt: Shown from the second on, where a repetition cannot be excluded.
+    """
+    lines = [markup.escape(line) for line in (headline(message), *_body(message))]
+    repeated = f"attempt {attempt}: may repeat" if attempt > 1 else ""
+    last = [repeated] if message.kind == "digest" else [*_footer(message, markup), repeated]
+    return "\n".join([*lines, *filter(None, [" · ".join(filter(None, last))])])
+
+
+def _body(message: Message) -> list[str]:
+    if message.kind == "digest":
+        return list(message.lines)
+    if message.is_over:
+        now = f"{'Now' if message.reason in _SEEN_TO_END else 'Last seen'}: {message.headline}"
+        return [now, *([f"Worst: {message.peak}"] if message.peak else [])]
+    step = f"Next step {message.next_step}" if message.next_step else ""
+    certainty = f"Certain? {message.certainty}" if message.certainty else ""
+    return [*message.lines, *filter(None, [step, certainty])]
+
+
+def _footer(message: Message, markup: Markup) -> list[str]:
+    said = [message.number, message.rule, message.severity, message.lasted]
+    is_page = "://" in message.runbook
+    return [
+        *map(markup.escape, said),
+        markup.link(message.runbook, "runbook") if is_page else markup.escape(message.runbook),
+        markup.link(message.link, "UI") if message.link else "",
+        f"`{message.command}`" if message.command else "",
+    ]
+
+
+def sms_text(message: Message, tag: str) -> str:
+    """Return one segment: what happened, the incident, and the mark it is found by."""
+    sign = "OK" if message.is_over else "!" * {"info": 1, "warning": 2, "critical": 3}[message.severity]
+    end = f" {message.number} #{tag}"
+    said = f"{sign} {SMS.escape(headline(message).removeprefix(message.symbol).strip())}"
+    room = SEGMENT - len(end)
+    return (said if len(said) <= room else said[: room - 3].rstrip() + "...") + end

@@ -1,0 +1,1 @@
+"""What the OpenAI budgets are, what was used of them, and what the month will cost."""

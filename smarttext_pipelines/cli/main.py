@@ -1,0 +1,78 @@
+"""The Typer app: which commands there are. What they do is in a module each, imported when one is called."""
+
+from contextlib import suppress
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from smarttext_pipelines.cli import (
+    alert_commands,
+    budget_commands,
+    database_commands,
+    digest_command,
+    doctor_command,
+    explain_command,
+    receiver_command,
+    retention_commands,
+    rights_table,
+    rollup_commands,
+    simulate_command,
+    stats_command,
+)
+from smarttext_pipelines.core.display import shown
+from smarttext_pipelines.core.errors import SettingsError, SmartTextError
+from smarttext_pipelines.sentry.capture import watch_process
+from smarttext_pipelines.settings import load_settings
+
+app = typer.Typer(
+    help="Daily statistics, failure rates and spend of SmartText.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("up")(database_commands.up)
+app.command("doctor")(doctor_command.doctor)
+app.command("migrate")(database_commands.migrate)
+app.command("access")(rights_table.access)
+app.command("change-zone")(database_commands.change_zone)
+app.command("rollup")(rollup_commands.rollup)
+app.command("stats")(stats_command.stats)
+app.command("digest")(digest_command.digest)
+app.command("explain")(explain_command.explain)
+app.command("receiver")(receiver_command.receiver)
+app.add_typer(budget_commands.app, name="budgets")
+app.command("reset-openai")(budget_commands.reset_openai)
+app.command("simulate")(simulate_command.simulate)
+app.add_typer(alert_commands.app, name="alerts")
+app.add_typer(retention_commands.app, name="retention")
+app.command("erase")(retention_commands.erase)
+app.command("cleanup", hidden=True)(retention_commands.cleanup)
+app.command("update-daily-stats", hidden=True)(rollup_commands.update_daily_stats)
+
+
+_LONGEST_REFUSAL = 4000
+
+
+def run() -> int:
+    """Run the command of this process and return its exit code."""
+    _watch()
+    try:
+        app(standalone_mode=True)
+    except SmartTextError as error:
+        return _refuse(str(error))
+    except UnicodeEncodeError:
+        return _refuse("an argument holds bytes that are no UTF-8 text; write it again")
+    return 0
+
+
+def _refuse(said: str) -> int:
+    words = shown(said, _LONGEST_REFUSAL)
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text.assemble(("error:", "red"), " ", words))
+    return 2
+
+
+def _watch() -> None:
+    """Scrub the logs of this command, and tell Sentry of a fault of ours; a user's mistake is none."""
+    with suppress(SettingsError):  # the command says so itself
+        watch_process(load_settings(), "cli")

@@ -1,0 +1,67 @@
+"""``smarttext access``: what the public roles may still do; and how a change of what others made is agreed to."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from smarttext_pipelines.cli.printing import print_rows
+from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.database.connect import connected
+from smarttext_pipelines.launch.databases import event_database
+from smarttext_pipelines.schema.adoption.adopt import Agree, read_facts, revoke_writers, writing_roles
+from smarttext_pipelines.schema.adoption.plan import Change
+from smarttext_pipelines.settings import load_settings
+
+_console = Console(highlight=False, soft_wrap=True, markup=False)
+
+YesOption = Annotated[bool, typer.Option("--yes", help="Agree to the table of what will change; for scripts.")]
+
+
+def agreement(*, yes: bool) -> Agree:
+    """Return what shows the table of changes and asks; whoever says ``--yes`` has agreed."""
+
+    def agree(changes: Sequence[Change]) -> None:
+        print_rows([{"object": change.what, "now": change.now, "then": change.then} for change in changes])
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            msg = "nothing was changed: there is no terminal to ask on; read the table, then add --yes"
+            raise InputError(msg)
+        _console.print("\nThe state before is kept in monitoring.adoption_record.")
+        try:
+            agreed = typer.confirm("Change this?", default=False)
+        except typer.Abort:
+            agreed = False
+        if not agreed:
+            msg = "nothing was changed: you did not agree; --yes agrees without being asked"
+            raise InputError(msg)
+
+    return agree
+
+
+def access(
+    *,
+    revoke: Annotated[
+        bool,
+        typer.Option(
+            "--revoke-writers", help="Take what the public roles have left, once the application has its service key."
+        ),
+    ] = False,
+    yes: YesOption = False,
+) -> None:
+    """Say which public roles write the application's tables, or take that right from them."""
+    with event_database(load_settings()) as (_, engine):
+        if not revoke:
+            with connected(engine) as connection:
+                found = writing_roles(read_facts(connection))
+            for role, tables in found.items():
+                _console.print(f"{role} writes {', '.join(tables)}")
+            if not found:
+                _console.print("no public role writes the application's tables")
+            return
+        changes = revoke_writers(engine, agreement(yes=yes))
+        done = "revoked" if changes else "nothing was left to revoke"
+        _console.print(f"{done}; migrate does not give it back")

@@ -1,0 +1,134 @@
+"""Lines on what lies outside the database: credentials, asked without sending anything, and the disk."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from smarttext_pipelines.core.redact import scrub
+from smarttext_pipelines.health.verdicts import Line, State
+from smarttext_pipelines.settings import Settings
+
+_TIMEOUT_SECONDS = 5
+_REFUSES_GET = 405
+DISK_FAIL_BYTES, DISK_WARN_BYTES = 500 * 10**6, 2 * 10**9
+
+
+def service_lines(settings: Settings) -> list[Line]:
+    """Judge every service that is configured, and name those that are not."""
+    checks: dict[str, Callable[[Settings], Line]] = {
+        "slack": slack,
+        "twilio": twilio,
+        "pagerduty": pagerduty,
+        "sentry": sentry,
+        "receiver": receiver,
+        "dead man's switch": switch,
+    }
+    return [check(settings) for check in checks.values()]
+
+
+def slack(settings: Settings) -> Line:
+    """Ask Slack who the bot is; a webhook cannot be asked."""
+    if settings.slack_bot_token is None:
+        said = (
+            "a webhook is set; it cannot be asked without sending" if settings.slack_webhook_url else "not configured"
+        )
+        return Line("slack", State.ok if settings.slack_webhook_url else State.unknown, said)
+    url = settings.slack_base_url.rstrip("/") + "/auth.test"
+    head = {"Authorization": f"Bearer {settings.slack_bot_token.get_secret_value()}"}
+    try:
+        answer = requests.post(url, headers=head, timeout=_TIMEOUT_SECONDS)
+        told: dict[str, Any] = answer.json() if answer.ok else {"error": str(answer.status_code)}
+    except (requests.RequestException, ValueError) as error:
+        return _unreachable("slack", error, "https://status.slack.com")
+    if not told.get("ok"):
+        return Line("slack", State.fail, f"refused: {scrub(str(told.get('error')))}", "set a valid SLACK_BOT_TOKEN")
+    if not settings.slack_channel:
+        return Line("slack", State.fail, "no channel", "set SLACK_CHANNEL to the id of a channel the bot is in")
+    return Line("slack", State.ok, "the token is valid")
+
+
+def twilio(settings: Settings) -> Line:
+    """Ask Twilio for the account."""
+    # Importing it takes a fifth of a second, which everything that loads the graph would pay.
+    from twilio.base.exceptions import TwilioException, TwilioRestException
+
+    from smarttext_pipelines.twilio.client import TooManyRequestsError, build_twilio_client
+
+    if settings.twilio_account_sid is None or settings.twilio_auth_token is None:
+        return Line("twilio", State.unknown, "not configured")
+    sid, token = settings.twilio_account_sid.get_secret_value(), settings.twilio_auth_token.get_secret_value()
+    client = build_twilio_client(sid, token, base_url=settings.twilio_base_url, timeout_seconds=_TIMEOUT_SECONDS)
+    try:
+        account = client.api.v2010.accounts(sid).fetch()
+    except TooManyRequestsError:
+        return Line("twilio", State.ok, "busy: it asks to wait")
+    except TwilioRestException as error:
+        todo = "set valid TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN"
+        return Line("twilio", State.fail, f"refused with {error.status}, code {error.code}", todo)
+    except (requests.RequestException, TwilioException, ValueError, KeyError, TypeError) as error:
+        return _unreachable("twilio", error, "https://status.twilio.com")
+    if account.status != "active":
+        return Line("twilio", State.fail, f"the account is {account.status}", "see the Twilio console")
+    if settings.alert_phones and settings.twilio_phone_number is None:
+        return Line("twilio", State.fail, "no number to text from", "set TWILIO_PHONE_NUMBER")
+    return Line("twilio", State.ok, "the account is active")
+
+
+def pagerduty(settings: Settings) -> Line:
+    """A routing key cannot be asked without opening an incident; its length can be seen."""
+    if settings.pagerduty_routing_key is None:
+        return Line("pagerduty", State.unknown, "not configured")
+    if len(settings.pagerduty_routing_key.get_secret_value()) != 32:
+        return Line("pagerduty", State.fail, "the routing key has not 32 characters", "set PAGERDUTY_ROUTING_KEY")
+    return Line("pagerduty", State.ok, "a routing key is set; it cannot be asked without sending")
+
+
+def sentry(settings: Settings) -> Line:
+    """A DSN can be read; whether Sentry takes events shows when it is sent one."""
+    if settings.sentry_dsn is None:
+        return Line("sentry", State.unknown, "SENTRY_DSN is not set")
+    parts = urlsplit(settings.sentry_dsn.get_secret_value())
+    if parts.scheme not in ("http", "https") or not parts.username or not parts.path.strip("/").isdigit():
+        return Line("sentry", State.fail, "the DSN cannot be read", "copy it anew from the project's Client Keys")
+    return Line("sentry", State.ok, f"told at {parts.hostname}")
+
+
+def receiver(settings: Settings) -> Line:
+    """Call the receiver as Twilio reaches it; it refuses a GET, which nothing else before it does with 405."""
+    if settings.receiver_url is None:
+        return Line("receiver", State.unknown, "SMARTTEXT_RECEIVER_URL is not set")
+    try:
+        status = requests.get(settings.receiver_url, timeout=_TIMEOUT_SECONDS, allow_redirects=False).status_code
+    except requests.RequestException as error:
+        status, said = None, f"did not answer: {type(error).__name__}"
+    else:
+        said = f"answered {status} to a GET, not {_REFUSES_GET}"
+    if status == _REFUSES_GET:
+        return Line("receiver", State.ok, "answers at SMARTTEXT_RECEIVER_URL")
+    return Line("receiver", State.fail, said, "see that `smarttext receiver` runs, and the proxy before it")
+
+
+def switch(settings: Settings) -> Line:
+    """Whether anybody outside notices when all of this stops."""
+    if settings.heartbeat_url is None:
+        todo = "set SMARTTEXT_HEARTBEAT_URL to a check of a service elsewhere, due every 5 minutes"
+        return Line("dead man's switch", State.unknown, "not configured: nobody notices when everything stops", todo)
+    return Line("dead man's switch", State.ok, "asked after each complete cycle")
+
+
+def disk(folder: Path) -> Line:
+    """Judge the free space where this system writes."""
+    existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    state = State.fail if free < DISK_FAIL_BYTES else State.warn if free < DISK_WARN_BYTES else State.ok
+    todo = "" if state is State.ok else f"make room on the disk of {existing}"
+    return Line("disk", state, f"{free / 1e9:,.1f} GB free", todo)
+
+
+def _unreachable(name: str, error: Exception, page: str) -> Line:
+    # The text of the error can quote a URL with a number in it.
+    return Line(name, State.fail, f"did not answer: {type(error).__name__}", f"see the network here and {page}")

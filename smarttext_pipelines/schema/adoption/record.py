@@ -1,0 +1,82 @@
+"""The record of what was found before anything of it was changed: enough to put everything back.
+
+``monitoring.adoption_record`` is filled once, in the transaction of the first change. What others put back later, and a
+later ``migrate`` replaces again, is added. Nothing in it is ever overwritten.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from smarttext_pipelines.schema.public_state import STATE
+
+RECORD_ONCE = f"""
+DO $do$
+DECLARE
+    path text := current_setting('search_path');
+BEGIN
+    IF to_regclass('monitoring.adoption_record') IS NULL THEN
+        CREATE TABLE monitoring.adoption_record (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, occasion text NOT NULL, kind text NOT NULL,
+            object text NOT NULL, state jsonb NOT NULL, recorded_at timestamptz NOT NULL DEFAULT now()
+        );
+        PERFORM set_config('search_path', 'pg_catalog', true);
+        INSERT INTO monitoring.adoption_record (occasion, kind, object, state)
+        SELECT 'adoption', s.kind, s.object, s.state FROM ({STATE}) AS s ORDER BY s.kind, s.object;
+        PERFORM set_config('search_path', path, true);
+    END IF;
+END $do$
+"""  # noqa: S608 - our own query
+"""Create the record with what is there now, unless there is one."""
+
+REVOKED = "revoke-writers"
+IS_REVOKED = f"EXISTS (SELECT FROM monitoring.adoption_record WHERE occasion = '{REVOKED}')"
+"""SQL: whether the public roles write events no more, by a person's decision."""
+
+_HAS_RECORD = text("SELECT to_regclass('monitoring.adoption_record') IS NOT NULL")
+_FOUND = text("SELECT kind, object, state FROM monitoring.adoption_record WHERE occasion = 'adoption'")
+_IS_REVOKED = text(f"SELECT {IS_REVOKED}")
+_ADD = """
+DO $do$
+DECLARE
+    path CONSTANT text := current_setting('search_path');
+BEGIN
+    PERFORM set_config('search_path', 'pg_catalog', true);
+    INSERT INTO monitoring.adoption_record (occasion, kind, object, state)
+    SELECT '{occasion}', s.kind, s.object, s.state FROM ({found}) AS s
+    WHERE NOT EXISTS (
+        SELECT FROM monitoring.adoption_record AS r
+        WHERE r.kind = s.kind AND r.object = s.object AND r.state = s.state);
+    PERFORM set_config('search_path', path, true);
+END $do$
+"""
+
+
+def recorded(connection: Connection) -> dict[tuple[str, str], dict[str, Any]] | None:
+    """Return what was found first, or None where nothing was recorded yet."""
+    if not connection.execute(_HAS_RECORD).scalar_one():
+        return None
+    return {(row.kind, row.object): row.state for row in connection.execute(_FOUND)}
+
+
+def add_to_record(keys: Iterable[tuple[str, str]]) -> str:
+    """Return what records the present state of what is about to be changed, unless that very state is recorded."""
+    wanted = ", ".join(f"({_literal(kind)}, {_literal(name)})" for kind, name in keys)
+    found = f"SELECT f.* FROM ({STATE}) AS f WHERE (f.kind, f.object) IN ({wanted})"  # noqa: S608 - quoted
+    return _ADD.format(occasion="put back", found=found)
+
+
+def record_revocation() -> str:
+    """Return what records that a person took the right to write events from the public roles, for good."""
+    found = "SELECT 'decision' AS kind, 'public' AS object, '{}'::jsonb AS state"
+    return _ADD.format(occasion=REVOKED, found=found)
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def is_revoked(connection: Connection) -> bool:
+    """Tell whether the public roles write events no more, by a person's decision."""
+    return bool(connection.execute(_HAS_RECORD).scalar_one() and connection.execute(_IS_REVOKED).scalar_one())

@@ -1,0 +1,32 @@
+"""Before the first statement of a migration: everything that is in its way, in one error, with nothing changed."""
+
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from smarttext_pipelines.core.errors import SchemaError
+from smarttext_pipelines.database.connect import describe
+from smarttext_pipelines.schema.installation import revision
+from smarttext_pipelines.schema.preflight.catalog import read_catalog
+from smarttext_pipelines.schema.preflight.judgement import SIGNATURES, Findings, judge
+
+__all__ = ["Findings", "find_obstacles", "require_possible"]
+
+
+def find_obstacles(connection: Connection, zone: ZoneInfo) -> Findings:
+    """Return what stands in the way of a migration, and what works otherwise than on a table as declared."""
+    return judge(read_catalog(connection, revision(connection), SIGNATURES), zone)
+
+
+def require_possible(connection: Connection, zone: ZoneInfo) -> list[str]:
+    """Return what is worth knowing before a migration.
+
+    Raises:
+        SchemaError: Something stands in the way; nothing was changed.
+    """
+    findings = find_obstacles(connection, zone)
+    if findings.refusals:
+        found = "; ".join(findings.refusals)
+        msg = f"{describe(connection.engine.url)} cannot be migrated, and nothing was changed: {found}"
+        raise SchemaError(msg)
+    return findings.notes

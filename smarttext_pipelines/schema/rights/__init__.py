@@ -1,0 +1,1 @@
+"""Who may do what: the public roles, the optional roles, and who really writes."""

@@ -1,0 +1,206 @@
+"""Optional roles with least privilege, for a database where not everything should connect as the owner.
+
+Made by ``smarttext migrate --roles`` without login: whoever runs the database gives each a password. Every migrate sets
+their rights anew where they exist. They bypass row level security where whoever makes them may grant that; else a
+policy of their own shows them every row. What they see is bounded by their grants: a filtered table is an error.
+"""
+
+from smarttext_pipelines.schema.migrations.lock import TAKE
+from smarttext_pipelines.schema.sources import ADD_FUNCTIONS, READ_FUNCTIONS
+
+SERVICE = "service_role"
+"""The application's role on Supabase; not ours, so it is never made here."""
+
+WRITER, PIPELINE, RETENTION, READER = (
+    "smarttext_writer",
+    "smarttext_pipeline",
+    "smarttext_retention",
+    "smarttext_reader",
+)
+ROLES = (WRITER, PIPELINE, RETENTION, READER)
+
+FUNCTIONS = {
+    "public.check_openai_usage_limit(uuid)": (SERVICE, WRITER),
+    "public.reserve_openai_usage(uuid, bigint, text, text, text, numeric)": (SERVICE, WRITER),
+    "public.settle_openai_usage(text, bigint, numeric)": (SERVICE, WRITER),
+    "public.cancel_openai_usage(text)": (SERVICE, WRITER),
+    "public.reset_daily_openai_usage(uuid)": (SERVICE, PIPELINE),
+    "public.reset_daily_openai_usage()": (SERVICE, PIPELINE),
+    "public.update_daily_stats(uuid, date)": (SERVICE,),
+    "monitoring.usage_date(timestamptz)": (SERVICE, WRITER),
+    # What a library asks for that began before this migrate.
+    "monitoring.reporting_day(timestamptz)": (SERVICE, WRITER),
+    "monitoring.usage_day(date, timestamptz, text, text)": (PIPELINE, RETENTION),
+    "monitoring.usage_day(date, timestamp, text, text)": (PIPELINE, RETENTION),
+    "monitoring.today()": (PIPELINE,),
+    "monitoring.openai_limit(uuid)": (PIPELINE,),
+    "monitoring.open_openai_budgets(date[], uuid[])": (PIPELINE,),
+    "monitoring.openai_ledger(date)": (PIPELINE,),
+    "monitoring.reap_openai_reservations(interval)": (PIPELINE,),
+    "monitoring.read_message_rows()": (PIPELINE,),
+    "monitoring.read_call_rows()": (PIPELINE,),
+    # Both do what the caller's own rights on the table allow.
+    **dict.fromkeys(ADD_FUNCTIONS, (SERVICE, WRITER)),
+    **dict.fromkeys(READ_FUNCTIONS, (PIPELINE, RETENTION)),
+}
+"""Who may execute what; every other function of ours is the owner's alone."""
+
+_TABLES = ("businesses", "sms_events", "call_events", "api_usage", "owner_alerts", "daily_stats")
+_EVENTS = "public.sms_events, public.call_events, public.api_usage, public.owner_alerts"
+_READ_BY_PEOPLE = (
+    "public.daily_stats, public.sms_failure_rates, public.openai_daily_usage, monitoring.sms_failure_rates, "
+    "monitoring.spend, monitoring.call_volume, monitoring.missed_call_replies, monitoring.owner_alert_delivery, "
+    "monitoring.heartbeats, monitoring.pipeline_health, monitoring.incidents, monitoring.rollup_days"
+)
+# A reservation becomes an event, and a counter admits: what functions and triggers keep, no role writes by itself.
+_KEPT_BY_FUNCTIONS = (
+    "monitoring.openai_budgets, monitoring.openai_reservations, monitoring.openai_refusals, "
+    "monitoring.openai_refusals_new, monitoring.openai_resets, monitoring.budget_crossings, "
+    "monitoring.ledger_rewrites, monitoring.openai_prices, "
+    "monitoring.failure_classes, monitoring.message_rows, monitoring.call_rows, monitoring.businesses, "
+    "monitoring.sms_events, monitoring.call_events, monitoring.api_usage, monitoring.owner_alerts, "
+    "monitoring.adoption_record, monitoring.installed_objects"
+)
+POLICY = "smarttext_roles"
+_CREATE = """
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY[{roles}] LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = name);
+        BEGIN
+            EXECUTE format('CREATE ROLE %I NOLOGIN BYPASSRLS', name);
+        EXCEPTION WHEN insufficient_privilege THEN
+            -- Before PostgreSQL 16 only a superuser grants BYPASSRLS; a policy does as well.
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+            EXCEPTION WHEN insufficient_privilege THEN
+                RAISE EXCEPTION 'a superuser must run this first: ALTER ROLE % CREATEROLE', quote_ident(current_user);
+            END;
+        END;
+    END LOOP;
+END $$
+"""
+
+# Locked at once, or a migration and a writer deadlock; and only where something is to be changed.
+_POLICIES = """
+DO $$
+DECLARE
+    needing CONSTANT oid[] := ARRAY(SELECT oid FROM pg_roles WHERE rolname = ANY (ARRAY[{roles}])
+                                        AND NOT rolbypassrls AND NOT rolsuper ORDER BY oid);
+    named CONSTANT text := (SELECT string_agg(quote_ident(pg_get_userbyid(o)), ', ') FROM unnest(needing) AS o);
+    stale CONSTANT oid[] := ARRAY(
+        SELECT c.oid FROM pg_class AS c LEFT JOIN pg_policy AS p ON p.polrelid = c.oid AND p.polname = '{policy}'
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (ARRAY[{tables}]) AND c.relkind IN ('r', 'p')
+            AND CASE WHEN c.relrowsecurity AND named IS NOT NULL
+                     THEN (ARRAY(SELECT unnest(p.polroles) ORDER BY 1), p.polpermissive, p.polcmd,
+                           pg_get_expr(p.polqual, c.oid), pg_get_expr(p.polwithcheck, c.oid))
+                          IS DISTINCT FROM (needing, true, '*'::"char", 'true'::text, 'true'::text)
+                     ELSE p.oid IS NOT NULL END);
+    relations text := coalesce((SELECT string_agg(o::regclass::text, ', ') FROM unnest(stale) AS o), '');
+    relation oid;
+BEGIN{take}
+    FOREACH relation IN ARRAY stale LOOP
+        EXECUTE format('DROP POLICY IF EXISTS {policy} ON %s', relation::regclass);
+        IF named IS NOT NULL AND (SELECT relrowsecurity FROM pg_class WHERE oid = relation) THEN
+            EXECUTE format('CREATE POLICY {policy} ON %s TO %s USING (true) WITH CHECK (true)',
+                           relation::regclass, named);
+        END IF;
+    END LOOP;
+END $$
+"""
+
+_GRANT = """
+DO $$
+DECLARE
+    name text;
+    -- What others own in these schemas is not ours to revoke.
+    relations CONSTANT text := (
+        SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
+        WHERE relnamespace IN ('public'::regnamespace, 'monitoring'::regnamespace)
+            AND relkind IN ('r', 'p', 'v', 'm', 'f') AND pg_has_role(relowner, 'USAGE'));
+    functions CONSTANT text := (
+        SELECT string_agg(oid::regprocedure::text, ', ') FROM pg_proc
+        WHERE pronamespace IN ('public'::regnamespace, 'monitoring'::regnamespace)
+            AND prokind <> 'p' AND pg_has_role(proowner, 'USAGE'));
+BEGIN
+    FOREACH name IN ARRAY ARRAY[{roles}] LOOP
+        CONTINUE WHEN NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name);
+        EXECUTE format('REVOKE ALL ON %s FROM %I', relations, name);
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %I', functions, name);
+        EXECUTE format('GRANT USAGE ON SCHEMA public, monitoring TO %I', name);
+        EXECUTE format('GRANT SELECT ON monitoring.installation, monitoring.alembic_version TO %I', name);
+    END LOOP;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{writer}') THEN
+        GRANT INSERT ON {events} TO {writer};
+        GRANT SELECT (id) ON {events} TO {writer};
+        GRANT SELECT (id, name, subscription_tier) ON public.businesses TO {writer};
+        GRANT SELECT (request_id) ON monitoring.openai_reservations TO {writer};
+        GRANT SELECT, INSERT, UPDATE ON monitoring.tracking_writers TO {writer};
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{pipeline}') THEN
+        GRANT SELECT ON {events}, public.businesses, public.sms_failure_rates, public.openai_daily_usage TO {pipeline};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON public.daily_stats TO {pipeline};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA monitoring TO {pipeline};
+        REVOKE INSERT, UPDATE, DELETE ON monitoring.installation, monitoring.alembic_version FROM {pipeline};
+        REVOKE INSERT, UPDATE, DELETE ON monitoring.archive_segments, monitoring.erasures FROM {pipeline};
+        REVOKE INSERT, UPDATE, DELETE ON {kept} FROM {pipeline};
+        GRANT UPDATE (limit_tokens, limit_usd, granted_tokens, granted_usd) ON monitoring.openai_budgets TO {pipeline};
+        EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO {pipeline}', current_database());
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{retention}') THEN
+        GRANT SELECT, INSERT, DELETE ON {events} TO {retention};
+        GRANT SELECT ON public.businesses, public.daily_stats TO {retention};
+        GRANT SELECT ON ALL TABLES IN SCHEMA monitoring TO {retention};
+        GRANT INSERT, UPDATE, DELETE ON monitoring.archive_segments TO {retention};
+        EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO {retention}', current_database());
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{reader}') THEN
+        GRANT SELECT ON {people} TO {reader};
+        GRANT SELECT (id, name, business_type, subscription_tier, created_at) ON public.businesses TO {reader};
+    END IF;
+{functions}END $$
+"""
+
+
+def create_roles() -> str:
+    """Return the statement that makes the roles that are missing; they cannot log in yet."""
+    return _CREATE.replace("{roles}", _names())
+
+
+def functions_of(role: str) -> list[str]:
+    """Return the signatures of the functions that a role may execute."""
+    return [signature for signature, roles in FUNCTIONS.items() if role in roles]
+
+
+def role_grants() -> str:
+    """Return the statement that gives the roles that exist exactly their rights."""
+    functions = "".join(
+        f"    IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN\n"
+        f"        GRANT EXECUTE ON FUNCTION {', '.join(functions_of(role))} TO {role};\n    END IF;\n"
+        for role in ROLES
+        if functions_of(role)
+    )
+    values = {
+        "functions": functions, "roles": _names(), "writer": WRITER, "pipeline": PIPELINE, "retention": RETENTION,
+        "reader": READER, "events": _EVENTS, "people": _READ_BY_PEOPLE, "kept": _KEPT_BY_FUNCTIONS,
+    }  # fmt: skip
+    statement = _GRANT
+    for name, value in values.items():
+        statement = statement.replace("{" + name + "}", value)
+    return statement
+
+
+def role_policies() -> str:
+    """Return the statement that shows every row to the roles that exist and do not bypass row level security."""
+    tables = ", ".join(f"'{table}'" for table in _TABLES)
+    values = {"roles": _names(), "policy": POLICY, "tables": tables, "take": TAKE}
+    statement = _POLICIES
+    for name, value in values.items():
+        statement = statement.replace("{" + name + "}", value)
+    return statement
+
+
+def _names() -> str:
+    return ", ".join(f"'{role}'" for role in ROLES)

@@ -1,0 +1,36 @@
+"""The schema as SQLAlchemy Core tables: the truth that the migrations lead to.
+
+The comment of a column is its entry in the data dictionary (meaning, unit, caveat); it feeds ``COMMENT ON``, the
+column schemas in Dagster and ``docs/data-dictionary.md``.
+"""
+
+from smarttext_pipelines.schema.tables import alerting, guardrail, internal
+from smarttext_pipelines.schema.tables import archive_segments as retention
+from smarttext_pipelines.schema.tables import daily_stats as stats
+from smarttext_pipelines.schema.tables import delivery_reports as delivery
+from smarttext_pipelines.schema.tables import pipeline_health as health
+from smarttext_pipelines.schema.tables import source_tables as sources
+from smarttext_pipelines.schema.tables.conventions import MONITORING, PUBLIC, metadata
+
+SOURCE_TABLES = (
+    sources.businesses,
+    sources.sms_events,
+    sources.call_events,
+    sources.api_usage,
+    sources.owner_alerts,
+)
+
+__all__ = [
+    "MONITORING",
+    "PUBLIC",
+    "SOURCE_TABLES",
+    "alerting",
+    "delivery",
+    "guardrail",
+    "health",
+    "internal",
+    "metadata",
+    "retention",
+    "sources",
+    "stats",
+]

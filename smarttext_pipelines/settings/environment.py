@@ -1,0 +1,258 @@
+"""Settings, read from the environment (and ``.env``) here and nowhere else, when somebody asks for them."""
+
+import os
+import re
+from collections.abc import Callable
+from datetime import date, time
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import unquote
+from zoneinfo import ZoneInfo
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, load_zone
+from smarttext_pipelines.core.errors import SettingsError
+from smarttext_pipelines.settings import formats
+
+ARCHIVE_SCHEMES = ("file", "s3", "s3a", "gs", "gcs", "memory")
+"""What an archive's URL begins with; a text without :// is a directory."""
+
+LONG_PASSWORD = 12
+"""A shorter password of letters alone may be an ordinary word, and is not searched for in texts."""
+
+
+PREFIX, ENV_FILE = "SMARTTEXT_", ".env"
+OTHER_VARIABLES = ("DAGSTER_STORAGE_URL", "TEST_DATABASE_URL")
+"""What else has the prefix: what ``launch`` tells Dagster, and the database of the tests."""
+
+
+def _secret(form: Callable[[str], str]) -> AfterValidator:
+    """Return a validator of a secret text."""
+    return AfterValidator(lambda secret: SecretStr(form(secret.get_secret_value())))
+
+
+Phone = Annotated[SecretStr, _secret(formats.phone)]
+Sender = Annotated[SecretStr, _secret(formats.sender)]
+Email = Annotated[SecretStr, _secret(formats.email)]
+HttpUrl = Annotated[str, AfterValidator(formats.http_url)]
+SecretUrl = Annotated[SecretStr, _secret(formats.http_url)]
+SmtpUrl = Annotated[SecretStr, _secret(formats.smtp_url)]
+SentryDsn = Annotated[SecretStr, _secret(formats.sentry_dsn)]
+
+
+def _provider(variable: str, description: str, *others: str) -> Any:
+    """Return a setting that a provider's own tools read too, under that name."""
+    return Field(default=None, description=description, validation_alias=AliasChoices(variable, *others))
+
+
+class Settings(BaseSettings):
+    """Everything a process can be told; the variable of a field is ``SMARTTEXT_`` and its name in capitals.
+
+    Providers' settings keep the names that they have everywhere, without the prefix.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="Event database, postgresql://USER:PASSWORD@HOST:5432/NAME. Empty: the embedded server.",
+    )
+    dagster_database_url: SecretStr | None = Field(
+        default=None,
+        description="Dagster's own storage, a database apart from the events. Empty: the embedded server.",
+    )
+    reporting_timezone: str = Field(default="UTC", description="IANA zone whose calendar days are reported.")
+    start_date: date = Field(default=date(2025, 1, 1), description="First partition.")
+    settle_days: int = Field(
+        default=4,
+        ge=4,
+        le=30,
+        description="Days around a day in which rows of its messages are looked for; reports take up to 72 h.",
+    )
+    reply_minutes: int = Field(
+        default=5, ge=1, le=1440, description="Minutes within which a missed call should get a text."
+    )
+    shared_senders: Annotated[tuple[Sender, ...], NoDecode] = Field(
+        default=(), description="Twilio numbers that send for several businesses, separated by commas."
+    )
+    data_dir: Path = Field(default=Path(".smarttext"), description="Embedded server, DAGSTER_HOME and other files.")
+    archive_url: str | None = Field(
+        default=None,
+        description="Archive of old events: a directory, s3://bucket/path or gs://bucket/path. "
+        "Empty: the folder archive in SMARTTEXT_DATA_DIR.",
+    )
+    retention_days: int = Field(
+        default=90,
+        ge=11,
+        description="Days after which events may leave their tables; at least 7 more than SMARTTEXT_SETTLE_DAYS.",
+    )
+    retention_delete: bool = Field(
+        default=False,
+        description="Let the schedule delete what is archived and verified; needs SMARTTEXT_ARCHIVE_URL. "
+        "On the embedded server it always does.",
+    )
+    ui_url: HttpUrl = Field(default="http://127.0.0.1:3000", description="Where people open the Dagster UI.")
+    alert_rules: Path | None = Field(
+        default=None, description="File of alert rules. Empty: the shipped alert_rules.yaml."
+    )
+    alert_phones: Annotated[tuple[Phone, ...], NoDecode] = Field(
+        default=(), description="Telephone numbers of operators that alerts are texted to, separated by commas."
+    )
+    alert_texts_per_hour: int = Field(
+        default=10, ge=1, description="Most texts an operator gets in an hour; that something is over is always told."
+    )
+    alert_webhook_url: SecretUrl | None = Field(
+        default=None, description="URL that alerts are posted to in the format of Alertmanager's webhook."
+    )
+    smtp_url: SmtpUrl | None = Field(
+        default=None, description="Mail server of the digest, smtp://USER:PASSWORD@HOST:587."
+    )
+    smtp_from: Annotated[str, AfterValidator(formats.email)] | None = Field(
+        default=None, description="Address that the digest is mailed from."
+    )
+    digest_emails: Annotated[tuple[Email, ...], NoDecode] = Field(
+        default=(), description="Addresses that the digest is mailed to, separated by commas."
+    )
+    digest_at: time = Field(default=time(8), description="Time of the morning digest in the reporting zone.")
+    slack_webhook_url: SecretUrl | None = _provider(
+        "SLACK_WEBHOOK_URL", "Slack incoming webhook for alerts; a bot token edits and threads, a webhook cannot."
+    )
+    slack_bot_token: SecretStr | None = _provider("SLACK_BOT_TOKEN", "Slack bot token for alerts, with SLACK_CHANNEL.")
+    slack_channel: str | None = _provider("SLACK_CHANNEL", "Id of the Slack channel that the bot writes to.")
+    twilio_account_sid: SecretStr | None = _provider("TWILIO_ACCOUNT_SID", "Twilio account.", "TWILIO_SID")
+    twilio_auth_token: SecretStr | None = _provider("TWILIO_AUTH_TOKEN", "Twilio auth token.")
+    twilio_phone_number: Sender | None = _provider("TWILIO_PHONE_NUMBER", "Number that alerts are texted from.")
+    receiver_url: HttpUrl | None = Field(
+        default=None, description="Public URL of `smarttext receiver`, as given to Twilio as statusCallback."
+    )
+    pagerduty_routing_key: SecretStr | None = _provider("PAGERDUTY_ROUTING_KEY", "PagerDuty Events v2 routing key.")
+    sentry_dsn: SentryDsn | None = _provider("SENTRY_DSN", "Sentry project that failures are told to.")
+    sentry_environment: str = Field(
+        default="production",
+        description="Environment of the events in Sentry.",
+        validation_alias=AliasChoices("SENTRY_ENVIRONMENT"),
+    )
+    heartbeat_url: SecretUrl | None = Field(
+        default=None,
+        description="URL of an outside dead man's switch, asked after each complete cycle; its silence is the alarm.",
+    )
+    twilio_base_url: HttpUrl = Field(default="https://api.twilio.com", description="Where Twilio is asked.")
+    slack_base_url: HttpUrl = Field(default="https://slack.com/api/", description="Where Slack's API is asked.")
+    pagerduty_base_url: HttpUrl = Field(default="https://events.pagerduty.com", description="Where PagerDuty is asked.")
+
+    @field_validator("archive_url")
+    @classmethod
+    def _archive_must_be_of_a_known_kind(cls, url: str | None) -> str | None:
+        scheme, found, place = (url or "").partition("://")
+        if found and (scheme not in ARCHIVE_SCHEMES or not place):
+            said = f"{scheme[:40]}:// is no place for an archive" if place else f"{scheme[:40]}:// names no bucket"
+            msg = f"{said}; write a directory, s3://bucket/path or gs://bucket/path"
+            raise ValueError(msg)
+        return url
+
+    @field_validator("start_date")
+    @classmethod
+    def _day_must_be_in_reach(cls, day: date) -> date:
+        if not FIRST_DAY <= day <= LAST_DAY:
+            raise ValueError(_form("start_date"))
+        return day
+
+    @field_validator("reporting_timezone")
+    @classmethod
+    def _zone_must_exist(cls, name: str) -> str:
+        load_zone(name)
+        return name
+
+    @field_validator("shared_senders", "alert_phones", "digest_emails", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    def known_secrets(self) -> list[str]:
+        """Return what must never be shown: every secret value, and the passwords of its URLs."""
+        values: list[str] = []
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            found = value if isinstance(value, tuple) else (value,)
+            values += [secret.get_secret_value() for secret in found if isinstance(secret, SecretStr)]
+        passwords = [form for value in values if (part := _password(value)) for form in {part, unquote(part)}]
+        return [*values, *(word for word in passwords if len(word) >= LONG_PASSWORD or not word.isalpha())]
+
+    @property
+    def archive_location(self) -> str:
+        """Where the archive is: a URL, or an absolute path."""
+        if self.archive_url and "://" in self.archive_url:
+            return self.archive_url
+        return str(Path(self.archive_url or self.data_dir / "archive").expanduser().resolve())
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The reporting zone."""
+        return load_zone(self.reporting_timezone)
+
+
+def _password(url: str) -> str:
+    """Return the password of a URL, also of one whose password holds characters that should have been encoded."""
+    found = re.match(r"[a-z][a-z0-9+.-]*://[^:@/]*:(.*)@", url)
+    return found[1] if found else ""
+
+
+def load_settings() -> Settings:
+    """Read the settings; raise SettingsError with one line per process that names the variable and its fault."""
+    _refuse_misspelt()
+    try:
+        return Settings()
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        name = str(fault["loc"][0]) if fault["loc"] else "settings"
+        known = name in Settings.model_fields
+        said = str(fault["msg"]).removeprefix("Value error, ")
+        said = (_form(name) or said) if known and fault["type"] != "value_error" else said
+        msg = f"{variable_of(name) if known else name}: {said}"
+        raise SettingsError(msg) from None
+
+
+def _refuse_misspelt() -> None:
+    """Raise SettingsError for a variable that is nearly one of ours: unread, it would let a default answer instead.
+
+    Variables with our prefix that resemble none of ours belong to the application.
+    """
+    ours = [variable_of(name).removeprefix(PREFIX) for name in Settings.model_fields]
+    for variable in sorted({*os.environ, *dotenv_values(ENV_FILE)}):
+        name = variable.removeprefix(PREFIX)
+        if name != variable and name not in (*ours, *OTHER_VARIABLES) and (meant := formats.closest(name, ours)):
+            msg = f"{variable} is no setting; did you mean {PREFIX}{meant}?"
+            raise SettingsError(msg)
+
+
+def _form(field: str) -> str:
+    """Return how the value of a setting is written, with an example; nothing where any text will do."""
+    about = Settings.model_fields[field]
+    if about.annotation is date:
+        return f"write a date from {FIRST_DAY} to {LAST_DAY}, such as {about.default}"
+    if about.annotation is time:
+        return "write a time of day, such as 08:00"
+    if about.annotation is bool:
+        return "write true or false"
+    if about.annotation is int:
+        least = "".join(f" from {bound.ge}" for bound in about.metadata if hasattr(bound, "ge"))
+        most = "".join(f" to {bound.le}" for bound in about.metadata if hasattr(bound, "le")) or " on"
+        return f"write a whole number{least}{most}, such as {about.default}"
+    return ""
+
+
+def variable_of(field: str) -> str:
+    """Return the environment variable of a field of ``Settings``."""
+    alias = Settings.model_fields[field].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else PREFIX + field.upper()

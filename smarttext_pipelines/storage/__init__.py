@@ -1,1 +1,0 @@
-"""Where rows live: the schema, the way to it, connections and the embedded server."""

@@ -1,0 +1,297 @@
+"""The four ``track_*`` functions: an event as the application tells it, and the row that is written for it.
+
+Meanings are those of the existing columns (docs/data-dictionary.md): rows of this library and of any other writer
+cannot be told apart. Each raises ValueError for a bad value only where ``configure(synchronous=True)`` was called;
+otherwise the event is rejected, counted and logged, and the caller goes on. Only status or type, tokens, cost, sids,
+request id, business, time and an absent telephone number are such values; any other is cleaned, cut or left out, and
+the event counted as trimmed (``Fields``). Each returns the id of the row, or None.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+from smarttext_pipelines.core.statuses import REPORT_REQUEST_ID
+from smarttext_pipelines.tracking import known_prices, process, values
+from smarttext_pipelines.tracking.cleaning import WORD_LIMIT
+from smarttext_pipelines.tracking.fields import Fields
+
+_UNDELIVERED = frozenset({"failed", "undelivered"})
+
+
+def track_sms_event(
+    *,
+    from_: str,
+    to: str,
+    status: str,
+    message_sid: str | None = None,
+    business_id: UUID | str | None = None,
+    error_code: str | int | None = None,
+    error_message: str | None = None,
+    request_id: str | None = None,
+    body_length: int | None = None,
+    payload: Mapping[str, Any] | None = None,
+    occurred_at: datetime | None = None,
+) -> UUID | None:
+    """Tell that a text was sent, tried, or changed its status.
+
+    Args:
+        from_: Sending number.
+        to: Recipient.
+        status: Twilio's status, in any case.
+        message_sid: Twilio's sid; empty after a failed send.
+        business_id: Business; None where it is not known.
+        error_code: Twilio's error code.
+        error_message: Twilio's error message.
+        request_id: Request that sent it; ends in ``-owner`` for texts to the owner.
+        body_length: Characters of the text.
+        payload: Twilio's response.
+        occurred_at: Aware time of the event; now by default.
+
+    Example:
+        >>> track_sms_event(from_="+15550100", to="+15550101", status="queued", message_sid="")  # doctest: +SKIP
+    """
+
+    def row(fields: Fields) -> dict[str, Any]:
+        return {
+            "message_sid": fields.key("message_sid", message_sid),
+            "from_number": fields.phone("from_", from_, required=True),
+            "to_number": fields.phone("to", to, required=True),
+            "business_id": values.uuid("business_id", business_id),
+            "status": fields.word("status", status),
+            "error_code": fields.code("error_code", error_code),
+            "error_message": fields.side("error_message", error_message),
+            "request_id": fields.key("request_id", request_id),
+            "body_length": fields.number("body_length", body_length),
+            "created_at": values.instant("occurred_at", occurred_at),
+            "payload": fields.payload("payload", payload),
+        }
+
+    return _track("sms_events", row, problem=_failed_message)
+
+
+def track_delivery_report(
+    *, to: str, status: str, message_sid: str, error_code: str, occurred_at: datetime | None = None
+) -> UUID | None:
+    """Tell what Twilio says of a message that was told before; the same report told again is the same row.
+
+    The id is that of the rows which ``delivery`` fetches, so a report that comes both ways is there once.
+
+    Args:
+        to: Recipient.
+        status: Twilio's status.
+        message_sid: Twilio's sid.
+        error_code: Twilio's error code; empty is none.
+        occurred_at: Aware time of the report; now by default.
+    """
+
+    def row(fields: Fields) -> dict[str, Any]:
+        return {
+            "message_sid": fields.key("message_sid", message_sid),
+            # Empty says nothing: a number of a pool that Twilio names must not become the message's sender.
+            "from_number": "",
+            "to_number": fields.phone("to", to, required=True),
+            "business_id": None,
+            "status": fields.word("status", status),
+            "error_code": fields.code("error_code", error_code or None),
+            "error_message": None,
+            "request_id": REPORT_REQUEST_ID,
+            "body_length": None,
+            "created_at": values.instant("occurred_at", occurred_at),
+            "payload": {"source": "twilio"},
+        }
+
+    name = f"twilio-report:{message_sid}:{status}:{error_code}"
+    id_ = UUID(hashlib.md5(name.encode(errors="surrogatepass"), usedforsecurity=False).hexdigest())
+    return _track("sms_events", row, id_=id_, problem=_failed_message)
+
+
+def track_openai_usage(
+    *,
+    endpoint: str,
+    tokens_used: int | None = None,
+    input_tokens: int | None = None,
+    output_tokens: int | None = None,
+    business_id: UUID | str | None = None,
+    cost_estimate: Decimal | float | None = None,
+    model: str | None = None,
+    request_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    occurred_at: datetime | None = None,
+) -> UUID | None:
+    """Tell what a call to OpenAI used. A ``request_id`` that was reserved is settled instead: then nothing is written.
+
+    Args:
+        endpoint: What was called, such as ``chat``.
+        tokens_used: All tokens; by default the sum of input and output.
+        input_tokens: Tokens of the prompt.
+        output_tokens: Tokens of the answer.
+        business_id: Business; None where it is not known.
+        cost_estimate: Cost in USD. Without it, model, input and output tokens give the list price of the day; without
+            those the request stays unpriced and is counted as such.
+        model: Model as OpenAI names it.
+        request_id: Request that made the call.
+        metadata: Anything else, as JSON.
+        occurred_at: Aware time of the call; now by default.
+
+    Example:
+        >>> track_openai_usage(endpoint="chat", tokens_used=1200, model="gpt-4o-mini")  # doctest: +SKIP
+    """
+
+    def row(fields: Fields) -> dict[str, Any]:
+        used = values.count("tokens_used", tokens_used)
+        count = fields.number if used is not None else values.count
+        parts = [count("input_tokens", input_tokens), count("output_tokens", output_tokens)]
+        if used is None:
+            used = values.count("input_tokens and output_tokens", sum(part or 0 for part in parts))
+        cost = values.usd("cost_estimate", cost_estimate)
+        at = values.instant("occurred_at", occurred_at)
+        name = fields.side("model", model, most=WORD_LIMIT)
+        is_wanted = cost is None and bool(name) and None not in parts
+        if is_wanted and known_prices.is_loaded():
+            cost, is_wanted = known_prices.list_price(name or "", parts[0] or 0, parts[1] or 0, at), False
+        counted = {"input_tokens": parts[0], "output_tokens": parts[1]}
+        return {
+            "endpoint": fields.word("endpoint", endpoint),
+            "business_id": values.uuid("business_id", business_id),
+            "tokens_used": used,
+            "cost_estimate": None if cost is None else str(cost),
+            "model": name,
+            "created_at": at,
+            "request_id": fields.key("request_id", request_id),
+            "metadata": {
+                **{key: part for key, part in counted.items() if part is not None},
+                **fields.payload("metadata", metadata),
+            },
+            **({known_prices.WANTED: parts} if is_wanted else {}),
+        }
+
+    return _track("api_usage", row)
+
+
+def track_owner_alert(
+    *,
+    business_id: UUID | str,
+    owner_phone: str,
+    customer_phone: str,
+    alert_type: str,
+    message_content: str,
+    detection_source: str | None = None,
+    message_sid: str | None = None,
+    delivered: bool = True,
+    error_message: str | None = None,
+    occurred_at: datetime | None = None,
+) -> UUID | None:
+    """Tell that the owner of a business was alerted.
+
+    Args:
+        business_id: Business.
+        owner_phone: Number of the owner.
+        customer_phone: Number of the customer.
+        alert_type: ``missed_call``, ``urgent_message``, ``custom_keyword`` …
+        message_content: Text of the alert.
+        detection_source: What made the application alert.
+        message_sid: Twilio's sid of the alert.
+        delivered: Whether Twilio took it.
+        error_message: Why it did not.
+        occurred_at: Aware time; now by default.
+    """
+
+    def row(fields: Fields) -> dict[str, Any]:
+        if business_id is None:
+            msg = "business_id is required: an owner alert belongs to a business"
+            raise ValueError(msg)
+        return {
+            "business_id": values.uuid("business_id", business_id),
+            "owner_phone": fields.phone("owner_phone", owner_phone, required=True),
+            "customer_phone": fields.phone("customer_phone", customer_phone, required=True),
+            "alert_type": fields.word("alert_type", alert_type),
+            "message_content": fields.content("message_content", message_content),
+            "detection_source": fields.side("detection_source", detection_source, most=WORD_LIMIT),
+            "message_sid": fields.key("message_sid", message_sid),
+            "delivered": bool(delivered),
+            "error_message": fields.side("error_message", error_message),
+            "created_at": values.instant("occurred_at", occurred_at),
+        }
+
+    return _track("owner_alerts", row, problem=_undelivered_alert)
+
+
+def track_call_event(
+    *,
+    event_type: str,
+    call_sid: str | None = None,
+    from_: str | None = None,
+    to: str | None = None,
+    business_id: UUID | str | None = None,
+    call_status: str | None = None,
+    owner_notified: bool = False,
+    payload: Mapping[str, Any] | None = None,
+    occurred_at: datetime | None = None,
+) -> UUID | None:
+    """Tell of a call or an inbound text.
+
+    Args:
+        event_type: ``voice.missed``, ``voice.inbound``, ``sms.inbound`` …
+        call_sid: Twilio's sid of the call.
+        from_: Caller.
+        to: Number that was called.
+        business_id: Business; None where it is not known.
+        call_status: Twilio's status of the call.
+        owner_notified: Whether the owner was told.
+        payload: The webhook.
+        occurred_at: Aware time; now by default.
+    """
+
+    def row(fields: Fields) -> dict[str, Any]:
+        return {
+            "call_sid": fields.key("call_sid", call_sid),
+            "from_number": fields.phone("from_", from_),
+            "to_number": fields.phone("to", to),
+            "business_id": values.uuid("business_id", business_id),
+            "event_type": fields.word("event_type", event_type),
+            "call_status": fields.side("call_status", call_status, most=WORD_LIMIT),
+            "owner_notified": bool(owner_notified),
+            "ts": values.instant("occurred_at", occurred_at),
+            "payload": fields.payload("payload", payload),
+        }
+
+    return _track("call_events", row)
+
+
+def _track(
+    table: str,
+    build: Callable[[Fields], dict[str, Any]],
+    *,
+    problem: Callable[[dict[str, Any]], tuple[object, ...] | None] = lambda _: None,
+    id_: UUID | None = None,
+) -> UUID | None:
+    writer, fields, id_ = process.current(), Fields(), id_ or uuid4()
+    try:
+        row = {"id": str(id_), **build(fields)}
+    except Exception as error:  # noqa: BLE001 - a value may be an object that raises anything
+        reason = str(error) if isinstance(error, ValueError) else f"a value raised {type(error).__name__}"
+        writer.reject(table, reason)
+        if writer.synchronous:
+            raise ValueError(reason) from None
+        return None
+    if (noted := problem(row)) is not None:
+        writer.note_problem(*noted)
+    for name in fields.trimmed:
+        writer.warn("%s was cut, cleaned or left out of an event for %s", name, table)
+    return (
+        id_ if writer.accept(table, row, trimmed=int(bool(fields.trimmed)), odd_numbers=int(bool(fields.odd))) else None
+    )
+
+
+def _failed_message(row: dict[str, Any]) -> tuple[object, ...] | None:
+    if row["status"].lower() not in _UNDELIVERED:
+        return None
+    return "message", row["status"], row["error_code"], row["business_id"]
+
+
+def _undelivered_alert(row: dict[str, Any]) -> tuple[object, ...] | None:
+    return None if row["delivered"] else ("owner alert", "not delivered", row["alert_type"], row["business_id"])

@@ -22,8 +22,8 @@ install: $(STAMP) ## Make .venv with the locked packages, smarttext and dagster
 run: install ## Start everything on this machine; ARGS="--port 3001" and the like
 	@exec $(BIN)/smarttext up $(ARGS)
 
-test: lint ## Check style and types, and run every test
-	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+test: lint ## Check style and types, and run every test; T=alerting runs those of one room
+	@$(BIN)/python -m pytest -n 3 --dist worksteal $(if $(T),smarttext_pipelines_tests/$(T)) $(ARGS)
 
 lint: install ## Check style and types
 	@$(BIN)/ruff check

@@ -30,8 +30,8 @@ from smarttext_pipelines.core.rates import percent, shown_rate
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.database.rolled_up_days import computed_days
 from smarttext_pipelines.launch.databases import event_database
-from smarttext_pipelines.schema.tables.daily_stats import daily_stats
 from smarttext_pipelines.schema.tables.source_tables import businesses
+from smarttext_pipelines.schema.tables.statistics import daily_stats
 from smarttext_pipelines.settings import load_settings
 
 

@@ -113,7 +113,7 @@ def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
 
 def agreement_failed(asset: str, error: AgreementError, days: DayRange) -> dg.AssetCheckResult:
     """Return the failed check of a rollup that was rolled back."""
-    from smarttext_pipelines.rollup.check_findings import days_stored
+    from smarttext_pipelines.rollup.failed_checks import days_stored
 
     name = KEYS if isinstance(error, RepeatedKeyError) else AGREES
     found = days_stored(asset, days, str(error))

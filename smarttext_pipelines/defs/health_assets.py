@@ -10,9 +10,9 @@ from smarttext_pipelines.defs.evaluations import Check, evaluation, spec
 from smarttext_pipelines.defs.metadata import column_schema, table_metadata
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.health import database_lines
-from smarttext_pipelines.health.check_findings import beats_finding, runs_finding, silence_finding
 from smarttext_pipelines.health.freshness import SOURCES, read_traffic
 from smarttext_pipelines.health.pipeline_days import PartHealth, RunTimes, jobs_of, sources_of, write_day
+from smarttext_pipelines.health.pipeline_findings import beats_finding, runs_finding, silence_finding
 from smarttext_pipelines.health.verdicts import judge_traffic
 from smarttext_pipelines.schema.tables.pipeline_health import pipeline_health as table
 

@@ -50,9 +50,9 @@ from smarttext_pipelines.retention.session import locked_day
 from smarttext_pipelines.retention.units import USAGE_DAY, unit_condition
 from smarttext_pipelines.schema.installation import counts_usage_by_time
 from smarttext_pipelines.schema.tables.archive_segments import erasures
-from smarttext_pipelines.schema.tables.daily_stats import sms_outcomes
 from smarttext_pipelines.schema.tables.internal import rollup_days
 from smarttext_pipelines.schema.tables.source_tables import businesses
+from smarttext_pipelines.schema.tables.statistics import sms_outcomes
 
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 _REASON = "rows of a person were erased"

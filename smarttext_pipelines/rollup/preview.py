@@ -13,9 +13,9 @@ from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.rates import percent, shown_rate
 from smarttext_pipelines.core.statuses import FINAL_STATUSES
 from smarttext_pipelines.metrics import Metric
-from smarttext_pipelines.schema.tables.daily_stats import sms_outcomes
 from smarttext_pipelines.schema.tables.lookup import table_named
 from smarttext_pipelines.schema.tables.source_tables import businesses
+from smarttext_pipelines.schema.tables.statistics import sms_outcomes
 
 PREVIEW_ROWS = 5
 _HIDDEN = ("id", "updated_at", "business_id", "sender", "data_through")

@@ -12,7 +12,7 @@ from smarttext_pipelines.core.failure_classes import class_by_code
 from smarttext_pipelines.core.statuses import FINAL_STATUSES, PLACEHOLDER_SIDS
 from smarttext_pipelines.metrics.event_tables import SOURCE_TIMES
 from smarttext_pipelines.rollup import concerned
-from smarttext_pipelines.schema.tables.daily_stats import daily_stats, sms_outcomes
+from smarttext_pipelines.schema.tables.statistics import daily_stats, sms_outcomes
 
 
 @dataclass(frozen=True)

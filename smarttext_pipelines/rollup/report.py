@@ -12,7 +12,7 @@ from smarttext_pipelines.budgets.month import MonthSpend, read_month
 from smarttext_pipelines.core.days import DayRange, day_end, is_final
 from smarttext_pipelines.database.findings import Finding
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.rollup.check_findings import (
+from smarttext_pipelines.rollup.failed_checks import (
     history_finding,
     repeated_finding,
     share_finding,

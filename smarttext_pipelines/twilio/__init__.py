@@ -1,6 +1,6 @@
 """Twilio: its client, what became of each text and what it cost, its bill, and its status callbacks."""
 
-from smarttext_pipelines.twilio.delivery_reports import Fetched, count_waiting, fetch_reports
+from smarttext_pipelines.twilio.fetch_reports import Fetched, count_waiting, fetch_reports
 from smarttext_pipelines.twilio.unexplained import cost_finding, texts_finding
 from smarttext_pipelines.twilio.usage_records import UsageDay, compare_usage, days_to_compare
 

@@ -73,7 +73,9 @@ def recent_window(place: Place, now: datetime, length: timedelta) -> RecentWindo
 @cache
 def read_sql(name: str) -> TextClause:
     """Return a statement of ``alerting/metrics/sql``."""
-    return text(files("smarttext_pipelines.alerting.metrics").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8"))
+    return text(
+        files("smarttext_pipelines.alerting.metrics").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    )
 
 
 def _split(rules: Sequence[Rule]) -> tuple[list[int], list[int]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.schema.tables import SOURCE_TABLES
-from smarttext_pipelines.schema.tables.daily_stats import daily_stats
+from smarttext_pipelines.schema.tables.statistics import daily_stats
 
 TABLES = (*SOURCE_TABLES, daily_stats)
 PUBLIC_VIEWS = ("sms_failure_rates", "openai_daily_usage")

@@ -6,10 +6,10 @@ column schemas in Dagster and ``docs/data-dictionary.md``.
 
 from smarttext_pipelines.schema.tables import alerting, guardrail, internal
 from smarttext_pipelines.schema.tables import archive_segments as retention
-from smarttext_pipelines.schema.tables import daily_stats as stats
 from smarttext_pipelines.schema.tables import delivery_reports as delivery
 from smarttext_pipelines.schema.tables import pipeline_health as health
 from smarttext_pipelines.schema.tables import source_tables as sources
+from smarttext_pipelines.schema.tables import statistics as stats
 from smarttext_pipelines.schema.tables.conventions import MONITORING, PUBLIC, metadata
 
 SOURCE_TABLES = (

@@ -19,7 +19,7 @@ from smarttext_pipelines.retention.run import Retention, plan
 from smarttext_pipelines.retention.status import read_status
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import cells, roll_up_all
-from smarttext_pipelines_tests.integration.test_retention import count, hashes, retain
+from smarttext_pipelines_tests.retention.test_retention import count, hashes, retain
 
 DAY = date(2026, 3, 15)
 AROUND = DayRange(DAY, DAY).widen(6)

@@ -20,8 +20,8 @@ from smarttext_pipelines.defs.checks import AGREES, HISTORY, KEYS, REPEATED, UND
 from smarttext_pipelines.defs.evaluations import evaluation
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.resources import Warehouse
-from smarttext_pipelines.health.check_findings import beats_finding, runs_finding, silence_finding
 from smarttext_pipelines.health.pipeline_days import RunTimes
+from smarttext_pipelines.health.pipeline_findings import beats_finding, runs_finding, silence_finding
 from smarttext_pipelines.health.verdicts import Line, State
 from smarttext_pipelines.rollup.quality import SHARE_CHECKS
 from smarttext_pipelines.twilio import UsageDay, cost_finding, texts_finding

@@ -9,8 +9,8 @@ import pytest
 from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines.schema.sources import ADD_FUNCTIONS, READ_FUNCTIONS
 from smarttext_pipelines_tests.conftest import Database
-from smarttext_pipelines_tests.integration.test_access import ZONE
 from smarttext_pipelines_tests.legacy import create_roles
+from smarttext_pipelines_tests.schema.test_access import ZONE
 
 TYPES = {
     "bool": "true",

@@ -29,11 +29,11 @@ from smarttext_pipelines.health.verdicts import State
 from smarttext_pipelines.sentry.capture import init_sentry
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.twilio.callbacks import Receiver
+from smarttext_pipelines_tests.alerting.test_alert_sensors import _wait as wait_until
 from smarttext_pipelines_tests.asgi import serving_app
 from smarttext_pipelines_tests.conftest import Database, fresh_database
 from smarttext_pipelines_tests.conftest import Server as PostgresServer
-from smarttext_pipelines_tests.dagster.test_alerting import _wait as wait_until
-from smarttext_pipelines_tests.dagster.test_daemon import daemon
+from smarttext_pipelines_tests.defs.test_daemon import daemon
 from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.fakes.sentry import FakeSentry, sentry
 from smarttext_pipelines_tests.fakes.server import Reply, Server, serving

@@ -3,7 +3,7 @@
 import pytest
 
 from smarttext_pipelines.core.failure_classes import UNMAPPED, FailureClass, class_of, failure_classes
-from smarttext_pipelines.schema.tables.daily_stats import sms_failure_rates
+from smarttext_pipelines.schema.tables.statistics import sms_failure_rates
 from smarttext_pipelines_tests.reference import FAILURE_CODES
 
 

@@ -21,7 +21,7 @@ from smarttext_pipelines.retention.restore import restore
 from smarttext_pipelines.retention.run import Retention, archive_days, raise_failures
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import cells, roll_up_all
-from smarttext_pipelines_tests.integration.test_retention_faults import FaultyTarget
+from smarttext_pipelines_tests.retention.test_retention_faults import FaultyTarget
 
 UTC_ZONE = ZoneInfo("UTC")
 OLD, NEW = date(2026, 3, 15), datetime.now(UTC).date() - timedelta(days=20)

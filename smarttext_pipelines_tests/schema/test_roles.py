@@ -30,7 +30,6 @@ from smarttext_pipelines.schema.rights.roles import PIPELINE, READER, RETENTION,
 from smarttext_pipelines.schema.script import migration_sql
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import roll_up_all
-from smarttext_pipelines_tests.integration.test_access import refused, session_of
 from smarttext_pipelines_tests.legacy import (
     DAYS,
     SCHEMA_SCRIPT,
@@ -41,6 +40,7 @@ from smarttext_pipelines_tests.legacy import (
     catalog,
     install_legacy,
 )
+from smarttext_pipelines_tests.schema.test_access import refused, session_of
 
 ZONE = ZoneInfo("UTC")
 EVENTS = ("api_usage", "call_events", "owner_alerts", "sms_events")

@@ -18,9 +18,9 @@ from smarttext_pipelines.schema.migrate import find_drift, migrate
 from smarttext_pipelines.schema.public_state import PUBLIC_ROLES, read_state
 from smarttext_pipelines_tests import application as app
 from smarttext_pipelines_tests.conftest import Database
-from smarttext_pipelines_tests.integration.test_application import access_line, answers
 from smarttext_pipelines_tests.legacy import EVENT_TABLES, TABLES, VIEWS, add_history, catalog, install_legacy
 from smarttext_pipelines_tests.put_back import put_back
+from smarttext_pipelines_tests.schema.test_application import access_line, answers
 
 UTC = ZoneInfo("UTC")
 INSTALLS = [app.install_open, app.install_with_policies, app.install_closed, install_legacy]

@@ -22,7 +22,7 @@ from smarttext_pipelines.settings import Settings
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.alerts import MINUTE, World
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
-from smarttext_pipelines_tests.dagster.test_daemon import daemon
+from smarttext_pipelines_tests.defs.test_daemon import daemon
 from smarttext_pipelines_tests.events import insert_events
 from smarttext_pipelines_tests.fakes.server import serving
 from smarttext_pipelines_tests.fakes.slack import FakeSlack

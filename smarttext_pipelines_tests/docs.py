@@ -1,9 +1,12 @@
 """Write the parts of ``docs/`` that follow from the code; ``make docs`` runs it, a test compares."""
 
+import re
 from pathlib import Path
 
 from sqlalchemy.dialects import postgresql
 
+from smarttext_pipelines.alerting.channels import CHANNELS
+from smarttext_pipelines.alerting.incidents.lifecycle import Severity
 from smarttext_pipelines.schema.tables import metadata
 from smarttext_pipelines.settings import Settings, variable_of
 from smarttext_pipelines_tests import messages
@@ -16,7 +19,7 @@ def data_dictionary() -> str:
     lines = [
         "# Data dictionary",
         "",
-        "Generated from `smarttext_pipelines/storage/schema` by `make docs`. The same words stand in `COMMENT ON`",
+        "Generated from `smarttext_pipelines/schema/tables` by `make docs`. The same words are in `COMMENT ON`",
         "in the database and in the column schemas of the Dagster UI.",
     ]
     for table in sorted(metadata.tables.values(), key=lambda t: (t.schema != "public", t.name)):
@@ -50,7 +53,33 @@ def settings_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"data-dictionary.md": data_dictionary, "settings.md": settings_table, "messages.md": messages.page}
+_TABLE = re.compile(r"(?<=<!-- channels: written by `make docs` -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
+def alerting() -> str:
+    """Return the page on alerting with the table of channels."""
+    rows = ["", "| channel | needs | can it repeat? |", "| --- | --- | --- |"]
+    rows += [f"| {kind.name} | {way.needs} | {way.repeats} |" for kind in CHANNELS.values() for way in kind.ways]
+    rows += ["", "| severity | channels of a rule that names none |", "| --- | --- |"]
+    for severity in Severity:
+        names = ", ".join(kind.name for kind in CHANNELS.values() if severity in kind.severities)
+        rows.append(f"| {severity.name} | {names} |")
+    names = ", ".join(kind.name for kind in CHANNELS.values() if kind.carries_digest)
+    rows += [f"| the morning digest | {names} |", ""]
+    return _TABLE.sub(lambda _: "\n".join(rows) + "\n", (DOCS / "alerting.md").read_text())
+
+
+PAGES = {
+    "data-dictionary.md": data_dictionary,
+    "settings.md": settings_table,
+    "messages.md": messages.page,
+    "alerting.md": alerting,
+}
+    "data-dictionary.md": data_dictionary,
+    "settings.md": settings_table,
+    "messages.md": messages.page,
+    "alerting.md": alerting,
+}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from smarttext_pipelines.alerting.channels import CHANNELS
 from smarttext_pipelines.alerting.incidents.lifecycle import Severity
 from smarttext_pipelines.cli import alert_rule_commands, silence_commands
 from smarttext_pipelines.cli.options import is_number, require_text
@@ -147,7 +148,7 @@ def ack(
 
 
 @app.command()
-def test(channel: Annotated[str, typer.Argument(help="log, slack, twilio_sms, webhook, pagerduty or email.")]) -> None:
+def test(channel: Annotated[str, typer.Argument(help=f"One of {', '.join(CHANNELS)}.")]) -> None:
     """Send a test message over a channel that is configured here, without the outbox."""
     from smarttext_pipelines.alerting.channels.channel import Delivery, Sent
     from smarttext_pipelines.alerting.evaluation_service import configured_channels

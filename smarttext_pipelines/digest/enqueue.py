@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 from sqlalchemy import Connection
 
-from smarttext_pipelines.alerting.channels import Channel
+from smarttext_pipelines.alerting.channels import CHANNELS, Channel
 from smarttext_pipelines.alerting.notify.message import Message
 from smarttext_pipelines.alerting.notify.outbox import Enqueued, enqueue
 from smarttext_pipelines.alerting.notify.targets import register
@@ -14,7 +14,6 @@ from smarttext_pipelines.digest.facts import read_facts
 from smarttext_pipelines.digest.text import digest_lines
 from smarttext_pipelines.settings import Settings
 
-DIGEST_CHANNELS = ("log", "slack", "email")
 _DEADLINE = timedelta(hours=20)
 
 
@@ -44,7 +43,8 @@ def enqueue_digest(connection: Connection, settings: Settings, channels: Sequenc
     """
     head, *lines = read_digest(connection, settings, day)
     message = Message("digest", 0, "daily_digest", "info", "", head, lines)
-    targets = [target for target in register(connection, channels) if target[0] in DIGEST_CHANNELS]
+    carrying = {name for name, kind in CHANNELS.items() if kind.carries_digest}
+    targets = [target for target in register(connection, channels) if target[0] in carrying]
     # A number of its own for each day, below those of incidents: the outbox holds one row per number and recipient.
     items = [Enqueued(-day.toordinal(), 1, channel, recipient, message) for channel, recipient in targets]
     enqueue(connection, items, deadline=_DEADLINE)

@@ -1,14 +1,13 @@
 """Lines on what lies outside the database: credentials, asked without sending anything, and the disk."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 
-from smarttext_pipelines.core.redact import scrub
+from smarttext_pipelines.alerting.channels import CHANNELS
+from smarttext_pipelines.alerting.channels.channel import Probe
 from smarttext_pipelines.health.verdicts import Line, State
 from smarttext_pipelines.settings import Settings
 
@@ -19,36 +18,13 @@ DISK_FAIL_BYTES, DISK_WARN_BYTES = 500 * 10**6, 2 * 10**9
 
 def service_lines(settings: Settings) -> list[Line]:
     """Judge every service that is configured, and name those that are not."""
-    checks: dict[str, Callable[[Settings], Line]] = {
-        "slack": slack,
-        "twilio": twilio,
-        "pagerduty": pagerduty,
-        "sentry": sentry,
-        "receiver": receiver,
-        "dead man's switch": switch,
-    }
-    return [check(settings) for check in checks.values()]
+    channels = [_probed(kind.name, kind.probe(settings)) for kind in CHANNELS.values() if kind.probe]
+    return [*channels, *(check(settings) for check in (twilio, sentry, receiver, switch))]
 
 
-def slack(settings: Settings) -> Line:
-    """Ask Slack who the bot is; a webhook cannot be asked."""
-    if settings.slack_bot_token is None:
-        said = (
-            "a webhook is set; it cannot be asked without sending" if settings.slack_webhook_url else "not configured"
-        )
-        return Line("slack", State.ok if settings.slack_webhook_url else State.unknown, said)
-    url = settings.slack_base_url.rstrip("/") + "/auth.test"
-    head = {"Authorization": f"Bearer {settings.slack_bot_token.get_secret_value()}"}
-    try:
-        answer = requests.post(url, headers=head, timeout=_TIMEOUT_SECONDS)
-        told: dict[str, Any] = answer.json() if answer.ok else {"error": str(answer.status_code)}
-    except (requests.RequestException, ValueError) as error:
-        return _unreachable("slack", error, "https://status.slack.com")
-    if not told.get("ok"):
-        return Line("slack", State.fail, f"refused: {scrub(str(told.get('error')))}", "set a valid SLACK_BOT_TOKEN")
-    if not settings.slack_channel:
-        return Line("slack", State.fail, "no channel", "set SLACK_CHANNEL to the id of a channel the bot is in")
-    return Line("slack", State.ok, "the token is valid")
+def _probed(channel: str, found: Probe) -> Line:
+    state = {None: State.unknown, True: State.ok, False: State.fail}[found.is_well]
+    return Line(channel, state, found.said, found.todo)
 
 
 def twilio(settings: Settings) -> Line:
@@ -76,15 +52,6 @@ def twilio(settings: Settings) -> Line:
     if settings.alert_phones and settings.twilio_phone_number is None:
         return Line("twilio", State.fail, "no number to text from", "set TWILIO_PHONE_NUMBER")
     return Line("twilio", State.ok, "the account is active")
-
-
-def pagerduty(settings: Settings) -> Line:
-    """A routing key cannot be asked without opening an incident; its length can be seen."""
-    if settings.pagerduty_routing_key is None:
-        return Line("pagerduty", State.unknown, "not configured")
-    if len(settings.pagerduty_routing_key.get_secret_value()) != 32:
-        return Line("pagerduty", State.fail, "the routing key has not 32 characters", "set PAGERDUTY_ROUTING_KEY")
-    return Line("pagerduty", State.ok, "a routing key is set; it cannot be asked without sending")
 
 
 def sentry(settings: Settings) -> Line:

@@ -29,6 +29,7 @@ from smarttext_pipelines.digest.text import MOST_LINES, digest_lines
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines_tests.alerts import World
 from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.fakes.discord import FakeDiscord
 from smarttext_pipelines_tests.fakes.pagerduty import FakePagerDuty
 from smarttext_pipelines_tests.fakes.server import serving
 from smarttext_pipelines_tests.fakes.slack import FakeSlack
@@ -102,6 +103,12 @@ def _email(stack: ExitStack, folder: Path) -> list[Received]:
     return [Received(mail, lambda: [text for sent in box.mails for text in (box.subject(sent), box.body(sent))])]
 
 
+def _discord(stack: ExitStack, folder: Path) -> list[Received]:
+    fake = stack.enter_context(serving(FakeDiscord()))
+    hook = _only(discord_webhook_url=SecretStr(fake.url + "/api/webhooks/1/x"))
+    return [Received(hook, lambda: [posted["content"] for posted in fake.posted])]
+
+
 RECEIVED: dict[str, Callable[[ExitStack, Path], list[Received]]] = {
     "log": _log,
     "slack": _slack,
@@ -109,6 +116,7 @@ RECEIVED: dict[str, Callable[[ExitStack, Path], list[Received]]] = {
     "webhook": _webhook,
     "pagerduty": _pagerduty,
     "email": _email,
+    "discord": _discord,
 }
 
 

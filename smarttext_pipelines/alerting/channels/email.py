@@ -6,10 +6,24 @@ from collections.abc import Mapping
 from email.message import EmailMessage
 from urllib.parse import unquote, urlsplit
 
-from smarttext_pipelines.alerting.channels.channel import Delivery, Later, Outcome, Rejected, Sent, Unclear
+from smarttext_pipelines.alerting.channels.channel import (
+    Channel,
+    ChannelKind,
+    Delivery,
+    Later,
+    Outcome,
+    Rejected,
+    Sent,
+    Unclear,
+    Way,
+    require,
+    revealed,
+)
 from smarttext_pipelines.alerting.channels.http import TIMEOUT_SECONDS
+from smarttext_pipelines.alerting.channels.recipients import reference
 from smarttext_pipelines.alerting.notify.markup import PLAIN
 from smarttext_pipelines.alerting.notify.message import full_text, headline
+from smarttext_pipelines.settings import Settings
 
 _RETRY_SECONDS = 60.0
 _PERMANENT = 500
@@ -77,3 +91,25 @@ def _hand_over(server: smtplib.SMTP, mail: EmailMessage) -> Outcome:
         # The server may have taken it before the connection broke.
         return Unclear(type(error).__name__)
     return Sent()
+
+
+def _build(settings: Settings) -> list[Channel]:
+    if settings.smtp_url is None:
+        return []
+    require(settings, "smtp_url", "digest_emails", "smtp_from")
+    addresses = [address.get_secret_value() for address in settings.digest_emails]
+    by_reference = {reference(address, "mail"): address for address in addresses}
+    return [EmailChannel(revealed(settings.smtp_url), str(settings.smtp_from), by_reference)]
+
+
+KIND = ChannelKind(
+    name="email",
+    ways=(
+        Way(
+            "`SMARTTEXT_SMTP_URL`, `SMARTTEXT_SMTP_FROM` and `SMARTTEXT_DIGEST_EMAILS`",
+            "yes, with the same Message-ID, and says so",
+        ),
+    ),
+    build=_build,
+    carries_digest=True,
+)

@@ -1,17 +1,20 @@
 """The one reading of an HTTP status by a channel without an SDK: taken, refused, later, or nobody knows."""
 
+from dataclasses import dataclass
 from typing import Any
 
-import requests
-
-from smarttext_pipelines.alerting.channels.channel import Later, Outcome, Rejected, Sent, Unclear
+from smarttext_pipelines.alerting.channels.channel import Later, Outcome, Probe, Rejected, Sent, Unclear
 
 TIMEOUT_SECONDS = 7.0
+PROBE_SECONDS = 5.0
 _RETRY_AFTER_SECONDS = 5.0
 
 
 def post(url: str, body: object, *, headers: dict[str, str] | None = None) -> Outcome:
     """Post JSON once; no redirect is followed."""
+    # Looking at the registry costs no import of requests.
+    import requests
+
     try:
         answer = requests.post(url, json=body, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False)
     except requests.ConnectTimeout:
@@ -37,3 +40,24 @@ def retry_after(headers: Any) -> float:
         return max(1.0, float(headers.get("Retry-After", _RETRY_AFTER_SECONDS)))
     except (TypeError, ValueError):
         return _RETRY_AFTER_SECONDS
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A provider's answer: its status, and its JSON object, empty where it gave none."""
+
+    status: int
+    body: dict[str, Any]
+
+
+def ask(method: str, url: str, status_page: str, *, headers: dict[str, str] | None = None) -> Answer | Probe:
+    """Ask without sending anything; return what a probe says where nobody answered in JSON."""
+    import requests
+
+    try:
+        answer = requests.request(method, url, headers=headers, timeout=PROBE_SECONDS, allow_redirects=False)
+        body = answer.json() if answer.ok else {}
+    except (requests.RequestException, ValueError) as error:
+        # The text of the error can quote a URL with a secret in it.
+        return Probe(False, f"did not answer: {type(error).__name__}", f"see the network here and {status_page}")
+    return Answer(answer.status_code, body if isinstance(body, dict) else {})

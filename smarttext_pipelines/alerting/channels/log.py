@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from smarttext_pipelines.alerting.channels.channel import Delivery, Outcome, Sent
+from smarttext_pipelines.alerting.channels.channel import EVERY_SEVERITY, ChannelKind, Delivery, Outcome, Sent, Way
 from smarttext_pipelines.alerting.notify.markup import PLAIN
 from smarttext_pipelines.alerting.notify.message import full_text
 
@@ -25,3 +25,19 @@ class LogChannel:
     def find(self, delivery: Delivery) -> Sent | None:
         """Nobody can be asked; a line that is written twice says that it may repeat."""
         return None
+
+
+KIND = ChannelKind(
+    name="log",
+    ways=(
+        Way(
+            "nothing; used while nothing else is configured: `alerts.log` in `SMARTTEXT_DATA_DIR`, "
+            "shown by `smarttext up`",
+            "after a crash, one line",
+        ),
+    ),
+    build=lambda _: [],
+    severities=EVERY_SEVERITY,
+    carries_digest=True,
+)
+"""No settings ask for it: ``build_channels`` takes it where they ask for no other."""

@@ -1,105 +1,29 @@
-"""Channels to Slack: a bot, and an incoming webhook.
+"""Channel ``slack``: a bot, or an incoming webhook, which can only post, so what it may post twice says so."""
 
-The bot writes one message per incident, edits it in place and replies in its thread. A webhook can only post and cannot
-be searched, so what it may post twice says so.
-"""
-
-import re
-from http.client import HTTPException
 from typing import Any
 
-from slack_sdk import WebClient
-from slack_sdk.errors import SlackApiError, SlackClientError
-from slack_sdk.web.slack_response import SlackResponse
-
 from smarttext_pipelines.alerting.channels.channel import (
+    EVERY_SEVERITY,
+    NOT_CONFIGURED,
+    Channel,
+    ChannelKind,
     Delivery,
-    Later,
-    LookUpError,
     Outcome,
-    Rejected,
+    Probe,
     Sent,
-    Unclear,
+    Way,
+    require,
 )
-from smarttext_pipelines.alerting.channels.http import post, retry_after
+from smarttext_pipelines.alerting.channels.http import ask, post
 from smarttext_pipelines.alerting.notify.markup import SLACK
 from smarttext_pipelines.alerting.notify.message import full_text
+from smarttext_pipelines.core.redact import scrub
+from smarttext_pipelines.settings import Settings
 
-_EVENT = "smarttext_notification"
-_PAGE = 200
-_SERVER_ERROR = 500
-_RATE_LIMITED_SECONDS = 5
-_AS_TEXT: dict[str, Any] = {"parse": "none", "link_names": False}
+AS_TEXT: dict[str, Any] = {"parse": "none", "link_names": False}
 """Slack looks for no names and addresses in it, as it would in an edit by default."""
 
-_POSTED: dict[str, Any] = {**_AS_TEXT, "unfurl_links": False, "unfurl_media": False}
-_UNCLEAR = {"internal_error", "fatal_error", "request_timeout", "service_unavailable", "team_added_to_org"}
-
-
-class SlackBotChannel:
-    """One message per incident in one channel of Slack; ``thread`` is ``channel:ts`` of that message."""
-
-    name = "slack"
-    markup = SLACK
-
-    def __init__(self, client: WebClient, channel: str) -> None:
-        self._client, self._channel = client, channel
-        self.recipients: tuple[str, ...] = (channel,)
-
-    def send(self, delivery: Delivery) -> Outcome:
-        """Post the incident, or edit its message and reply to it.
-
-        The end is also shown in the channel, because an edit tells nobody.
-        """
-        text = full_text(delivery.message, self.markup)
-        metadata = {"event_type": _EVENT, "event_payload": {"tag": delivery.tag}}
-        reply: dict[str, Any] = {}
-        try:
-            if delivery.thread:
-                channel, ts = delivery.thread.split(":", 1)
-                # Editing twice does no harm, so it goes first.
-                self._client.chat_update(channel=channel, ts=ts, text=text, **_AS_TEXT)
-                reply = {"thread_ts": ts, "reply_broadcast": delivery.message.is_over}
-            answer = self._client.chat_postMessage(
-                channel=self._channel, text=text, metadata=metadata, **_POSTED, **reply
-            )
-            return Sent(f"{answer['channel']}:{answer['ts']}")
-        except SlackApiError as error:
-            return _refusal(error)
-        except (SlackClientError, HTTPException, OSError, ValueError, KeyError, TypeError) as error:
-            return Unclear(type(error).__name__)
-
-    def find(self, delivery: Delivery) -> Sent | None:
-        """Search the channel, or the thread, since the first attempt for the mark."""
-        oldest = str(delivery.first_attempt_at.timestamp() - 300)
-        options: dict[str, Any] = {"include_all_metadata": True, "limit": _PAGE}
-        try:
-            if delivery.thread:
-                channel, ts = delivery.thread.split(":", 1)
-                pages = self._client.conversations_replies(channel=channel, ts=ts, **options)
-            else:
-                pages = self._client.conversations_history(channel=self._channel, oldest=oldest, **options)
-            for page in pages:
-                for found in page["messages"]:
-                    if found.get("metadata", {}).get("event_payload", {}).get("tag") == delivery.tag:
-                        return Sent(f"{self._channel}:{found['ts']}")
-        except (SlackClientError, HTTPException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise LookUpError(type(error).__name__) from error
-        return None
-
-
-def _refusal(error: SlackApiError) -> Outcome:
-    answer: SlackResponse | dict[str, Any] = error.response
-    status = getattr(answer, "status_code", 200)
-    if status == 429:
-        return Later(retry_after(getattr(answer, "headers", {})), "429")
-    code = str(answer.get("error", ""))
-    # For an answer that is no JSON the SDK makes up an error of its own, in whole words.
-    if status >= _SERVER_ERROR or code in _UNCLEAR or not re.fullmatch(r"[a-z_]+", code):
-        return Unclear(str(status))
-    if code in ("ratelimited", "rate_limited"):
-        return Later(_RATE_LIMITED_SECONDS, code)
-    return Rejected(code)
+POSTED: dict[str, Any] = {**AS_TEXT, "unfurl_links": False, "unfurl_media": False}
 
 
 class SlackWebhookChannel:
@@ -114,8 +38,57 @@ class SlackWebhookChannel:
 
     def send(self, delivery: Delivery) -> Outcome:
         """Post it."""
-        return post(self._url, {"text": full_text(delivery.message, self.markup, attempt=delivery.attempt), **_POSTED})
+        return post(self._url, {"text": full_text(delivery.message, self.markup, attempt=delivery.attempt), **POSTED})
 
     def find(self, delivery: Delivery) -> Sent | None:
         """Nobody can be asked; the text says that it may repeat."""
         return None
+
+
+def _build(settings: Settings) -> list[Channel]:
+    if settings.slack_bot_token:
+        require(settings, "slack_bot_token", "slack_channel")
+        from smarttext_pipelines.alerting.channels.slack_bot import SlackBotChannel, open_client
+
+        client = open_client(settings.slack_bot_token.get_secret_value(), settings.slack_base_url)
+        return [SlackBotChannel(client, str(settings.slack_channel))]
+    if settings.slack_webhook_url:
+        return [SlackWebhookChannel(settings.slack_webhook_url.get_secret_value())]
+    return []
+
+
+def _probe(settings: Settings) -> Probe:
+    """Ask Slack who the bot is; a webhook cannot be asked."""
+    if settings.slack_bot_token is None:
+        is_set = settings.slack_webhook_url is not None
+        return Probe(True, "a webhook is set; it cannot be asked without sending") if is_set else NOT_CONFIGURED
+    answer = ask(
+        "POST",
+        settings.slack_base_url.rstrip("/") + "/auth.test",
+        "https://status.slack.com",
+        headers={"Authorization": f"Bearer {settings.slack_bot_token.get_secret_value()}"},
+    )
+    if isinstance(answer, Probe):
+        return answer
+    if not answer.body.get("ok"):
+        said = answer.body.get("error") if answer.status < 400 else answer.status
+        return Probe(False, f"refused: {scrub(str(said))}", "set a valid SLACK_BOT_TOKEN")
+    if not settings.slack_channel:
+        return Probe(False, "no channel", "set SLACK_CHANNEL to the id of a channel the bot is in")
+    return Probe(True, "the token is valid")
+
+
+KIND = ChannelKind(
+    name="slack",
+    ways=(
+        Way(
+            "`SLACK_BOT_TOKEN` and `SLACK_CHANNEL` (scopes `chat:write`, `channels:history`; invite the bot)",
+            "no: searched before it is resent",
+        ),
+        Way("`SLACK_WEBHOOK_URL`", "yes, and says so"),
+    ),
+    build=_build,
+    severities=EVERY_SEVERITY,
+    carries_digest=True,
+    probe=_probe,
+)

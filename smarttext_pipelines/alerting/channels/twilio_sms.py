@@ -1,78 +1,30 @@
-"""Channel ``twilio_sms``: without an idempotency key, a text carries a mark and is looked for before it is resent."""
+"""Channel ``twilio_sms``: text messages to operators."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from smarttext_pipelines.alerting.channels.channel import Channel, ChannelKind, Way, require, revealed
+from smarttext_pipelines.alerting.channels.recipients import reference
+from smarttext_pipelines.alerting.incidents.lifecycle import Severity
+from smarttext_pipelines.settings import Settings
 
-import requests
-from twilio.base.exceptions import TwilioException, TwilioRestException
-from twilio.rest import Client
 
-from smarttext_pipelines.alerting.channels.channel import (
-    Delivery,
-    Later,
-    LookUpError,
-    Outcome,
-    Rejected,
-    Sent,
-    Unclear,
+def _build(settings: Settings) -> list[Channel]:
+    if not settings.alert_phones:
+        return []
+    require(settings, "alert_phones", "twilio_account_sid", "twilio_auth_token", "twilio_phone_number")
+    from smarttext_pipelines.alerting.channels.twilio_texts import TwilioSmsChannel
+    from smarttext_pipelines.twilio.client import build_twilio_client
+
+    client = build_twilio_client(
+        revealed(settings.twilio_account_sid), revealed(settings.twilio_auth_token), base_url=settings.twilio_base_url
+    )
+    numbers = [phone.get_secret_value() for phone in settings.alert_phones]
+    return [TwilioSmsChannel(client, revealed(settings.twilio_phone_number), {reference(n): n for n in numbers})]
+
+
+KIND = ChannelKind(
+    name="twilio_sms",
+    ways=(Way("`SMARTTEXT_ALERT_PHONES` and the `TWILIO_…` settings", "no: searched before it is resent"),),
+    build=_build,
+    severities=frozenset({Severity.critical}),
+    is_tested_weekly=True,
 )
-from smarttext_pipelines.alerting.notify.markup import SMS
-from smarttext_pipelines.alerting.notify.message import sms_text
-from smarttext_pipelines.core.redact import scrub
-from smarttext_pipelines.twilio.client import TooManyRequestsError
-
-_CLOCKS_DIFFER = timedelta(minutes=5)
-_PAGE = 100
-_SERVER_ERROR = 500
-
-
-class TwilioSmsChannel:
-    """Texts operators."""
-
-    name = "twilio_sms"
-    markup = SMS
-
-    def __init__(self, client: Client, sender: str, numbers: dict[str, str]) -> None:
-        """Take the numbers by their references."""
-        self._client, self._sender, self._numbers = client, sender, numbers
-        self.recipients = tuple(numbers)
-
-    def send(self, delivery: Delivery) -> Outcome:
-        """Create the message."""
-        number = self._numbers.get(delivery.recipient)
-        if number is None:
-            return Rejected("the recipient is no longer in SMARTTEXT_ALERT_PHONES")
-        try:
-            sent = self._client.messages.create(
-                to=number, from_=self._sender, body=sms_text(delivery.message, delivery.tag)
-            )
-        except TooManyRequestsError as error:
-            return Later(error.retry_after_seconds, "429")
-        except TwilioRestException as error:
-            said = scrub(f"{error.status}, code {error.code}: {error.msg}")
-            return Unclear(said) if error.status >= _SERVER_ERROR else Rejected(said)
-        except (requests.RequestException, TwilioException, ValueError, KeyError, TypeError) as error:
-            return Unclear(type(error).__name__)
-        return Sent(sent.sid)
-
-    def find(self, delivery: Delivery) -> Sent | None:
-        """Search the messages to that number since the first attempt for the mark."""
-        number = self._numbers.get(delivery.recipient)
-        oldest = delivery.first_attempt_at - _CLOCKS_DIFFER
-        try:
-            for found in self._client.messages.stream(to=number, page_size=_PAGE) if number else ():
-                if f"#{delivery.tag}" in (found.body or ""):
-                    return Sent(found.sid)
-                if _created_at(found) < oldest:
-                    break
-        except TooManyRequestsError as error:
-            msg = "429"
-            raise LookUpError(msg) from error
-        except (requests.RequestException, TwilioException, ValueError, KeyError, TypeError) as error:
-            raise LookUpError(type(error).__name__) from error
-        return None
-
-
-def _created_at(message: Any) -> datetime:
-    at: datetime | None = message.date_created
-    return at or datetime.now(UTC)
+"""The doctor asks Twilio once, for texts and delivery reports alike."""

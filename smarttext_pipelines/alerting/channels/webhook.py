@@ -5,10 +5,19 @@ Source of the format: Prometheus documentation, "Alerting: configuration", secti
 
 import hashlib
 
-from smarttext_pipelines.alerting.channels.channel import Delivery, Outcome, Sent
+from smarttext_pipelines.alerting.channels.channel import (
+    EVERY_SEVERITY,
+    Channel,
+    ChannelKind,
+    Delivery,
+    Outcome,
+    Sent,
+    Way,
+)
 from smarttext_pipelines.alerting.channels.http import post
 from smarttext_pipelines.alerting.notify.markup import PLAIN
 from smarttext_pipelines.alerting.notify.message import Message, full_text, headline
+from smarttext_pipelines.settings import Settings
 
 _NO_TIME = "0001-01-01T00:00:00Z"
 
@@ -64,3 +73,16 @@ def alertmanager_body(message: Message, external_url: str) -> dict[str, object]:
         "externalURL": external_url,
         "alerts": [alert],
     }
+
+
+def _build(settings: Settings) -> list[Channel]:
+    url = settings.alert_webhook_url
+    return [WebhookChannel(url.get_secret_value(), settings.ui_url)] if url else []
+
+
+KIND = ChannelKind(
+    name="webhook",
+    ways=(Way("`SMARTTEXT_ALERT_WEBHOOK_URL`", "the receiver sees one `fingerprint`"),),
+    build=_build,
+    severities=EVERY_SEVERITY,
+)

@@ -8,18 +8,11 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, text
 
-from smarttext_pipelines.alerting.channels.channel import Channel
+from smarttext_pipelines.alerting.channels import CHANNELS, Channel
 from smarttext_pipelines.alerting.incidents.lifecycle import Severity
 from smarttext_pipelines.alerting.rules.rule import Rule
 
 Target = tuple[str, str]
-
-BY_SEVERITY = {
-    Severity.info: ("log", "slack", "webhook"),
-    Severity.warning: ("log", "slack", "webhook"),
-    Severity.critical: ("log", "slack", "webhook", "pagerduty", "twilio_sms"),
-}
-"""Channels of a rule that names none."""
 
 _REMOVE = text(
     """
@@ -57,5 +50,6 @@ def register(connection: Connection, channels: Sequence[Channel]) -> list[Target
 def targets_of(rule: Rule | None, severity: Severity, targets: Iterable[Target]) -> list[Target]:
     """Return whom a notice of a rule goes to; whoever there is, if none of the wanted channels is served."""
     everybody = list(targets)
-    wanted = rule.channels if rule and rule.channels else BY_SEVERITY[severity]
+    by_severity = [name for name, kind in CHANNELS.items() if severity in kind.severities]
+    wanted = rule.channels if rule and rule.channels else by_severity
     return [target for target in everybody if target[0] in wanted] or everybody

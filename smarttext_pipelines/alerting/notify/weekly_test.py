@@ -1,4 +1,7 @@
-"""The weekly proof of the channels that are silent while all is well: a test over text message and pager."""
+"""The weekly proof of the channels that are silent while all is well: a test over text message and pager.
+
+The digest proves the others each morning.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,13 +9,10 @@ from datetime import date
 
 from sqlalchemy import Connection
 
-from smarttext_pipelines.alerting.channels import Channel
+from smarttext_pipelines.alerting.channels import CHANNELS, Channel
 from smarttext_pipelines.alerting.notify.message import Message
 from smarttext_pipelines.alerting.notify.outbox import Enqueued, enqueue
 from smarttext_pipelines.alerting.notify.targets import register
-
-TESTED_CHANNELS = ("twilio_sms", "pagerduty")
-"""Log, Slack and mail are proven by the digest each morning."""
 
 _FIRST_NUMBER = 10_000_000
 """Below those of digests, which are a day's ordinal."""
@@ -44,7 +44,8 @@ def enqueue_weekly_test(connection: Connection, channels: Sequence[Channel], day
     """
     number = -_FIRST_NUMBER - day.toordinal()
     test = replace(_TEST, incident=number)
-    targets = [target for target in register(connection, channels) if target[0] in TESTED_CHANNELS]
+    tested = {name for name, kind in CHANNELS.items() if kind.is_tested_weekly}
+    targets = [target for target in register(connection, channels) if target[0] in tested]
     items = [Enqueued(number, 1, channel, recipient, test) for channel, recipient in targets]
     over = replace(test, kind="resolved")
     items += [Enqueued(number, 2, channel, recipient, over) for channel, recipient in targets if channel == "pagerduty"]

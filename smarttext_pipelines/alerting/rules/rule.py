@@ -7,13 +7,13 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from smarttext_pipelines.alerting.channels import CHANNELS
 from smarttext_pipelines.alerting.incidents.lifecycle import Finding, OnNoData, Policy, Severity, Verdict
 from smarttext_pipelines.core.rates import wilson_lower_percent
 
 ScopeKind = Literal["platform", "sender", "business", "pipeline"]
-ChannelName = Literal["log", "slack", "twilio_sms", "webhook", "pagerduty"]
 
 LONGEST_SHORT_WINDOW = timedelta(hours=6)
 """Up to here windows are computed from events; longer ones are whole days of the daily facts."""
@@ -132,6 +132,17 @@ def parse_severity(value: object) -> object:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 SeverityName = Annotated[Severity, BeforeValidator(parse_severity)]
+
+
+def _known_channel(name: str) -> str:
+    routed = [each.name for each in CHANNELS.values() if each.severities]
+    if name not in routed:
+        msg = f"there is no channel '{name}' for rules; there are {', '.join(routed)}"
+        raise ValueError(msg)
+    return name
+
+
+ChannelName = Annotated[str, AfterValidator(_known_channel)]
 
 
 def _default_window(metric: str) -> timedelta:

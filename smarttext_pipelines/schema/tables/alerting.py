@@ -63,7 +63,7 @@ notifications = Table(
     _required("sequence", Integer, "Number of the notice within the incident."),
     _required("kind", Text, "firing, worse, repeat, resolved, baseline, digest or test."),
     _required("severity", Text, "info, warning or critical."),
-    _required("channel", Text, "log, slack, twilio_sms, webhook, pagerduty or email."),
+    _required("channel", Text, "Channel, by its name in docs/alerting.md."),
     _required("recipient", Text, "Reference to the recipient; the number or URL is resolved when it is sent."),
     _required("message", JSONB, "What is told, before a channel gives it its form."),
     _required("status", Text, "pending, sending, sent, unknown, dead or suppressed.", "'pending'"),

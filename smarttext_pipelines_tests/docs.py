@@ -75,11 +75,6 @@ PAGES = {
     "messages.md": messages.page,
     "alerting.md": alerting,
 }
-    "data-dictionary.md": data_dictionary,
-    "settings.md": settings_table,
-    "messages.md": messages.page,
-    "alerting.md": alerting,
-}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from smarttext_pipelines.alerting.channels.channel import Channel, Delivery, Outcome, Sent
 from smarttext_pipelines.alerting.incidents.evaluate import Evaluated, evaluate
-from smarttext_pipelines.alerting.metrics.signals import Place
+from smarttext_pipelines.alerting.measuring.now import Place
 from smarttext_pipelines.alerting.notify.markup import PLAIN, Markup
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rules_file import load_rules, parse_rules

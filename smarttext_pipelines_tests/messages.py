@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from smarttext_pipelines.alerting.incidents.incident_store import Stored
 from smarttext_pipelines.alerting.incidents.lifecycle import Incident, Severity, State
 from smarttext_pipelines.alerting.incidents.transitions import Told
-from smarttext_pipelines.alerting.metrics.measure import Row
+from smarttext_pipelines.alerting.measuring.measure import Row
 from smarttext_pipelines.alerting.notify.compose import Setting, compose
 from smarttext_pipelines.alerting.notify.markup import PLAIN
 from smarttext_pipelines.alerting.notify.message import Message, full_text, sms_text

@@ -52,7 +52,7 @@ def evaluate_now(engine: Engine, settings: Settings, channels: list[Channel], no
     """Evaluate all rules; return the notices that were enqueued by kind."""
     # Ibis is imported by the process that measures, not by every one that looks at the graph.
     from smarttext_pipelines.alerting.incidents.evaluate import evaluate
-    from smarttext_pipelines.alerting.metrics.signals import Place
+    from smarttext_pipelines.alerting.measuring.now import Place
     from smarttext_pipelines.alerting.rules.rules_file import load_rules
 
     place = Place.of(settings)

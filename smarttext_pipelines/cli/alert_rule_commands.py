@@ -48,7 +48,7 @@ def backtest(
     """Replay rules over history and say how many notices each would have sent, and to whom; changes nothing."""
     from smarttext_pipelines.alerting.evaluation_service import configured_channels
     from smarttext_pipelines.alerting.incidents.backtest import backtest as replay
-    from smarttext_pipelines.alerting.metrics.signals import Place
+    from smarttext_pipelines.alerting.measuring.now import Place
     from smarttext_pipelines.alerting.rules.rules_file import load_rules
 
     step = parse_length("--every", every, "15m or 1h")

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from smarttext_pipelines.alerting.incidents.backtest import Backtest, backtest
-from smarttext_pipelines.alerting.metrics.signals import Place
+from smarttext_pipelines.alerting.measuring.now import Place
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rules_file import load_rules
 from smarttext_pipelines.core.days import DayRange

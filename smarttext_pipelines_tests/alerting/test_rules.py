@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smarttext_pipelines.alerting.incidents.lifecycle import Severity, Verdict
-from smarttext_pipelines.alerting.rules.rule import SIGNALS, Measured, evidence, judge
+from smarttext_pipelines.alerting.metrics import ALERT_METRICS
+from smarttext_pipelines.alerting.rules.rule import Measured, evidence, judge
 from smarttext_pipelines.alerting.rules.rules_file import RulesError, load_rules, parse_rules
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.failure_classes import class_by_code, class_of, failure_classes
@@ -43,7 +44,7 @@ def test_the_classes_are_those_of_the_contract() -> None:
 
 
 def test_every_metric_has_a_shipped_rule() -> None:
-    assert {rule.metric for rule in SHIPPED.values()} == set(SIGNALS)
+    assert {rule.metric for rule in SHIPPED.values()} == set(ALERT_METRICS)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -116,9 +117,9 @@ def test_a_mistake_is_explained_with_its_line(text: str, line: int, words: str) 
     assert any(m.line == line and words in m.message for m in raised.value.mistakes), raised.value.mistakes
 
 
-@pytest.mark.parametrize("metric", SIGNALS)
+@pytest.mark.parametrize("metric", ALERT_METRICS)
 def test_a_rule_that_names_no_window_has_one_that_is_measured(metric: str) -> None:
-    scope = SIGNALS[metric].scopes[0]
+    scope = ALERT_METRICS[metric].scopes[0]
     (rule,) = parse_rules(f"rules:\n  a: {{metric: {metric}, scope: {scope}, threshold: 5}}").values()
     is_today = metric in ("openai_budget", "openai_spend", "unpriced_share")
     assert rule.window == (timedelta(days=1) if is_today else timedelta(hours=1))
@@ -159,7 +160,7 @@ def test_a_breach_is_never_clear_and_a_higher_rate_is_never_better(failed: int, 
     if whole == 0:
         return
     measured = _measured(failed, whole)
-    assert evidence(rule.signal, measured) <= measured.value + 0.01
+    assert evidence(rule.alert_metric, measured) <= measured.value + 0.01
     if judge(rule, measured).verdict is Verdict.breach:
         assert judge(rule, _measured(min(failed + 1, whole), whole)).verdict is Verdict.breach
 

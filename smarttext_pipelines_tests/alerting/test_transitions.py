@@ -20,7 +20,7 @@ from smarttext_pipelines.alerting.incidents.transitions import (
     hold_back,
     plan,
 )
-from smarttext_pipelines.alerting.metrics.measure import Measurement, Row
+from smarttext_pipelines.alerting.measuring.measure import Measurement, Row
 from smarttext_pipelines.alerting.rules.rule import Measured
 from smarttext_pipelines.alerting.rules.rules_file import parse_rules
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from smarttext_pipelines.alerting.incidents.evaluate import evaluate
-from smarttext_pipelines.alerting.metrics.signals import Place
+from smarttext_pipelines.alerting.measuring.now import Place
 from smarttext_pipelines.alerting.rules.rules_file import load_rules
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.budgets.ledger import counter_differences

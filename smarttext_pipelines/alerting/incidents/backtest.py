@@ -13,8 +13,8 @@ from sqlalchemy import Engine, text
 
 from smarttext_pipelines.alerting.incidents.incident_store import Stored
 from smarttext_pipelines.alerting.incidents.transitions import Around, Told, plan
-from smarttext_pipelines.alerting.metrics.measure import measure
-from smarttext_pipelines.alerting.metrics.signals import Place
+from smarttext_pipelines.alerting.measuring.measure import measure
+from smarttext_pipelines.alerting.measuring.now import Place
 from smarttext_pipelines.alerting.notify.targets import Target, targets_of
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import Key

@@ -16,13 +16,14 @@ from smarttext_pipelines.alerting.channels.channel import Channel
 from smarttext_pipelines.alerting.incidents.incident_store import Stored, read_open, write
 from smarttext_pipelines.alerting.incidents.lifecycle import Incident, Severity, State, Verdict
 from smarttext_pipelines.alerting.incidents.transitions import Around, Plan, Silence, Told, hold_back, plan
-from smarttext_pipelines.alerting.metrics.measure import Measurement, measure
-from smarttext_pipelines.alerting.metrics.signals import MESSAGE_SIGNALS, Place, read_sql
+from smarttext_pipelines.alerting.measuring.measure import Measurement, measure
+from smarttext_pipelines.alerting.measuring.now import Place, read_sql
+from smarttext_pipelines.alerting.metrics.metric import LONGEST_SHORT_WINDOW
 from smarttext_pipelines.alerting.notify.compose import Setting, compose
 from smarttext_pipelines.alerting.notify.message import Message
 from smarttext_pipelines.alerting.notify.outbox import Enqueued, enqueue
 from smarttext_pipelines.alerting.notify.targets import Target, register, targets_of
-from smarttext_pipelines.alerting.rules.rule import LONGEST_SHORT_WINDOW, Rule
+from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import Key, minutes_of
 from smarttext_pipelines.core.days import day_of
 from smarttext_pipelines.core.statuses import FINAL_STATUSES
@@ -190,7 +191,7 @@ def _setting(
             "minutes": t.row.minutes,
         }
         for t in told
-        if t.row and t.held is None and t.notice != "resolved" and rules[t.row.rule].metric in MESSAGE_SIGNALS
+        if t.row and t.held is None and t.notice != "resolved" and rules[t.row.rule].alert_metric.counts_messages
     ]
     return Setting(place.zone, ui_url, now, names, _details(connection, wanted, place, now) if wanted else {})
 
@@ -244,7 +245,7 @@ class _Sieve:
             return "this channel is what is broken"
         if channel != "twilio_sms":
             return None
-        if rule and rule.signal.breaks_twilio and others:
+        if rule and rule.alert_metric.breaks_twilio and others:
             return SHARED_FATE
         is_full = self.texts.get(recipient, 0) >= self.texts_per_hour
         return f"cap of {self.texts_per_hour} texts an hour" if is_full else None

@@ -18,7 +18,7 @@ from smarttext_pipelines.alerting.incidents.lifecycle import (
     advance,
     close,
 )
-from smarttext_pipelines.alerting.metrics.measure import Measurement, Row
+from smarttext_pipelines.alerting.measuring.measure import Measurement, Row
 from smarttext_pipelines.alerting.rules.rule import Rule, judge
 from smarttext_pipelines.alerting.rules.rule_tables import Key
 
@@ -150,8 +150,8 @@ def _one(
         return None
     _take(done, base, step, row)
     after = step.incident
-    if after and after.is_firing and after.told is not None and rule.signal.family:
-        firing[rule.signal.family].setdefault(key[1], (key[0], after.severity))
+    if after and after.is_firing and after.told is not None and rule.alert_metric.family:
+        firing[rule.alert_metric.family].setdefault(key[1], (key[0], after.severity))
     return None
 
 
@@ -187,9 +187,9 @@ def _find(rule: Rule, row: Row | None, found: Measurement) -> tuple[Finding, str
         finding = judge(rule, row.measured)
         if finding.verdict is Verdict.no_traffic and not found.is_fresh:
             finding = replace(finding, verdict=Verdict.stale)
-        reason = "window rolled" if rule.signal.unit == "count" and rule.scope != "pipeline" else "recovered"
+        reason = "window rolled" if rule.alert_metric.unit == "count" and rule.scope != "pipeline" else "recovered"
         return finding, reason
-    if rule.signal.absent_is_zero:
+    if rule.alert_metric.absent_is_zero:
         return Finding(Verdict.ok, rule.severity, 0.0), "window rolled"
     return Finding(Verdict.no_traffic, rule.severity), "recovered"
 
@@ -198,7 +198,7 @@ def _no_answer(rule: Rule, found: Measurement) -> tuple[Verdict, str] | None:
     """Return why a rule has no answer for any scope, or None."""
     if rule.metric in found.errors:
         return Verdict.error, found.errors[rule.metric]
-    if rule.signal.needs_outcomes and not found.has_outcomes:
+    if rule.alert_metric.needs_outcomes and not found.has_outcomes:
         return Verdict.not_applicable, "not applicable: no delivery reports"
     return None
 
@@ -207,7 +207,7 @@ def _rule_verdict(rule: Rule, found: Measurement) -> tuple[Verdict, int, str | N
     none = _no_answer(rule, found)
     if none is not None:
         return none[0], 0, none[1]
-    is_present = (rule.metric, rule.scope) in found.present or rule.signal.absent_is_zero
+    is_present = (rule.metric, rule.scope) in found.present or rule.alert_metric.absent_is_zero
     return (Verdict.ok, 0, None) if is_present else (Verdict.no_traffic, 0, "nothing was seen in its window")
 
 
@@ -228,7 +228,7 @@ def _held(
     if silence := _silence(key, around):
         return silence
     severity = finding.severity if finding.verdict is Verdict.breach else old.incident.severity if old else None
-    by = firing.get(rule.signal.family, {}) if rule.scope == "business" else {}
+    by = firing.get(rule.alert_metric.family, {}) if rule.scope == "business" else {}
     business = old.business_id if old else row.business_id if row else None
     for scope in ("platform", around.senders.get(business, "") if business else ""):
         if scope in by:

@@ -8,10 +8,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from smarttext_pipelines.alerting.incidents.transitions import GROUP_SCOPE, Told
-from smarttext_pipelines.alerting.metrics.measure import since_of
-from smarttext_pipelines.alerting.metrics.signals import MESSAGE_SIGNALS
+from smarttext_pipelines.alerting.measuring.measure import since_of
+from smarttext_pipelines.alerting.metrics.metric import AlertMetric, Reading
 from smarttext_pipelines.alerting.notify.message import Message
-from smarttext_pipelines.alerting.rules.rule import Rule, Signal, evidence
+from smarttext_pipelines.alerting.rules.rule import Rule, evidence
 from smarttext_pipelines.alerting.rules.rule_tables import Key
 from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.failure_classes import class_of
@@ -20,26 +20,7 @@ from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
 _WORST = 5
 _CAUSES = 3
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_NEXT_STEPS = {
-    "sms_in_flight_share": "(you): check that delivery reports still arrive, then Twilio's status page.",
-    "unattributed_share": "(you): find the sender that writes events without a business; see SMARTTEXT_SHARED_SENDERS.",
-    "openai_budget": "(you): ask the owner, then grant more for today or let the limit hold.",
-    "openai_spend": "(you): look which model and endpoint grew, and whether a loop calls OpenAI.",
-    "unpriced_share": "(you): find the writer that records tokens without a cost.",
-    "owner_alerts_failed_rate": "(you): check the owner's number, and call the owner if it is urgent.",
-    "missed_calls_unanswered": "(you): let the owner call back (`smarttext explain` names the calls), then see whether"
-    " the application runs and its number may send.",
-    "event_silence": "(you): call the business's number; if nothing is recorded, check its webhooks.",
-    "pipeline_failures": "(you): open the run in the UI; the first error in its log says what is missing.",
-    "failed_checks": "(you): open the check in the UI; its metadata names the days.",
-    "notifications_dead": "(you): repair this channel, then send a test with `smarttext alerts test`.",
-    "unmapped_errors": "(you): look the code up in Twilio's error dictionary, add it to core/failure_classes.csv.",
-}
 _PIPELINE = {"job": "Job", "check": "Check", "channel": "Channel", "heartbeat": "Heartbeat of"}
-_STATES = ("pipeline_failures", "failed_checks")
-"""Signals that are one or nothing, and have no worst."""
-
-_VERBS = {"sms_failure_rate": " failed", "sms_filtered_rate": " filtered"}
 
 
 @dataclass(frozen=True)
@@ -80,8 +61,8 @@ def compose(told: Told, rule: Rule | None, setting: Setting) -> Message:
         next_step=step,
         certainty=_certainty(told, rule, setting.details.get(stored.key)) if rule and not told.members else "",
         lasted=lasting((incident.resolved_at or setting.now) - start),
-        peak=_amount(rule.signal, incident.peak)
-        if rule and incident.peak is not None and rule.signal.name not in _STATES
+        peak=_amount(rule.alert_metric, incident.peak)
+        if rule and incident.peak is not None and not rule.alert_metric.is_state
         else "",
         reason=incident.reason or "",
         runbook=rule.runbook_page if rule else "",
@@ -126,32 +107,10 @@ def _headline(told: Told, rule: Rule | None, setting: Setting) -> str:
     if rule is None or told.stored.value is None:
         return told.stored.key[0]
     value, part, whole = told.stored.value
-    signal = rule.signal
     since = f" since {_clock(since_of(told.row, setting.now, setting.zone), setting)}" if told.row else ""
-    match signal.name:
-        case "openai_budget":
-            return f"{int(value)} % of today's OpenAI budget used{_of_budget(told, part, whole)}"
-        case "openai_spend":
-            return f"{part:,.2f} USD for OpenAI today, {value:.1f} × the usual of the last 7 days"
-        case "missed_calls_unanswered":
-            return f"{part:.0f} of {whole:.0f} {signal.counts}{since}"
-        case "event_silence":
-            return f"{part:.0f} events{since}; on a {_weekday(setting)} at this hour at least {whole:.0f} are usual"
-        case "pipeline_failures" | "failed_checks" if not value:
-            return "well again"
-        case "pipeline_failures" | "failed_checks" | "notifications_dead":
-            said = f": {told.row.label}" if told.row and told.row.label else ""
-            return f"{part:.0f} {signal.counts}{said}" if signal.name == "notifications_dead" else f"failed{said}"
-    if signal.unit == "count":
-        return f"{part:.0f} {signal.counts}{since}"
-    return f"{part:.0f} of {whole:.0f} {signal.counts}{since}{_usual(told, setting)}"
-
-
-def _of_budget(told: Told, used: float, allowed: float) -> str:
-    unit = told.row.label if told.row else None
-    if unit == "usd":
-        return f" ({used:,.2f} of {allowed:,.2f} USD)"
-    return f" ({used:,.0f} of {allowed:,.0f} {unit})" if unit else ""
+    label = (told.row.label if told.row else None) or ""
+    metric = rule.alert_metric
+    return metric.headline(metric, Reading(value, part, whole, since, _weekday(setting), label, _usual(told, setting)))
 
 
 def _usual(told: Told, setting: Setting) -> str:
@@ -178,17 +137,18 @@ def _lines(told: Told, rule: Rule | None, setting: Setting) -> tuple[list[str], 
         return [], ""
     if told.members:
         return _members(told, setting), "(you): look for what they have in common: sender, time, content."
-    if rule.metric not in MESSAGE_SIGNALS:
-        return [], _NEXT_STEPS.get(rule.metric, "")
+    step = rule.alert_metric.next_step
+    if not rule.alert_metric.counts_messages:
+        return [], step
     row = setting.details.get(told.stored.key)
     if not row or not row["codes"]:
-        return [], _NEXT_STEPS.get(rule.metric, "")
+        return [], step
     lines = []
     if row["customers"]:
         unreached = f", {row['unreached']} of them got no text at all" if row["unreached"] else ""
         lines.append(f"Customers affected: {row['customers']} callers{unreached}.")
     lines.append(_why(row))
-    return lines, _NEXT_STEPS.get(rule.metric) or _class_step(rule, row["codes"])
+    return lines, step or _class_step(rule, row["codes"])
 
 
 def _members(told: Told, setting: Setting) -> list[str]:
@@ -218,11 +178,10 @@ def _why(row: Mapping[str, Any]) -> str:
 
 def _class_step(rule: Rule, codes: Sequence[Any]) -> str:
     """Return the next step of the most frequent class that somebody can act on."""
-    wanted = {"registration_errors": "registration", "account_errors": "account", "sms_filtered_rate": "filtered"}
     counts: dict[str, int] = {}
     for code, count in codes:
         counts[class_of(code).name] = counts.get(class_of(code).name, 0) + count
-    name = wanted.get(rule.metric) or max(counts, key=lambda each: counts[each])
+    name = rule.alert_metric.error_class or max(counts, key=lambda each: counts[each])
     code = next((c for c, _ in codes if class_of(c).name == name), None)
     found = class_of(code)
     return f"({found.who}): {found.next_step}."
@@ -238,17 +197,15 @@ def _certainty(told: Told, rule: Rule, row: Mapping[str, Any] | None) -> str:
         said.append(f"Outcome known for {final:,} of {attempted:,} ({coverage:.0f} %).")
         if coverage < COVERAGE_FLOOR_PERCENT:
             said.append("That is too little for a rate: the share is unknown, the counts are true.")
-    measured, signal = told.row.measured, rule.signal
-    if signal.unit == "percent" and signal.is_rate:
-        lower = evidence(signal, measured)
-        said.append(
-            f"Fires above {measured.threshold:g} %; at least {lower:.1f} %{_VERBS.get(signal.name, '')} (95 %)."
-        )
-    elif signal.unit == "factor":
+    measured, metric = told.row.measured, rule.alert_metric
+    if metric.unit == "percent" and metric.is_rate:
+        lower = evidence(metric, measured)
+        said.append(f"Fires above {measured.threshold:g} %; at least {lower:.1f} %{metric.verb} (95 %).")
+    elif metric.unit == "factor":
         said.append(f"Fires from {measured.threshold:g} × on.")
     return " ".join(said)
 
 
-def _amount(signal: Signal, value: float) -> str:
-    unit = {"percent": " %", "factor": " ×", "count": ""}[signal.unit]
-    return f"{value:.1f}{unit}" if signal.unit != "count" else f"{value:.0f}"
+def _amount(metric: AlertMetric, value: float) -> str:
+    unit = {"percent": " %", "factor": " ×", "count": ""}[metric.unit]
+    return f"{value:.1f}{unit}" if metric.unit != "count" else f"{value:.0f}"

@@ -4,105 +4,29 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from smarttext_pipelines.alerting.channels import CHANNELS
 from smarttext_pipelines.alerting.incidents.lifecycle import Finding, OnNoData, Policy, Severity, Verdict
+from smarttext_pipelines.alerting.metrics import ALERT_METRICS
+from smarttext_pipelines.alerting.metrics.metric import (
+    DAY,
+    LONGEST_SHORT_WINDOW,
+    SHORTEST_WINDOW,
+    AlertMetric,
+    ScopeKind,
+)
 from smarttext_pipelines.core.rates import wilson_lower_percent
-
-ScopeKind = Literal["platform", "sender", "business", "pipeline"]
-
-LONGEST_SHORT_WINDOW = timedelta(hours=6)
-"""Up to here windows are computed from events; longer ones are whole days of the daily facts."""
 
 WIDER_WINDOWS = (timedelta(days=1), timedelta(days=7))
 """Where a rate widens to while it has too few messages."""
 
 MOST_SHORT_WINDOWS = 3
 CLEAR_SHARE = 0.8
-_SHORTEST_WINDOW = timedelta(minutes=5)
-_DAY = timedelta(days=1)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-@dataclass(frozen=True)
-class Signal:
-    """A metric that rules can watch.
-
-    Attributes:
-        name: What rules call it.
-        unit: Unit of its value and thresholds: percent, count, or a factor.
-        scopes: Scopes it is measured for.
-        counts: What k of n are, for messages: such as ``texts failed``.
-        is_rate: Whether the lower bound of k of n is compared, and the window widens.
-        family: Incidents of one family inhibit each other, the wider scope the narrower one.
-        needs_outcomes: Whether it means nothing without delivery reports.
-        absent_is_zero: Whether having no row means zero, not that nothing is known.
-        breaks_twilio: Whether a breach says that Twilio itself cannot be used.
-        for_: Evaluations in breach until it fires, where a rule does not say.
-        shortest: Shortest window it is measured over.
-        longest: Longest one; 6 h where the daily facts cannot answer.
-    """
-
-    name: str
-    unit: Literal["percent", "count", "factor"]
-    scopes: tuple[ScopeKind, ...]
-    counts: str
-    is_rate: bool = False
-    family: str = ""
-    needs_outcomes: bool = False
-    absent_is_zero: bool = False
-    breaks_twilio: bool = False
-    for_: int = 2
-    shortest: timedelta = _SHORTEST_WINDOW
-    longest: timedelta = timedelta.max
-
-    @property
-    def default_window(self) -> timedelta:
-        """Window of a rule that names none."""
-        return max(timedelta(hours=1), self.shortest)
-
-
-_MESSAGES: tuple[ScopeKind, ...] = ("platform", "sender", "business")
-_EVENTS = LONGEST_SHORT_WINDOW
-_TODAY: Any = {"shortest": _DAY, "longest": _DAY}
-SIGNALS: dict[str, Signal] = {
-    signal.name: signal
-    for signal in (
-        Signal("sms_failure_rate", "percent", _MESSAGES, "texts failed", True, "sms", needs_outcomes=True),
-        Signal("sms_filtered_rate", "percent", _MESSAGES, "texts filtered", True, "sms", needs_outcomes=True),
-        Signal("registration_errors", "count", _MESSAGES, "texts refused: sender not registered", family="sms", for_=1),
-        Signal(
-            "account_errors", "count", _MESSAGES, "texts refused: account", family="sms", for_=1, breaks_twilio=True
-        ),
-        Signal("unmapped_errors", "count", ("platform",), "texts failed with a code never seen before", for_=1),
-        Signal(
-            "sms_in_flight_share",
-            "percent",
-            _MESSAGES,
-            "texts in flight too long",
-            True,
-            "reports",
-            True,
-            for_=1,
-            longest=_EVENTS,
-        ),
-        Signal("unattributed_share", "percent", ("platform",), "texts belong to no business", True),
-        Signal("openai_budget", "percent", ("business",), "of the budget", absent_is_zero=True, for_=1, **_TODAY),
-        Signal("openai_spend", "factor", ("business", "platform"), "USD today", **_TODAY),
-        Signal("unpriced_share", "percent", ("platform",), "requests without a price", True, **_TODAY),
-        Signal("owner_alerts_failed_rate", "percent", ("platform", "business"), "owner alerts failed", True, "owner"),
-        Signal("missed_calls_unanswered", "count", ("business",), "missed calls got no text", absent_is_zero=True),
-        Signal("event_silence", "percent", ("platform", "business"), "events", family="silence", longest=_EVENTS),
-        Signal("pipeline_failures", "count", ("pipeline",), "failures", absent_is_zero=True, for_=1),
-        Signal("failed_checks", "count", ("pipeline",), "checks failed", absent_is_zero=True, for_=1),
-        Signal("notifications_dead", "count", ("pipeline",), "notifications given up", absent_is_zero=True, for_=1),
-    )
-}
-"""Every metric by its name."""
 
 
 LONGEST_DURATION = timedelta(days=366)
@@ -146,8 +70,8 @@ ChannelName = Annotated[str, AfterValidator(_known_channel)]
 
 
 def _default_window(metric: str) -> timedelta:
-    signal = SIGNALS.get(metric)
-    return signal.default_window if signal else _DAY
+    signal = ALERT_METRICS.get(metric)
+    return signal.default_window if signal else DAY
 
 
 class Limits(BaseModel):
@@ -193,9 +117,9 @@ class Rule(BaseModel):
 
     @model_validator(mode="after")
     def _must_make_sense(self) -> "Rule":
-        signal = SIGNALS.get(self.metric)
+        signal = ALERT_METRICS.get(self.metric)
         if signal is None:
-            msg = f"there is no metric '{self.metric}'; there are {', '.join(SIGNALS)}"
+            msg = f"there is no metric '{self.metric}'; there are {', '.join(ALERT_METRICS)}"
             raise ValueError(msg)
         if self.scope not in signal.scopes:
             msg = f"{self.metric} is measured for {', '.join(signal.scopes)}, not for {self.scope}"
@@ -206,32 +130,32 @@ class Rule(BaseModel):
         if self.critical_threshold is not None and self.critical_threshold < self.threshold:
             msg = "critical_threshold is below threshold"
             raise ValueError(msg)
-        if self.window < _SHORTEST_WINDOW or (self.window > LONGEST_SHORT_WINDOW and self.window % _DAY):
+        if self.window < SHORTEST_WINDOW or (self.window > LONGEST_SHORT_WINDOW and self.window % DAY):
             msg = "a window is 5m to 6h, or whole days"
             raise ValueError(msg)
         if not signal.shortest <= self.window <= signal.longest:
-            msg = f"{self.metric} is measured over {'one day' if signal.shortest == _DAY else 'at most 6h'}"
+            msg = f"{self.metric} is measured over {'one day' if signal.shortest == DAY else 'at most 6h'}"
             raise ValueError(msg)
-        if self.signal.unit == "percent" and self.metric != "openai_budget" and self.threshold > 100:
+        if self.alert_metric.unit == "percent" and self.metric != "openai_budget" and self.threshold > 100:
             msg = "a threshold in percent is at most 100"
             raise ValueError(msg)
         return self
 
     @property
-    def signal(self) -> Signal:
+    def alert_metric(self) -> AlertMetric:
         """What it watches."""
-        return SIGNALS[self.metric]
+        return ALERT_METRICS[self.metric]
 
     @property
     def windows(self) -> tuple[timedelta, ...]:
         """Its windows, the first with enough messages counts."""
-        wider = WIDER_WINDOWS if self.signal.is_rate else ()
-        return (self.window, *(w for w in wider if self.window < w <= self.signal.longest))
+        wider = WIDER_WINDOWS if self.alert_metric.is_rate else ()
+        return (self.window, *(w for w in wider if self.window < w <= self.alert_metric.longest))
 
     @property
     def policy(self) -> Policy:
         """What of it decides over an episode."""
-        return Policy(self.for_ or self.signal.for_, self.keep_firing_for, self.repeat_interval, self.on_no_data)
+        return Policy(self.for_ or self.alert_metric.for_, self.keep_firing_for, self.repeat_interval, self.on_no_data)
 
     @property
     def clear_below(self) -> float:
@@ -267,9 +191,9 @@ class Measured:
     clear_threshold: float
 
 
-def evidence(signal: Signal, measured: Measured) -> float:
+def evidence(metric: AlertMetric, measured: Measured) -> float:
     """Return what is compared with the threshold: for a rate the 95 % lower bound, else the value."""
-    if not signal.is_rate:
+    if not metric.is_rate:
         return measured.value
     failed = int(measured.part)
     return float(wilson_lower_percent(failed, int(measured.whole) - failed) or 0)
@@ -279,9 +203,9 @@ def judge(rule: Rule, measured: Measured) -> Finding:
     """Return the finding for a value; too few messages are no traffic."""
     if not measured.is_enough:
         return Finding(Verdict.no_traffic, rule.severity, measured.value)
-    seen = evidence(rule.signal, measured)
+    seen = evidence(rule.alert_metric, measured)
     # A rate must exceed its threshold; a count or a share of a budget must reach it.
-    if seen > measured.threshold or (not rule.signal.is_rate and seen == measured.threshold):
+    if seen > measured.threshold or (not rule.alert_metric.is_rate and seen == measured.threshold):
         critical = measured.critical_threshold is not None and seen >= measured.critical_threshold
         return Finding(Verdict.breach, Severity.critical if critical else rule.severity, measured.value)
     verdict = Verdict.ok if measured.value < measured.clear_threshold else Verdict.near

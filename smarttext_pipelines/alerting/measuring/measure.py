@@ -14,16 +14,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from smarttext_pipelines.alerting.metrics.signals import (
-    MESSAGE_SIGNALS,
-    SIGNALS,
-    Now,
-    Place,
-    has_outcomes,
-    read_sql,
-    recent_window,
-)
-from smarttext_pipelines.alerting.rules.rule import LONGEST_SHORT_WINDOW, Measured, Rule
+from smarttext_pipelines.alerting.measuring.now import Now, Place, has_outcomes, read_sql, recent_window
+from smarttext_pipelines.alerting.metrics import ALERT_METRICS
+from smarttext_pipelines.alerting.metrics.metric import LONGEST_SHORT_WINDOW
+from smarttext_pipelines.alerting.rules.rule import Measured, Rule
 from smarttext_pipelines.alerting.rules.rule_tables import Key, prepare_tables
 from smarttext_pipelines.core.days import day_of, day_start
 from smarttext_pipelines.core.redact import scrub
@@ -36,9 +30,6 @@ _FACTS_ARE_FRESH = text(
                    WHERE table_name = 'sms_events' AND row_day >= :today - 1 AND checked_at IS NOT NULL)
     """
 )
-_KEYED = {*MESSAGE_SIGNALS, "missed_calls_unanswered"}
-"""Metrics that group rows by keys."""
-
 _PRESENT = text("SELECT DISTINCT signal, kind FROM alert_measures")
 
 
@@ -93,13 +84,13 @@ def measure(
     engine = PostgresEngine(connection, Parameters(window, place.shared_senders))
     prepare_tables(connection, rules, open_keys)
     found.is_fresh = bool(connection.execute(_FACTS_ARE_FRESH, {"today": window.days.first}).scalar())
-    keyed = [rule for rule in rules.values() if rule.metric in _KEYED]
+    keyed = [rule for rule in rules.values() if rule.alert_metric.groups_by_key]
     _guarded(found, connection, keyed, lambda: add_repeated_keys(engine, [replies.repeated(engine.tables, window)]))
     here = Now(engine, connection, place, now, found.is_fresh)
-    for signals, run in SIGNALS:
-        wanted = [rule for rule in rules.values() if rule.metric in signals]
+    for run in dict.fromkeys(metric.measure for metric in ALERT_METRICS.values()):
+        wanted = [rule for rule in rules.values() if rule.alert_metric.measure is run]
         if wanted and _guarded(found, connection, wanted, lambda run=run, wanted=wanted: run(here, wanted)):  # type: ignore[misc]
-            found.has_outcomes |= signals is MESSAGE_SIGNALS and has_outcomes(here)
+            found.has_outcomes |= any(rule.alert_metric.counts_messages for rule in wanted) and has_outcomes(here)
     connection.exec_driver_sql("ANALYZE alert_measures")
     found.present = {(row.signal, row.kind) for row in connection.execute(_PRESENT)}
     for row in connection.execute(read_sql("judged")).mappings():

@@ -1,0 +1,111 @@
+"""What a metric is that rules can watch: how it is measured, what it means, and how it reads. Pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from smarttext_pipelines.alerting.measuring.now import Now
+    from smarttext_pipelines.alerting.rules.rule import Rule
+
+ScopeKind = Literal["platform", "sender", "business", "pipeline"]
+
+LONGEST_SHORT_WINDOW = timedelta(hours=6)
+"""Up to here windows are computed from events; longer ones are whole days of the daily facts."""
+
+SHORTEST_WINDOW = timedelta(minutes=5)
+DAY = timedelta(days=1)
+TODAY: dict[str, Any] = {"shortest": DAY, "longest": DAY}
+"""Windows of a metric of the reporting day."""
+
+ONLY_EVENTS: dict[str, Any] = {"longest": LONGEST_SHORT_WINDOW}
+"""Windows of a metric that the daily facts cannot answer."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A measured value, as a headline shows it.
+
+    Attributes:
+        value: In the unit of the metric.
+        part: k of k of n.
+        whole: n of k of n.
+        since: `` since HH:MM``, or empty.
+        weekday: Name of the weekday.
+        label: What the measurement says of the scope, cleaned; may be empty.
+        usual: What is usual, in parentheses; may be empty.
+    """
+
+    value: float
+    part: float
+    whole: float
+    since: str = ""
+    weekday: str = ""
+    label: str = ""
+    usual: str = ""
+
+
+def k_of_n(metric: "AlertMetric", reading: Reading) -> str:
+    """Return ``23 of 61 texts failed since 13:00 (usual …)``."""
+    return f"{reading.part:.0f} of {reading.whole:.0f} {metric.counts}{reading.since}{reading.usual}"
+
+
+def count_since(metric: "AlertMetric", reading: Reading) -> str:
+    """Return ``3 texts refused since 13:00``."""
+    return f"{reading.part:.0f} {metric.counts}{reading.since}"
+
+
+@dataclass(frozen=True)
+class AlertMetric:
+    """A metric that rules can watch.
+
+    Attributes:
+        name: What rules call it.
+        unit: Unit of its value and thresholds: percent, count, or a factor.
+        scopes: Scopes it is measured for.
+        counts: What k of n are, for messages: such as ``texts failed``.
+        measure: Adds the values of all metrics that share it, for all scopes and windows, to the temporary table
+            ``alert_measures``; imports what it computes with, so that reading a rule loads no engine.
+        next_step: One thing to do, and who does it; empty where the class of the most frequent error says it.
+        headline: How a value reads.
+        is_rate: Whether the lower bound of k of n is compared, and the window widens.
+        family: Incidents of one family inhibit each other, the wider scope the narrower one.
+        verb: What the share of n has done, where the lower bound is shown.
+        error_class: Class of errors whose next step counts; empty for the most frequent.
+        counts_messages: Whether it counts texts, so that causes and customers can be shown.
+        groups_by_key: Whether repeated keys must be known before it is measured.
+        needs_outcomes: Whether it means nothing without delivery reports.
+        absent_is_zero: Whether having no row means zero, not that nothing is known.
+        is_state: Whether it is one or nothing, and so has no worst value.
+        breaks_twilio: Whether a breach says that Twilio itself cannot be used.
+        for_: Evaluations in breach until it fires, where a rule does not say.
+        shortest: Shortest window it is measured over.
+        longest: Longest one; 6 h where the daily facts cannot answer.
+    """
+
+    name: str
+    unit: Literal["percent", "count", "factor"]
+    scopes: tuple[ScopeKind, ...]
+    counts: str
+    measure: "Callable[[Now, Sequence[Rule]], None]"
+    next_step: str = ""
+    headline: Callable[["AlertMetric", Reading], str] = k_of_n
+    is_rate: bool = False
+    family: str = ""
+    verb: str = ""
+    error_class: str = ""
+    counts_messages: bool = False
+    groups_by_key: bool = False
+    needs_outcomes: bool = False
+    absent_is_zero: bool = False
+    is_state: bool = False
+    breaks_twilio: bool = False
+    for_: int = 2
+    shortest: timedelta = SHORTEST_WINDOW
+    longest: timedelta = timedelta.max
+
+    @property
+    def default_window(self) -> timedelta:
+        """Window of a rule that names none."""
+        return max(timedelta(hours=1), self.shortest)

@@ -53,6 +53,16 @@ def settings_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def example_file() -> str:
+    """Return the file that people copy to ``.env``: every setting with its default."""
+    lines = ["# Copy to .env and uncomment what you change; the values below are the defaults. Written by `make docs`."]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in (None, ()) else str(field.default)
+        shown = {"True": "true", "False": "false"}.get(default, default)
+        lines += ["", f"# {field.description}", f"#{variable_of(name)}={shown}"]
+    return "\n".join(lines) + "\n"
+
+
 _TABLE = re.compile(r"(?<=<!-- channels: written by `make docs` -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
@@ -74,6 +84,7 @@ PAGES = {
     "settings.md": settings_table,
     "messages.md": messages.page,
     "alerting.md": alerting,
+    "../.env.example": example_file,
 }
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ app = typer.Typer(help="Incidents and what is told of them.", no_args_is_help=Tr
 app.command("silence")(silence_commands.silence)
 app.command("silences")(silence_commands.silences)
 app.command("unsilence")(silence_commands.unsilence)
+app.command()(alert_rule_commands.metrics)
 app.command("validate")(alert_rule_commands.validate)
 app.command("backtest")(alert_rule_commands.backtest)
 

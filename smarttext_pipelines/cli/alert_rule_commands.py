@@ -1,7 +1,7 @@
-"""``smarttext alerts validate | backtest``: a file of rules, and what it would have told."""
+"""``smarttext alerts metrics | validate | backtest``: what rules can watch, and files of rules."""
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +20,19 @@ from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.settings import load_settings
 
 RulesOption = Annotated[Path | None, typer.Option("--rules", metavar="FILE", help="File of rules; default as set.")]
+
+
+def metrics() -> None:
+    """List what rules can watch."""
+    from smarttext_pipelines.alerting.metrics import ALERT_METRICS
+
+    table = Table("metric", "unit", "scopes", "windows", "counts")
+    for metric in ALERT_METRICS.values():
+        days = timedelta(days=1)
+        longest = "days" if metric.longest > days else "6h"
+        windows = "the reporting day" if metric.shortest == days else f"5m to {longest}"
+        table.add_row(metric.name, metric.unit, ", ".join(metric.scopes), windows, metric.counts)
+    table_console().print(table)
 
 
 def validate(

@@ -131,7 +131,9 @@ class Settings(BaseSettings):
     slack_bot_token: SecretStr | None = _provider("SLACK_BOT_TOKEN", "Slack bot token for alerts, with SLACK_CHANNEL.")
     slack_channel: str | None = _provider("SLACK_CHANNEL", "Id of the Slack channel that the bot writes to.")
     discord_webhook_url: SecretUrl | None = _provider("DISCORD_WEBHOOK_URL", "Discord incoming webhook for alerts.")
-    twilio_account_sid: SecretStr | None = _provider("TWILIO_ACCOUNT_SID", "Twilio account.", "TWILIO_SID")
+    twilio_account_sid: SecretStr | None = _provider(
+        "TWILIO_ACCOUNT_SID", "Twilio account; TWILIO_SID is read too.", "TWILIO_SID"
+    )
     twilio_auth_token: SecretStr | None = _provider("TWILIO_AUTH_TOKEN", "Twilio auth token.")
     twilio_phone_number: Sender | None = _provider("TWILIO_PHONE_NUMBER", "Number that alerts are texted from.")
     receiver_url: HttpUrl | None = Field(

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from smarttext_pipelines.alerting.incidents.incident_store import Stored
 from smarttext_pipelines.alerting.incidents.lifecycle import Incident, Severity, State
-from smarttext_pipelines.alerting.incidents.transitions import Told
+from smarttext_pipelines.alerting.incidents.notices import Told
 from smarttext_pipelines.alerting.measuring.measure import Row
 from smarttext_pipelines.alerting.notify.compose import Setting, compose
 from smarttext_pipelines.alerting.notify.markup import PLAIN

@@ -12,7 +12,7 @@ from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.schema.adoption.adopt import Agree, read_facts, revoke_writers, writing_roles
-from smarttext_pipelines.schema.adoption.plan import Change
+from smarttext_pipelines.schema.adoption.change import Change
 from smarttext_pipelines.settings import load_settings
 
 _console = Console(highlight=False, soft_wrap=True, markup=False)

@@ -4,7 +4,8 @@ from sqlalchemy import Connection, text
 
 from smarttext_pipelines.health.verdicts import Line, State
 from smarttext_pipelines.schema.adoption.adopt import read_facts, writing_roles
-from smarttext_pipelines.schema.adoption.plan import Facts, rights_changes, row_security_changes
+from smarttext_pipelines.schema.adoption.change import Facts
+from smarttext_pipelines.schema.adoption.rights_changes import rights_changes, row_security_changes
 from smarttext_pipelines.schema.public_state import read_state
 
 _OPEN = text(

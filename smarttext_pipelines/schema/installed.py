@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.schema.access import Standing, access_statements
-from smarttext_pipelines.schema.adoption.plan import COMPARED
+from smarttext_pipelines.schema.adoption.change import COMPARED
 from smarttext_pipelines.schema.public_state import FUNCTIONS, STATE
 from smarttext_pipelines.schema.sources import source_statement
 

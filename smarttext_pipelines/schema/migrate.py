@@ -23,8 +23,9 @@ from smarttext_pipelines.schema.adoption.adopt import (
     read_standing,
     record_changes,
 )
+from smarttext_pipelines.schema.adoption.change import Change
 from smarttext_pipelines.schema.adoption.first_run import ADOPT_BOUNDARY_DAYS
-from smarttext_pipelines.schema.adoption.plan import Change, plan
+from smarttext_pipelines.schema.adoption.plan import plan
 from smarttext_pipelines.schema.installation import HEAD, require_zone, revision, stored_zone
 from smarttext_pipelines.schema.installed import record_installed
 from smarttext_pipelines.schema.migrations.lock import lock

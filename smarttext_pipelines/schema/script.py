@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, text
 from smarttext_pipelines.database.connect import connected, describe
 from smarttext_pipelines.schema.access import Standing, access_statements
 from smarttext_pipelines.schema.adoption.adopt import overload_statements, read_facts, read_standing, record_changes
-from smarttext_pipelines.schema.adoption.plan import Change
+from smarttext_pipelines.schema.adoption.change import Change
 from smarttext_pipelines.schema.installation import HEAD, revision, stored_zone
 from smarttext_pipelines.schema.installed import is_of_this_version, record_installed
 from smarttext_pipelines.schema.migrate import (

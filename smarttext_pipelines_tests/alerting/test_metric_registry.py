@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from smarttext_pipelines.alerting.evaluation_service import tell_signal
 from smarttext_pipelines.alerting.incidents.lifecycle import Verdict
 from smarttext_pipelines.alerting.metrics import ALERT_METRICS, AlertMetric
-from smarttext_pipelines.alerting.metrics.metric import Reading
+from smarttext_pipelines.alerting.metrics.alert_metric import Reading
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rules_file import load_rules
 from smarttext_pipelines.cli.main import app

@@ -9,22 +9,16 @@ from uuid import UUID
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from smarttext_pipelines.alerting.incidents.grouping import MAX_SEPARATE
 from smarttext_pipelines.alerting.incidents.incident_store import Stored
 from smarttext_pipelines.alerting.incidents.lifecycle import Severity, acknowledge
-from smarttext_pipelines.alerting.incidents.transitions import (
-    GROUP_SCOPE,
-    MOST_SEPARATE,
-    Around,
-    Silence,
-    Told,
-    hold_back,
-    plan,
-)
+from smarttext_pipelines.alerting.incidents.notices import GROUP_SCOPE, Around, Silence, Told, hold_back
+from smarttext_pipelines.alerting.incidents.transitions import plan
 from smarttext_pipelines.alerting.measuring.measure import Measurement, Row
 from smarttext_pipelines.alerting.rules.rule import Measured
 from smarttext_pipelines.alerting.rules.rules_file import parse_rules
 
-BUSINESSES = [UUID(int=n) for n in range(1, MOST_SEPARATE + 4)]
+BUSINESSES = [UUID(int=n) for n in range(1, MAX_SEPARATE + 4)]
 RULES = parse_rules(
     """
     rules:

@@ -13,7 +13,8 @@ from smarttext_pipelines.cli.main import run
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.schema.adoption.adopt import revoke_writers
-from smarttext_pipelines.schema.adoption.plan import Change, rights_of, words
+from smarttext_pipelines.schema.adoption.change import Change
+from smarttext_pipelines.schema.adoption.rights_changes import rights_of, words
 from smarttext_pipelines.schema.migrate import find_drift, migrate
 from smarttext_pipelines.schema.public_state import PUBLIC_ROLES, read_state
 from smarttext_pipelines_tests import application as app

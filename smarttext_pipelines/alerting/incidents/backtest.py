@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, text
 
 from smarttext_pipelines.alerting.incidents.incident_store import Stored
-from smarttext_pipelines.alerting.incidents.transitions import Around, Told, plan
+from smarttext_pipelines.alerting.incidents.notices import Around, Told
+from smarttext_pipelines.alerting.incidents.transitions import plan
 from smarttext_pipelines.alerting.measuring.measure import measure
 from smarttext_pipelines.alerting.measuring.now import Place
 from smarttext_pipelines.alerting.notify.targets import Target, targets_of

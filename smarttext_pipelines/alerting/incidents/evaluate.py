@@ -5,7 +5,7 @@ a notice has its number within the incident.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -13,23 +13,23 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from smarttext_pipelines.alerting.channels.channel import Channel
+from smarttext_pipelines.alerting.incidents.addressing import Sieve, addressed, hold_back_what_reaches_nobody
 from smarttext_pipelines.alerting.incidents.incident_store import Stored, read_open, write
 from smarttext_pipelines.alerting.incidents.lifecycle import Incident, Severity, State, Verdict
-from smarttext_pipelines.alerting.incidents.transitions import Around, Plan, Silence, Told, hold_back, plan
+from smarttext_pipelines.alerting.incidents.notices import Around, Plan, Silence, Told
+from smarttext_pipelines.alerting.incidents.transitions import plan
 from smarttext_pipelines.alerting.measuring.measure import Measurement, measure
 from smarttext_pipelines.alerting.measuring.now import Place, read_sql
-from smarttext_pipelines.alerting.metrics.metric import LONGEST_SHORT_WINDOW
-from smarttext_pipelines.alerting.notify.compose import Setting, compose
-from smarttext_pipelines.alerting.notify.message import Message
+from smarttext_pipelines.alerting.metrics.alert_metric import LONGEST_SHORT_WINDOW
+from smarttext_pipelines.alerting.notify.compose import Setting
 from smarttext_pipelines.alerting.notify.outbox import Enqueued, enqueue
-from smarttext_pipelines.alerting.notify.targets import Target, register, targets_of
+from smarttext_pipelines.alerting.notify.targets import register
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import Key, minutes_of
 from smarttext_pipelines.core.days import day_of
 from smarttext_pipelines.core.statuses import FINAL_STATUSES
 from smarttext_pipelines.database.connect import connected
 
-SHARED_FATE = "shared fate: Twilio is what is broken"
 _LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('smarttext:alerts', 0))")
 _IS_FIRST = text("SELECT NOT EXISTS (SELECT FROM monitoring.rule_states)")
 _SILENCES = text(
@@ -42,13 +42,6 @@ _BUSINESSES = text(
     """
 )
 _NAMES = text("SELECT 'business:' || id, name FROM monitoring.businesses WHERE 'business:' || id = ANY (:scopes)")
-_WHO_WAS_TOLD = text(
-    """
-    SELECT DISTINCT incident_id, channel, recipient FROM monitoring.notifications
-    WHERE incident_id = ANY (:ids) AND kind <> 'resolved'
-        AND (status IN ('pending', 'sending', 'unknown', 'sent') OR may_have_arrived)
-    """
-)
 _TEXTS_THIS_HOUR = text(
     """
     SELECT recipient, count(*) FROM monitoring.notifications
@@ -118,12 +111,12 @@ def evaluate(
         done = plan(rules, found, stored, _around(connection, found, stored, now))
         targets = register(connection, channels)
         texts = {recipient: count for recipient, count in connection.execute(_TEXTS_THIS_HOUR)}
-        _hold_back_what_reaches_nobody(done, stored, _Sieve(rules, targets, dict(texts), texts_per_hour))
+        hold_back_what_reaches_nobody(done, stored, Sieve(rules, targets, dict(texts), texts_per_hour))
         written = {s.key: s for s in write(connection, done.changed, done.gone, now)}
         told = [replace(t, stored=_numbered(t.stored, written)) for t in done.told]
         told += _baseline(connection, done, now)
         setting = _setting(connection, told, place, now, ui_url, rules)
-        items = _addressed(connection, told, setting, _Sieve(rules, targets, texts, texts_per_hour))
+        items = addressed(connection, told, setting, Sieve(rules, targets, texts, texts_per_hour))
         enqueue(connection, items)
         _write_states(connection, done, now)
     return _summary(done, written, stored, items)
@@ -209,92 +202,6 @@ def _details(
     return {
         (row["rule"], row["scope"]): dict(row) for row in connection.execute(read_sql("details"), values).mappings()
     }
-
-
-@dataclass
-class _Sieve:
-    """Who is left out of a notice, and why.
-
-    Attributes:
-        rules: By name.
-        targets: Everybody who can be told.
-        texts: Texts of this hour by recipient; those that are let through are added, but for the end of something.
-        texts_per_hour: Most texts a recipient gets in an hour.
-    """
-
-    rules: Mapping[str, Rule]
-    targets: Sequence[Target]
-    texts: dict[str, int]
-    texts_per_hour: int
-
-    def notes(self, told: Told, heard: Sequence[Target] = ()) -> list[tuple[Target, str | None]]:
-        """Return whom a notice concerns, each with what holds it back; its end concerns those who heard of it."""
-        rule = self.rules.get(told.stored.key[0])
-        is_end = told.notice == "resolved"
-        chosen = heard if is_end else targets_of(rule, told.stored.incident.severity, self.targets)
-        notes = [(t, told.held or (None if is_end else self._note(told, rule, t, chosen))) for t in chosen]
-        for (channel, recipient), note in notes:
-            if channel == "twilio_sms" and note is None and not is_end:
-                self.texts[recipient] = self.texts.get(recipient, 0) + 1
-        return notes
-
-    def _note(self, told: Told, rule: Rule | None, target: Target, chosen: Iterable[Target]) -> str | None:
-        channel, recipient = target
-        others = [other for other, _ in chosen if other != channel]
-        if told.stored.key[1] == f"channel:{channel}" and others:
-            return "this channel is what is broken"
-        if channel != "twilio_sms":
-            return None
-        if rule and rule.alert_metric.breaks_twilio and others:
-            return SHARED_FATE
-        is_full = self.texts.get(recipient, 0) >= self.texts_per_hour
-        return f"cap of {self.texts_per_hour} texts an hour" if is_full else None
-
-
-def _hold_back_what_reaches_nobody(done: Plan, stored: Mapping[Key, Stored], sieve: _Sieve) -> None:
-    for told in list(done.told):
-        if told.held is None and told.notice != "resolved":
-            notes = [note for _, note in sieve.notes(told)]
-            if notes and all(notes):
-                hold_back(done, told, str(notes[0]), stored)
-
-
-def _addressed(connection: Connection, told: Sequence[Told], setting: Setting, sieve: _Sieve) -> list[Enqueued]:
-    """Return a notification for every notice and everybody whom it concerns."""
-    ends = [t.stored.id for t in told if t.notice == "resolved"]
-    heard: dict[int, list[Target]] = {}
-    for row in connection.execute(_WHO_WAS_TOLD, {"ids": ends}) if ends else ():
-        heard.setdefault(row.incident_id, []).append((row.channel, row.recipient))
-    items = []
-    for each in told:
-        name, number = each.stored.key[0], each.stored.id or 0
-        message = (
-            _baseline_message(each, setting) if name == "baseline" else compose(each, sieve.rules.get(name), setting)
-        )
-        for target, note in sieve.notes(each, heard.get(number, [])):
-            items.append(Enqueued(number, each.stored.sequence, *target, message, note))
-    return items
-
-
-def _baseline_message(told: Told, setting: Setting) -> Message:
-    counts: dict[str, int] = {}
-    for member in told.members:
-        counts[member.stored.key[0]] = counts.get(member.stored.key[0], 0) + 1
-    shown = " · ".join(f"{count} × {rule}" for rule, count in sorted(counts.items()))
-    return Message(
-        kind="baseline",
-        incident=told.stored.id or 0,
-        rule="baseline",
-        severity=told.stored.incident.severity.name,
-        subject="Alerting begins",
-        headline=f"{len(told.members)} conditions hold already",
-        lines=[f"{shown}.", "They are kept as incidents and told one by one only if they become worse."],
-        next_step="(you): look through them once with `smarttext alerts list`",
-        lasted="0 min",
-        runbook="docs/alerting.md",
-        link=f"{setting.ui_url.rstrip('/')}/assets/alert_incidents",
-        command="smarttext alerts list",
-    )
 
 
 def _write_states(connection: Connection, done: Plan, now: datetime) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from smarttext_pipelines.alerting.measuring.now import Now, Place, has_outcomes, read_sql, recent_window
 from smarttext_pipelines.alerting.metrics import ALERT_METRICS
-from smarttext_pipelines.alerting.metrics.metric import LONGEST_SHORT_WINDOW
+from smarttext_pipelines.alerting.metrics.alert_metric import LONGEST_SHORT_WINDOW
 from smarttext_pipelines.alerting.rules.rule import Measured, Rule
 from smarttext_pipelines.alerting.rules.rule_tables import Key, prepare_tables
 from smarttext_pipelines.core.days import day_of, day_start

@@ -12,7 +12,7 @@ import ibis
 import ibis.expr.types as ir
 from sqlalchemy import Connection, TextClause, text
 
-from smarttext_pipelines.alerting.metrics.metric import LONGEST_SHORT_WINDOW
+from smarttext_pipelines.alerting.metrics.alert_metric import LONGEST_SHORT_WINDOW
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import minutes_of
 from smarttext_pipelines.core.days import DayRange, day_of

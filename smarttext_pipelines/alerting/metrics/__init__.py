@@ -3,7 +3,7 @@
 import pkgutil
 from importlib import import_module
 
-from smarttext_pipelines.alerting.metrics.metric import AlertMetric
+from smarttext_pipelines.alerting.metrics.alert_metric import AlertMetric
 
 
 def _found() -> dict[str, AlertMetric]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from smarttext_pipelines.alerting.metrics.metric import ONLY_EVENTS, AlertMetric, Reading
+from smarttext_pipelines.alerting.metrics.alert_metric import ONLY_EVENTS, AlertMetric, Reading
 from smarttext_pipelines.core.days import weeks_before
 
 if TYPE_CHECKING:

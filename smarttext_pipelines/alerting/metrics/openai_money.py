@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from smarttext_pipelines.alerting.metrics.metric import TODAY, AlertMetric, Reading
+from smarttext_pipelines.alerting.metrics.alert_metric import TODAY, AlertMetric, Reading
 
 if TYPE_CHECKING:
     from smarttext_pipelines.alerting.measuring.now import Now

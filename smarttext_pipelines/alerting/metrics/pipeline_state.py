@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from smarttext_pipelines.alerting.metrics.metric import AlertMetric, Reading
+from smarttext_pipelines.alerting.metrics.alert_metric import AlertMetric, Reading
 
 if TYPE_CHECKING:
     from smarttext_pipelines.alerting.measuring.now import Now

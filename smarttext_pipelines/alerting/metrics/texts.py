@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from smarttext_pipelines.alerting.metrics.metric import ONLY_EVENTS, AlertMetric, ScopeKind, count_since
+from smarttext_pipelines.alerting.metrics.alert_metric import ONLY_EVENTS, AlertMetric, ScopeKind, count_since
 from smarttext_pipelines.core.failure_classes import OUTSIDE_THE_RATE
 from smarttext_pipelines.core.statuses import FINAL_STATUSES
 

@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from smarttext_pipelines.alerting.incidents.transitions import GROUP_SCOPE, Told
+from smarttext_pipelines.alerting.incidents.notices import GROUP_SCOPE, Told
 from smarttext_pipelines.alerting.measuring.measure import since_of
-from smarttext_pipelines.alerting.metrics.metric import AlertMetric, Reading
+from smarttext_pipelines.alerting.metrics.alert_metric import AlertMetric, Reading
 from smarttext_pipelines.alerting.notify.message import Message
 from smarttext_pipelines.alerting.rules.rule import Rule, evidence
 from smarttext_pipelines.alerting.rules.rule_tables import Key

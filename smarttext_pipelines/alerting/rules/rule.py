@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from smarttext_pipelines.alerting.channels import CHANNELS
 from smarttext_pipelines.alerting.incidents.lifecycle import Finding, OnNoData, Policy, Severity, Verdict
 from smarttext_pipelines.alerting.metrics import ALERT_METRICS
-from smarttext_pipelines.alerting.metrics.metric import (
+from smarttext_pipelines.alerting.metrics.alert_metric import (
     DAY,
     LONGEST_SHORT_WINDOW,
     SHORTEST_WINDOW,

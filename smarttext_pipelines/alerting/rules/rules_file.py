@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from smarttext_pipelines.alerting.metrics.metric import LONGEST_SHORT_WINDOW
+from smarttext_pipelines.alerting.metrics.alert_metric import LONGEST_SHORT_WINDOW
 from smarttext_pipelines.alerting.rules.rule import MOST_SHORT_WINDOWS, Limits, Rule
 from smarttext_pipelines.core.errors import InputError
 

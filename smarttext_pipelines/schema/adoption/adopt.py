@@ -8,23 +8,15 @@ from sqlalchemy import Connection, Engine, text
 
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.schema.access import Standing
-from smarttext_pipelines.schema.adoption.plan import (
-    COMPARED,
-    WATCHED_TABLES,
-    Change,
-    Facts,
-    adopted_tables,
-    ambiguous_overloads,
-    put_back,
-    rights_changes,
-    rights_of,
-)
+from smarttext_pipelines.schema.adoption.change import COMPARED, Change, Facts, adopted_tables
+from smarttext_pipelines.schema.adoption.plan import WATCHED_TABLES, ambiguous_overloads, put_back
 from smarttext_pipelines.schema.adoption.record import (
     add_to_record,
     is_revoked,
     record_revocation,
     recorded,
 )
+from smarttext_pipelines.schema.adoption.rights_changes import rights_changes, rights_of
 from smarttext_pipelines.schema.installation import stored_zone
 from smarttext_pipelines.schema.installed import read_installed
 from smarttext_pipelines.schema.public_state import FUNCTIONS, PUBLIC_ROLES, TABLES, VIEWS, State, read_state

@@ -6,6 +6,9 @@ from importlib.resources import files
 from smarttext_pipelines.core.openai_prices import upper_prices
 from smarttext_pipelines.schema.migrations.lock import TAKE
 
+_FILES = ("budgets.sql", "reserve.sql", "settle.sql", "counter.sql", "triggers.sql", "prices.sql")
+"""In the order in which they are run."""
+
 _ROWS = """
         -- OFFSET 0: the day is computed once for each row.
         SELECT r.day, r.business_id, r.tokens,
@@ -28,7 +31,7 @@ _ROWS = """
 def guardrail_statements() -> list[str]:
     """Return the statements that replace functions, create the triggers that are missing, and renew prices."""
     here = files(__package__)
-    read = [(here / name).read_text() for name in ("functions.sql", "counter.sql", "triggers.sql", "prices.sql")]
+    read = [(here / name).read_text() for name in _FILES]
     filled = [statement.replace("{prices}", _prices()).replace("{take}", TAKE) for statement in read]
     return [re.sub(r"\{rows of (\S+) since (\S+)\}", _rows, statement) for statement in filled]
 

@@ -1,0 +1,50 @@
+"""Rooms stay small: files, functions and branches have limits, and a file's name says which one is meant."""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import smarttext_pipelines
+
+ROOT = Path(smarttext_pipelines.__file__).parent
+FILES = sorted(path for kind in ("*.py", "*.sql") for path in ROOT.rglob(kind))
+MODULES = [path for path in FILES if path.suffix == ".py"]
+MAX_LINES, MAX_FUNCTION_LINES, MAX_COMPLEXITY = 300, 60, 12
+_BRANCHES = (ast.If, ast.IfExp, ast.For, ast.While, ast.ExceptHandler, ast.comprehension, ast.match_case)
+
+
+def _named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def complexity(function: ast.AST) -> int:
+    """Return one and the number of branches, each operand of ``and`` and ``or`` and each condition among them."""
+    count = 1
+    for node in ast.walk(function):
+        count += isinstance(node, _BRANCHES)
+        count += len(node.values) - 1 if isinstance(node, ast.BoolOp) else 0
+        count += len(node.ifs) if isinstance(node, ast.comprehension) else 0
+    return count
+
+
+@pytest.mark.parametrize("path", FILES, ids=_named)
+def test_a_file_is_one_room(path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+    assert lines <= MAX_LINES, f"{_named(path)} has {lines} lines: make two rooms of it"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_named)
+def test_a_function_fits_on_a_page(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            assert lines <= MAX_FUNCTION_LINES, f"{_named(path)}: {node.name} has {lines} lines"
+            branches = complexity(node)
+            assert branches <= MAX_COMPLEXITY, f"{_named(path)}: {node.name} has complexity {branches}"
+
+
+def test_no_file_name_is_used_twice() -> None:
+    names = Counter(path.name for path in MODULES if path.name != "__init__.py")
+    assert not [name for name, count in names.items() if count > 1]

@@ -30,14 +30,37 @@ def _told(name: str, found: Events, days: DayRange) -> dict[Any, Any]:
     return told
 
 
-def _shaped(name: str, rows: list[Row]) -> dict[Any, Any]:
+def _measures(name: str) -> list[str]:
     measures = [c for parts in METRICS[name].totals.values() for c in parts]
     if name == "missed_call_replies":
         measures = [*measures, "wait_p50_ms", "wait_p95_ms", "reply_minutes"]
     elif name == "call_volume":
         measures = ["calls_total", "calls_missed", "messages_received"]
+    return measures
+
+
+def _shaped(name: str, rows: list[Row]) -> dict[Any, Any]:
     names = METRICS[name].dimensions
-    return {tuple(_plain(row[n]) for n in names): tuple(row[m] for m in measures) for row in rows}
+    return {tuple(_plain(row[n]) for n in names): tuple(row[m] for m in _measures(name)) for row in rows}
+
+
+def differing_cells(name: str, found: dict[Any, Any], expected: dict[Any, Any]) -> list[str]:
+    """Return each cell of a fact that differs: ``fact, dimensions, column: expected X, got Y``."""
+    lines = []
+    for key in sorted({*found, *expected}, key=str):
+        where = ", ".join(f"{d} {part}" for d, part in zip(METRICS[name].dimensions, key, strict=True))
+        wanted, got = expected.get(key), found.get(key)
+        if wanted is None or got is None:
+            lines.append(f"{name}, {where}: expected {wanted or 'no row'}, got {got or 'no row'}")
+            continue
+        cells_of_row = zip(_measures(name), wanted, got, strict=True)
+        lines += [f"{name}, {where}, {column}: expected {x}, got {y}" for column, x, y in cells_of_row if x != y]
+    return lines
+
+
+def _require_same(name: str, found: dict[Any, Any], expected: dict[Any, Any], where: str) -> None:
+    lines = differing_cells(name, found, expected)
+    assert not lines, "\n".join([*lines, where])
 
 
 def _plain(value: Any) -> Any:
@@ -58,7 +81,7 @@ def require_agreement(database: Database, found: Events, folder: Path, days: Day
         for part in parts:
             roll_up_all(database.engine, part, metrics=facts, as_of=AS_OF)
         for name in KEYED:
-            assert _shaped(name, cells(database.engine, name)) == expected[name], (name, len(parts))
+            _require_same(name, _shaped(name, cells(database.engine, name)), expected[name], f"{len(parts)} parts")
     files = write_parquet(found, folder)
     for part in [days, DayRange(DAY, DAY)]:
         window = Window(part, ZONE, 4, AS_OF)
@@ -68,4 +91,4 @@ def require_agreement(database: Database, found: Events, folder: Path, days: Day
                 add_repeated_keys(engine, [metric.repeated(engine.tables, window)])
                 rows = engine.fetch(metric.rows(engine.tables, window))
             within = {key: value for key, value in expected[name].items() if key[0] in part}
-            assert _shaped(name, rows) == within, name
+            _require_same(name, _shaped(name, rows), within, f"DuckDB, {part}")

@@ -1,15 +1,17 @@
 """The rows behind a column of ``daily_stats``, found by the same expressions that counted them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import ibis
 import ibis.expr.types as ir
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from smarttext_pipelines.core.days import DayRange, day_end, day_start
+from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.failure_classes import class_of
 from smarttext_pipelines.core.phones import mask_phone
@@ -18,6 +20,8 @@ from smarttext_pipelines.engines import Parameters, PostgresEngine, add_repeated
 from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.metrics.messages import attempts, status_name
 from smarttext_pipelines.metrics.replies import repeated, replied_calls
+from smarttext_pipelines.metrics.spend import is_unpriced, usage
+from smarttext_pipelines.schema.installation import counts_usage_by_time
 
 Row = dict[str, Any]
 
@@ -43,20 +47,14 @@ _STATES_OF_COLUMN: Mapping[str, Sequence[str]] = {
     "missed_calls_unreplied": ("never",),
     "missed_calls_reply_unknown": ("unknown",),
 }
-_USAGE = text(
-    """
-    SELECT created_at, endpoint, model, tokens_used, cost_estimate, request_id
-    FROM monitoring.api_usage, monitoring.installation
-    WHERE service = 'openai' AND business_id IS NOT DISTINCT FROM :business
-        AND (reset_date = :day OR created_at >= :start AND created_at < :end)
-        AND monitoring.usage_day(reset_date, created_at, reporting_timezone, reset_date_zone) = :day
-        AND (NOT :unpriced OR tokens_used > 0 AND (abs(cost_estimate) < 1e13 AND cost_estimate <> 0) IS NOT TRUE)
-        AND (endpoint IS DISTINCT FROM 'daily_reset' OR tokens_used <> 0
-             OR abs(cost_estimate) < 1e13 AND cost_estimate <> 0)
-    ORDER BY created_at
-    """
-)
-_USAGE_COLUMNS = ("openai_tokens_used", "openai_cost_estimate", "openai_requests", "openai_unpriced_requests")
+_ROWS_OF_USAGE: Mapping[str, Callable[[ir.Table], ir.BooleanValue]] = {
+    # A sum shows what adds nothing to it, too: the request without a cost is what people look for.
+    "openai_tokens_used": lambda _: ibis.literal(True),
+    "openai_cost_estimate": lambda _: ibis.literal(True),
+    "openai_requests": lambda t: t.is_request,
+    "openai_unpriced_requests": is_unpriced,
+}
+_USAGE_COLUMNS = ("created_at", "endpoint", "model", "tokens_used", "cost_estimate", "request_id")
 
 
 def window_of(day: date, zone: ZoneInfo, settle_days: int, now: datetime, reply_minutes: int) -> Window:
@@ -87,7 +85,7 @@ def explain_column(
     readers: Mapping[str, Callable[[], list[Row]]] = {
         **dict.fromkeys(_CLASS_OF_COLUMN, lambda: _messages(connection, column, business, window, shared_senders)),
         **dict.fromkeys(_STATES_OF_COLUMN, lambda: _calls(connection, column, business, window, shared_senders)),
-        **dict.fromkeys(_USAGE_COLUMNS, lambda: _usage(connection, column, business, window)),
+        **dict.fromkeys(_ROWS_OF_USAGE, lambda: _usage(connection, column, business, window)),
     }
     if column not in readers:
         msg = f"'{column}' cannot be explained; one of {', '.join(readers)} can"
@@ -174,12 +172,8 @@ def _why_unknown(row: Row) -> str:
 
 
 def _usage(connection: Connection, column: str, business: UUID | None, window: Window) -> list[Row]:
-    day = window.days.first
-    values = {
-        "business": business,
-        "day": day,
-        "start": day_start(day, window.zone),
-        "end": day_end(day, window.zone),
-        "unpriced": column == "openai_unpriced_requests",
-    }
-    return [dict(row) for row in connection.execute(_USAGE, values).mappings()]
+    engine = PostgresEngine(connection, Parameters(window))
+    found = usage(engine.tables, replace(window, usage_by_time=counts_usage_by_time(connection)))
+    is_of_business = found.business_id.isnull() if business is None else found.business_id == business
+    wanted = found.filter(found.service == "openai", is_of_business, _ROWS_OF_USAGE[column](found))
+    return engine.fetch(wanted.order_by("created_at").select(*_USAGE_COLUMNS))

@@ -15,7 +15,8 @@ _LARGEST_COST = 10**13
 """More than anything costs; what is not between it and its negative, or no number (PostgreSQL's NaN), is nothing."""
 
 
-def _usage(tables: Tables, window: Window) -> ir.Table:
+def usage(tables: Tables, window: Window) -> ir.Table:
+    """Return the rows that are counted, with ``day``, ``tokens``, ``cost`` and ``is_request``."""
     t = tables["api_usage"]
     first, last = (ibis.literal(day, type="date") for day in (window.days.first, window.days.last))
     is_dated = counts_by_date(t, window)
@@ -36,10 +37,15 @@ def _usage(tables: Tables, window: Window) -> ir.Table:
     return t.filter(t.is_request | (t.tokens != 0) | (t.cost != 0))
 
 
+def is_unpriced(t: ir.Table) -> ir.BooleanValue:
+    """Return the condition of requests among the rows of ``usage`` that have tokens and no cost."""
+    return t.is_request & (t.tokens > 0) & (t.cost == 0)
+
+
 def rows(tables: Tables, window: Window) -> ir.Table:
     """Return the fact; a marker row is no request, but what it recorded is summed."""
-    t = _usage(tables, window)
-    is_unpriced = t.is_request & (t.tokens > 0) & (t.cost == 0)
+    t = usage(tables, window)
+    unpriced = is_unpriced(t)
     found = t.group_by(
         "day",
         "business_id",
@@ -50,8 +56,8 @@ def rows(tables: Tables, window: Window) -> ir.Table:
         request_count=t.count(where=t.is_request),
         tokens_used=t.tokens.sum().cast("int64"),
         cost_usd=t.cost.sum().cast("decimal(38, 6)"),
-        unpriced_requests=t.count(where=is_unpriced),
-        unpriced_tokens=t.tokens.sum(where=is_unpriced).fill_null(0).cast("int64"),
+        unpriced_requests=t.count(where=unpriced),
+        unpriced_tokens=t.tokens.sum(where=unpriced).fill_null(0).cast("int64"),
     )
     return _with_upper_estimate(found, tables["openai_prices"])
 
@@ -80,7 +86,7 @@ def _with_upper_estimate(found: ir.Table, prices: ir.Table) -> ir.Table:
 
 def source_totals(tables: Tables, window: Window) -> ir.Table:
     """Return requests, tokens and cost of each day."""
-    t = _usage(tables, window)
+    t = usage(tables, window)
     return t.group_by("day").agg(
         request_count=t.count(where=t.is_request), tokens_used=t.tokens.sum().cast("int64"), cost_usd=t.cost.sum()
     )

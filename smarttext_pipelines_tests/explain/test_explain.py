@@ -1,6 +1,7 @@
 """From a number to its rows: as many as were counted, with masked numbers and what to do."""
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -74,6 +75,46 @@ def test_a_column_has_as_many_rows_as_it_says_and_shows_no_number(told: Database
         rows = explain_column(connection, column, FIRST, window_of(DAY, UTC_ZONE, 4, NOW, 5))
     assert len(rows) == stats[column]
     assert "+1555" not in str(rows)
+
+
+USAGE = ("openai_tokens_used", "openai_cost_estimate", "openai_requests", "openai_unpriced_requests")
+
+
+def _explained_usage(database: Database) -> dict[str, list[dict[str, Any]]]:
+    explained = {}
+    for column in USAGE:
+        with database.engine.begin() as connection:
+            explained[column] = explain_column(connection, column, FIRST, window_of(DAY, UTC_ZONE, 4, NOW, 5))
+    return explained
+
+
+@pytest.mark.parametrize("cost", ["NaN", "Infinity", "-Infinity", "0.0000001", "1e13", "0", None])
+def test_a_cost_that_is_none_explains_an_unpriced_request(database: Database, cost: str | None) -> None:
+    database.run("ALTER TABLE public.api_usage ALTER COLUMN cost_estimate TYPE numeric")
+    odd, priced = None if cost is None else Decimal(cost), Decimal("0.25")
+    marker = api_call(3, AT, business_id=FIRST, endpoint="daily_reset", tokens_used=3)
+    rows = [
+        api_call(1, AT, business_id=FIRST, tokens_used=5, cost_estimate=odd),
+        api_call(2, AT + timedelta(hours=1), business_id=FIRST, tokens_used=7, cost_estimate=priced),
+    ]
+    replace_events(database.engine, events(businesses=[business(1)], api_usage=[*rows, marker]))
+    roll_up_all(database.engine, DayRange(DAY, DAY), as_of=NOW)
+    (stats,) = cells(database.engine, "daily_stats", DAY)
+    explained = _explained_usage(database)
+    assert [row["tokens_used"] for row in explained["openai_unpriced_requests"]] == [5]
+    assert len(explained["openai_cost_estimate"]) == 3
+    assert len(explained["openai_unpriced_requests"]) == stats["openai_unpriced_requests"]
+    assert len(explained["openai_requests"]) == stats["openai_requests"] == 2
+    assert sum(row["tokens_used"] for row in explained["openai_tokens_used"]) == stats["openai_tokens_used"] == 15
+    assert stats["openai_cost_estimate"] == priced
+
+
+def test_usage_is_explained_by_its_time_where_reset_dates_are_of_another_zone(database: Database) -> None:
+    rows = [api_call(1, AT, business_id=FIRST, tokens_used=5, reset_date=DAY + timedelta(days=1))]
+    replace_events(database.engine, events(businesses=[business(1)], api_usage=rows))
+    assert not _explained_usage(database)["openai_requests"]
+    database.run("UPDATE monitoring.installation SET reset_date_zone = 'America/New_York'")
+    assert len(_explained_usage(database)["openai_requests"]) == 1
 
 
 def test_an_unknown_column_names_those_that_can_be_explained(told: Database) -> None:

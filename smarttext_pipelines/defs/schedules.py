@@ -23,22 +23,51 @@ _RUNNING = dg.DefaultScheduleStatus.RUNNING
 def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     """Return every schedule."""
     zone = settings.reporting_timezone
+    return [
+        _plain("openai_budgets", "*/30 * * * *", zone, "Reads today's OpenAI use and checks the counter."),
+        _plain("openai_usage_reset", "1 0 * * *", zone, "Notes that the OpenAI day was opened."),
+        _nightly(settings),
+        _intraday(settings),
+        _of_yesterday(settings, "alert_report", "20 0 * * *", "Counts yesterday's incidents and notifications."),
+        _of_yesterday(settings, "pipeline_health", "25 0 * * *", "Writes down how yesterday went."),
+        _plain("dagster_history", "30 3 * * *", zone, "Keeps Dagster's own storage small."),
+        build_delivery_schedule(settings),
+        build_usage_schedule(settings),
+        build_digest_schedule(settings),
+        build_weekly_test_schedule(settings),
+        *build_retention_schedules(zone),
+    ]
 
-    def today(context: dg.ScheduleEvaluationContext) -> date:
-        at: datetime = context.scheduled_execution_time
-        return at.astimezone(settings.zone).date()
 
+def _plain(name: str, cron: str, zone: str, description: str) -> dg.ScheduleDefinition:
+    """Return a schedule that launches its job at every tick."""
+    return dg.ScheduleDefinition(
+        name=f"{name}_schedule",
+        job_name=f"{name}_job",
+        cron_schedule=cron,
+        execution_timezone=zone,
+        default_status=_RUNNING,
+        description=description,
+    )
+
+
+def _today(context: dg.ScheduleEvaluationContext, settings: Settings) -> date:
+    at: datetime = context.scheduled_execution_time
+    return at.astimezone(settings.zone).date()
+
+
+def _nightly(settings: Settings) -> dg.ScheduleDefinition:
     @dg.schedule(
         job_name="rollup_job",
         cron_schedule="5 0 * * *",
-        execution_timezone=zone,
+        execution_timezone=settings.reporting_timezone,
         default_status=_RUNNING,
         description="Rolls up everything that is not complete or not settled, up to yesterday, in one run.",
     )
     def rollup_schedule(
         context: dg.ScheduleEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.RunRequest | dg.SkipReason:
-        day = today(context)
+        day = _today(context, settings)
         with warehouse.transaction() as connection:
             recent = DayRange(day, day).widen(MOST_DAYS_BACK)
             complete = complete_days(connection, recent, settings.zone)
@@ -47,17 +76,21 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         )
         return dg.RunRequest(tags=range_tags(days)) if days else dg.SkipReason("the first partition is not over")
 
+    return rollup_schedule
+
+
+def _intraday(settings: Settings) -> dg.ScheduleDefinition:
     @dg.schedule(
         job_name="intraday_rollup_job",
         cron_schedule="*/10 * * * *",
-        execution_timezone=zone,
+        execution_timezone=settings.reporting_timezone,
         default_status=_RUNNING,
         description="Refreshes today when a source has new rows.",
     )
     def intraday_rollup_schedule(
         context: dg.ScheduleEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.RunRequest | dg.SkipReason:
-        day = today(context)
+        day = _today(context, settings)
         if day < settings.start_date:
             return dg.SkipReason(f"the first partition is {settings.start_date}")
         unfinished = dg.RunsFilter(job_name="intraday_rollup_job", statuses=UNFINISHED)
@@ -70,51 +103,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             partition_key=day.isoformat(), tags={"smarttext/changed": ", ".join(c.source for c in changed)}
         )
 
-    @dg.schedule(
-        job_name="dagster_history_job",
-        cron_schedule="30 3 * * *",
-        execution_timezone=zone,
-        default_status=_RUNNING,
-        description="Keeps Dagster's own storage small.",
-    )
-    def dagster_history_schedule(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-        return dg.RunRequest()
-
-    report = _of_yesterday(settings, "alert_report", "20 0 * * *", "Counts yesterday's incidents and notifications.")
-    health = _of_yesterday(settings, "pipeline_health", "25 0 * * *", "Writes down how yesterday went.")
-    budgets = dg.ScheduleDefinition(
-        name="openai_budgets_schedule",
-        job_name="openai_budgets_job",
-        cron_schedule="*/30 * * * *",
-        execution_timezone=zone,
-        default_status=_RUNNING,
-        description="Reads today's OpenAI use and checks the counter.",
-    )
-    reset = dg.ScheduleDefinition(
-        name="openai_usage_reset_schedule",
-        job_name="openai_usage_reset_job",
-        cron_schedule="1 0 * * *",
-        execution_timezone=zone,
-        default_status=_RUNNING,
-        description="Notes that the OpenAI day was opened.",
-    )
-    own = [
-        budgets,
-        reset,
-        rollup_schedule,
-        intraday_rollup_schedule,
-        report,
-        health,
-        dagster_history_schedule,
-    ]
-    return [
-        *own,
-        build_delivery_schedule(settings),
-        build_usage_schedule(settings),
-        build_digest_schedule(settings),
-        build_weekly_test_schedule(settings),
-        *build_retention_schedules(zone),
-    ]
+    return intraday_rollup_schedule
 
 
 def _of_yesterday(settings: Settings, name: str, cron: str, description: str) -> dg.ScheduleDefinition:

@@ -99,14 +99,18 @@ def _look(engine: Engine) -> Line:
         connection.rollback()
         refusals = _refusals(connection, [probe for probe in tried if probe.table in writable])
     if refusals or kept:
-        # What is reported and tracked can be written later; what the guard cannot book, it holds back.
-        state = State.fail if is_guarded and any(r.startswith("api_usage") for r in refusals) else State.warn
-        todo = "let the constraint allow it, or give the column a default; what waits is written within an hour then"
-        return Line(NAME, state, "; ".join([*refusals, *kept]), todo)
-    untried = sorted(row.name for row in found if row.name not in writable)
+        return _refused(refusals, kept, is_guarded=is_guarded)
+    untried = sorted({row.name for row in found} - writable)
     if untried:
         return Line(NAME, State.unknown, f"not tried, because this role writes nothing there: {', '.join(untried)}")
     return Line(NAME, State.ok, "each kind of row that is written was taken, and rolled back")
+
+
+def _refused(refusals: list[str], kept: list[str], *, is_guarded: bool) -> Line:
+    # What is reported and tracked can be written later; what the guard cannot book, it holds back.
+    holds_back = is_guarded and any(refusal.startswith("api_usage") for refusal in refusals)
+    todo = "let the constraint allow it, or give the column a default; what waits is written within an hour then"
+    return Line(NAME, State.fail if holds_back else State.warn, "; ".join([*refusals, *kept]), todo)
 
 
 def _refusals(connection: Connection, tried: list[Probe]) -> list[str]:

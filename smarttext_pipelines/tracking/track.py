@@ -153,7 +153,8 @@ def track_openai_usage(
         is_wanted = cost is None and bool(name) and None not in parts
         if is_wanted and known_prices.is_loaded():
             cost, is_wanted = known_prices.list_price(name or "", parts[0] or 0, parts[1] or 0, at), False
-        counted = {"input_tokens": parts[0], "output_tokens": parts[1]}
+        names = ("input_tokens", "output_tokens")
+        counted = {key: part for key, part in zip(names, parts, strict=True) if part is not None}
         return {
             "endpoint": fields.word("endpoint", endpoint),
             "business_id": values.uuid("business_id", business_id),
@@ -162,10 +163,7 @@ def track_openai_usage(
             "model": name,
             "created_at": at,
             "request_id": fields.key("request_id", request_id),
-            "metadata": {
-                **{key: part for key, part in counted.items() if part is not None},
-                **fields.payload("metadata", metadata),
-            },
+            "metadata": {**counted, **fields.payload("metadata", metadata)},
             **({known_prices.WANTED: parts} if is_wanted else {}),
         }
 

@@ -45,19 +45,16 @@ def _group(
     """Bring one group forward: as bad as its worst member was when it came; over when none of them is open any more."""
     old, silence = stored.get(key), silence_of(key, around)
     if silence:
-        for told in fresh:
-            hold_back(done, told, silence, stored)
-        fresh = []
-    muted = [c for c in done.changed if c.key[0] == key[0] and c.muted_by == GROUP_SCOPE and c.incident.is_open]
-    if rule is None or not (fresh or muted):
-        if old is not None:
-            reason = "recovered" if rule else "rule removed"
-            take(done, old, close(old.incident, now=around.now, reason=reason), None)
+        fresh = _hold_all_back(done, fresh, silence, stored)
+    members = _open_members(done, key[0])
+    if rule is None or not (fresh or members):
+        _end(done, old, "recovered" if rule else "rule removed", around)
         return
-    severities = [told.stored.incident.severity for told in fresh] + ([old.incident.severity] if old else [])
+    incidents = [told.stored.incident for told in fresh] + ([old.incident] if old else [])
+    worst = max((incident.severity for incident in incidents), default=rule.severity)
     step = advance(
         old.incident if old else None,
-        Finding(Verdict.breach, max(severities, default=rule.severity)),
+        Finding(Verdict.breach, worst),
         replace(rule.policy, breaches_to_fire=1),
         now=around.now,
         held_by=silence,
@@ -68,10 +65,31 @@ def _group(
         # More businesses than were told of are worse, however bad each of them is.
         step = replace(step, notices=("worse",)) if old else step
         base = replace(base, value=(float(len(fresh)),) * 3)
-        gone = {told.stored.key for told in fresh}
-        done.told = [told for told in done.told if told.stored.key not in gone or told.notice != "firing"]
-        done.changed = [_mute(each) if each.key in gone else each for each in done.changed]
-    take(done, base, step, None, fresh or [Told(member, "firing") for member in muted])
+        _take_in(done, fresh)
+    take(done, base, step, None, fresh or [Told(member, "firing") for member in members])
+
+
+def _hold_all_back(done: Plan, fresh: Sequence[Told], silence: str, stored: Mapping[Key, Stored]) -> Sequence[Told]:
+    """Hold each of them back; none is left for the group."""
+    for told in fresh:
+        hold_back(done, told, silence, stored)
+    return ()
+
+
+def _open_members(done: Plan, rule: str) -> list[Stored]:
+    return [c for c in done.changed if c.key[0] == rule and c.muted_by == GROUP_SCOPE and c.incident.is_open]
+
+
+def _end(done: Plan, old: Stored | None, reason: str, around: Around) -> None:
+    if old is not None:
+        take(done, old, close(old.incident, now=around.now, reason=reason), None)
+
+
+def _take_in(done: Plan, fresh: Sequence[Told]) -> None:
+    """Make members of these: their own first notices go."""
+    joined = {told.stored.key for told in fresh}
+    done.told = [told for told in done.told if told.stored.key not in joined or told.notice != "firing"]
+    done.changed = [_mute(each) if each.key in joined else each for each in done.changed]
 
 
 def _mute(stored: Stored) -> Stored:

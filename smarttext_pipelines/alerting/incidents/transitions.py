@@ -8,6 +8,7 @@ from smarttext_pipelines.alerting.incidents.grouping import group_notices
 from smarttext_pipelines.alerting.incidents.incident_store import Stored
 from smarttext_pipelines.alerting.incidents.lifecycle import (
     Finding,
+    Incident,
     Severity,
     Verdict,
     advance,
@@ -51,38 +52,49 @@ def _one(
     """Bring one incident forward."""
     old, rule, row = stored.get(key), rules.get(key[0]), found.rows.get(key)
     gone = _gone(old, rule, around)
-    if old is not None and gone:
-        return take(done, old, close(old.incident, now=around.now, reason=gone), None)
-    if rule is None or (gone and old is None):
-        return None
+    if gone or rule is None:
+        if old is not None and gone:
+            take(done, old, close(old.incident, now=around.now, reason=gone), None)
+        return
     finding, reason = _find(rule, row, found)
-    held = _held(old, key, finding, rule, around, firing, row)
     step = advance(
         old.incident if old else None,
         finding,
         rule.policy,
         now=around.now,
-        held_by=held,
+        held_by=_held(old, key, finding, rule, around, firing, row),
         last_sent_at=old.last_sent_at if old else None,
         reason=reason,
     )
     if finding.verdict is Verdict.breach:
         _, breaches, note = done.verdicts[rule.name]
         done.verdicts[rule.name] = (Verdict.breach, breaches + 1, note)
-    base = old or Stored(None, key, row.business_id if row else None, step.incident or NOTHING)
-    if row is not None:
-        base = replace(base, value=(row.measured.value, row.measured.part, row.measured.whole))
+    base = _with_value(old or Stored(None, key, row.business_id if row else None, step.incident or NOTHING), row)
     if around.is_first and step.incident is not None:
-        muted = replace(base, incident=replace(step.incident, told=None, held_by="baseline"))
-        muted = replace(muted, muted_by="baseline", muted_severity=step.incident.severity)
-        done.changed.append(muted)
-        done.baseline.append(Told(muted, "firing", row))
-        return None
-    take(done, base, step, row)
-    after = step.incident
-    if after and after.is_firing and after.told is not None and rule.alert_metric.family:
-        firing[rule.alert_metric.family].setdefault(key[1], (key[0], after.severity))
-    return None
+        _keep_as_baseline(done, base, step.incident, row)
+    else:
+        take(done, base, step, row)
+        _remember(firing, rule, key, step.incident)
+
+
+def _with_value(stored: Stored, row: Row | None) -> Stored:
+    return replace(stored, value=(row.measured.value, row.measured.part, row.measured.whole)) if row else stored
+
+
+def _keep_as_baseline(done: Plan, base: Stored, incident: Incident, row: Row | None) -> None:
+    """Keep an incident that was there when alerting began: one message names all of them."""
+    kept = replace(base, incident=replace(incident, told=None, held_by="baseline"))
+    kept = replace(kept, muted_by="baseline", muted_severity=incident.severity)
+    done.changed.append(kept)
+    done.baseline.append(Told(kept, "firing", row))
+
+
+def _remember(
+    firing: dict[str, dict[str, tuple[str, Severity]]], rule: Rule, key: Key, incident: Incident | None
+) -> None:
+    """Note that an incident which people know of inhibits those of its family."""
+    if incident and incident.is_firing and incident.told is not None and rule.alert_metric.family:
+        firing[rule.alert_metric.family].setdefault(key[1], (key[0], incident.severity))
 
 
 def _gone(old: Stored | None, rule: Rule | None, around: Around) -> str | None:

@@ -117,29 +117,34 @@ class Rule(BaseModel):
 
     @model_validator(mode="after")
     def _must_make_sense(self) -> "Rule":
-        signal = ALERT_METRICS.get(self.metric)
-        if signal is None:
+        metric = ALERT_METRICS.get(self.metric)
+        if metric is None:
             msg = f"there is no metric '{self.metric}'; there are {', '.join(ALERT_METRICS)}"
             raise ValueError(msg)
-        if self.scope not in signal.scopes:
-            msg = f"{self.metric} is measured for {', '.join(signal.scopes)}, not for {self.scope}"
+        if self.scope not in metric.scopes:
+            msg = f"{self.metric} is measured for {', '.join(metric.scopes)}, not for {self.scope}"
             raise ValueError(msg)
-        if self.clear_threshold is not None and self.clear_threshold > self.threshold:
-            msg = "clear_threshold is above threshold: it would be clear and in breach at once"
-            raise ValueError(msg)
-        if self.critical_threshold is not None and self.critical_threshold < self.threshold:
-            msg = "critical_threshold is below threshold"
-            raise ValueError(msg)
+        self._refuse_thresholds()
         if self.window < SHORTEST_WINDOW or (self.window > LONGEST_SHORT_WINDOW and self.window % DAY):
             msg = "a window is 5m to 6h, or whole days"
             raise ValueError(msg)
-        if not signal.shortest <= self.window <= signal.longest:
-            msg = f"{self.metric} is measured over {'one day' if signal.shortest == DAY else 'at most 6h'}"
-            raise ValueError(msg)
-        if self.alert_metric.unit == "percent" and self.metric != "openai_budget" and self.threshold > 100:
-            msg = "a threshold in percent is at most 100"
+        if not metric.shortest <= self.window <= metric.longest:
+            msg = f"{self.metric} is measured over {'one day' if metric.shortest == DAY else 'at most 6h'}"
             raise ValueError(msg)
         return self
+
+    def _refuse_thresholds(self) -> None:
+        clear, critical = self.clear_threshold, self.critical_threshold
+        is_share = self.alert_metric.unit == "percent" and self.metric != "openai_budget"
+        msg = ""
+        if clear is not None and clear > self.threshold:
+            msg = "clear_threshold is above threshold: it would be clear and in breach at once"
+        elif critical is not None and critical < self.threshold:
+            msg = "critical_threshold is below threshold"
+        elif is_share and self.threshold > 100:
+            msg = "a threshold in percent is at most 100"
+        if msg:
+            raise ValueError(msg)
 
     @property
     def alert_metric(self) -> AlertMetric:

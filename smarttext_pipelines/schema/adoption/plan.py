@@ -52,19 +52,18 @@ def _replaced(found: State, facts: Facts) -> Iterator[Change]:
     back = put_back(found, facts.installed)
     for (kind, name), state in found.items():
         key = (kind, name)
-        if key in facts.installed:
-            is_theirs = key in back
-        elif kind == "policy":
-            is_theirs = name.endswith(".service_role_all") and facts.needs_policy and not _lets_service_in(state)
-        else:
-            is_ours = "monitoring." in (state.get("definition") or "")
-            is_theirs = (kind == "view" and name in SOURCES and not is_ours) or (
-                kind == "function" and name in FUNCTIONS and not is_ours
-            )
-        if is_theirs:
+        if key in back if key in facts.installed else _is_theirs(kind, name, state, facts):
             keys = (key, *(k for k in found if k[0] == "column" and kind == "view" and k[1].startswith(f"{name}.")))
             now = "not as migrate left it" if key in facts.installed else "the application's"
             yield Change(f"{kind} {name}", now, _view_then(found, name) if kind == "view" else _THIS_VERSION, keys)
+
+
+def _is_theirs(kind: str, name: str, state: Mapping[str, Any], facts: Facts) -> bool:
+    """Whether the application made what a first migrate replaces."""
+    if kind == "policy":
+        return name.endswith(".service_role_all") and facts.needs_policy and not _lets_service_in(state)
+    replaced = {"view": SOURCES, "function": FUNCTIONS}.get(kind, ())
+    return name in replaced and "monitoring." not in (state.get("definition") or "")
 
 
 def _view_then(found: State, name: str) -> str:

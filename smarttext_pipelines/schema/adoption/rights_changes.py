@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from smarttext_pipelines.schema.adoption.change import Change, Facts, adopted_tables
+from smarttext_pipelines.schema.adoption.change import Change, Facts, Key, adopted_tables
 from smarttext_pipelines.schema.public_state import (
     APPLICATION_FUNCTIONS,
     FUNCTIONS,
@@ -55,20 +55,32 @@ def words(rights: Mapping[str, frozenset[str] | None]) -> str:
 def _rights(found: State, facts: Facts, adopted: frozenset[str]) -> Iterator[Change]:
     for relation in (*TABLES, *VIEWS):
         key = ("view" if relation in VIEWS else "table", relation)
-        is_ours = relation not in adopted and key not in (facts.record or found)
-        if key not in found or (is_ours and not facts.is_finished):
+        was_there = relation in adopted or key in (facts.record or found)
+        if key not in found or not (was_there or facts.is_finished):
             continue
+        grantees = () if relation == "businesses" and relation in adopted else PUBLIC_ROLES
         keys = (key, *(k for k in found if k[0] == "column" and k[1].startswith(f"{relation}.")))
-        for grantee in PUBLIC_ROLES if relation != "businesses" or relation not in adopted else ():
-            now, then = rights_of(found, relation, grantee), kept_rights(found, facts, relation, grantee)
-            if now != then:
-                yield Change(f"rights of {grantee} on {relation}", words(now), words(then), keys)
+        kept = {grantee: kept_rights(found, facts, relation, grantee) for grantee in grantees}
+        yield from _public_rights(found, relation, kept, keys)
         if "service_role" in facts.roles:
-            now = rights_of(found, relation, "service_role")
-            needed = SERVICE_ON_TABLES if relation in TABLES else ("SELECT",)
-            if any(now.get(right, ()) is not None for right in needed):
-                then = {**now, **dict.fromkeys(needed)}
-                yield Change(f"rights of service_role on {relation}", words(now), words(then), (key,))
+            yield from _service_rights(found, relation, key)
+
+
+def _public_rights(
+    found: State, relation: str, kept: Mapping[str, Mapping[str, frozenset[str] | None]], keys: tuple[Key, ...]
+) -> Iterator[Change]:
+    for grantee, then in kept.items():
+        now = rights_of(found, relation, grantee)
+        if now != then:
+            yield Change(f"rights of {grantee} on {relation}", words(now), words(then), keys)
+
+
+def _service_rights(found: State, relation: str, key: Key) -> Iterator[Change]:
+    now = rights_of(found, relation, "service_role")
+    needed = SERVICE_ON_TABLES if relation in TABLES else ("SELECT",)
+    if any(now.get(right, ()) is not None for right in needed):
+        then = {**now, **dict.fromkeys(needed)}
+        yield Change(f"rights of service_role on {relation}", words(now), words(then), (key,))
 
 
 def _function_rights(found: State, facts: Facts) -> Iterator[Change]:

@@ -124,6 +124,20 @@ def _server(catalog: Catalog) -> Iterator[str]:
 
 
 def _judge_table(findings: Findings, catalog: Catalog, table: Table, relation: Relation, zone: ZoneInfo) -> None:
+    if not _judge_kind(findings, catalog, table, relation):
+        return
+    concern = {c.name for c in source_columns(table)}
+    for declared in table.columns:
+        found = relation.columns.get(declared.name)
+        if found is None and (relation.is_table or declared.name in concern):
+            findings.refusals += _missing(relation, declared.name, is_needed=not declared.nullable)
+        elif found is not None and declared.name in concern:
+            _judge_column(findings, table, relation, found, zone)
+    findings.refusals += _in_the_way(catalog, relation)
+
+
+def _judge_kind(findings: Findings, catalog: Catalog, table: Table, relation: Relation) -> bool:
+    """Judge what a relation is and whose; return whether its columns are worth a look."""
     name = f"public.{table.name}"
     is_source = table.name != "daily_stats"
     if relation.kind in _READ_ONLY and table.name not in ("api_usage", "daily_stats"):
@@ -132,7 +146,7 @@ def _judge_table(findings: Findings, catalog: Catalog, table: Table, relation: R
         what = _KINDS.get(relation.kind, "a partitioned table")
         why = "the guard counts it by triggers" if is_source else "every rollup rewrites rows of it"
         findings.refusals.append(f"{name} is {what}, and {why}; give that name to a plain table")
-        return
+        return False
     elif not relation.is_owned:
         findings.refusals.append(
             f"{name} belongs to '{relation.owner}'; connect as that role, or GRANT it to '{catalog.role}'"
@@ -142,14 +156,7 @@ def _judge_table(findings: Findings, catalog: Catalog, table: Table, relation: R
             f"{name} is partitioned: a row that is written into a partition itself is counted by the guard if the"
             " partition was there at the last `smarttext migrate`"
         )
-    concern = {c.name for c in source_columns(table)}
-    for declared in table.columns:
-        found = relation.columns.get(declared.name)
-        if found is None and (relation.is_table or declared.name in concern):
-            findings.refusals += _missing(relation, declared.name, is_needed=not declared.nullable)
-        elif found is not None and declared.name in concern:
-            _judge_column(findings, table, relation, found, zone)
-    findings.refusals += _in_the_way(catalog, relation)
+    return True
 
 
 def _missing(relation: Relation, column: str, *, is_needed: bool) -> Iterator[str]:

@@ -12,8 +12,9 @@ from smarttext_pipelines.database.rolled_up_days import request_rollups
 from smarttext_pipelines.engines import SourceDay
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.rollup.drift import readable_days, recorded_days
-from smarttext_pipelines.schema.installation import HEAD, revision
+from smarttext_pipelines.schema.installation import revision
 from smarttext_pipelines.schema.reset_date import reset_date_default
+from smarttext_pipelines.schema.revisions import newest_revision
 from smarttext_pipelines.schema.tables.internal import installation, rollup_days
 
 _ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('smarttext:' || :asset, 0))")
@@ -28,7 +29,7 @@ def change_reporting_zone(engine: Engine, zone: ZoneInfo, archive: ArchiveTarget
         SchemaError: The database is not migrated.
     """
     with connected(engine) as connection, connection.begin():
-        if revision(connection) != HEAD:
+        if revision(connection) != newest_revision():
             msg = "the database is not at the newest revision; run `smarttext migrate`"
             raise SchemaError(msg)
         for asset in METRICS:

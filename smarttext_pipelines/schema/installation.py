@@ -10,10 +10,8 @@ from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, day_end, day_star
 from smarttext_pipelines.core.errors import SchemaError, SettingsError
 from smarttext_pipelines.database.connect import connected, describe
 from smarttext_pipelines.database.pooler import refuse_transaction_pooler
+from smarttext_pipelines.schema.revisions import newest_revision, refuse_newer
 from smarttext_pipelines.schema.tables.internal import installation
-
-HEAD = "0016"
-"""Newest revision; a test holds it to Alembic's own answer."""
 
 _REVISION = text("SELECT to_regclass('monitoring.alembic_version') IS NOT NULL")
 _INSTALLED = text("SELECT to_regclass('monitoring.installation') IS NOT NULL")
@@ -52,8 +50,10 @@ def require_installation(engine: Engine, zone: ZoneInfo) -> None:
     refuse_transaction_pooler(engine)
     with connected(engine) as connection:
         found = revision(connection)
-        if found != HEAD:
-            state = "was never migrated" if found is None else f"is at revision {found}, this version needs {HEAD}"
+        refuse_newer(describe(engine.url), found)
+        if found != newest_revision():
+            needed = newest_revision()
+            state = "was never migrated" if found is None else f"is at revision {found}, this version needs {needed}"
             msg = f"{describe(engine.url)} {state}; run `smarttext migrate`"
             raise SchemaError(msg)
         require_zone(connection, zone)

@@ -26,7 +26,7 @@ from smarttext_pipelines.schema.adoption.adopt import (
 from smarttext_pipelines.schema.adoption.change import Change
 from smarttext_pipelines.schema.adoption.first_run import ADOPT_BOUNDARY_DAYS
 from smarttext_pipelines.schema.adoption.plan import plan
-from smarttext_pipelines.schema.installation import HEAD, require_zone, revision, stored_zone
+from smarttext_pipelines.schema.installation import require_zone, revision, stored_zone
 from smarttext_pipelines.schema.installed import record_installed
 from smarttext_pipelines.schema.migrations.lock import lock
 from smarttext_pipelines.schema.preflight import require_possible
@@ -34,6 +34,7 @@ from smarttext_pipelines.schema.preflight.judgement import is_workable_type
 from smarttext_pipelines.schema.public_state import TABLES, VIEWS, read_state
 from smarttext_pipelines.schema.reset_date import install
 from smarttext_pipelines.schema.result_types import read_result_types, reconnect_notes
+from smarttext_pipelines.schema.revisions import newest_revision, refuse_newer
 from smarttext_pipelines.schema.rights.roles import create_roles
 from smarttext_pipelines.schema.sources import source_statement
 from smarttext_pipelines.schema.tables import MONITORING, PUBLIC, SOURCE_TABLES, metadata
@@ -107,6 +108,7 @@ def require_agreement(engine: Engine, zone: ZoneInfo, agree: Agree | None) -> tu
         SchemaError: Something stands in the way.
     """
     with connected(engine) as connection:
+        refuse_newer(describe(engine.url), revision(connection))
         if stored_zone(connection) is not None:
             require_zone(connection, zone)
         notes = require_possible(connection, zone)
@@ -178,8 +180,9 @@ def find_drift(engine: Engine) -> list[str]:
     refuse_transaction_pooler(engine)
     with connected(engine) as connection:
         found = revision(connection)
-        if found != HEAD:
-            return [f"revision is {found or 'none'}, newest is {HEAD}: run `smarttext migrate`"]
+        refuse_newer(describe(engine.url), found)
+        if found != newest_revision():
+            return [f"revision is {found or 'none'}, newest is {newest_revision()}: run `smarttext migrate`"]
         if stored_zone(connection) is None:
             return ["the first migration has not come to its end: run `smarttext migrate` again"]
         changes = compare_metadata(_comparison(connection), metadata)

@@ -10,7 +10,7 @@ from smarttext_pipelines.database.connect import connected, describe
 from smarttext_pipelines.schema.access import Standing, access_statements
 from smarttext_pipelines.schema.adoption.adopt import overload_statements, read_facts, read_standing, record_changes
 from smarttext_pipelines.schema.adoption.change import Change
-from smarttext_pipelines.schema.installation import HEAD, revision, stored_zone
+from smarttext_pipelines.schema.installation import revision, stored_zone
 from smarttext_pipelines.schema.installed import is_of_this_version, record_installed
 from smarttext_pipelines.schema.migrate import (
     CREATE_SCHEMA,
@@ -21,6 +21,7 @@ from smarttext_pipelines.schema.migrate import (
     opening,
     require_agreement,
 )
+from smarttext_pipelines.schema.revisions import newest_revision
 from smarttext_pipelines.schema.rights.roles import ROLES, create_roles
 
 _TIMEOUT = f"SET lock_timeout = '{LOCK_TIMEOUT}'"
@@ -54,7 +55,7 @@ def migration_sql(zone: ZoneInfo, engine: Engine | None = None, *, with_roles: b
         return f"-- {place} is as this version expects it: nothing to do\n"
     with connected(engine) as connection:
         found = revision(connection)
-        revisions = "" if found == HEAD else _revisions(connection, found)
+        revisions = "" if found == newest_revision() else _revisions(connection, found)
         closing = _closing(connection, zone, changes)
     comments = "".join(f"-- {line}\n" for line in (f"For {place} as it is now.", *notes))
     return comments + roles + _script(revisions, closing)

@@ -10,15 +10,16 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 from alembic import command
-from alembic.script import ScriptDirectory
+from sqlalchemy import text
 from typer.testing import CliRunner
 
 from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.core.errors import DatabaseError, SchemaError, SettingsError
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.rollup.zone import change_reporting_zone
-from smarttext_pipelines.schema.installation import HEAD, require_installation, revision
+from smarttext_pipelines.schema.installation import require_installation, revision
 from smarttext_pipelines.schema.migrate import alembic_config, find_drift, migrate
+from smarttext_pipelines.schema.revisions import newest_revision
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.legacy import (
@@ -105,8 +106,17 @@ def test_a_second_migrate_changes_nothing(migrated: Database) -> None:
     assert catalog(migrated) == before
 
 
-def test_the_newest_revision_is_the_one_the_processes_ask_for() -> None:
-    assert ScriptDirectory.from_config(alembic_config()).get_current_head() == HEAD
+def test_a_database_of_a_newer_version_is_named_as_that(migrated: Database) -> None:
+    expected = r"was migrated by a newer version \(revision 9999\); upgrade smarttext_pipelines$"
+    with migrated.engine.begin() as connection:
+        connection.execute(text("UPDATE monitoring.alembic_version SET version_num = '9999'"))
+    for read in (
+        lambda: require_installation(migrated.engine, UTC),
+        lambda: migrate(migrated.engine, UTC),
+        lambda: find_drift(migrated.engine),
+    ):
+        with pytest.raises(SchemaError, match=expected):
+            read()
 
 
 def test_two_migrates_at_once_on_one_empty_database_both_succeed(empty_database: Database) -> None:
@@ -252,7 +262,9 @@ def test_drift_is_told_in_one_line_each(database: Database) -> None:
 
 
 def test_a_database_that_was_never_migrated_is_told_as_such(empty_database: Database) -> None:
-    assert find_drift(empty_database.engine) == [f"revision is none, newest is {HEAD}: run `smarttext migrate`"]
+    assert find_drift(empty_database.engine) == [
+        f"revision is none, newest is {newest_revision()}: run `smarttext migrate`"
+    ]
     with pytest.raises(SchemaError, match="was never migrated; run `smarttext migrate`"):
         require_installation(empty_database.engine, UTC)
 

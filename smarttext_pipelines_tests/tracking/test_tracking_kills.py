@@ -136,7 +136,7 @@ os._exit(0)
 """
     for synchronous, rows in ((False, 3001), (True, 61)):
         arguments = [database.url, str(tmp_path), str(synchronous)]
-        subprocess.run([sys.executable, "-W", "ignore", "-c", code, *arguments], check=True, timeout=60)
+        subprocess.run([sys.executable, "-W", "ignore", "-c", code, *arguments], check=True, timeout=180)
         assert len(database.rows(TOLD)) == rows
         database.run("TRUNCATE public.call_events")
 
@@ -188,5 +188,5 @@ child.start()
 child.join()
 """
     command = [sys.executable, "-W", "ignore", "-c", code, database.url, str(tmp_path / "spill")]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=180)
     assert database.rows("SELECT rejected FROM monitoring.tracking_writers") == [{"rejected": 5}]

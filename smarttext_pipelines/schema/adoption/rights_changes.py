@@ -1,6 +1,7 @@
 """Rights and row level security that ``migrate`` changes in ``public``. Pure."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from smarttext_pipelines.schema.adoption.change import Change, Facts, Key, adopted_tables
 from smarttext_pipelines.schema.public_state import (
@@ -108,6 +109,12 @@ def _other_writers(found: State, function: str) -> set[str]:
 _ROLES = (*PUBLIC_ROLES, "service_role")
 
 
+def _was_open(facts: Facts, table: str, state: Mapping[str, Any]) -> bool:
+    """Whether a table of the application had no row level security, or is ``businesses``, which keeps its own."""
+    before = state if facts.record is None else facts.record.get(("table", table))
+    return before is not None and (table == "businesses" or not before["row_security"])
+
+
 def row_security_changes(found: State, facts: Facts) -> Iterator[Change]:
     """Yield tables whose row level security is put on again, and the policy that lets ``service_role`` in."""
     adopted = adopted_tables(found, facts.record)
@@ -115,8 +122,7 @@ def row_security_changes(found: State, facts: Facts) -> Iterator[Change]:
         state = found.get(("table", table))
         if state is None or (table not in adopted and not facts.is_finished):
             continue
-        before = state if facts.record is None else facts.record.get(("table", table))
-        stays = state["row_security"] or (before is not None and (table == "businesses" or not before["row_security"]))
+        stays = state["row_security"] or _was_open(facts, table, state)
         if not stays:
             yield Change(f"row level security of {table}", "off", "on", (("table", table),))
         policy = found.get(("policy", f"{table}.service_role_all"))

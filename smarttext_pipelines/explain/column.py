@@ -15,9 +15,9 @@ from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.failure_classes import class_of
 from smarttext_pipelines.core.phones import mask_phone
-from smarttext_pipelines.core.statuses import DELIVERED_STATUSES, STATUS_CLASS
+from smarttext_pipelines.core.statuses import STATUS_CLASS
 from smarttext_pipelines.engines import Parameters, PostgresEngine, add_repeated_keys
-from smarttext_pipelines.metrics import Window
+from smarttext_pipelines.metrics import Window, sms_outcomes
 from smarttext_pipelines.metrics.messages import attempts, status_name
 from smarttext_pipelines.metrics.replies import repeated, replied_calls
 from smarttext_pipelines.metrics.spend import is_unpriced, usage
@@ -32,15 +32,6 @@ STATES = {
     "unknown": "",
 }
 
-_CLASS_OF_COLUMN: Mapping[str, str | None] = {
-    "messages_sent": None,
-    "sms_success_count": "successful",
-    "sms_failure_count": "failed",
-    "sms_in_flight_count": "in_flight",
-    "sms_suppressed_count": "suppressed",
-    "sms_unknown_count": "unknown",
-    "sms_delivered_count": None,
-}
 _STATES_OF_COLUMN: Mapping[str, Sequence[str]] = {
     "calls_missed": tuple(STATES),
     "missed_calls_replied": ("in_time", "late"),
@@ -83,7 +74,7 @@ def explain_column(
         InputError: The column cannot be explained.
     """
     readers: Mapping[str, Callable[[], list[Row]]] = {
-        **dict.fromkeys(_CLASS_OF_COLUMN, lambda: _messages(connection, column, business, window, shared_senders)),
+        **dict.fromkeys(sms_outcomes.DAILY, lambda: _messages(connection, column, business, window, shared_senders)),
         **dict.fromkeys(_STATES_OF_COLUMN, lambda: _calls(connection, column, business, window, shared_senders)),
         **dict.fromkeys(_ROWS_OF_USAGE, lambda: _usage(connection, column, business, window)),
     }
@@ -106,16 +97,12 @@ def _messages(
 ) -> list[Row]:
     def build(tables: Any, window: Window) -> ir.Table:
         found = attempts(tables, window)
-        return found.mutate(status=status_name(found.status_order)).order_by("first_at")
+        found = found.mutate(status=status_name(found.status_order), message_count=ibis.literal(1))
+        found = found.mutate(status_class=found.status.cases(*STATUS_CLASS.items()))
+        return found.filter(sms_outcomes.DAILY[column](found) > 0).order_by("first_at")
 
-    wanted = _CLASS_OF_COLUMN[column]
-    rows = []
-    for row in _run(connection, window, shared, build):
-        is_wanted = wanted is None or STATUS_CLASS[row["status"]] == wanted
-        is_wanted &= column != "sms_delivered_count" or row["status"] in DELIVERED_STATUSES
-        if is_wanted and row["business_id"] == business:
-            rows.append(_message(row))
-    return rows
+    rows = _run(connection, window, shared, build)
+    return [_message(row) for row in rows if row["business_id"] == business]
 
 
 def _message(row: Row) -> Row:

@@ -1,8 +1,8 @@
 """What each number is, once, as Ibis expressions over unbound tables and a window of days; nothing runs here."""
 
-from smarttext_pipelines.metrics import call_volume as calls
-from smarttext_pipelines.metrics import daily_stats as stats
 from smarttext_pipelines.metrics import (
+    call_volume,
+    daily_stats,
     failure_rates,
     owner_alerts,
     replies,
@@ -16,11 +16,11 @@ METRICS: dict[str, Metric] = {
     for metric in (
         sms_outcomes.METRIC,
         spend.METRIC,
-        calls.METRIC,
+        call_volume.METRIC,
         replies.METRIC,
         owner_alerts.METRIC,
         failure_rates.METRIC,
-        stats.METRIC,
+        daily_stats.METRIC,
     )
 }
 """Every metric by the name of its asset and table, in the order in which they can be computed."""

@@ -1,11 +1,13 @@
 """Fact ``call_volume``: distinct calls and inbound texts by day and business."""
 
+from operator import itemgetter
+
 import ibis
 import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import WORDS_FOR_NONE
 from smarttext_pipelines.metrics.keyed import REPEATED, Keyed, first_days, is_none_of, per_key
-from smarttext_pipelines.metrics.metric import Metric, Tables, Window, byte_order
+from smarttext_pipelines.metrics.metric import Daily, Metric, Tables, Window, byte_order
 from smarttext_pipelines.metrics.numbers import businesses_by_number
 from smarttext_pipelines.metrics.repeated import repeated_keys
 
@@ -68,6 +70,8 @@ def source_totals(tables: Tables, window: Window) -> ir.Table:
     return heads.group_by("day").agg(keys=heads.count())
 
 
+DAILY: Daily = {name: itemgetter(name) for name in ("calls_total", "calls_missed", "messages_received")}
+
 METRIC = Metric(
     name="call_volume",
     inputs=("businesses", "call_events", "shared_senders"),
@@ -78,4 +82,5 @@ METRIC = Metric(
     rows=rows,
     totals={"keys": ("calls_total", "messages_received")},
     source_totals=source_totals,
+    daily=DAILY,
 )

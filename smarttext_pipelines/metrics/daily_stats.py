@@ -3,30 +3,13 @@
 import ibis
 import ibis.expr.types as ir
 
-from smarttext_pipelines.core.statuses import DELIVERED_STATUSES
+from smarttext_pipelines.metrics import call_volume, owner_alerts, replies, sms_outcomes, spend
 from smarttext_pipelines.metrics.metric import Metric, Tables, Window
 
-_TOKENS = ("openai_tokens_used",)
-_MONEY = ("openai_cost_estimate",)
-_REPLIES = ("missed_calls_replied", "missed_calls_unreplied", "missed_calls_reply_unknown")
-_COUNTS = (
-    "calls_total",
-    "calls_missed",
-    "messages_received",
-    "messages_sent",
-    "sms_success_count",
-    "sms_failure_count",
-    "owner_alerts_sent",
-    "sms_delivered_count",
-    "sms_in_flight_count",
-    "sms_suppressed_count",
-    "sms_unknown_count",
-    "openai_requests",
-    "openai_unpriced_requests",
-    "owner_alerts_failed",
-    *_REPLIES,
-)
-_FACTS = ("sms_outcomes", "spend", "call_volume", "owner_alert_delivery", "missed_call_replies")
+_FACTS = {each.METRIC.name: each.METRIC for each in (sms_outcomes, spend, call_volume, owner_alerts, replies)}
+_SUMMED = [name for metric in _FACTS.values() for name in metric.daily]
+_TYPES = {"openai_tokens_used": "int64", "openai_cost_estimate": "decimal(38, 6)"}
+"""What is wider than a count; every other column is summed as int64 and kept as int32."""
 
 
 def _within(table: ir.Table, window: Window) -> ir.Table:
@@ -34,75 +17,34 @@ def _within(table: ir.Table, window: Window) -> ir.Table:
     return table.filter(table.day >= first, table.day <= last)
 
 
-def _messages(t: ir.Table) -> dict[str, ir.IntegerValue]:
-    def of(name: str) -> ir.IntegerValue:
-        return ibis.ifelse(t.status_class == name, t.message_count, 0)
-
-    return {
-        "messages_sent": t.message_count,
-        "sms_success_count": of("successful"),
-        "sms_failure_count": of("failed"),
-        "sms_in_flight_count": of("in_flight"),
-        "sms_suppressed_count": of("suppressed"),
-        "sms_unknown_count": of("unknown"),
-        "sms_delivered_count": ibis.ifelse(t.status.isin(DELIVERED_STATUSES), t.message_count, 0),
-    }
-
-
-def _usage(t: ir.Table) -> dict[str, ir.NumericValue]:
-    measures = {
-        "openai_tokens_used": t.tokens_used,
-        "openai_cost_estimate": t.cost_usd,
-        "openai_requests": t.request_count,
-        "openai_unpriced_requests": t.unpriced_requests,
-    }
-    return {name: ibis.ifelse(t.service == "openai", value, 0) for name, value in measures.items()}
-
-
-def _part(table: ir.Table, measures: dict[str, ir.NumericValue]) -> ir.Table:
-    """Return a fact's share of every measure, zero where it has none."""
-    types = dict.fromkeys((*_COUNTS, *_TOKENS), "int64") | dict.fromkeys(_MONEY, "decimal(38, 6)")
+def _part(table: ir.Table, metric: Metric) -> ir.Table:
+    """Return a fact's share of every column, zero where it has none."""
+    shares = {name: added(table) for name, added in metric.daily.items()}
     zero = ibis.literal(0)
     return table.select(
-        "day", "business_id", **{name: measures.get(name, zero).cast(type_) for name, type_ in types.items()}
+        "day", "business_id", **{name: shares.get(name, zero).cast(_TYPES.get(name, "int64")) for name in _SUMMED}
     )
 
 
 def rows(tables: Tables, window: Window) -> ir.Table:
     """Return the stats of every business with any event on the day, and of what has no business."""
     facts = {name: _within(tables[name], window) for name in _FACTS}
-    sms = facts["sms_outcomes"].filter(facts["sms_outcomes"].message_count > 0)
-    calls, alerts, replies = facts["call_volume"], facts["owner_alert_delivery"], facts["missed_call_replies"]
-    parts = ibis.union(
-        _part(sms, _messages(sms)),
-        _part(facts["spend"], _usage(facts["spend"])),
-        _part(calls, {name: calls[name] for name in ("calls_total", "calls_missed", "messages_received")}),
-        _part(alerts, {"owner_alerts_sent": alerts.sent_count, "owner_alerts_failed": alerts.failed_count}),
-        _part(
-            replies,
-            {
-                "missed_calls_replied": replies.replied_in_time_count + replies.replied_late_count,
-                "missed_calls_unreplied": replies.unreplied_count,
-                "missed_calls_reply_unknown": replies.reply_unknown_count,
-            },
-        ),
-    )
+    facts["sms_outcomes"] = facts["sms_outcomes"].filter(facts["sms_outcomes"].message_count > 0)
+    parts = ibis.union(*[_part(facts[name], metric) for name, metric in _FACTS.items()])
     summed = parts.group_by("day", "business_id").agg(
-        **{name: parts[name].sum().cast("int32") for name in _COUNTS},
-        **{name: parts[name].sum().cast("int64") for name in _TOKENS},
-        **{name: parts[name].sum().cast("decimal(38, 6)") for name in _MONEY},
+        **{name: parts[name].sum().cast(_TYPES.get(name, "int32")) for name in _SUMMED}
     )
     # Where the fact does not know all missed calls, as on days that are older than it, nothing is told of any.
-    is_known = sum(summed[name] for name in _REPLIES) == summed.calls_missed
-    replied = {name: ibis.ifelse(is_known, summed[name], ibis.null("int32")) for name in _REPLIES}
+    is_known = sum(summed[name] for name in replies.DAILY) == summed.calls_missed
+    replied = {name: ibis.ifelse(is_known, summed[name], ibis.null("int32")) for name in replies.DAILY}
     summed = summed.mutate(calls_answered=summed.calls_total - summed.calls_missed, **replied)
     return summed.inner_join(tables["window_days"], "day").rename(date="day")
 
 
 def source_totals(tables: Tables, window: Window) -> ir.Table:
     """Return messages, calls, tokens, cost and alerts of each day, fact by fact."""
-    sms, spend, calls, alerts, _ = (_within(tables[name], window) for name in _FACTS)
-    openai = spend.filter(spend.service == "openai")
+    sms, usage, calls, alerts, _ = (_within(tables[name], window) for name in _FACTS)
+    openai = usage.filter(usage.service == "openai")
     names = ("messages_sent", "calls_total", "openai_tokens_used", "openai_cost_estimate", "alerts")
     parts = [
         (sms, "messages_sent", sms.message_count),

@@ -145,6 +145,10 @@ class RecentWindow(Window):
         return True
 
 
+Daily = Mapping[str, Callable[[ir.Table], ir.NumericValue]]
+"""What a row of a fact adds to columns of ``daily_stats``, by their names."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """One table of numbers.
@@ -155,6 +159,7 @@ class Metric:
         source: The event table whose days the metric accounts for; None for a metric derived from facts.
         looked_up: Other event tables that change what a row of ``source`` means.
         repeated: Builds the keys of the inputs that are none on a day; None where nothing is grouped by a key.
+        daily: Columns of ``daily_stats`` that are summed from it.
         shares_source: Whether another metric stands for the rows of ``source`` that were read.
         reads_neighbours: Whether rows of other days within the settle window change a day.
         dimensions: Columns that identify a row.
@@ -176,6 +181,7 @@ class Metric:
     looked_up: tuple[str, ...] = ()
     repeated: Callable[[Tables, Window], ir.Table] | None = None
     shares_source: bool = False
+    daily: Daily = field(default_factory=dict)
 
     @property
     def recorded_as(self) -> str:

@@ -1,10 +1,12 @@
 """Fact ``owner_alert_delivery``: alerts to owners by day, business and type."""
 
+from operator import itemgetter
+
 import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import PIPELINE_ALERT_PREFIX, TEXT_LIMIT
 from smarttext_pipelines.metrics.keyed import is_sid
-from smarttext_pipelines.metrics.metric import Metric, Tables, Window
+from smarttext_pipelines.metrics.metric import Daily, Metric, Tables, Window
 
 
 def _alerts(tables: Tables, window: Window) -> ir.Table:
@@ -29,6 +31,8 @@ def source_totals(tables: Tables, window: Window) -> ir.Table:
     return t.group_by("day").agg(alerts=t.count())
 
 
+DAILY: Daily = {"owner_alerts_sent": itemgetter("sent_count"), "owner_alerts_failed": itemgetter("failed_count")}
+
 METRIC = Metric(
     name="owner_alert_delivery",
     inputs=("owner_alerts",),
@@ -38,4 +42,5 @@ METRIC = Metric(
     rows=rows,
     totals={"alerts": ("sent_count", "failed_count")},
     source_totals=source_totals,
+    daily=DAILY,
 )

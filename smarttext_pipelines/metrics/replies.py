@@ -17,7 +17,7 @@ from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.statuses import WITHHELD_CALLERS
 from smarttext_pipelines.metrics import call_volume, messages
 from smarttext_pipelines.metrics.keyed import Keyed, grouping, per_key, rows_of
-from smarttext_pipelines.metrics.metric import Metric, RecentWindow, Tables, Window, byte_order, elapsed_ms
+from smarttext_pipelines.metrics.metric import Daily, Metric, RecentWindow, Tables, Window, byte_order, elapsed_ms
 from smarttext_pipelines.metrics.numbers import businesses_by_number, compared_number
 from smarttext_pipelines.metrics.reply_texts import REPLY_HOURS, TOGETHER_SECONDS, neighbours
 from smarttext_pipelines.metrics.reply_texts import find as find_texts
@@ -204,6 +204,12 @@ def source_totals(tables: Tables, window: Window) -> ir.Table:
     return missed.group_by("day").agg(missed=missed.count())
 
 
+DAILY: Daily = {
+    "missed_calls_replied": lambda t: t.replied_in_time_count + t.replied_late_count,
+    "missed_calls_unreplied": lambda t: t.unreplied_count,
+    "missed_calls_reply_unknown": lambda t: t.reply_unknown_count,
+}
+
 METRIC = Metric(
     name="missed_call_replies",
     inputs=("businesses", "call_events", "sms_events", "owner_alerts", "shared_senders"),
@@ -216,4 +222,5 @@ METRIC = Metric(
     rows=rows,
     totals={"missed": ("replied_in_time_count", "replied_late_count", "unreplied_count", "reply_unknown_count")},
     source_totals=source_totals,
+    daily=DAILY,
 )

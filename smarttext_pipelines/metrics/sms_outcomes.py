@@ -1,11 +1,14 @@
 """Fact ``sms_outcomes``: messages by day, business, audience, sender, status, class and error code."""
 
+from collections.abc import Callable
+
+import ibis
 import ibis.expr.types as ir
 
-from smarttext_pipelines.core.statuses import STATUS_CLASS, TEXT_LIMIT
+from smarttext_pipelines.core.statuses import DELIVERED_STATUSES, STATUS_CLASS, TEXT_LIMIT
 from smarttext_pipelines.metrics.keyed import first_days
 from smarttext_pipelines.metrics.messages import keyed_rows, messages, repeated, status_name
-from smarttext_pipelines.metrics.metric import Metric, Tables, Window
+from smarttext_pipelines.metrics.metric import Daily, Metric, Tables, Window
 
 _DIMENSIONS = ("day", "business_id", "audience", "sender", "status", "status_class", "error_code")
 
@@ -38,6 +41,24 @@ def source_totals(tables: Tables, window: Window) -> ir.Table:
     return heads.group_by("day").agg(keys=heads.count())
 
 
+def _of_class(name: str) -> Callable[[ir.Table], ir.IntegerValue]:
+    def added(t: ir.Table) -> ir.IntegerValue:
+        return ibis.ifelse(t.status_class == name, t.message_count, 0)
+
+    return added
+
+
+DAILY: Daily = {
+    "messages_sent": lambda t: t.message_count,
+    "sms_success_count": _of_class("successful"),
+    "sms_failure_count": _of_class("failed"),
+    "sms_in_flight_count": _of_class("in_flight"),
+    "sms_suppressed_count": _of_class("suppressed"),
+    "sms_unknown_count": _of_class("unknown"),
+    "sms_delivered_count": lambda t: ibis.ifelse(t.status.isin(DELIVERED_STATUSES), t.message_count, 0),
+}
+"""A message alone is a row with a count of one, so the same expressions find the rows behind a column."""
+
 METRIC = Metric(
     name="sms_outcomes",
     inputs=("businesses", "sms_events", "owner_alerts", "shared_senders"),
@@ -49,4 +70,5 @@ METRIC = Metric(
     rows=rows,
     totals={"keys": ("message_count", "late_report_count", "inbound_count")},
     source_totals=source_totals,
+    daily=DAILY,
 )

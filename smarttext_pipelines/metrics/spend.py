@@ -3,12 +3,14 @@
 Cost is summed as recorded. The upper estimate of unpriced tokens stands beside it and is never added.
 """
 
+from collections.abc import Callable
+
 import ibis
 import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import RESET_ENDPOINT, TEXT_LIMIT
 from smarttext_pipelines.metrics.event_tables import counts_by_date
-from smarttext_pipelines.metrics.metric import Metric, Tables, Window, scaled
+from smarttext_pipelines.metrics.metric import Daily, Metric, Tables, Window, scaled
 
 _DIMENSIONS = ("day", "business_id", "service", "model", "endpoint")
 _LARGEST_COST = 10**13
@@ -92,6 +94,20 @@ def source_totals(tables: Tables, window: Window) -> ir.Table:
     )
 
 
+def _of_openai(name: str) -> Callable[[ir.Table], ir.NumericValue]:
+    def added(t: ir.Table) -> ir.NumericValue:
+        return ibis.ifelse(t.service == "openai", t[name], 0)
+
+    return added
+
+
+DAILY: Daily = {
+    "openai_tokens_used": _of_openai("tokens_used"),
+    "openai_cost_estimate": _of_openai("cost_usd"),
+    "openai_requests": _of_openai("request_count"),
+    "openai_unpriced_requests": _of_openai("unpriced_requests"),
+}
+
 METRIC = Metric(
     name="spend",
     inputs=("api_usage", "openai_prices"),
@@ -101,4 +117,5 @@ METRIC = Metric(
     rows=rows,
     totals={name: (name,) for name in ("request_count", "tokens_used", "cost_usd")},
     source_totals=source_totals,
+    daily=DAILY,
 )

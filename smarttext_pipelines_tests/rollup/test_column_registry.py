@@ -1,0 +1,53 @@
+"""Every column of daily_stats follows from a fact: what nobody computes, means or explains is named here."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.explain.column import explain_column, window_of
+from smarttext_pipelines.metrics import METRICS
+from smarttext_pipelines.schema.tables.lookup import table_named
+from smarttext_pipelines_tests import reference
+from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.reference import UTC_ZONE
+
+DAY = date(2026, 3, 10)
+DERIVED = {"calls_answered", "data_through", "is_final"}
+"""Columns that follow from others of the row, or from when it was read."""
+
+KEPT = {"id", "updated_at"}
+EXPLAINED_BY_NOTHING = {"calls_total", "messages_received", "owner_alerts_sent", "owner_alerts_failed"}
+"""Columns whose rows no command lists yet; each is one count of one event table."""
+
+SUMMED = {column: name for name, metric in METRICS.items() for column in metric.daily}
+
+
+def test_every_column_of_daily_stats_is_summed_from_one_fact() -> None:
+    columns = {column.name for column in table_named("daily_stats").columns}
+    columns -= KEPT | DERIVED | set(METRICS["daily_stats"].dimensions)
+    assert columns - set(SUMMED) == set(), "in the table, but in no fact's DAILY"
+    assert set(SUMMED) - columns == set(), "in a fact's DAILY, but not in the table"
+    assert len(SUMMED) == sum(len(metric.daily) for metric in METRICS.values()), "two facts claim one column"
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_column_of_a_table_has_a_meaning(name: str) -> None:
+    silent = [column.name for column in table_named(name).columns if not column.comment and column.name != "id"]
+    assert not silent, f"{name}: say what these mean: {silent}"
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_fact_has_a_reference(name: str) -> None:
+    assert hasattr(reference, name), f"write reference.{name}: the definition in plain Python"
+
+
+@pytest.mark.parametrize("column", sorted(SUMMED))
+def test_every_column_of_daily_stats_is_explained(column: str, database: Database) -> None:
+    window = window_of(DAY, UTC_ZONE, 4, datetime(2026, 4, 1, tzinfo=UTC), 5)
+    with database.engine.connect() as connection:
+        if column in EXPLAINED_BY_NOTHING:
+            with pytest.raises(InputError):
+                explain_column(connection, column, None, window)
+        else:
+            assert explain_column(connection, column, None, window) == []

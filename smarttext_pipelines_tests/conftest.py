@@ -2,9 +2,10 @@
 
 import os
 import shutil
+import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,3 +175,25 @@ def database(server: Server, template: str) -> Iterator[Database]:
     """A migrated database without rows; reports in UTC."""
     with fresh_database(server, template) as database:
         yield database
+
+
+@pytest.fixture
+def smarttext(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database: Database
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a command against the test's database; give its exit code, output and errors."""
+    from smarttext_pipelines.cli.main import run
+
+    monkeypatch.setenv("SMARTTEXT_DATABASE_URL", database.url)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["smarttext", *arguments])
+        try:
+            code = run()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call

@@ -1,12 +1,12 @@
 """``smarttext alerts``: what it prints and refuses; and that what leaves a process holds no number and no secret."""
 
-import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from smarttext_pipelines.cli.main import run
 from smarttext_pipelines_tests.alerts import MINUTE, World
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.fakes.pagerduty import FakePagerDuty
@@ -14,21 +14,10 @@ from smarttext_pipelines_tests.fakes.server import serving
 
 
 @pytest.fixture
-def alerts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database: Database):
-    """Run ``smarttext alerts …`` against the test's database; give exit code, output and errors."""
-    monkeypatch.setenv("SMARTTEXT_DATABASE_URL", database.url)
+def alerts(monkeypatch: pytest.MonkeyPatch, smarttext: Callable[..., tuple[int, str, str]]):
+    """Run ``smarttext alerts …``."""
     monkeypatch.setenv("COLUMNS", "250")
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["smarttext", "alerts", *arguments])
-        try:
-            code = run()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
+    return partial(smarttext, "alerts")
 
 
 @pytest.fixture

@@ -4,38 +4,18 @@ import csv
 import io
 import json
 import socket
-import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from smarttext_pipelines.cli.main import run
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all
 
 DAY = date(2026, 3, 15)
-
-
-@pytest.fixture
-def smarttext(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database: Database):
-    """Run a command against the test's database; give its exit code, output and errors."""
-    monkeypatch.setenv("SMARTTEXT_DATABASE_URL", database.url)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["smarttext", *arguments])
-        try:
-            code = run()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
 
 
 def _refused(result: tuple[int, str, str], *words: str) -> None:

@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from smarttext_pipelines.cli.main import run
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.schema.adoption.adopt import revoke_writers
@@ -70,21 +69,9 @@ def as_found(database: Database) -> dict[tuple[str, str], Any]:
 
 
 @pytest.fixture
-def smarttext(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], empty_database: Database
-) -> Callable[..., tuple[int, str, str]]:
-    monkeypatch.setenv("SMARTTEXT_DATABASE_URL", empty_database.url)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["smarttext", *arguments])
-        try:
-            code = run()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
+def database(empty_database: Database) -> Database:
+    """Commands run here before anything was migrated."""
+    return empty_database
 
 
 @pytest.mark.parametrize("install", INSTALLS)

@@ -95,10 +95,11 @@ def _on_duckdb(events: Any, window: Window, folder: Path) -> dict[str, list[dict
     for name, metric in METRICS.items():
         engine = ArchiveEngine(None, parameters, files)
         add_repeated_keys(engine, [metric.repeated(engine.tables, window)] if metric.repeated else [])
-        results[name] = engine.fetch(metric.rows(engine.tables, window))
+        rows = engine.arrow(metric.rows(engine.tables, window))
+        results[name] = rows.to_pylist()
         if metric.source:
             files[name] = [folder / f"{name}.parquet"]
-            pq.write_table(engine.arrow(metric.rows(engine.tables, window)), files[name][0])
+            pq.write_table(rows, files[name][0])
     return results
 
 

@@ -1,4 +1,4 @@
-"""Read what ``adoption_plan`` judges; what others put back; and take the right to write from the public roles."""
+"""Read what ``plan`` judges; what others put back; and take the right to write from the public roles."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

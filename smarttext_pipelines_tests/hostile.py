@@ -13,6 +13,7 @@ NAMES = {
     "person": "<@U012AB3CD> and <#C012AB3CD>",
     "link": "<https://evil.example|click here>",
     "address": "https://evil.example/login",
+    "mention": "@everyone @here <@123456789012345678> urgent",
     "formatting": "*bold* _slanted_ ~gone~ `code` ```block``` :fire: > quote",
     "terminal": "\x1b]0;owned\x07\x1b[2J\x1b[31mHartley\x9b2J",
     "direction": "Hartley \u202egnibmulP\u202c \u2066x\u2069 \u200e\u200f",
@@ -27,10 +28,15 @@ NAMES = {
     "long": "Hartley " * 125_000,
 }
 
-ACTIVE = {
+ACTIVE: dict[str, re.Pattern[str] | None] = {
     "slack": re.compile(
         r"<[!@#]|<https?://evil|https?://evil|(?<![\w/])[*~](?=\w)|(?<!\w)_(?=\w)|`code`|:fire:|:red_circle:"
     ),
     "twilio_sms": re.compile(r"[^ -~]|https?://"),
+    "discord": re.compile(r"(?<!\\)(?:@everyone|@here|<@|<#|!\[|\[y\]|[*~]|_slanted|`code`)|https?://evil"),
+    "log": None,
+    "webhook": None,
+    "pagerduty": None,
+    "email": None,
 }
-"""What would not be text in a channel; in the others nothing has a meaning but control characters."""
+"""What would not be text in a channel; None where nothing has a meaning but control characters."""

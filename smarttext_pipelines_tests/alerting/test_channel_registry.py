@@ -12,6 +12,7 @@ from smarttext_pipelines.alerting.channels import CHANNELS, ChannelKind
 from smarttext_pipelines.settings import Settings, variable_of
 from smarttext_pipelines_tests.alerting.test_hostile_names import RECEIVED
 from smarttext_pipelines_tests.docs import DOCS
+from smarttext_pipelines_tests.hostile import ACTIVE
 
 KINDS = pytest.mark.parametrize("kind", CHANNELS.values(), ids=list(CHANNELS))
 
@@ -49,6 +50,7 @@ def test_a_channel_that_is_silent_while_all_is_well_is_tested_weekly(kind: Chann
 @KINDS
 def test_a_channel_has_a_world_in_which_it_sends_hostile_names(kind: ChannelKind) -> None:
     assert kind.name in RECEIVED, f"add {kind.name} to RECEIVED in test_hostile_names.py"
+    assert kind.name in ACTIVE, f"say in ACTIVE of hostile.py what is more than text in {kind.name}, or None"
 
 
 @KINDS

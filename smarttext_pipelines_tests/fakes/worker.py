@@ -15,8 +15,8 @@ from typing import Any
 from slack_sdk import WebClient
 
 from smarttext_pipelines.alerting.channels.channel import Channel
-from smarttext_pipelines.alerting.channels.slack import SlackBotChannel
-from smarttext_pipelines.alerting.channels.twilio_sms import TwilioSmsChannel
+from smarttext_pipelines.alerting.channels.slack_bot import SlackBotChannel
+from smarttext_pipelines.alerting.channels.twilio_texts import TwilioSmsChannel
 from smarttext_pipelines.alerting.notify.deliver import deliver
 from smarttext_pipelines.alerting.notify.timing import Timing
 from smarttext_pipelines.core.errors import DatabaseError

@@ -114,7 +114,7 @@ def test_what_workers_told_is_written_when_their_pool_is_terminated(
 ) -> None:
     """Leaving the ``with`` of a pool ends its workers by SIGTERM."""
     process = start(database.url, tmp_path / "spill", log, kind, 900)
-    assert process.wait(60) == 0
+    assert process.wait(180) == 0
     assert Counter(told(log)) == write_the_rest(database, tmp_path / "spill")
 
 

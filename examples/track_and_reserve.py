@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from smarttext_pipelines import tracking
 from smarttext_pipelines.launch.databases import databases
-from smarttext_pipelines.settings.environment import load_settings
+from smarttext_pipelines.settings import load_settings
 
 
 def main() -> None:

@@ -36,6 +36,11 @@ def test_it_posts_and_waits_until_discord_has_it(fake: FakeDiscord) -> None:
     assert fake.requests[-1][2] == {"wait": "true"}
 
 
+def test_a_url_that_names_a_thread_keeps_it(fake: FakeDiscord) -> None:
+    assert isinstance(send(fake, path="/api/webhooks/1/x?thread_id=7"), Sent)
+    assert fake.requests[-1][2] == {"thread_id": "7", "wait": "true"}
+
+
 def test_nobody_is_mentioned_whatever_a_name_says(fake: FakeDiscord) -> None:
     send(fake, "@everyone look", "<@123>")
     assert fake.posted[0]["allowed_mentions"] == {"parse": []}

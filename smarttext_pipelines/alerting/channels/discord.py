@@ -39,8 +39,9 @@ class DiscordChannel:
     def send(self, delivery: Delivery) -> Outcome:
         """Post it; nobody is mentioned, whatever the text says."""
         content = _cut(full_text(delivery.message, self.markup, attempt=delivery.attempt))
-        # Without ``wait`` Discord answers before it knows whether it keeps the message.
-        return post(f"{self._url}?wait=true", {"content": content, "allowed_mentions": {"parse": []}})
+        # Without ``wait`` Discord answers before it knows whether it keeps the message. A URL can name a thread.
+        query = "&wait=true" if "?" in self._url else "?wait=true"
+        return post(self._url + query, {"content": content, "allowed_mentions": {"parse": []}})
 
     def find(self, delivery: Delivery) -> Sent | None:
         """Nobody can be asked; the text says that it may repeat."""

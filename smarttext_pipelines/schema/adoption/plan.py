@@ -1,4 +1,4 @@
-"""What ``migrate`` is about to change of what others made: object, now, then. Pure; ``adopting`` reads and asks.
+"""What ``migrate`` is about to change of what others made: object, now, then. Pure; ``adopt`` reads and asks.
 
 Whatever is created beside it in schema ``monitoring``, or put right again where it is ours, is not in it.
 """

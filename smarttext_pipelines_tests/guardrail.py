@@ -69,6 +69,9 @@ def connect_as(database: Database, role: str | None = None) -> psycopg.Connectio
     return connection
 
 
+_MAX_SECONDS = 120.0
+
+
 @dataclass
 class Crowd:
     """Clients that spend from one budget for some seconds, some of which are killed or never settle.
@@ -92,33 +95,42 @@ class Crowd:
     errors: list[str] = field(default_factory=list)
 
     def run(
-        self, clients: int, seconds: float, call: Callable[["Crowd", psycopg.Connection[Any], random.Random], None]
+        self,
+        clients: int,
+        seconds: float,
+        call: Callable[["Crowd", psycopg.Connection[Any], random.Random], None],
+        until: Callable[["Crowd"], bool] = lambda _: True,
     ) -> None:
-        """Let the clients loose."""
-        end = time.monotonic() + seconds
-        threads = [threading.Thread(target=self._client, args=(n, end, call)) for n in range(clients)]
-        threads += [threading.Thread(target=self._watch, args=(end,)), threading.Thread(target=self._kill, args=(end,))]
+        """Let the clients loose for some seconds, and on a slow machine for longer: until something has happened."""
+        begin = time.monotonic()
+
+        def goes_on() -> bool:
+            passed = time.monotonic() - begin
+            return passed < seconds or (passed < _MAX_SECONDS and not until(self))
+
+        threads = [threading.Thread(target=self._client, args=(n, goes_on, call)) for n in range(clients)]
+        threads += [threading.Thread(target=work, args=(goes_on,)) for work in (self._watch, self._kill)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
-    def _client(self, seed: int, end: float, call: Callable[..., None]) -> None:
+    def _client(self, seed: int, goes_on: Callable[[], bool], call: Callable[..., None]) -> None:
         rng = random.Random(seed)
-        while time.monotonic() < end:
+        while goes_on():
             try:
                 with connect_as(self.database) as connection:
                     connection.execute("SET application_name = 'client'")
-                    while time.monotonic() < end:
+                    while goes_on():
                         call(self, connection, rng)
             except psycopg.OperationalError:
                 continue
             except psycopg.Error as error:
                 self.errors.append(str(error))
 
-    def _watch(self, end: float) -> None:
+    def _watch(self, goes_on: Callable[[], bool]) -> None:
         with connect_as(self.database) as connection:
-            while time.monotonic() < end:
+            while goes_on():
                 row = connection.execute(
                     "SELECT used_tokens, (SELECT sum(tokens_used) FROM public.api_usage) "
                     "FROM monitoring.openai_budgets WHERE business_id = %s",
@@ -127,13 +139,13 @@ class Crowd:
                 if row:
                     self.overshoot = max(self.overshoot, int(row[0]) - self.limit, int(row[1] or 0) - self.limit)
 
-    def _kill(self, end: float) -> None:
+    def _kill(self, goes_on: Callable[[], bool]) -> None:
         rng = random.Random(0)
         statement = (
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'client' OFFSET %s LIMIT 1"
         )
         with connect_as(self.database) as connection:
-            while time.monotonic() < end:
+            while goes_on():
                 time.sleep(0.05)
                 self.killed += connection.execute(statement, [rng.randrange(8)]).rowcount
 
@@ -166,7 +178,7 @@ def read_then_compare(crowd: Crowd, connection: psycopg.Connection[Any], rng: ra
         crowd.refused += 1
         return
     crowd.admitted += 1
-    time.sleep(0.005)
+    time.sleep(0.1)
     connection.execute(
         "INSERT INTO public.api_usage (service, endpoint, business_id, tokens_used) VALUES ('openai', 'chat', %s, %s)",
         [crowd.business, tokens],

@@ -133,7 +133,7 @@ class World:
             self.channels,
             Place(ZoneInfo("UTC"), 4, ()),
             now=self.now,
-            ui_url="http://127.0.0.1:3000",
+            link="http://127.0.0.1:3000/assets/alert_incidents",
             **options,
         )
 

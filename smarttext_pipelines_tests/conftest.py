@@ -19,8 +19,6 @@ from sqlalchemy import Engine
 
 from smarttext_pipelines.database.connect import open_engine, parse_url
 from smarttext_pipelines.database.embedded import embedded_server
-from smarttext_pipelines.engines import archive, postgres
-from smarttext_pipelines.engines.engine import compile_sql
 from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines.settings import Settings
 
@@ -95,23 +93,6 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
             monkeypatch.delenv(name)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _each_expression_is_compiled_once() -> Iterator[None]:
-    """Most tests compute the same days again and again; compiling is most of what a rollup of few rows costs."""
-    compiled: dict[Any, str] = {}
-
-    def compile_once(compiler: Any, expression: Any, *others: Any, **named: Any) -> str:
-        key = (type(compiler), expression.op())
-        if key not in compiled:
-            compiled[key] = compile_sql(compiler, expression, *others, **named)
-        return compiled[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        for engine in (postgres, archive):
-            patch.setattr(engine, "compile_sql", compile_once)
-        yield
 
 
 @pytest.fixture(scope="session")

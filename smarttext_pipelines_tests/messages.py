@@ -28,11 +28,13 @@ DETAILS = {
     "codes": [["30007", 19], ["30003", 3], ["30500", 1]],
     "customers": 21,
     "unreached": 9,
-    "failed_elsewhere": Decimal(1),
-    "decided_elsewhere": Decimal(1204),
+    "counted_elsewhere": Decimal(1),
+    "among_elsewhere": Decimal(1204),
     "least": Decimal("1.2"),
     "most": Decimal("4.0"),
     "days": 7,
+    "failed_otherwise": None,
+    "owners": [],
 }
 
 
@@ -49,7 +51,16 @@ def _told(
         peak=value,
     )
     business = UUID(scope.split(":")[1]) if scope.startswith("business:") else None
-    measured = Measured(part, whole, value, True, known.threshold, known.critical_threshold, known.clear_below)
+    measured = Measured(
+        part,
+        whole,
+        value,
+        True,
+        known.threshold,
+        known.critical_threshold,
+        known.clear_below,
+        first_at=NOW - timedelta(minutes=min(minutes, 71)) if known.alert_metric.counts_messages else None,
+    )
     row = Row(rule, scope, known.scope, business, label, minutes, measured)
     return Told(Stored(id_, (rule, scope), business, incident, 1, (value, part, whole)), kind, row)  # type: ignore[arg-type]
 
@@ -66,16 +77,18 @@ def samples() -> dict[str, Message]:
     )
     setting = Setting(
         ZoneInfo("America/New_York"),
-        "http://127.0.0.1:3000",
+        "http://127.0.0.1:3000/assets/alert_incidents",
         NOW,
-        {SCOPE: "Hartley Plumbing"},
+        {SCOPE: "Hartley Plumbing", "sender:5ceb70ab0c49": "+15550100007"},
         {
             rate.stored.key: DETAILS,
             ("registration_errors", "sender:5ceb70ab0c49"): {
                 **DETAILS,
                 "codes": [["30034", 4]],
-                "decided_elsewhere": None,
+                "among_elsewhere": None,
                 "days": None,
+                "owners": [[SCOPE.split(":")[1], 4]],
+                "failed_otherwise": 20,
                 "customers": 4,
                 "unreached": 4,
             },
@@ -92,7 +105,7 @@ def samples() -> dict[str, Message]:
             replace(rate.stored, key=("sms_failure_rate", "group"), value=(7, 7, 7)), "firing", members=[rate] * 7
         ),
         "A number that is not registered": _told(
-            "registration_errors", 4, 4, 4, scope="sender:5ceb70ab0c49", label="•••07", minutes=360
+            "registration_errors", 4, 4, 4, scope="sender:5ceb70ab0c49", minutes=360
         ),
         "A budget": _told("openai_budget", 104_000, 100_000, 104, label="tokens"),
         "Spend": _told("openai_spend", 12.4, 12.4, 6.2, severity="warning"),
@@ -102,8 +115,17 @@ def samples() -> dict[str, Message]:
             1,
             1,
             1,
-            scope="job:rollup_job",
-            label="rollup_job failed, run 1f0c9a3e: Steps failed: ['spend'].",
+            scope="run:rollup_job@2026-03-15",
+            label="the database is away: connection refused (run 1f0c9a3e)",
+        ),
+        "A failed check": _told(
+            "failed_checks",
+            1,
+            1,
+            1,
+            severity="info",
+            scope="check:sms_outcomes.error_codes_mapped@2026-03-15",
+            label="10 of 31 failed texts on 2026-03-15 have a code of no class: 99999. Look the code up.",
         ),
         "A channel that is dead": _told(
             "notifications_dead", 2, 2, 2, scope="channel:twilio_sms", label="401, code 20003"

@@ -5,30 +5,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine
 
 from smarttext_pipelines.alerting.channels import Channel, build_channels
 from smarttext_pipelines.alerting.notify.deliver import Delivered, deliver
-from smarttext_pipelines.core.display import shown
 from smarttext_pipelines.settings import Settings
 
 LOG_FILE = "alerts.log"
-
-_TELL = text(
-    """
-    INSERT INTO monitoring.alert_signals (signal, scope, value, detail) VALUES (:signal, :scope, :value, :detail)
-    ON CONFLICT (signal, scope) DO UPDATE
-    SET value = EXCLUDED.value, detail = EXCLUDED.detail, told_at = EXCLUDED.told_at
-    WHERE alert_signals.value <> EXCLUDED.value OR alert_signals.detail IS DISTINCT FROM EXCLUDED.detail
-    """
-)
-_RAISED = text(
-    """
-    SELECT scope, told_at FROM monitoring.alert_signals
-    WHERE signal = :signal AND value > 0 AND scope LIKE :kind || ':%' ORDER BY told_at LIMIT 20
-    """
-)
-_LONGEST_DETAIL = 300
 
 
 def log_to(settings: Settings) -> Callable[[str], None]:
@@ -48,6 +31,11 @@ def configured_channels(settings: Settings, write: Callable[[str], None] | None 
     return build_channels(settings, write or log_to(settings))
 
 
+def incident_link(settings: Settings) -> str:
+    """Return where people open an incident; ``{incident}`` is its number."""
+    return f"{str(settings.ui_url).rstrip('/')}/assets/alert_incidents"
+
+
 def evaluate_now(engine: Engine, settings: Settings, channels: list[Channel], now: datetime) -> Mapping[str, int]:
     """Evaluate all rules; return the notices that were enqueued by kind."""
     # Ibis is imported by the process that measures, not by every one that looks at the graph.
@@ -62,7 +50,7 @@ def evaluate_now(engine: Engine, settings: Settings, channels: list[Channel], no
         channels,
         place,
         now=now,
-        ui_url=settings.ui_url,
+        link=incident_link(settings),
         texts_per_hour=settings.alert_texts_per_hour,
     )
     return done.notices
@@ -71,26 +59,6 @@ def evaluate_now(engine: Engine, settings: Settings, channels: list[Channel], no
 def deliver_now(engine: Engine, channels: list[Channel], *, budget_seconds: float, stay: bool = False) -> Delivered:
     """Send what is due within the budget; who stays also waits for what is critical and becomes due within it."""
     return deliver(engine, channels, budget_seconds=budget_seconds, wait=time.sleep if stay else None)
-
-
-def tell_signal(connection: Connection, signal: str, scope: str, value: float, detail: str = "") -> None:
-    """Tell the rules a present value; telling the same again changes nothing.
-
-    Args:
-        connection: In a transaction.
-        signal: Metric of the rules, such as ``pipeline_failures``.
-        scope: What it concerns, such as ``job:rollup_job``.
-        value: 0 when all is well.
-        detail: Reason in one line; numbers and secrets are masked.
-    """
-    said = shown(detail, _LONGEST_DETAIL)
-    connection.execute(_TELL, {"signal": signal, "scope": scope, "value": value, "detail": said})
-
-
-def raised_signals(connection: Connection, signal: str, kind: str) -> dict[str, datetime]:
-    """Return the scopes of a kind whose signal is raised, and since when; the oldest twenty."""
-    found = connection.execute(_RAISED, {"signal": signal, "kind": kind})
-    return {row.scope.split(":", 1)[1]: row.told_at for row in found}
 
 
 def follow_log(settings: Settings) -> Callable[[], str]:

@@ -1,22 +1,25 @@
 """``smarttext alerts …``: what the sensor does, without it; and what people ask of incidents."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
 from smarttext_pipelines.alerting.channels import CHANNELS
 from smarttext_pipelines.alerting.incidents.lifecycle import Severity
 from smarttext_pipelines.cli import alert_rule_commands, silence_commands
-from smarttext_pipelines.cli.options import is_number, require_text
+from smarttext_pipelines.cli.incident_options import ByOption, Number, incident_number, person, print_json
 from smarttext_pipelines.cli.printing import print_rows, say
 from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.launch.databases import event_database, event_transaction
 from smarttext_pipelines.settings import load_settings
 
-app = typer.Typer(help="Incidents and what is told of them.", no_args_is_help=True)
+app = typer.Typer(help="Incidents and their notifications.", no_args_is_help=True)
 app.command("silence")(silence_commands.silence)
 app.command("silences")(silence_commands.silences)
 app.command("unsilence")(silence_commands.unsilence)
@@ -24,26 +27,26 @@ app.command()(alert_rule_commands.metrics)
 app.command("validate")(alert_rule_commands.validate)
 app.command("backtest")(alert_rule_commands.backtest)
 
-Number = Annotated[str, typer.Argument(metavar="INCIDENT", help="Number of the incident, such as 214 or INC-214.")]
-
-
-def _number(text: str) -> int:
-    digits = text.upper().removeprefix("INC-")
-    if not is_number(digits):
-        msg = f"'{text}' is no incident; write its number, such as 214"
-        raise InputError(msg)
-    return int(digits)
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
+_SHOWN_ROWS = 20
 
 
 @app.command()
 def evaluate() -> None:
-    """Evaluate all rules once and enqueue what is to be told; sends nothing."""
+    """Evaluate all rules once and enqueue notifications; sends nothing. Ends with 1 while a rule is in error."""
     from smarttext_pipelines.alerting.evaluation_service import configured_channels, evaluate_now
+    from smarttext_pipelines.alerting.incidents import review
 
     with event_database(load_settings()) as (settings, engine):
         notices = evaluate_now(engine, settings, configured_channels(settings), datetime.now(UTC))
+        with engine.connect() as connection:
+            failed = [row for row in review.rule_states(connection) if row["verdict"] == "error"]
     told = ", ".join(f"{count} {kind}" for kind, count in notices.items())
-    say(f"enqueued: {told}" if told else "nothing to tell")
+    say(f"enqueued: {told}" if told else "nothing to notify")
+    for row in failed:
+        say(f"{row['rule']} cannot be evaluated: {row['note']}", stderr=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -51,38 +54,41 @@ def deliver(
     *, seconds: Annotated[float, typer.Option("--seconds", min=1, help="Claim nothing more after that.")] = 60
 ) -> None:
     """Send what is due in the outbox over the channels that are configured here."""
-    from smarttext_pipelines.alerting.evaluation_service import configured_channels, deliver_now
+    from smarttext_pipelines.alerting.evaluation_service import configured_channels, deliver_now, log_to
 
     with event_database(load_settings()) as (settings, engine):
-        channels = configured_channels(settings, lambda text: say(text + "\n"))
-        done = deliver_now(engine, channels, budget_seconds=seconds)
+        keep = log_to(settings)
+
+        def write(text: str) -> None:
+            # Whoever delivers, the log has it: a terminal is closed.
+            keep(text)
+            say(text + "\n")
+
+        done = deliver_now(engine, configured_channels(settings, write), budget_seconds=seconds)
     said = ", ".join(f"{count} {outcome}" for outcome, count in done.counts.items()) or "nothing was due"
     due = done.next_due_seconds
     say(f"{said}; {'the outbox is empty' if due is None else f'the next is due in {due:.0f} s'}")
 
 
 @app.command("list")
-def list_(*, all_: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False) -> None:
-    """List open incidents, and rules without an answer."""
+def list_(
+    *,
+    all_: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List open incidents, the most severe first, and rules without an answer."""
     from smarttext_pipelines.alerting.incidents import review
 
-    with event_transaction(load_settings()) as connection:
+    settings = load_settings()
+    with event_transaction(settings) as connection:
         incidents, states = review.list_incidents(connection, all_=all_), review.rule_states(connection)
+    if as_json:
+        unknown = [state for state in states if state["verdict"] not in ("ok", "breach")]
+        print_json({"incidents": incidents, "rules_without_an_answer": unknown})
+        return
     if incidents:
-        print_rows(
-            [
-                {
-                    "incident": f"INC-{row['id']}",
-                    "state": f"{row['severity']} {row['state']}",
-                    "rule": row["rule"],
-                    "whom": shown_name(row["whom"]),
-                    "k of n": "" if row["part"] is None else f"{_amount(row['part'])} of {_amount(row['whole'])}",
-                    "since": f"{row['since']:%Y-%m-%d %H:%M}",
-                    "held back by": row["held_by"],
-                }
-                for row in incidents
-            ]
-        )
+        print_rows([_listed(row, settings.zone) for row in incidents])
+        say(f"times are in {settings.reporting_timezone}")
     else:
         say("there was never an incident" if all_ else "no incident is open")
     for state in states:
@@ -90,62 +96,139 @@ def list_(*, all_: Annotated[bool, typer.Option("--all", help="Also those that a
             say(f"{state['rule']}: {state['verdict'].replace('_', ' ')} ({state['note']})")
 
 
+def _listed(row: Mapping[str, Any], zone: ZoneInfo) -> dict[str, Any]:
+    return {
+        "incident": f"INC-{row['id']}",
+        "state": f"{row['severity']} {row['state']}",
+        "rule": row["rule"],
+        "whom": _whom(row),
+        "k of n": "" if row["part"] is None else f"{_amount(row['part'])} of {_amount(row['whole'])}",
+        "since": f"{row['since'].astimezone(zone):%Y-%m-%d %H:%M}",
+        "who has it": row["acknowledged_by"],
+        "suppressed by": row["silenced_by"] or row["held_by"],
+    }
+
+
 @app.command()
 def show(
     incident: Number,
     *,
-    rows: Annotated[int, typer.Option("--rows", min=0, max=10_000, help="Failed rows to show.")] = 20,
+    rows: Annotated[int, typer.Option("--rows", min=0, max=10_000, help="Rows to show.")] = _SHOWN_ROWS,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show the last notice of an incident and the rows behind it, with numbers masked."""
+    """Show the last notice of an incident and the rows that its rule counted, with numbers of customers masked."""
     from smarttext_pipelines.alerting.incidents import review
+    from smarttext_pipelines.alerting.incidents.counted_rows import counted_rows
+    from smarttext_pipelines.alerting.measuring.now import Place
+    from smarttext_pipelines.alerting.rules.rules_file import load_rules
+
+    number, settings = incident_number(incident), load_settings()
+    with event_transaction(settings) as connection:
+        found = review.find_incident(connection, number)
+        message = review.last_message(connection, number)
+        counted = counted_rows(connection, number, load_rules(settings.alert_rules), Place.of(settings))
+    if as_json:
+        print_json({"incident": found, "notice": message, "rows": list(counted.rows), "said": counted.said})
+        return
+    _show(found, message, settings.zone)
+    zoned = [{name: _zoned(value, settings.zone) for name, value in row.items()} for row in counted.rows]
+    print_rows(zoned[:rows])
+    if counted.said:
+        say(counted.said)
+    elif len(zoned) > rows:
+        say(f"{len(zoned):,} rows were counted; --rows {len(zoned)} shows all of them")
+    else:
+        say(f"{len(zoned):,} row{' was' if len(zoned) == 1 else 's were'} counted")
+
+
+def _show(found: Mapping[str, Any], message: Mapping[str, Any] | None, zone: ZoneInfo) -> None:
     from smarttext_pipelines.alerting.notify.markup import PLAIN
     from smarttext_pipelines.alerting.notify.message import Message, full_text
 
-    number = _number(incident)
-    with event_transaction(load_settings()) as connection:
-        found = review.find_incident(connection, number)
-        message = review.last_message(connection, number)
-        failed = review.failed_rows(connection, number, rows)
     if message:
         say(full_text(Message.from_json(message), PLAIN))
-    since = f"since {found['since']:%Y-%m-%d %H:%M} UTC"
-    if found["resolved_at"]:
-        since = f"at {found['resolved_at']:%Y-%m-%d %H:%M} UTC, began {found['since']:%Y-%m-%d %H:%M} UTC"
+    began, ended = (at and f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (found["since"], found["resolved_at"]))
+    since = f"at {ended} {zone.key} ({found['reason']}), began {began}" if ended else f"since {began} {zone.key}"
     scope = "" if found["scope"] == found["whom"] else f" ({found['scope']})"
-    say(f"{found['state']} {since}, {shown_name(found['whom'])}{scope}")
-    print_rows(failed)
+    say(f"{found['state']} {since}, {_whom(found)}{scope}")
+
+
+def _whom(row: Mapping[str, Any]) -> str:
+    """Return the name of a business, or of a sender its number, which is the company's own."""
+    return str(row["whom"]) if row["whom"].startswith("sender +") else shown_name(row["whom"])
+
+
+def _zoned(value: Any, zone: ZoneInfo) -> Any:
+    return value.astimezone(zone) if isinstance(value, datetime) and value.tzinfo else value
+
+
+@app.command()
+def runbook(incident: Number) -> None:
+    """Print the runbook of an incident's rule."""
+    import smarttext_pipelines
+    from smarttext_pipelines.alerting.incidents import review
+    from smarttext_pipelines.alerting.rules.rules_file import load_rules
+
+    settings = load_settings()
+    with event_transaction(settings) as connection:
+        found = review.find_incident(connection, incident_number(incident))
+    rule = load_rules(settings.alert_rules).get(found["rule"])
+    page = rule.runbook_page if rule else f"docs/runbooks/{found['rule']}.md"
+    path = Path(smarttext_pipelines.__file__).parents[1] / page
+    if "://" in page or not path.is_file():
+        say(f"the runbook of {found['rule']} is {page}")
+    else:
+        say(path.read_text(encoding="utf-8").rstrip())
 
 
 @app.command()
 def why(incident: Number) -> None:
-    """Say for every recipient what was sent or held back, and by what."""
+    """Say for every recipient what was sent or suppressed, and by what."""
     from smarttext_pipelines.alerting.incidents import review
 
-    with event_transaction(load_settings()) as connection:
-        told = review.why(connection, _number(incident))
-    print_rows(told.notices)
+    settings = load_settings()
+    with event_transaction(settings) as connection:
+        told = review.why(connection, incident_number(incident))
+    print_rows([{name: _zoned(value, settings.zone) for name, value in row.items()} for row in told.notices])
     if not told.notices:
-        say("nobody was told")
+        say("nobody was notified")
     if told.incident["held_by"]:
-        say(f"held back now by: {told.incident['held_by']}")
+        say(f"suppressed now by: {told.incident['held_by']}")
     if told.incident["acknowledged_by"]:
         until = "it is over" if told.incident["severity"] == Severity.critical.name else "it becomes worse"
         say(f"acknowledged by {told.incident['acknowledged_by']}: not repeated until {until}")
 
 
 @app.command()
-def ack(
-    incident: Number, *, by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who acknowledges.")]
-) -> None:
+def ack(incident: Number, *, by: ByOption = None) -> None:
     """Stop the repeats of an incident until it becomes worse."""
     from smarttext_pipelines.alerting.incidents import review
 
-    require_text(("--by", by))
+    name = person(by)
     with event_transaction(load_settings()) as connection:
-        severity, before = review.acknowledge(connection, _number(incident), by)
-    instead = f" instead of {before}" if before not in (None, by) else ""
+        severity, before = review.acknowledge(connection, incident_number(incident), name)
+    if before == name:
+        say(f"INC-{incident_number(incident)} was acknowledged by {name} already")
+        return
+    instead = f" instead of {before}" if before else ""
     again = "when it is over" if severity == Severity.critical.name else f"above {severity}, and when it is over"
-    say(f"INC-{_number(incident)} is acknowledged by {by}{instead}; it is told again {again}")
+    say(f"INC-{incident_number(incident)} is acknowledged by {name}{instead}; the next notice comes {again}")
+
+
+@app.command()
+def resolve(incident: Number, *, by: ByOption = None) -> None:
+    """Say that a failed run or check needs nothing more; the next evaluation ends its incident."""
+    from smarttext_pipelines.alerting.incidents import review
+
+    name = person(by)
+    with event_transaction(load_settings()) as connection:
+        is_new = review.mark_resolved(connection, incident_number(incident), name)
+    number = f"INC-{incident_number(incident)}"
+    say(
+        f"{number} is marked as well by {name}; it ends with the next evaluation"
+        if is_new
+        else f"{number} is over already"
+    )
 
 
 @app.command()

@@ -1,9 +1,10 @@
-"""``smarttext alerts silence | silences | unsilence``: what is held back, by whom and until when."""
+"""``smarttext alerts silence | silences | unsilence``: what is suppressed, by whom and until when."""
 
 from typing import Annotated
 
 import typer
 
+from smarttext_pipelines.cli.incident_options import ByOption, incident_number, person
 from smarttext_pipelines.cli.options import is_number, parse_length, require_text
 from smarttext_pipelines.cli.printing import print_rows, say
 from smarttext_pipelines.core.errors import InputError
@@ -12,26 +13,44 @@ from smarttext_pipelines.settings import load_settings
 
 
 def silence(
+    incident: Annotated[
+        str | None,
+        typer.Argument(metavar="[INCIDENT]", help="Its rule and scope are silenced; else say --rule or --scope."),
+    ] = None,
     *,
     rule: Annotated[str | None, typer.Option("--rule", help="Rule to silence; default all.")] = None,
-    scope: Annotated[str | None, typer.Option("--scope", help="Scope such as platform or business:<id>.")] = None,
+    scope: Annotated[
+        str | None, typer.Option("--scope", help="Scope such as platform, business:<id> or business:<name>.")
+    ] = None,
     for_: Annotated[str, typer.Option("--for", metavar="30m|6h|2d", help="How long.")],
-    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who silences.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why.")],
+    by: ByOption = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why; needed without an incident.")] = None,
 ) -> None:
-    """Hold notices back for a while; what still fires then is told at once."""
+    """Suppress notices for a while; what still fires then is notified at once."""
     from smarttext_pipelines.alerting.incidents import review
     from smarttext_pipelines.alerting.rules.rules_file import load_rules
 
-    require_text(("--rule", rule), ("--scope", scope), ("--by", by), ("--reason", reason))
-    length = parse_length("--for", for_, "30m, 6h or 2d")
-    known = load_rules(load_settings().alert_rules)
+    require_text(("--rule", rule), ("--scope", scope), ("--reason", reason))
+    author, length = person(by), parse_length("--for", for_, "30m, 6h or 2d")
+    settings = load_settings()
+    known = load_rules(settings.alert_rules)
     if rule is not None and rule not in known:
         msg = f"there is no rule '{rule}'; there are {', '.join(known)}"
         raise InputError(msg)
-    with event_transaction(load_settings()) as connection:
-        number, end = review.silence(connection, rule=rule, scope=scope, author=by, reason=reason, length=length)
-    say(f"silence {number} until {end:%Y-%m-%d %H:%M} UTC; `smarttext alerts unsilence {number}` ends it")
+    if incident is None and reason is None:
+        msg = "give the number of an incident, or --reason with --rule or --scope"
+        raise InputError(msg)
+    with event_transaction(settings) as connection:
+        if incident is not None:
+            found = review.find_incident(connection, incident_number(incident))
+            rule, scope = rule or found["rule"], scope or found["scope"]
+        said = reason or f"INC-{incident_number(incident or '')}"
+        number, end, was_there = review.silence(
+            connection, rule=rule, scope=scope, author=author, reason=said, length=length
+        )
+    until = f"{end.astimezone(settings.zone):%Y-%m-%d %H:%M} {settings.reporting_timezone}"
+    again = " is there already," if was_there else ""
+    say(f"silence {number}{again} until {until}; `smarttext alerts unsilence {number}` ends it")
 
 
 def silences(*, all_: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False) -> None:
@@ -48,7 +67,7 @@ def silences(*, all_: Annotated[bool, typer.Option("--all", help="Also those tha
 def unsilence(
     number: Annotated[str, typer.Argument(metavar="SILENCE", help="Number of the silence, as `silences` has it.")],
 ) -> None:
-    """End a silence; what still fires is told by the next evaluation."""
+    """End a silence; what still fires is notified by the next evaluation."""
     from smarttext_pipelines.alerting.incidents import review
 
     if not is_number(number):
@@ -56,4 +75,4 @@ def unsilence(
         raise InputError(msg)
     with event_transaction(load_settings()) as connection:
         review.end_silence(connection, int(number))
-    say(f"silence {int(number)} is over; what still fires is told by the next evaluation")
+    say(f"silence {int(number)} is over; what still fires is notified by the next evaluation")

@@ -20,16 +20,21 @@ def percent(part: int, whole: int) -> Decimal | None:
     return Decimal((20000 * part + whole) // (2 * whole)) / 100
 
 
-def wilson_lower_percent(failed: int, successful: int) -> Decimal | None:
-    """Return the lower bound of the 95 % Wilson score interval of the failure rate, or None when nothing is decided.
+def wilson_lower_percent(failed: int, successful: int, quantile: float = WILSON_Z) -> Decimal | None:
+    """Return the lower bound of the Wilson score interval of the failure rate, or None when nothing is decided.
+
+    Args:
+        failed: Messages that failed.
+        successful: Messages that arrived.
+        quantile: Of the normal distribution; the default is that of 95 %.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
     """
     n = float(failed + successful)
     if n == 0:
         return None
-    p, z2 = failed / n, WILSON_Z * WILSON_Z
-    margin = WILSON_Z * math.sqrt((p * (1 - p) + z2 / (4 * n)) / n)
+    p, z2 = failed / n, quantile * quantile
+    margin = quantile * math.sqrt((p * (1 - p) + z2 / (4 * n)) / n)
     lower = (p + z2 / (2 * n) - margin) / (1 + z2 / n)
     return Decimal(max(0, math.floor(lower * 10000 + 0.5))) / 100
 

@@ -7,7 +7,8 @@ import dagster as dg
 
 from smarttext_pipelines.core.days import DayRange, day_end
 from smarttext_pipelines.core.errors import AgreementError, DatabaseError, SmartTextError
-from smarttext_pipelines.defs.checks import agreement_failed, check_results, check_specs
+from smarttext_pipelines.defs.checks import agreement_failed, check_results, check_specs, checked_days, failed_days
+from smarttext_pipelines.defs.evaluations import record
 from smarttext_pipelines.defs.headlines import sentence
 from smarttext_pipelines.defs.metadata import column_schema, day_metadata, month_metadata, observation, plot_metadata
 from smarttext_pipelines.defs.resources import Warehouse
@@ -96,6 +97,7 @@ def _build(
             result = warehouse.roll_up(name, days, allow_empty=config.allow_empty)
         except SmartTextError as error:
             if isinstance(error, AgreementError):
+                record(warehouse, name, failed_days(error, days), context.run.run_id)
                 yield agreement_failed(name, error, days)
             # A database may answer the next time; a missing column or a wrong setting will not mend itself.
             raise dg.Failure(str(error), allow_retries=type(error) is DatabaseError) from None
@@ -110,6 +112,8 @@ def _build(
             context.add_asset_metadata({"plot": plot_metadata(name, report.history)}, partition_key=keys.end)
         for observed in report.sources:
             context.log_event(observation(observed))
+        zone, settle_days = warehouse.settings.zone, warehouse.settings.settle_days
+        record(warehouse, name, checked_days(result, report, zone, settle_days), context.run.run_id)
         yield from check_results(name, result, report)
         yield dg.MaterializeResult()
 

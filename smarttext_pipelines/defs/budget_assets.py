@@ -8,7 +8,7 @@ import dagster as dg
 from smarttext_pipelines.budgets import ledger
 from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.database.findings import Finding
-from smarttext_pipelines.defs.evaluations import Check, evaluation, spec
+from smarttext_pipelines.defs.evaluations import Check, checked, evaluation, record, spec
 from smarttext_pipelines.defs.metadata import column_schema, table_metadata
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.schema.tables.guardrail import openai_budgets as table
@@ -42,6 +42,7 @@ _CHECKS = {
     },
 )
 def openai_budgets(
+    context: dg.AssetExecutionContext,
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
     """Read what every business has used today, and whether the counter can be trusted."""
@@ -49,6 +50,11 @@ def openai_budgets(
         used = ledger.read_budgets(connection)
         differences = ledger.difference_finding(connection)
         rewrites = ledger.rewrite_finding(connection)
+    found = [
+        checked(_COUNTER, _CHECKS[_COUNTER], differences, is_error=True),
+        checked(_REWRITES, _CHECKS[_REWRITES], rewrites),
+    ]
+    record(warehouse, "openai_budgets", found, context.run.run_id)
     yield _result(_COUNTER, differences, dg.AssetCheckSeverity.ERROR)
     yield _result(_REWRITES, rewrites, dg.AssetCheckSeverity.WARN)
     yield dg.MaterializeResult(metadata=_metadata(used))

@@ -4,11 +4,14 @@ A check looks at all days of its run, so it means the same for one day and for a
 """
 
 from collections.abc import Iterator
+from datetime import date
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange
+from smarttext_pipelines.alerting.signals import CheckedDay
+from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange, is_final
 from smarttext_pipelines.core.errors import AgreementError, RepeatedKeyError
 from smarttext_pipelines.core.statuses import MOST_NUMBERS_OF_A_KEY, MOST_ROWS_OF_A_KEY
 from smarttext_pipelines.database.findings import Finding
@@ -16,6 +19,7 @@ from smarttext_pipelines.defs.evaluations import Check, evaluation, spec
 
 if TYPE_CHECKING:
     from smarttext_pipelines.rollup import RolledUp
+    from smarttext_pipelines.rollup.quality import Share, ShareCheck
     from smarttext_pipelines.rollup.report import Report
 
 AGREES, KEYS, HISTORY = "agrees_with_sources", "one_row_per_key", "history_kept"
@@ -51,13 +55,13 @@ CHECKS = {
     ),
     "statuses_known": Check(
         "At most 1 % of a day's messages have a status of no class.",
-        "They count as attempts, and in no failure rate. If Twilio's documentation has the status, add it to "
-        "core/statuses.py; else correct what writes it.",
+        "They count as attempts, and in no failure rate. If Twilio's documentation has the status, give it a "
+        "class in the file that SMARTTEXT_FAILURE_CODES names; else correct what writes it.",
     ),
     "error_codes_mapped": Check(
         "No text failed with an error code of no class.",
-        "They count as failed, with nobody named who acts. Look the code up in Twilio's error dictionary and add it to "
-        "core/failure_classes.csv.",
+        "They count as failed, with nobody named who acts. Look the code up at https://www.twilio.com/docs/api/errors "
+        "and give it a class in the file that SMARTTEXT_FAILURE_CODES names.",
     ),
     "late_reports": Check(
         "At most 1 % of a day's messages are reports on messages older than the settle window.",
@@ -138,3 +142,47 @@ def check_results(asset: str, result: "RolledUp", report: "Report") -> Iterator[
         yield told(UNDATED, report.undated)
     if asset in _WITH_KEYS:
         yield told(REPEATED, report.repeated, values=sum(result.repeated.values()))
+
+
+def checked_days(result: "RolledUp", report: "Report", zone: ZoneInfo, settle_days: int) -> Iterator[CheckedDay]:
+    """Return what each check found for each day of a rollup that was written, but for days it did not look at."""
+    for day in result.days:
+        for name in (AGREES, KEYS):
+            yield CheckedDay(name, day, None, is_error=True)
+        kept = day in result.kept
+        yield CheckedDay(
+            HISTORY, day, _said("the day keeps older numbers: its events are gone", HISTORY) if kept else None
+        )
+        count = result.repeated.get(day, 0)
+        found = f"{count:,} {'value' if count == 1 else 'values'} in {result.metric} cannot be a sid"
+        yield CheckedDay(REPEATED, day, _said(found, REPEATED) if count else None)
+        for check, shares in report.shares.items():
+            if check.settled_only and not is_final(day, zone, settle_days, result.as_of):
+                continue
+            share = shares.get(day)
+            is_above = share is not None and share.percent > check.limit_percent
+            yield CheckedDay(check.name, day, _of_share(check, day, share, report) if is_above and share else None)
+    yield CheckedDay(UNDATED, None, _said(report.undated.said, UNDATED) if report.undated else None)
+
+
+def failed_days(error: AgreementError, days: DayRange) -> Iterator[CheckedDay]:
+    """Return the check that kept a rollup from being written, for each of its days."""
+    name = KEYS if isinstance(error, RepeatedKeyError) else AGREES
+    for day in days:
+        yield CheckedDay(name, day, _said(str(error), name), is_error=True)
+
+
+def _of_share(check: "ShareCheck", day: date, share: "Share", report: "Report") -> str:
+    finding, above = report.above.get(check), report.shares[check].values()
+    is_only = finding is not None and sum(each.percent > check.limit_percent for each in above) == 1
+    # The finding of a run names values; of several days it names the worst alone.
+    said = (
+        finding.said
+        if is_only and finding
+        else f"{share.part:,} of {share.whole:,} {check.whole} on {day} {check.part}"
+    )
+    return _said(said, check.name)
+
+
+def _said(found: str, name: str) -> str:
+    return f"{found}. {CHECKS[name].todo}"

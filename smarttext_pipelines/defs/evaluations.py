@@ -4,14 +4,17 @@ An evaluation that failed says what was found, what to do, which rows or days ar
 of them, in this order and before any other number.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
+from smarttext_pipelines.alerting.signals import CheckedDay, record_checks
 from smarttext_pipelines.database.findings import Finding
 from smarttext_pipelines.defs.metadata import table_metadata
+from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.sentry.capture import capture_failure
 
 WHAT_TO_DO = "what_to_do"
 
@@ -54,6 +57,24 @@ def evaluation(
     )
 
 
+def checked(name: str, check: Check, finding: Finding | None, *, is_error: bool = False) -> CheckedDay:
+    """Return what a check that looks at no days has found, for the rules."""
+    return CheckedDay(name, None, f"{finding.said}. {check.todo}" if finding else None, is_error)
+
+
 def failure_metadata(finding: Finding, todo: str) -> dict[str, Any]:
     """Return what people need who see that something is wrong."""
     return {WHAT_TO_DO: todo, "concerned": table_metadata(finding.rows), "sql": finding.sql}
+
+
+def record(warehouse: Warehouse, asset: str, results: Iterable[CheckedDay], run_id: str) -> None:
+    """Report to the rules what checks found by day, and to Sentry those that have begun to fail."""
+    found = list(results)
+    errors = {each.check for each in found if each.is_error}
+    with warehouse.transaction() as connection:
+        begun = record_checks(connection, asset, found)
+    for scope, said in begun:
+        check = scope.removeprefix(f"check:{asset}.").split("@")[0]
+        tags = {"check": check, "asset": asset, "run_id": run_id}
+        level = "error" if check in errors else "warning"
+        capture_failure("check", f"{scope}:{run_id}", f"{scope}: {said}", tags=tags, level=level)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from smarttext_pipelines.alerting.evaluation_service import raised_signals, tell_signal
+from smarttext_pipelines.alerting.signals import raised_signals, tell_signal
 from smarttext_pipelines.defs.instance_heartbeats import read_beats, tell_of_failed_ticks, watched_parts
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.health import heartbeat

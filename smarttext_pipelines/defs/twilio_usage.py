@@ -9,7 +9,7 @@ import dagster as dg
 
 from smarttext_pipelines.core.errors import SmartTextError
 from smarttext_pipelines.defs.delivery_assets import NO_CREDENTIALS, has_credentials, twilio_client
-from smarttext_pipelines.defs.evaluations import Check, evaluation, spec
+from smarttext_pipelines.defs.evaluations import Check, checked, evaluation, record, spec
 from smarttext_pipelines.defs.jobs import KIND_TAG, PRIORITY_TAG
 from smarttext_pipelines.defs.metadata import table_metadata
 from smarttext_pipelines.defs.resources import Warehouse
@@ -55,6 +55,7 @@ _COLUMNS = {
     },
 )
 def twilio_usage(
+    context: dg.AssetExecutionContext,
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
     """Ask for Twilio's usage records and compare."""
@@ -69,7 +70,10 @@ def twilio_usage(
         days = compare_usage(warehouse.engine(), asker, days_to_compare(datetime.now(UTC)))
     except SmartTextError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
-    for name, finding in ((_TEXTS, texts_finding(days)), (_COST, cost_finding(days))):
+    found = ((_TEXTS, texts_finding(days)), (_COST, cost_finding(days)))
+    seen = [checked(name, _CHECKS[name], finding) for name, finding in found]
+    record(warehouse, "twilio_usage", seen, context.run.run_id)
+    for name, finding in found:
         yield evaluation("twilio_usage", name, _CHECKS[name], finding)
     left = [each.unexplained_usd for each in days]
     yield dg.MaterializeResult(

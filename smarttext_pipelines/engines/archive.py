@@ -15,7 +15,8 @@ from ibis.backends.sql.compilers import DuckDBCompiler
 from sqlalchemy import Column, Connection, Table
 
 from smarttext_pipelines.core.wording import quoted
-from smarttext_pipelines.engines.engine import Parameters, Spelling, compile_sql
+from smarttext_pipelines.engines.compiled import Spelling, compile_sql
+from smarttext_pipelines.engines.engine import Parameters
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
 from smarttext_pipelines.engines.unbound import ibis_type, unbound_parameter, unbound_table
 from smarttext_pipelines.schema.sources import source_schema

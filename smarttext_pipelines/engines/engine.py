@@ -1,7 +1,7 @@
 """What every engine offers, and the small tables a statement is given beside the events."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -9,15 +9,11 @@ from typing import Any, Protocol
 
 import ibis.expr.types as ir
 import pyarrow as pa
-import sqlglot.expressions as sge
 
 from smarttext_pipelines.core.days import day_end, day_start, is_final
 from smarttext_pipelines.core.openai_prices import upper_prices
 from smarttext_pipelines.metrics.keyed import REPEATED
 from smarttext_pipelines.metrics.metric import Window
-
-Spelling = Mapping[str, Callable[..., Any]]
-"""For each function of ``metrics.base``, what an engine writes instead of a call of it."""
 
 OPEN_END = date(9999, 12, 31)
 
@@ -124,28 +120,3 @@ def _prices() -> pa.Table:
             "upper_nano_usd_per_token": pa.array([price.nano_usd_per_token for price in prices], pa.int64()),
         }
     )
-
-
-def compile_sql(
-    compiler: Any,
-    expression: ir.Table,
-    spelling: Spelling,
-    dialect: Any,
-    finish: Callable[[sge.Expression], sge.Expression] = lambda statement: statement,
-) -> str:
-    """Compile an expression and write the functions of ``metrics.base`` in the words of one engine.
-
-    Args:
-        compiler: Ibis' compiler of the engine.
-        expression: What to compile.
-        spelling: What to write for the functions of ``metrics.base``.
-        dialect: Dialect to write.
-        finish: Last change to the whole statement.
-    """
-
-    def rewrite(node: sge.Expression) -> sge.Expression:
-        spelled = spelling.get(node.name.lower()) if isinstance(node, sge.Anonymous) else None
-        return spelled(*node.expressions) if spelled else node
-
-    statement: sge.Expression = compiler.to_sqlglot(expression.unbind())
-    return str(finish(statement.transform(rewrite)).sql(dialect=dialect, pretty=True))

@@ -9,7 +9,8 @@ from ibis.backends.sql.compilers import PostgresCompiler
 from sqlalchemy import Connection
 
 from smarttext_pipelines.core.wording import quoted
-from smarttext_pipelines.engines.engine import Parameters, Spelling, compile_sql
+from smarttext_pipelines.engines.compiled import Spelling, compile_sql
+from smarttext_pipelines.engines.engine import Parameters
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
 from smarttext_pipelines.engines.unbound import unbound_parameter, unbound_table
 from smarttext_pipelines.schema.tables import metadata

@@ -59,7 +59,7 @@ def test_a_tick_tells_what_it_finds_and_asks_for_no_run(
     assert (first.run_requests, first.skip_message) == ([], "nothing to tell")
     world.send(1, ago=MINUTE, status="failed", error_code="30034", message_sid="")
     assert _tick(settings, instance).skip_message == "1 firing, 1 sent"
-    assert "texts refused: sender not registered" in (settings.data_dir / LOG_FILE).read_text()
+    assert "was refused because the sender is not registered" in (settings.data_dir / LOG_FILE).read_text()
     assert _tick(settings, instance).skip_message == "nothing to tell"
 
 
@@ -112,7 +112,10 @@ def test_a_failed_check_is_an_incident_until_it_passes(
     run()
     told = _tick(settings, instance)
     assert told.skip_message == "1 firing, 1 sent"
-    assert "Check sms_outcomes.undated_rows" in (settings.data_dir / LOG_FILE).read_text()
+    assert (
+        "Check sms_outcomes undated_rows: 1 rows of sms_events have no time"
+        in (settings.data_dir / LOG_FILE).read_text()
+    )
     (signal,) = database.rows("SELECT detail FROM monitoring.alert_signals")
     assert signal["detail"].startswith("1 rows of sms_events have no time")
     assert "smarttext retention run --undated" in signal["detail"], "what to do"
@@ -138,17 +141,11 @@ def test_a_failed_run_is_an_incident_until_its_job_succeeds(
     def failing() -> None:
         _fail()
 
-    result = failing.execute_in_process(instance=instance, raise_on_error=False)
-    context = dg.build_run_status_sensor_context(
-        sensor_name=sensor.name,
-        dagster_event=result.get_run_failure_event(),
-        dagster_instance=instance,
-        dagster_run=result.dagster_run,
-        resources={"warehouse": Warehouse(settings)},
-    ).for_run_failure()
-    sensor(context)
+    failing.execute_in_process(instance=instance, raise_on_error=False)
+    with dg.build_sensor_context(instance=instance, resources={"warehouse": Warehouse(settings)}) as context:
+        sensor.evaluate_tick(context)
     assert _tick(settings, instance).skip_message == "1 firing, 1 sent"
-    assert "dagster_history_job failed" in (settings.data_dir / LOG_FILE).read_text()
+    assert "Run of dagster_history_job: failed: ValueError: boom" in (settings.data_dir / LOG_FILE).read_text()
     assert job.execute_in_process(instance=instance).success
     _tick(settings, instance)
     assert database.rows("SELECT value FROM monitoring.alert_signals")[0]["value"] == 0

@@ -138,7 +138,7 @@ def test_slack_edits_the_one_message_and_shows_the_end_in_the_channel() -> None:
         bot.send(_delivery("C1", "worse", tag="worse", thread=first.provider_id))
         bot.send(_delivery("C1", "resolved", tag="over", thread=first.provider_id))
         root, worse, over = fake.messages.values()
-        assert root["text"].startswith("✅ Hartley Plumbing: over after 4 min (recovered)")
+        assert root["text"].startswith("✅ Hartley Plumbing: resolved after 4 min (recovered)")
         assert (worse["thread_ts"], worse["broadcast"]) == (root["ts"], False)
         assert (over["thread_ts"], over["broadcast"]) == (root["ts"], True)
         assert bot.find(_delivery("C1", "resolved", tag="over", thread=first.provider_id)) is not None

@@ -194,7 +194,8 @@ def _harness(folder: Path) -> Iterator[Harness]:
 def _kill(harness: Harness) -> None:
     """Keep workers going, kill them at every named point and at random; restart PostgreSQL meanwhile."""
     restarts, until = 0, time.monotonic() + LONGEST
-    while (kills := harness.kills()) < KILLS:
+    wanted = {*POINTS, "at random"} - (set() if harness.look_up else {"looked_up"})
+    while (kills := harness.kills()) < KILLS or not wanted <= set(harness.killed_at):
         assert time.monotonic() < until, harness.killed_at
         if restarts < RESTARTS and kills > (restarts + 1) * KILLS // (RESTARTS + 1):
             harness.restart()

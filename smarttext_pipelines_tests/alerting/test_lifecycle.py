@@ -1,6 +1,7 @@
 """Incidents: what is told of an episode, whatever happens to it."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
@@ -111,6 +112,22 @@ def test_acknowledged_is_repeated_only_when_it_becomes_worse() -> None:
         worse.incident, _breach(Severity.critical), POLICY, now=later + timedelta(days=1), last_sent_at=later
     )
     assert after.notices == ("repeat",)
+
+
+def test_what_was_acknowledged_at_its_worst_is_not_told_as_worse_when_a_silence_ends() -> None:
+    firing = _after(_breach(), _breach()).incident
+    held = advance(firing, _breach(Severity.critical), POLICY, now=START + 3 * MINUTE, held_by="silence 1")
+    known = acknowledge(held.incident)
+    assert advance(known, _breach(Severity.critical), POLICY, now=START + 4 * MINUTE).notices == ()
+
+
+def test_a_repeat_waits_for_something_that_was_counted_since_the_last_notice() -> None:
+    sent, counted = START + 30 * MINUTE, Finding(Verdict.breach, counted_at=START + 20 * MINUTE)
+    firing = _after(_breach(), counted).incident
+    later = sent + timedelta(hours=5)
+    assert advance(firing, counted, POLICY, now=later, last_sent_at=sent).notices == ()
+    news = replace(counted, counted_at=sent + MINUTE)
+    assert advance(firing, news, POLICY, now=later, last_sent_at=sent).notices == ("repeat",)
 
 
 def test_it_is_repeated_after_the_interval_since_the_last_success() -> None:

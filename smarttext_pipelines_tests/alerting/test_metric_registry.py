@@ -8,7 +8,7 @@ from uuid import uuid5
 import pytest
 from typer.testing import CliRunner
 
-from smarttext_pipelines.alerting.evaluation_service import tell_signal
+from smarttext_pipelines.alerting.signals import tell_signal
 from smarttext_pipelines.alerting.incidents.lifecycle import Verdict
 from smarttext_pipelines.alerting.metrics import ALERT_METRICS, AlertMetric
 from smarttext_pipelines.alerting.metrics.alert_metric import Reading
@@ -111,6 +111,12 @@ def _dead(world: World, is_bad: bool) -> None:
     world.run(f"UPDATE monitoring.notifications SET status = '{status}', note = '401', finished_at = '{world.now}'")
 
 
+def _broken_rule(world: World, is_bad: bool) -> None:
+    world.rules = {**world.rules, **only("openai_budget")}
+    if is_bad:
+        world.run("ALTER TABLE monitoring.budget_crossings RENAME TO away")
+
+
 WORLDS: dict[str, Build] = {
     "sms_failure_rate": _failed("30003"),
     "sms_filtered_rate": _failed("30007"),
@@ -125,9 +131,10 @@ WORLDS: dict[str, Build] = {
     "owner_alerts_failed_rate": _owner_alerts,
     "missed_calls_unanswered": _missed,
     "event_silence": _silence,
-    "pipeline_failures": _signal("pipeline_failures", "job:rollup_job"),
-    "failed_checks": _signal("failed_checks", "check:spend/totals_agree"),
+    "pipeline_failures": _signal("pipeline_failures", "run:rollup_job@2026-03-16"),
+    "failed_checks": _signal("failed_checks", "check:spend.agrees_with_sources@2026-03-16"),
     "notifications_dead": _dead,
+    "rule_errors": _broken_rule,
 }
 
 
@@ -155,7 +162,9 @@ def test_it_breaches_where_it_must_and_only_there(metric: AlertMetric, is_bad: b
 
 @METRICS
 def test_it_reads_as_a_sentence_with_its_numbers(metric: AlertMetric) -> None:
-    said = metric.headline(metric, Reading(17, 17, 40, " since 13:00", "Monday", "the reason", " (usual)"))
+    said = metric.headline(
+        metric, Reading(17, 17, 40, "the last hour", "; the first at 13:00 UTC", "Monday", "the reason", " (usual)")
+    )
     assert said, f"{metric.name} has no headline"
     assert "17" in said or metric.is_state
     assert metric.counts, f"{metric.name} does not say what it counts"

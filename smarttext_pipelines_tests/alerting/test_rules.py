@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from smarttext_pipelines.alerting.incidents.lifecycle import Severity, Verdict
 from smarttext_pipelines.alerting.metrics import ALERT_METRICS
-from smarttext_pipelines.alerting.rules.rule import Measured, evidence, judge
+from smarttext_pipelines.alerting.rules.rule import LAST_WINDOW, Measured, evidence, judge
 from smarttext_pipelines.alerting.rules.rules_file import RulesError, load_rules, parse_rules
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.failure_classes import class_by_code, class_of, failure_classes
@@ -167,7 +167,8 @@ def test_a_breach_is_never_clear_and_a_higher_rate_is_never_better(failed: int, 
 
 def test_a_rule_keeps_its_windows_and_widens_when_it_is_a_rate() -> None:
     day = timedelta(days=1)
-    assert SHIPPED["sms_failure_rate"].windows == (timedelta(hours=1), day, 7 * day)
+    assert SHIPPED["sms_failure_rate"].windows == (timedelta(hours=1), LAST_WINDOW)
+    assert SHIPPED["owner_alerts_undelivered"].windows == (timedelta(hours=6), day, 7 * day)
     assert SHIPPED["sms_in_flight"].windows == (timedelta(hours=6),), "the facts of days know no age"
     assert SHIPPED["registration_errors"].windows == (timedelta(hours=6),)
     assert SHIPPED["registration_errors"].policy.breaches_to_fire == 1

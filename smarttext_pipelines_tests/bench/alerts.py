@@ -67,9 +67,7 @@ def _rules() -> dict[str, Rule]:
 
 
 def _tick(database: Database) -> None:
-    evaluate(
-        database.engine, _rules(), [LogChannel(lambda _text: None)], PLACE, now=NOW, ui_url="http://127.0.0.1:3000"
-    )
+    evaluate(database.engine, _rules(), [LogChannel(lambda _text: None)], PLACE, now=NOW, link="http://127.0.0.1:3000")
 
 
 def _pass_alone(database: Database) -> None:

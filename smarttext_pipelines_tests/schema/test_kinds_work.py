@@ -215,10 +215,10 @@ def incidents(database: Database) -> list[dict[str, Any]]:
     ]
     failed = {"status": "undelivered", "error_code": "30007"}
     texts += [{**texts[0], "id": uuid4(), "message_sid": f"SN{n}", **failed} for n in range(25)]
-    evaluate(database.engine, rules, channels, place, now=now - MINUTE, ui_url="http://127.0.0.1:3000")
+    evaluate(database.engine, rules, channels, place, now=now - MINUTE, link="http://127.0.0.1:3000")
     tell(database, events(businesses=[business(1, twilio_phone="+15550001000")], sms_events=texts))
     for minutes in range(3):
-        evaluate(database.engine, rules, channels, place, now=now + minutes * MINUTE, ui_url="http://127.0.0.1:3000")
+        evaluate(database.engine, rules, channels, place, now=now + minutes * MINUTE, link="http://127.0.0.1:3000")
     return database.rows("SELECT rule, scope, state, value, part, whole FROM monitoring.incidents ORDER BY rule, scope")
 
 

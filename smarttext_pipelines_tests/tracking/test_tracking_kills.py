@@ -40,7 +40,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def start(url: str, folder: Path, log: Path, kind: str, events: int) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-W", "ignore", "-m", "smarttext_pipelines_tests.tellers"]
+    command = [sys.executable, "-X", "faulthandler", "-W", "ignore", "-m", "smarttext_pipelines_tests.tellers"]
     return subprocess.Popen(
         [*command, url, str(folder), str(log), kind, str(events)], start_new_session=True, stderr=subprocess.DEVNULL
     )
@@ -114,7 +114,12 @@ def test_what_workers_told_is_written_when_their_pool_is_terminated(
 ) -> None:
     """Leaving the ``with`` of a pool ends its workers by SIGTERM."""
     process = start(database.url, tmp_path / "spill", log, kind, 900)
-    assert process.wait(180) == 0
+    try:
+        assert process.wait(180) == 0
+    except subprocess.TimeoutExpired:
+        # Says in which line each of its threads stands.
+        process.send_signal(signal.SIGABRT)
+        raise
     assert Counter(told(log)) == write_the_rest(database, tmp_path / "spill")
 
 

@@ -7,8 +7,8 @@ from sqlalchemy import Connection, text
 
 from smarttext_pipelines.alerting.incidents.incident_store import Stored
 from smarttext_pipelines.alerting.incidents.notices import Plan, Told, hold_back
+from smarttext_pipelines.alerting.notify.baseline import baseline_message
 from smarttext_pipelines.alerting.notify.compose import Setting, compose
-from smarttext_pipelines.alerting.notify.message import Message
 from smarttext_pipelines.alerting.notify.outbox import Enqueued
 from smarttext_pipelines.alerting.notify.targets import Target, targets_of
 from smarttext_pipelines.alerting.rules.rule import Rule
@@ -83,29 +83,10 @@ def addressed(connection: Connection, told: Sequence[Told], setting: Setting, si
     for each in told:
         name, number = each.stored.key[0], each.stored.id or 0
         message = (
-            _baseline_message(each, setting) if name == "baseline" else compose(each, sieve.rules.get(name), setting)
+            baseline_message(each, sieve.rules, setting)
+            if name == "baseline"
+            else compose(each, sieve.rules.get(name), setting)
         )
         for target, note in sieve.notes(each, heard.get(number, [])):
             items.append(Enqueued(number, each.stored.sequence, *target, message, note))
     return items
-
-
-def _baseline_message(told: Told, setting: Setting) -> Message:
-    counts: dict[str, int] = {}
-    for member in told.members:
-        counts[member.stored.key[0]] = counts.get(member.stored.key[0], 0) + 1
-    shown = " · ".join(f"{count} × {rule}" for rule, count in sorted(counts.items()))
-    return Message(
-        kind="baseline",
-        incident=told.stored.id or 0,
-        rule="baseline",
-        severity=told.stored.incident.severity.name,
-        subject="Alerting begins",
-        headline=f"{len(told.members)} conditions hold already",
-        lines=[f"{shown}.", "They are kept as incidents and told one by one only if they become worse."],
-        next_step="(you): look through them once with `smarttext alerts list`",
-        lasted="0 min",
-        runbook="docs/alerting.md",
-        link=f"{setting.ui_url.rstrip('/')}/assets/alert_incidents",
-        command="smarttext alerts list",
-    )

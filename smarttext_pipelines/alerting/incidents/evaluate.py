@@ -18,8 +18,8 @@ from smarttext_pipelines.alerting.incidents.incident_store import Stored, read_o
 from smarttext_pipelines.alerting.incidents.lifecycle import Incident, Severity, State, Verdict
 from smarttext_pipelines.alerting.incidents.notices import Around, Plan, Silence, Told
 from smarttext_pipelines.alerting.incidents.transitions import plan
-from smarttext_pipelines.alerting.measuring.measure import Measurement, measure
-from smarttext_pipelines.alerting.measuring.now import Place, read_sql
+from smarttext_pipelines.alerting.measuring.measure import Measurement, Row, measure
+from smarttext_pipelines.alerting.measuring.now import Place
 from smarttext_pipelines.alerting.metrics.alert_metric import LONGEST_SHORT_WINDOW
 from smarttext_pipelines.alerting.notify.compose import Setting
 from smarttext_pipelines.alerting.notify.outbox import Enqueued, enqueue
@@ -27,6 +27,7 @@ from smarttext_pipelines.alerting.notify.targets import register
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import Key, minutes_of
 from smarttext_pipelines.core.days import day_of
+from smarttext_pipelines.core.failure_classes import OUTSIDE_THE_RATE
 from smarttext_pipelines.core.statuses import FINAL_STATUSES
 from smarttext_pipelines.database.connect import connected
 
@@ -41,7 +42,16 @@ _BUSINESSES = text(
     WHERE id = ANY (CAST(:ids AS uuid[]))
     """
 )
-_NAMES = text("SELECT 'business:' || id, name FROM monitoring.businesses WHERE 'business:' || id = ANY (:scopes)")
+_NAMES = text(
+    """
+    SELECT 'business:' || id, name FROM monitoring.businesses WHERE 'business:' || id = ANY (:scopes)
+    UNION ALL
+    SELECT DISTINCT 'sender:' || left(md5(twilio_phone), 12), twilio_phone FROM monitoring.businesses
+    WHERE 'sender:' || left(md5(twilio_phone), 12) = ANY (:scopes)
+    UNION ALL
+    SELECT 'sender:' || left(md5(number), 12), number FROM unnest(CAST(:shared AS text[])) AS s (number)
+    """
+)
 _TEXTS_THIS_HOUR = text(
     """
     SELECT recipient, count(*) FROM monitoring.notifications
@@ -86,7 +96,7 @@ def evaluate(
     place: Place,
     *,
     now: datetime,
-    ui_url: str,
+    link: str,
     texts_per_hour: int = 10,
 ) -> Evaluated:
     """Evaluate all rules once.
@@ -97,7 +107,7 @@ def evaluate(
         channels: Channels of this process.
         place: Zone and the like.
         now: Time of the evaluation.
-        ui_url: Where the UI is, for links.
+        link: Where people open an incident; ``{incident}`` is its number.
         texts_per_hour: Most texts a recipient gets in an hour, but for the end of something.
 
     Raises:
@@ -115,7 +125,7 @@ def evaluate(
         written = {s.key: s for s in write(connection, done.changed, done.gone, now)}
         told = [replace(t, stored=_numbered(t.stored, written)) for t in done.told]
         told += _baseline(connection, done, now)
-        setting = _setting(connection, told, place, now, ui_url, rules)
+        setting = _setting(connection, told, place, now, link, rules)
         items = addressed(connection, told, setting, Sieve(rules, targets, texts, texts_per_hour))
         enqueue(connection, items)
         _write_states(connection, done, now)
@@ -168,40 +178,47 @@ def _baseline(connection: Connection, done: Plan, now: datetime) -> list[Told]:
 
 
 def _setting(
-    connection: Connection, told: Sequence[Told], place: Place, now: datetime, ui_url: str, rules: Mapping[str, Rule]
+    connection: Connection, told: Sequence[Told], place: Place, now: datetime, link: str, rules: Mapping[str, Rule]
 ) -> Setting:
     """Read names and details of what is told; nothing when nothing is."""
     everybody = [*told, *(member for each in told for member in each.members)]
+    wanted = [_wanted(t.row, rules) for t in told if t.row and _has_details(t, rules)]
+    details = _details(connection, wanted, place, now) if wanted else {}
+    scopes = {t.stored.key[1] for t in everybody if t.stored.key[1].startswith(("business:", "sender:"))}
+    scopes |= {f"business:{owner}" for row in details.values() for owner, _ in row["owners"] or ()}
     names: dict[str, str] = {}
-    if scopes := sorted({t.stored.key[1] for t in everybody if t.stored.key[1].startswith("business:")}):
-        names = {scope: name for scope, name in connection.execute(_NAMES, {"scopes": scopes})}
-    wanted = [
-        {
-            "rule": t.row.rule,
-            "scope": t.row.scope,
-            "kind": t.row.kind,
-            "business_id": t.row.business_id,
-            "minutes": t.row.minutes,
-        }
-        for t in told
-        if t.row and t.held is None and t.notice != "resolved" and rules[t.row.rule].alert_metric.counts_messages
-    ]
-    return Setting(place.zone, ui_url, now, names, _details(connection, wanted, place, now) if wanted else {})
+    if scopes:
+        values = {"scopes": sorted(scopes), "shared": list(place.shared_senders)}
+        names = {scope: name for scope, name in connection.execute(_NAMES, values)}
+    return Setting(place.zone, link, now, names, details)
+
+
+def _has_details(told: Told, rules: Mapping[str, Rule]) -> bool:
+    is_sent = told.held is None and told.notice != "resolved"
+    return is_sent and told.row is not None and rules[told.row.rule].alert_metric.counts_messages
+
+
+def _wanted(row: Row, rules: Mapping[str, Rule]) -> dict[str, Any]:
+    names = ("rule", "scope", "kind", "business_id", "minutes", "start_at", "apart")
+    return {name: getattr(row, name) for name in names} | {"signal": rules[row.rule].metric}
 
 
 def _details(
     connection: Connection, wanted: Sequence[Mapping[str, Any]], place: Place, now: datetime
 ) -> dict[Key, Mapping[str, Any]]:
+    from smarttext_pipelines.alerting.measuring.recent_texts import details_statement
+    from smarttext_pipelines.alerting.metrics import texts
+
     values = {
         "told": json.dumps(wanted, default=str),
-        "now": now,
         "today": day_of(now, place.zone),
         "final": list(FINAL_STATUSES),
         "longest_short": minutes_of(LONGEST_SHORT_WINDOW),
+        "outside": list(OUTSIDE_THE_RATE),
+        "complete_since": now - LONGEST_SHORT_WINDOW,
     }
-    return {
-        (row["rule"], row["scope"]): dict(row) for row in connection.execute(read_sql("details"), values).mappings()
-    }
+    rows = connection.execute(details_statement(texts.METRICS), values).mappings()
+    return {(row["rule"], row["scope"]): dict(row) for row in rows}
 
 
 def _write_states(connection: Connection, done: Plan, now: datetime) -> None:

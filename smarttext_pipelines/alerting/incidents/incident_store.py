@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from smarttext_pipelines.alerting.incidents.lifecycle import Incident, Severity, State
 from smarttext_pipelines.alerting.rules.rule_tables import Key
+from smarttext_pipelines.alerting.rules.span import Scope, Span
 
 _SEVERITIES = ("severity", "told", "acknowledged")
 
@@ -33,6 +34,8 @@ class Stored:
         muted_by: Baseline or group that tells of it.
         muted_severity: Up to which severity that does.
         last_sent_at: When something of it was last sent; None also while something waits to be sent.
+        span: What the value was counted over; None where nothing was measured.
+        detail: What the measurement said of the scope.
     """
 
     id: int | None
@@ -44,6 +47,8 @@ class Stored:
     muted_by: str | None = None
     muted_severity: Severity | None = None
     last_sent_at: datetime | None = None
+    span: Span | None = None
+    detail: str | None = None
 
     @property
     def kind(self) -> str:
@@ -67,7 +72,7 @@ _OPEN = text(
 _COLUMNS = (
     "rule", "scope", "business_id", "state", "severity", "since", "breaches", "fired_at", "clear_since", "resolved_at",
     "reason", "value", "part", "whole", "peak", "told", "held_by", "muted_by", "muted_severity", "sequence",
-    "evaluated_at",
+    "evaluated_at", "counted_at", "window_minutes", "window_start", "window_end", "apart", "detail",
 )  # fmt: skip
 """What an evaluation writes; who acknowledged belongs to people, who may do so while it runs."""
 
@@ -76,14 +81,14 @@ _INSERT = text(
     INSERT INTO monitoring.incidents ({", ".join(_COLUMNS)})
     SELECT {", ".join(_COLUMNS)} FROM jsonb_populate_recordset(NULL::monitoring.incidents, CAST(:rows AS jsonb))
     RETURNING id, rule, scope
-    """  # noqa: S608 - names of ours
+    """  # noqa: S608 - constant names
 )
 _UPDATE = text(
     f"""
     UPDATE monitoring.incidents AS i SET ({", ".join(_COLUMNS)}) = ROW ({", ".join(f"new.{c}" for c in _COLUMNS)})
     FROM jsonb_populate_recordset(NULL::monitoring.incidents, CAST(:rows AS jsonb)) AS new
     WHERE i.id = new.id
-    """  # noqa: S608 - names of ours
+    """  # noqa: S608 - constant names
 )
 _DELETE = text("DELETE FROM monitoring.incidents WHERE id = ANY (:ids) AND state = 'pending'")
 
@@ -109,7 +114,17 @@ def _stored(row: Mapping[Any, Any]) -> Stored:
         muted_by=row["muted_by"],
         muted_severity=Severity[muted] if muted else None,
         last_sent_at=row.get("last_sent_at"),
+        span=span_of(row),
+        detail=row["detail"],
     )
+
+
+def span_of(row: Mapping[Any, Any]) -> Span | None:
+    """Return what the value of an incident was counted over."""
+    if row["window_start"] is None:
+        return None
+    bounds = (row["window_start"], row["window_end"], row["window_minutes"])
+    return Span(Scope.parse(row["scope"]), *bounds, business_id=row["business_id"], apart=row["apart"])
 
 
 def write(connection: Connection, changed: Sequence[Stored], gone: Iterable[Stored], now: datetime) -> list[Stored]:
@@ -131,6 +146,7 @@ def _row(stored: Stored, now: datetime) -> dict[str, Any]:
     values: dict[str, Any] = {each.name: getattr(stored.incident, each.name) for each in fields(Incident)}
     values |= {name: _name(values[name]) for name in _SEVERITIES}
     value, part, whole = stored.value or (None, None, None)
+    span = stored.span
     return values | {
         "id": stored.id,
         "rule": stored.key[0],
@@ -144,6 +160,11 @@ def _row(stored: Stored, now: datetime) -> dict[str, Any]:
         "muted_severity": _name(stored.muted_severity),
         "sequence": stored.sequence,
         "evaluated_at": now,
+        "window_minutes": span.minutes if span else None,
+        "window_start": span.start_at if span else None,
+        "window_end": span.end_at if span else None,
+        "apart": span.apart if span else None,
+        "detail": stored.detail,
     }
 
 

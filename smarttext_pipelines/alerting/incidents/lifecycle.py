@@ -70,11 +70,25 @@ class Policy:
 
 @dataclass(frozen=True)
 class Finding:
-    """What an evaluation found, and how bad it is if it is a breach."""
+    """What an evaluation found, and how bad it is if it is a breach.
+
+    Attributes:
+        verdict: The answer.
+        severity: How bad it is.
+        value: In the unit of the metric.
+        since: When the first of what was counted began; None where that is not known.
+        counted_at: When the last of it began.
+        at_once: Whether one evaluation is enough to fire.
+        reason: Why it is over, where that is more than a value below the threshold.
+    """
 
     verdict: Verdict
     severity: Severity = Severity.warning
     value: float | None = None
+    since: datetime | None = None
+    counted_at: datetime | None = None
+    at_once: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +98,7 @@ class Incident:
     Attributes:
         state: Where it is.
         severity: How bad it is now.
-        since: First breach.
+        since: When the trouble began: the first of what was counted, else the first breach.
         breaches: Evaluations in breach so far, until it fires.
         fired_at: When it fired first.
         clear_since: Since when it has been clear.
@@ -93,7 +107,8 @@ class Incident:
         peak: Worst value seen.
         told: Worst severity that was told; None while nobody was told.
         acknowledged: Severity at which somebody acknowledged it.
-        held_by: What holds the next notice back.
+        held_by: What suppresses the next notice.
+        counted_at: When the last of what was counted began; None where that is not known.
     """
 
     state: State
@@ -108,6 +123,7 @@ class Incident:
     told: Severity | None = None
     acknowledged: Severity | None = None
     held_by: str | None = None
+    counted_at: datetime | None = None
 
     @property
     def is_open(self) -> bool:
@@ -160,10 +176,10 @@ def advance(
     if incident is None:
         if not breach:
             return Step(None)
-        incident = Incident(State.pending, found.severity, since=now)
+        incident = Incident(State.pending, found.severity, since=found.since or now)
     if incident.state is State.pending and not breach and (clear or found.verdict is Verdict.near):
         return Step(None)
-    moved = _move(incident, found, policy, breach=breach, clear=clear, now=now, reason=reason)
+    moved = _move(incident, found, policy, breach=breach, clear=clear, now=now, reason=found.reason or reason)
     return _tell(moved, policy, now=now, held_by=held_by, last_sent_at=last_sent_at)
 
 
@@ -191,13 +207,7 @@ def _move(
     incident: Incident, found: Finding, policy: Policy, *, breach: bool, clear: bool, now: datetime, reason: str
 ) -> Incident:
     if breach:
-        worst = found.value if incident.peak is None else max(incident.peak, found.value or incident.peak)
-        incident = replace(incident, severity=found.severity, peak=worst, clear_since=None)
-        if incident.state is State.pending:
-            incident = replace(incident, breaches=incident.breaches + 1)
-            if incident.breaches < policy.breaches_to_fire:
-                return incident
-        return replace(incident, state=State.firing, fired_at=incident.fired_at or now)
+        return _breached(incident, found, policy, now)
     if incident.state is State.recovering and found.verdict is Verdict.near:
         return replace(incident, state=State.firing, clear_since=None)
     if not clear:
@@ -207,6 +217,23 @@ def _move(
     if now - since >= policy.keep_firing_for:
         return replace(incident, state=State.resolved, clear_since=since, resolved_at=now, reason=reason)
     return replace(incident, state=State.recovering, clear_since=since)
+
+
+def _breached(incident: Incident, found: Finding, policy: Policy, now: datetime) -> Incident:
+    worst = found.value if incident.peak is None else max(incident.peak, found.value or incident.peak)
+    incident = replace(
+        incident,
+        severity=found.severity,
+        peak=worst,
+        clear_since=None,
+        since=min(incident.since, found.since or incident.since),
+        counted_at=found.counted_at or incident.counted_at,
+    )
+    if incident.state is State.pending:
+        incident = replace(incident, breaches=incident.breaches + 1)
+        if incident.breaches < policy.breaches_to_fire and not found.at_once:
+            return incident
+    return replace(incident, state=State.firing, fired_at=incident.fired_at or now)
 
 
 def _tell(
@@ -230,12 +257,16 @@ def _tell(
 def _due(incident: Incident, policy: Policy, now: datetime, last_sent_at: datetime | None) -> Notice | None:
     if incident.told is None:
         return "firing"
+    # Who acknowledged it knew how bad it was, also where a silence kept that from being told.
+    if incident.acknowledged is not None and incident.severity <= incident.acknowledged:
+        return None
     if incident.severity > incident.told:
         return "worse"
-    acknowledged = incident.acknowledged is not None and incident.severity <= incident.acknowledged
-    if acknowledged or last_sent_at is None:
+    if last_sent_at is None:
         return None
-    return "repeat" if now - last_sent_at >= policy.repeat_interval else None
+    # A repetition that has nothing new to say is read by nobody.
+    is_news = incident.counted_at is None or incident.counted_at > last_sent_at
+    return "repeat" if is_news and now - last_sent_at >= policy.repeat_interval else None
 
 
 def _resolved(incident: Incident) -> tuple[Notice, ...]:

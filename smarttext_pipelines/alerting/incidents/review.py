@@ -1,4 +1,4 @@
-"""What people ask of alerting and tell it: list, show, why, acknowledge, silence. Statements for the command line."""
+"""What people ask of alerting and do there: list, show, why, acknowledge, silence, resolve."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,25 +8,32 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from smarttext_pipelines.alerting.signals import mark_well
 from smarttext_pipelines.core.errors import InputError
-from smarttext_pipelines.core.phones import masked_in_sql
 
 Rows = Sequence[dict[str, Any]]
 
 _SCOPES = ("platform", "group", "business:none")
-_NAMED_SCOPES = ("sender", "job", "check", "channel", "heartbeat")
+_NAMED_SCOPES = ("sender", "job", "run", "check", "channel", "heartbeat", "rules")
 """What stands before the colon in scopes with a name: of senders, and of what the pipeline tells of itself."""
 
 _NAMED = """
     SELECT i.id, i.rule, i.scope,
-           CASE WHEN i.business_id IS NULL THEN i.scope ELSE coalesce(b.name, i.scope) END AS whom,
+           coalesce(b.name, CASE WHEN i.scope LIKE 'sender:%' THEN (
+               SELECT 'sender ' || min(o.twilio_phone) FROM monitoring.businesses AS o
+               WHERE 'sender:' || left(md5(o.twilio_phone), 12) = i.scope) END, i.scope) AS whom,
            i.state, i.severity, i.since, i.fired_at, i.resolved_at, i.reason, i.value, i.part, i.whole, i.peak, i.told,
-           i.acknowledged_by, i.held_by
+           i.acknowledged_by, i.held_by, i.detail,
+           (SELECT 'silence ' || s.id || ' by ' || s.author FROM monitoring.silences AS s
+            WHERE coalesce(s.rule, i.rule) = i.rule AND coalesce(s.scope, i.scope) = i.scope
+                AND now() BETWEEN s.starts_at AND s.ends_at ORDER BY s.ends_at DESC LIMIT 1) AS silenced_by
     FROM monitoring.incidents AS i LEFT JOIN monitoring.businesses AS b ON b.id = i.business_id
 """
 _LIST = text(
     _NAMED
-    + " WHERE i.state IN ('firing', 'recovering') OR (:all AND i.fired_at IS NOT NULL) ORDER BY i.id DESC LIMIT 200"
+    + """ WHERE i.state IN ('firing', 'recovering') OR (:all AND i.fired_at IS NOT NULL)
+      ORDER BY i.state = 'resolved', array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.id DESC
+      LIMIT 200"""
 )
 _ONE = text(_NAMED + " WHERE i.id = :id")
 _MESSAGES = text("SELECT message FROM monitoring.notifications WHERE incident_id = :id ORDER BY sequence DESC LIMIT 1")
@@ -35,16 +42,6 @@ _WHY = text(
     SELECT sequence AS no, kind, channel, recipient, status, attempts AS tries, note, created_at, finished_at
     FROM monitoring.notifications WHERE incident_id = :id ORDER BY sequence, channel, recipient
     """
-)
-_ROWS = text(
-    f"""
-    SELECT created_at, status, error_code, error_message, message_sid, {masked_in_sql("to_number")} AS recipient
-    FROM monitoring.sms_events
-    WHERE business_id = (SELECT business_id FROM monitoring.incidents WHERE id = :id)
-        AND created_at >= (SELECT since FROM monitoring.incidents WHERE id = :id) - interval '6 hours'
-        AND lower(status) IN ('failed', 'undelivered', 'partially_delivered')
-    ORDER BY created_at DESC LIMIT :limit
-    """  # noqa: S608 - the name of a column of ours
 )
 _ACKNOWLEDGE = text(
     """
@@ -58,6 +55,14 @@ _SILENCE = text(
     VALUES (:rule, :scope, :author, :reason, now() + :length) RETURNING id, ends_at
     """
 )
+_SAME_SILENCE = text(
+    """
+    SELECT id, ends_at FROM monitoring.silences
+    WHERE rule IS NOT DISTINCT FROM :rule AND scope IS NOT DISTINCT FROM :scope
+        AND ends_at >= now() + :length - interval '1 minute'
+    ORDER BY ends_at DESC LIMIT 1
+    """
+)
 _SILENCES = text(
     """
     SELECT id AS silence, coalesce(rule, 'all') AS rule, coalesce(scope, 'all') AS scope, author, reason, starts_at,
@@ -66,7 +71,7 @@ _SILENCES = text(
     """
 )
 _END_SILENCE = text("UPDATE monitoring.silences SET ends_at = now() WHERE id = :id AND ends_at > now() RETURNING id")
-_HAS_BUSINESS = text("SELECT EXISTS (SELECT FROM monitoring.businesses WHERE id = :id)")
+_BUSINESSES = text("SELECT id FROM monitoring.businesses WHERE id::text = lower(:name) OR lower(name) = lower(:name)")
 _STATES = text("SELECT rule, verdict, breaches, note, evaluated_at FROM monitoring.rule_states ORDER BY rule")
 
 
@@ -103,13 +108,8 @@ def last_message(connection: Connection, number: int) -> dict[str, Any] | None:
     return found
 
 
-def failed_rows(connection: Connection, number: int, limit: int) -> Rows:
-    """Return the failed rows of the incident's business since six hours before it began; numbers are masked."""
-    return [dict(row) for row in connection.execute(_ROWS, {"id": number, "limit": limit}).mappings()]
-
-
 def why(connection: Connection, number: int) -> Why:
-    """Return for every recipient what was sent or held back, and by what."""
+    """Return for every recipient what was sent or suppressed, and by what."""
     incident = find_incident(connection, number)
     return Why(incident, [dict(row) for row in connection.execute(_WHY, {"id": number}).mappings()])
 
@@ -126,16 +126,17 @@ def acknowledge(connection: Connection, number: int, author: str) -> tuple[str, 
 
 def silence(
     connection: Connection, *, rule: str | None, scope: str | None, author: str, reason: str, length: timedelta
-) -> tuple[int, Any]:
-    """Hold notices back for a while; return the silence's number and its end.
+) -> tuple[int, Any, bool]:
+    """Suppress notices for a while; return the silence's number, its end, and whether there was one already.
 
     Raises:
         InputError: No incident can have that scope.
     """
     scope = None if scope is None else _known_scope(connection, scope)
     values = {"rule": rule, "scope": scope, "author": author, "reason": reason, "length": length}
-    row = connection.execute(_SILENCE, values).one()
-    return row.id, row.ends_at
+    before = connection.execute(_SAME_SILENCE, values).first()
+    row = before or connection.execute(_SILENCE, values).one()
+    return row.id, row.ends_at, before is not None
 
 
 def silences(connection: Connection, *, all_: bool) -> Rows:
@@ -154,17 +155,33 @@ def _known_scope(connection: Connection, scope: str) -> str:
     """Return a scope as incidents have it; raise InputError for one that none can have."""
     kind, _, name = scope.partition(":")
     if kind == "business" and name != "none":
-        try:
-            business = UUID(name)
-        except ValueError:
-            msg = f"'{name}' is no id of a business; write business:<id>, see `smarttext alerts list`"
-            raise InputError(msg) from None
-        if not connection.execute(_HAS_BUSINESS, {"id": business}).scalar():
-            msg = f"no business has the id {business}"
-            raise InputError(msg)
-        return f"business:{business}"
+        return f"business:{_business_of(connection, name)}"
     if scope not in _SCOPES and not (kind in _NAMED_SCOPES and name):
         kinds = ", ".join([*_SCOPES, "business:<id>", *(f"{kind}:…" for kind in _NAMED_SCOPES)])
         msg = f"'{scope}' is no scope; write one of {kinds}"
         raise InputError(msg)
     return scope
+
+
+def _business_of(connection: Connection, name: str) -> UUID:
+    """Return the business of an id or a name."""
+    found = connection.execute(_BUSINESSES, {"name": name}).scalars().all()
+    if len(found) == 1:
+        return UUID(str(found[0]))
+    msg = f"'{name}' is {'the name of several businesses' if found else 'no id or name of a business'}"
+    msg += "; write business:<id>, see `smarttext alerts list`"
+    raise InputError(msg)
+
+
+def mark_resolved(connection: Connection, number: int, author: str) -> bool:
+    """End what the pipeline reported for an incident, because a person says so; False where it was over already.
+
+    Raises:
+        InputError: It is not one that a person may end: its rule looks at events and ends it by itself.
+    """
+    incident = find_incident(connection, number)
+    kind = incident["scope"].split(":")[0]
+    if kind not in ("run", "check", "heartbeat", "job"):
+        msg = f"INC-{number} ends by itself; `smarttext alerts silence {number} --for 2h` suppresses its notices"
+        raise InputError(msg)
+    return mark_well(connection, incident["scope"], author)

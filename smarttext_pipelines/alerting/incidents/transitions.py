@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from smarttext_pipelines.alerting.incidents.grouping import group_notices
 from smarttext_pipelines.alerting.incidents.incident_store import Stored
@@ -16,9 +17,11 @@ from smarttext_pipelines.alerting.incidents.lifecycle import (
 )
 from smarttext_pipelines.alerting.incidents.notices import GROUP_SCOPE, NOTHING, Around, Plan, Told, silence_of, take
 from smarttext_pipelines.alerting.measuring.measure import Measurement, Row
-from smarttext_pipelines.alerting.rules.rule import Rule, judge
+from smarttext_pipelines.alerting.rules.rule import NO_OUTCOME, Rule, judge
 from smarttext_pipelines.alerting.rules.rule_tables import Key
+from smarttext_pipelines.alerting.rules.span import Scope, Span
 
+_LONGEST_QUIET = timedelta(hours=24)
 _ORDER = {"pipeline": 0, "platform": 1, "sender": 2, "business": 3}
 
 
@@ -56,7 +59,7 @@ def _one(
         if old is not None and gone:
             take(done, old, close(old.incident, now=around.now, reason=gone), None)
         return
-    finding, reason = _find(rule, row, found)
+    finding, reason = _find(rule, row, found, old, around.now)
     step = advance(
         old.incident if old else None,
         finding,
@@ -69,7 +72,9 @@ def _one(
     if finding.verdict is Verdict.breach:
         _, breaches, note = done.verdicts[rule.name]
         done.verdicts[rule.name] = (Verdict.breach, breaches + 1, note)
-    base = _with_value(old or Stored(None, key, row.business_id if row else None, step.incident or NOTHING), row)
+    base = _with_value(
+        old or Stored(None, key, row.business_id if row else None, step.incident or NOTHING), row, around.now
+    )
     if around.is_first and step.incident is not None:
         _keep_as_baseline(done, base, step.incident, row)
     else:
@@ -77,8 +82,12 @@ def _one(
         _remember(firing, rule, key, step.incident)
 
 
-def _with_value(stored: Stored, row: Row | None) -> Stored:
-    return replace(stored, value=(row.measured.value, row.measured.part, row.measured.whole)) if row else stored
+def _with_value(stored: Stored, row: Row | None, now: datetime) -> Stored:
+    if row is None:
+        return stored
+    value = (row.measured.value, row.measured.part, row.measured.whole)
+    span = Span(Scope.parse(row.scope), row.start_at or now, now, row.minutes, row.business_id, row.apart)
+    return replace(stored, value=value, span=span, detail=row.label if row.measured.value else stored.detail)
 
 
 def _keep_as_baseline(done: Plan, base: Stored, incident: Incident, row: Row | None) -> None:
@@ -104,20 +113,30 @@ def _gone(old: Stored | None, rule: Rule | None, around: Around) -> str | None:
     return "business removed" if removed else None
 
 
-def _find(rule: Rule, row: Row | None, found: Measurement) -> tuple[Finding, str]:
+def _find(rule: Rule, row: Row | None, found: Measurement, old: Stored | None, now: datetime) -> tuple[Finding, str]:
     """Return the finding for a scope, and the reason if that ends the incident."""
     none = _no_answer(rule, found)
     if none is not None:
         return Finding(none[0], rule.severity), "recovered"
+    if _has_no_outcome(rule, row, old, now):
+        return Finding(Verdict.ok, rule.severity), NO_OUTCOME
     if row is not None:
         finding = judge(rule, row.measured)
         if finding.verdict is Verdict.no_traffic and not found.is_fresh:
             finding = replace(finding, verdict=Verdict.stale)
-        reason = "window rolled" if rule.alert_metric.unit == "count" and rule.scope != "pipeline" else "recovered"
-        return finding, reason
+        if rule.scope == "pipeline":
+            return finding, row.label if row.label and finding.verdict is Verdict.ok else "recovered"
+        return finding, "window rolled" if rule.alert_metric.unit == "count" else "recovered"
     if rule.alert_metric.absent_is_zero:
         return Finding(Verdict.ok, rule.severity, 0.0), "window rolled"
     return Finding(Verdict.no_traffic, rule.severity), "recovered"
+
+
+def _has_no_outcome(rule: Rule, row: Row | None, old: Stored | None, now: datetime) -> bool:
+    """Whether texts were counted that long ago that their incident says nothing any more."""
+    last = old.incident.counted_at if old else None
+    has_answer = row is not None and row.measured.is_enough
+    return rule.alert_metric.counts_messages and not has_answer and last is not None and now - last > _LONGEST_QUIET
 
 
 def _no_answer(rule: Rule, found: Measurement) -> tuple[Verdict, str] | None:

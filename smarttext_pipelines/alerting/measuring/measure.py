@@ -4,12 +4,12 @@ The number of statements depends on the rules alone. What is returned is small: 
 those with an open incident.
 """
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -18,8 +18,8 @@ from smarttext_pipelines.alerting.measuring.now import Now, Place, has_outcomes,
 from smarttext_pipelines.alerting.metrics import ALERT_METRICS
 from smarttext_pipelines.alerting.metrics.alert_metric import LONGEST_SHORT_WINDOW
 from smarttext_pipelines.alerting.rules.rule import Measured, Rule
-from smarttext_pipelines.alerting.rules.rule_tables import Key, prepare_tables
-from smarttext_pipelines.core.days import day_of, day_start
+from smarttext_pipelines.alerting.rules.rule_tables import Key, minutes_of, prepare_tables
+from smarttext_pipelines.alerting.rules.span import LAST_TEXTS
 from smarttext_pipelines.core.redact import scrub
 from smarttext_pipelines.engines import Parameters, PostgresEngine, add_repeated_keys
 from smarttext_pipelines.metrics import replies
@@ -30,6 +30,13 @@ _FACTS_ARE_FRESH = text(
                    WHERE table_name = 'sms_events' AND row_day >= :today - 1 AND checked_at IS NOT NULL)
     """
 )
+_ERROR = text(
+    """
+    INSERT INTO alert_measures (signal, kind, scope, minutes, part, whole, value, label)
+    VALUES ('rule_errors', 'pipeline', :scope, :minutes, :rules, :rules, :rules, :label)
+    """
+)
+_LONGEST = minutes_of(LONGEST_SHORT_WINDOW)
 _PRESENT = text("SELECT DISTINCT signal, kind FROM alert_measures")
 
 
@@ -44,6 +51,8 @@ class Row:
     label: str | None
     minutes: int
     measured: Measured
+    start_at: datetime | None = None
+    apart: UUID | None = None
 
 
 @dataclass
@@ -80,9 +89,9 @@ def measure(
     found = Measurement()
     for setting in ("work_mem = '64MB'", "jit = off"):
         connection.exec_driver_sql(f"SET LOCAL {setting}")
-    window = recent_window(place, now, LONGEST_SHORT_WINDOW)
-    engine = PostgresEngine(connection, Parameters(window, place.shared_senders))
+    engine = open_engine(connection, place, now)
     prepare_tables(connection, rules, open_keys)
+    window = recent_window(place, now, LONGEST_SHORT_WINDOW)
     found.is_fresh = bool(connection.execute(_FACTS_ARE_FRESH, {"today": window.days.first}).scalar())
     keyed = [rule for rule in rules.values() if rule.alert_metric.groups_by_key]
     _guarded(found, connection, keyed, lambda: add_repeated_keys(engine, [replies.repeated(engine.tables, window)]))
@@ -91,11 +100,29 @@ def measure(
         wanted = [rule for rule in rules.values() if rule.alert_metric.measure is run]
         if wanted and _guarded(found, connection, wanted, lambda run=run, wanted=wanted: run(here, wanted)):  # type: ignore[misc]
             found.has_outcomes |= any(rule.alert_metric.counts_messages for rule in wanted) and has_outcomes(here)
+    _add_errors(connection, found, rules)
     connection.exec_driver_sql("ANALYZE alert_measures")
     found.present = {(row.signal, row.kind) for row in connection.execute(_PRESENT)}
-    for row in connection.execute(read_sql("judged")).mappings():
+    values = {"now": now, "today": here.today, "zone": str(place.zone), "longest_short": _LONGEST}
+    for row in connection.execute(read_sql("judged"), values).mappings():
         found.rows[row["rule"], row["scope"]] = _row(row)
     return found
+
+
+def _add_errors(connection: Connection, found: Measurement, rules: Mapping[str, Rule]) -> None:
+    """Add what could not be measured as values of ``rule_errors``: one scope for all rules with one cause."""
+    watching = {minutes_of(rule.window) for rule in rules.values() if rule.metric == "rule_errors"}
+    for cause in sorted(set(found.errors.values())):
+        named = sorted(rule.name for rule in rules.values() if found.errors.get(rule.metric) == cause)
+        scope = f"rules:{hashlib.sha256(cause.encode()).hexdigest()[:8]}"
+        label = f"{cause} ({', '.join(named)})"
+        for minutes in watching:
+            connection.execute(_ERROR, {"scope": scope, "minutes": minutes, "rules": len(named), "label": label})
+
+
+def open_engine(connection: Connection, place: Place, now: datetime) -> PostgresEngine:
+    """Return the engine over the windows that end now."""
+    return PostgresEngine(connection, Parameters(recent_window(place, now, LONGEST_SHORT_WINDOW), place.shared_senders))
 
 
 def _guarded(found: Measurement, connection: Connection, wanted: list[Rule], run: Callable[[], object]) -> bool:
@@ -124,13 +151,21 @@ def _row(row: Mapping[Any, Any]) -> Row:
         threshold=float(row["threshold"]),
         critical_threshold=None if critical is None else float(critical),
         clear_threshold=float(row["clear_threshold"]),
+        first_at=row["first_at"],
+        last_at=row["last_at"],
+        is_last=row["minutes"] == LAST_TEXTS,
+        is_burst=bool(row["is_burst"]),
+        good_after=int(row["good_after"]),
+        is_stale=bool(row["is_stale"]),
     )
-    return Row(row["rule"], row["scope"], row["kind"], row["business_id"], row["label"], row["minutes"], measured)
-
-
-def since_of(row: Row, now: datetime, zone: ZoneInfo) -> datetime:
-    """Return the begin of the window that a row was measured over."""
-    if timedelta(minutes=row.minutes) <= LONGEST_SHORT_WINDOW:
-        return now - timedelta(minutes=row.minutes)
-    first: date = day_of(now, zone) - timedelta(days=row.minutes // 1440 - 1)
-    return day_start(first, zone)
+    return Row(
+        row["rule"],
+        row["scope"],
+        row["kind"],
+        row["business_id"],
+        row["label"],
+        row["minutes"],
+        measured,
+        row["start_at"],
+        row["apart"],
+    )

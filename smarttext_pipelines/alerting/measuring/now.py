@@ -1,7 +1,7 @@
 """One measurement: where it runs, what it knows, and the one pass over the messages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
@@ -16,9 +16,7 @@ from smarttext_pipelines.alerting.metrics.alert_metric import LONGEST_SHORT_WIND
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import minutes_of
 from smarttext_pipelines.core.days import DayRange, day_of
-from smarttext_pipelines.core.statuses import FINAL_STATUSES, STATUS_CLASS
 from smarttext_pipelines.engines import PostgresEngine
-from smarttext_pipelines.metrics.messages import attempts, status_name
 from smarttext_pipelines.metrics.metric import REPLY_MINUTES, RecentWindow
 from smarttext_pipelines.settings import Settings
 
@@ -35,7 +33,7 @@ _REPORTED = ("delivered", "read", "undelivered", "partially_delivered")
 
 @dataclass(frozen=True)
 class Place:
-    """What a measurement needs to know beside the rules.
+    """What a measurement needs to know besides the rules.
 
     Attributes:
         zone: Reporting zone.
@@ -65,11 +63,15 @@ def recent_window(place: Place, now: datetime, length: timedelta) -> RecentWindo
 
 
 @cache
+def read_text(name: str) -> str:
+    """Return the text of a statement of ``alerting/metrics/sql``."""
+    return files("smarttext_pipelines.alerting.metrics").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+
+
+@cache
 def read_sql(name: str) -> TextClause:
     """Return a statement of ``alerting/metrics/sql``."""
-    return text(
-        files("smarttext_pipelines.alerting.metrics").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
-    )
+    return text(read_text(name))
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Now:
         place: Zone and the like.
         at: End of the windows.
         facts_are_fresh: Whether windows of days can be answered from the daily facts.
+        other_tables: Read in place of the engine's.
     """
 
     engine: PostgresEngine
@@ -89,6 +92,12 @@ class Now:
     place: Place
     at: datetime
     facts_are_fresh: bool
+    other_tables: Mapping[str, ir.Table] | None = None
+
+    @property
+    def tables(self) -> Mapping[str, ir.Table]:
+        """What expressions read."""
+        return self.engine.tables if self.other_tables is None else self.other_tables
 
     @property
     def today(self) -> date:
@@ -97,7 +106,7 @@ class Now:
 
     def windows(self, rules: Sequence[Rule]) -> tuple[list[int], list[int]]:
         """Return the short windows of rules and those of whole days, in minutes; no day where the facts are old."""
-        windows = {window for rule in rules for window in rule.windows}
+        windows = {window for rule in rules for window in rule.windows if window > timedelta(0)}
         short = sorted(minutes_of(w) for w in windows if w <= LONGEST_SHORT_WINDOW)
         long = sorted(minutes_of(w) for w in windows if w > LONGEST_SHORT_WINDOW)
         return short, long if self.facts_are_fresh else []
@@ -105,6 +114,10 @@ class Now:
     def window(self, length: timedelta) -> RecentWindow:
         """Return the window of that length that ends now."""
         return recent_window(self.place, self.at, length)
+
+    def over(self, tables: Mapping[str, ir.Table]) -> "Now":
+        """Return the same measurement over other tables."""
+        return replace(self, other_tables=tables)
 
     def stage(self, parts: Sequence[ir.Table], into: str) -> None:
         """Put the rows of all parts into a temporary table."""
@@ -122,13 +135,3 @@ def has_outcomes(now: Now) -> bool:
     """Whether delivery reports come in; after the messages were measured."""
     values = {"today": now.today, "reported": list(_REPORTED)}
     return bool(now.connection.execute(_HAS_OUTCOMES, values).scalar())
-
-
-def stage_messages(now: Now, length: timedelta) -> None:
-    """Put the messages attempted within the last time into the temporary table ``alert_messages``: the one pass."""
-    rows = attempts(now.engine.tables, now.window(length))
-    named = rows.mutate(status=status_name(rows.status_order))
-    named = named.mutate(
-        status_class=named.status.cases(*STATUS_CLASS.items()), is_final=named.status.isin(FINAL_STATUSES)
-    )
-    now.stage([named.drop("status_order", "is_inbound", "is_report")], "alert_messages")

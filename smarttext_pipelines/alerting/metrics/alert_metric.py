@@ -1,15 +1,19 @@
-"""What a metric is that rules can watch: how it is measured, what it means, and how it reads. Pure."""
+"""What a metric is that rules can watch: how it is measured, which rows it counts, and how it reads. Pure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from smarttext_pipelines.alerting.rules.span import Span
+
 if TYPE_CHECKING:
     from smarttext_pipelines.alerting.measuring.now import Now
     from smarttext_pipelines.alerting.rules.rule import Rule
 
 ScopeKind = Literal["platform", "sender", "business", "pipeline"]
+Rows = Callable[["Now", "AlertMetric", Span], Sequence[dict[str, Any]]]
+"""Lists the rows that a metric counted in a span, in order of time, with numbers of people masked."""
 
 LONGEST_SHORT_WINDOW = timedelta(hours=6)
 """Up to here windows are computed from events; longer ones are whole days of the daily facts."""
@@ -31,7 +35,8 @@ class Reading:
         value: In the unit of the metric.
         part: k of k of n.
         whole: n of k of n.
-        since: `` since HH:MM``, or empty.
+        window: The window in words, such as ``the last hour``; ``the last`` for last texts; empty when it is not known.
+        first: ``; the first at HH:MM``, or empty.
         weekday: Name of the weekday.
         label: What the measurement says of the scope, cleaned; may be empty.
         usual: What is usual, in parentheses; may be empty.
@@ -40,20 +45,31 @@ class Reading:
     value: float
     part: float
     whole: float
-    since: str = ""
+    window: str = ""
+    first: str = ""
     weekday: str = ""
     label: str = ""
     usual: str = ""
 
 
 def k_of_n(metric: "AlertMetric", reading: Reading) -> str:
-    """Return ``23 of 61 texts failed since 13:00 (usual …)``."""
-    return f"{reading.part:.0f} of {reading.whole:.0f} {metric.counts}{reading.since}{reading.usual}"
+    """Return ``23 of the last hour's 61 texts failed; the first at 13:00 (usual …)``."""
+    whole = f"{reading.whole:,.0f} {metric.counts}"
+    if reading.window == "the last":
+        among = f"the last {whole}"
+    elif reading.window:
+        among = f"{reading.window}{'’' if reading.window.endswith('s') else '’s'} {whole}"
+    else:
+        among = whole
+    return f"{reading.part:,.0f} of {among} {metric.verb}{reading.first}{reading.usual}"
 
 
-def count_since(metric: "AlertMetric", reading: Reading) -> str:
-    """Return ``3 texts refused since 13:00``."""
-    return f"{reading.part:.0f} {metric.counts}{reading.since}"
+def count_in_window(metric: "AlertMetric", reading: Reading) -> str:
+    """Return ``3 texts in the last 6 hours were refused: …; the first at 13:00``."""
+    within = f" in {reading.window}" if reading.window else ""
+    if reading.part == 1:
+        return f"1 {metric.counts.removesuffix('s')}{within} {metric.verb.replace('were ', 'was ')}"
+    return f"{reading.part:,.0f} {metric.counts}{within} {metric.verb}{reading.first}"
 
 
 @dataclass(frozen=True)
@@ -64,16 +80,18 @@ class AlertMetric:
         name: What rules call it.
         unit: Unit of its value and thresholds: percent, count, or a factor.
         scopes: Scopes it is measured for.
-        counts: What k of n are, for messages: such as ``texts failed``.
+        counts: What n counts: such as ``texts``.
         measure: Adds the values of all metrics that share it, for all scopes and windows, to the temporary table
             ``alert_measures``; imports what it computes with, so that reading a rule loads no engine.
-        next_step: One thing to do, and who does it; empty where the class of the most frequent error says it.
+        verb: What k of them have done: such as ``failed``.
+        next_step: One thing to do; empty where the class of the most frequent error says it.
+        rows: Lists what it counted; None where it counts no rows of events.
+        counted: For messages, the SQL condition for k over a row of ``alert_texts``.
+        among: For messages, the SQL condition for n.
         headline: How a value reads.
         is_rate: Whether the lower bound of k of n is compared, and the window widens.
         family: Incidents of one family inhibit each other, the wider scope the narrower one.
-        verb: What the share of n has done, where the lower bound is shown.
         error_class: Class of errors whose next step counts; empty for the most frequent.
-        counts_messages: Whether it counts texts, so that causes and customers can be shown.
         groups_by_key: Whether repeated keys must be known before it is measured.
         needs_outcomes: Whether it means nothing without delivery reports.
         absent_is_zero: Whether having no row means zero, not that nothing is known.
@@ -89,13 +107,15 @@ class AlertMetric:
     scopes: tuple[ScopeKind, ...]
     counts: str
     measure: "Callable[[Now, Sequence[Rule]], None]"
+    verb: str = ""
     next_step: str = ""
+    rows: Rows | None = None
+    counted: str = ""
+    among: str = ""
     headline: Callable[["AlertMetric", Reading], str] = k_of_n
     is_rate: bool = False
     family: str = ""
-    verb: str = ""
     error_class: str = ""
-    counts_messages: bool = False
     groups_by_key: bool = False
     needs_outcomes: bool = False
     absent_is_zero: bool = False
@@ -104,6 +124,16 @@ class AlertMetric:
     for_: int = 2
     shortest: timedelta = SHORTEST_WINDOW
     longest: timedelta = timedelta.max
+
+    @property
+    def counts_messages(self) -> bool:
+        """Whether it counts texts, so that causes and customers can be shown."""
+        return bool(self.counted)
+
+    @property
+    def widens_by_events(self) -> bool:
+        """Whether its window widens to the last texts of a scope, not to whole days."""
+        return self.is_rate and self.counts_messages and self.longest > LONGEST_SHORT_WINDOW
 
     @property
     def default_window(self) -> timedelta:

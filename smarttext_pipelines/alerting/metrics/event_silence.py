@@ -23,8 +23,8 @@ def _measure(now: "Now", rules: "Sequence[Rule]") -> None:
 
 
 def _headline(_: AlertMetric, reading: Reading) -> str:
-    usual = f"on a {reading.weekday} at this hour at least {reading.whole:.0f} are usual"
-    return f"{reading.part:.0f} events{reading.since}; {usual}"
+    within = f" in {reading.window}" if reading.window else ""
+    return f"{reading.part:.0f} events{within}; at least {reading.whole:.0f} in the same hours of the last four weeks"
 
 
 METRICS = (
@@ -34,7 +34,8 @@ METRICS = (
         ("platform", "business"),
         "events",
         _measure,
-        "(you): call the business's number; if nothing is recorded, check its webhooks.",
+        "were recorded",
+        "call the business's number; if nothing is recorded, check its webhooks.",
         headline=_headline,
         family="silence",
         **ONLY_EVENTS,

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smarttext_pipelines.alerting.metrics.alert_metric import AlertMetric
 
 if TYPE_CHECKING:
     from smarttext_pipelines.alerting.measuring.now import Now
     from smarttext_pipelines.alerting.rules.rule import Rule
+    from smarttext_pipelines.alerting.rules.span import Span
 
 
 def _measure(now: "Now", rules: "Sequence[Rule]") -> None:
@@ -20,12 +21,33 @@ def _measure(now: "Now", rules: "Sequence[Rule]") -> None:
     parts = []
     for minutes in short or [60]:
         calls = replies.replied_calls(now.engine.tables, now.window(timedelta(minutes=minutes)))
+        is_counted = calls.state == "never"
         counted = calls.group_by("business").agg(
-            unreplied=calls.count(where=calls.state == "never"), missed=calls.count()
+            unreplied=calls.count(where=is_counted),
+            missed=calls.count(),
+            first_at=calls.missed_at.min(where=is_counted),
+            last_at=calls.missed_at.max(where=is_counted),
         )
         parts.append(counted.mutate(minutes=ibis.literal(minutes, type="int32")))
     now.stage(parts, "alert_missed_calls")
     now.run("missed_calls", {"today": now.today, "long": long})
+
+
+def _rows(now: "Now", _: AlertMetric, span: "Span") -> Sequence[dict[str, Any]]:
+    from smarttext_pipelines.core.phones import mask_phone
+    from smarttext_pipelines.metrics import replies
+
+    calls = replies.replied_calls(now.engine.tables, now.window(span.end_at - span.start_at))
+    wanted = calls.filter(calls.state == "never", calls.business == str(span.business_id)).order_by("missed_at", "key")
+    return [
+        {
+            "at": row["missed_at"],
+            "call": row["key"][2:] if row["key"].startswith("cs") else "(no sid)",
+            "caller": mask_phone(row["caller"]),
+            "state": "got no text",
+        }
+        for row in now.engine.fetch(wanted)
+    ]
 
 
 METRICS = (
@@ -33,10 +55,11 @@ METRICS = (
         "missed_calls_unanswered",
         "count",
         ("business",),
-        "missed calls got no text",
+        "missed calls",
         _measure,
-        "(you): let the owner call back (`smarttext explain` names the calls), then see whether"
-        " the application runs and its number may send.",
+        "got no text",
+        "let the owner call back, then see whether the application runs and its number may send.",
+        rows=_rows,
         groups_by_key=True,
         absent_is_zero=True,
     ),

@@ -1,17 +1,40 @@
 """OpenAI's budgets, spend and prices on the reporting day."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smarttext_pipelines.alerting.metrics.alert_metric import TODAY, AlertMetric, Reading
 
 if TYPE_CHECKING:
     from smarttext_pipelines.alerting.measuring.now import Now
     from smarttext_pipelines.alerting.rules.rule import Rule
+    from smarttext_pipelines.alerting.rules.span import Span
 
 
 def _measure(now: "Now", _: "Sequence[Rule]") -> None:
     now.run("money", {"today": now.today})
+
+
+def _rows(now: "Now", metric: AlertMetric, span: "Span") -> Sequence[dict[str, Any]]:
+    """Return the requests of the reporting day that the value sums up."""
+    from smarttext_pipelines.core.days import DayRange, day_of
+    from smarttext_pipelines.metrics.metric import Window
+    from smarttext_pipelines.metrics.spend import is_unpriced, usage
+    from smarttext_pipelines.schema.installation import counts_usage_by_time
+
+    day = day_of(span.end_at, now.place.zone)
+    by_time = counts_usage_by_time(now.connection)
+    window = Window(DayRange(day, day), now.place.zone, now.place.settle_days, span.end_at, usage_by_time=by_time)
+    found = usage(now.engine.tables, window)
+    wanted = found.filter(found.service == "openai", found.created_at <= span.end_at)
+    if metric.name == "unpriced_share":
+        wanted = wanted.filter(is_unpriced(wanted))
+    elif span.scope.kind == "business":
+        is_theirs = wanted.business_id.isnull() if span.business_id is None else wanted.business_id == span.business_id
+        wanted = wanted.filter(is_theirs)
+    columns = ("endpoint", "model", "tokens_used", "cost_estimate", "request_id")
+    rows = now.engine.fetch(wanted.order_by("created_at").select("created_at", *columns))
+    return [{"at": row["created_at"], **{name: row[name] for name in columns}} for row in rows]
 
 
 def _budget(_: AlertMetric, reading: Reading) -> str:
@@ -32,7 +55,9 @@ METRICS = (
         ("business",),
         "of the budget",
         _measure,
-        "(you): ask the owner, then grant more for today or let the limit hold.",
+        "used",
+        "ask the owner, then grant more for today or let the limit hold.",
+        rows=_rows,
         headline=_budget,
         absent_is_zero=True,
         for_=1,
@@ -44,7 +69,9 @@ METRICS = (
         ("business", "platform"),
         "USD today",
         _measure,
-        "(you): look which model and endpoint grew, and whether a loop calls OpenAI.",
+        "spent",
+        "look which model and endpoint grew, and whether a loop calls OpenAI.",
+        rows=_rows,
         headline=_spend,
         **TODAY,
     ),
@@ -52,9 +79,11 @@ METRICS = (
         "unpriced_share",
         "percent",
         ("platform",),
-        "requests without a price",
+        "requests",
         _measure,
-        "(you): find the writer that records tokens without a cost.",
+        "have no price",
+        "find the writer that records tokens without a cost.",
+        rows=_rows,
         is_rate=True,
         **TODAY,
     ),

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smarttext_pipelines.alerting.metrics.alert_metric import AlertMetric
 
 if TYPE_CHECKING:
     from smarttext_pipelines.alerting.measuring.now import Now
     from smarttext_pipelines.alerting.rules.rule import Rule
+    from smarttext_pipelines.alerting.rules.span import Span
 
 
 def _measure(now: "Now", rules: "Sequence[Rule]") -> None:
@@ -19,10 +20,35 @@ def _measure(now: "Now", rules: "Sequence[Rule]") -> None:
     short, long = now.windows(rules)
     parts = []
     for minutes in short or [5]:
-        rows = owner_alerts.rows(now.engine.tables, now.window(timedelta(minutes=minutes)))
-        parts.append(rows.mutate(minutes=ibis.literal(minutes, type="int32")))
+        alerts = owner_alerts.alerts(now.engine.tables, now.window(timedelta(minutes=minutes)))
+        counted = alerts.group_by("business_id").agg(
+            failed=alerts.count(where=~alerts.is_sent),
+            alerts=alerts.count(),
+            first_at=alerts.created_at.min(where=~alerts.is_sent),
+            last_at=alerts.created_at.max(where=~alerts.is_sent),
+        )
+        parts.append(counted.mutate(minutes=ibis.literal(minutes, type="int32")))
     now.stage(parts, "alert_owner_alerts")
     now.run("owner_alerts", {"today": now.today, "long": long})
+
+
+def _rows(now: "Now", _: AlertMetric, span: "Span") -> Sequence[dict[str, Any]]:
+    from smarttext_pipelines.core.phones import mask_phone
+    from smarttext_pipelines.metrics import owner_alerts
+
+    alerts = owner_alerts.alerts(now.engine.tables, now.window(span.end_at - span.start_at))
+    wanted = alerts.filter(~alerts.is_sent)
+    wanted = wanted.filter(wanted.business_id == span.business_id) if span.business_id else wanted
+    return [
+        {
+            "at": row["created_at"],
+            "alert": row["alert_type"],
+            "owner": mask_phone(row["owner_phone"]),
+            "message": row["message_sid"] or "(no sid)",
+            "state": "not handed to Twilio",
+        }
+        for row in now.engine.fetch(wanted.order_by("created_at", "id"))
+    ]
 
 
 METRICS = (
@@ -30,9 +56,11 @@ METRICS = (
         "owner_alerts_failed_rate",
         "percent",
         ("platform", "business"),
-        "owner alerts failed",
+        "owner alerts",
         _measure,
-        "(you): check the owner's number, and call the owner if it is urgent.",
+        "failed",
+        "check the owner's number, and call the owner if it is urgent.",
+        rows=_rows,
         is_rate=True,
         family="owner",
     ),

@@ -2,19 +2,32 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
 
 from smarttext_pipelines.alerting.metrics.alert_metric import AlertMetric, Reading
 
 if TYPE_CHECKING:
     from smarttext_pipelines.alerting.measuring.now import Now
     from smarttext_pipelines.alerting.rules.rule import Rule
+    from smarttext_pipelines.alerting.rules.span import Span
 
 
 def _measure(now: "Now", rules: "Sequence[Rule]") -> None:
     windows = sorted({window // timedelta(minutes=1) for rule in rules for window in rule.windows})
     own = [rule.name for rule in rules if rule.metric == "notifications_dead"]
     now.run("pipeline", {"now": now.at, "windows": windows, "own_rules": own})
+
+
+_LOST = text(
+    """
+    SELECT finished_at AS at, incident_id AS incident, kind, recipient, attempts, note
+    FROM monitoring.notifications
+    WHERE status = 'dead' AND channel = :channel AND incident_id <> 0 AND finished_at BETWEEN :start_at AND :end_at
+    ORDER BY finished_at, id
+    """
+)
 
 
 def _labelled(reading: Reading) -> str:
@@ -25,8 +38,22 @@ def _failed(_: AlertMetric, reading: Reading) -> str:
     return f"failed{_labelled(reading)}" if reading.value else "well again"
 
 
+def _finding(_: AlertMetric, reading: Reading) -> str:
+    """Return what a check found, not what it requires."""
+    return (reading.label or "failed") if reading.value else "well again"
+
+
 def _given_up(metric: AlertMetric, reading: Reading) -> str:
-    return f"{reading.part:.0f} {metric.counts}{_labelled(reading)}"
+    return f"{reading.part:.0f} {metric.counts} {metric.verb}{_labelled(reading)}"
+
+
+def _not_evaluated(_: AlertMetric, reading: Reading) -> str:
+    return f"{reading.part:.0f} rules cannot be evaluated{_labelled(reading)}" if reading.value else "evaluated again"
+
+
+def _lost(now: "Now", _: AlertMetric, span: "Span") -> Sequence[dict[str, Any]]:
+    values = {"channel": span.scope.name, "start_at": span.start_at, "end_at": span.end_at}
+    return [dict(row) for row in now.connection.execute(_LOST, values).mappings()]
 
 
 METRICS = (
@@ -36,7 +63,8 @@ METRICS = (
         ("pipeline",),
         "failures",
         _measure,
-        "(you): open the run in the UI; the first error in its log says what is missing.",
+        "were reported",
+        "open the run in the UI; the first error in its log says what is missing.",
         headline=_failed,
         absent_is_zero=True,
         is_state=True,
@@ -46,10 +74,11 @@ METRICS = (
         "failed_checks",
         "count",
         ("pipeline",),
-        "checks failed",
+        "checks",
         _measure,
-        "(you): open the check in the UI; its metadata names the days.",
-        headline=_failed,
+        "failed",
+        "open the check in the UI; its metadata shows the rows.",
+        headline=_finding,
         absent_is_zero=True,
         is_state=True,
         for_=1,
@@ -58,11 +87,26 @@ METRICS = (
         "notifications_dead",
         "count",
         ("pipeline",),
-        "notifications given up",
+        "notifications",
         _measure,
-        "(you): repair this channel, then send a test with `smarttext alerts test`.",
+        "were given up",
+        "repair this channel, then send a test with `smarttext alerts test`.",
+        rows=_lost,
         headline=_given_up,
         absent_is_zero=True,
         for_=1,
     ),
+    AlertMetric(
+        "rule_errors",
+        "count",
+        ("pipeline",),
+        "rules",
+        lambda _now, _rules: None,
+        "cannot be evaluated",
+        "run `smarttext doctor`; it names the table or column that is missing.",
+        headline=_not_evaluated,
+        absent_is_zero=True,
+        is_state=True,
+    ),
 )
+"""``rule_errors`` is added by the measurement itself, which sees what failed."""

@@ -1,28 +1,34 @@
 """Rates and counts of texts, from one pass over the messages of the short windows and from the daily facts."""
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from smarttext_pipelines.alerting.metrics.alert_metric import ONLY_EVENTS, AlertMetric, ScopeKind, count_since
-from smarttext_pipelines.core.failure_classes import OUTSIDE_THE_RATE
-from smarttext_pipelines.core.statuses import FINAL_STATUSES
+from smarttext_pipelines.alerting.metrics.alert_metric import ONLY_EVENTS, AlertMetric, ScopeKind, count_in_window
 
 if TYPE_CHECKING:
     from smarttext_pipelines.alerting.measuring.now import Now
     from smarttext_pipelines.alerting.rules.rule import Rule
+    from smarttext_pipelines.alerting.rules.span import Span
 
 _SCOPES: tuple[ScopeKind, ...] = ("platform", "sender", "business")
 
+FAILED = "m.status_class = 'failed' AND m.class <> ALL (:outside)"
+"""A failure of the alerted rate: invalid numbers and opt-outs say nothing about sending."""
+
+DECIDED = f"(m.status_class = 'successful' OR {FAILED})"
+_OF_CLASS = "m.status_class = 'failed' AND m.class = '{}'"
+
 
 def _measure(now: "Now", rules: "Sequence[Rule]") -> None:
-    from smarttext_pipelines.alerting.measuring.now import stage_messages
+    from smarttext_pipelines.alerting.measuring.recent_texts import measure_texts
 
-    short, long = now.windows(rules)
-    stage_messages(now, timedelta(minutes=max(short, default=5)))
-    now.connection.exec_driver_sql("ANALYZE alert_messages")
-    lists = {"final": list(FINAL_STATUSES), "outside": list(OUTSIDE_THE_RATE)}
-    now.run("messages", {"now": now.at, "today": now.today, "short": short, "long": long, **lists})
+    measure_texts(now, rules, METRICS)
+
+
+def _rows(now: "Now", metric: AlertMetric, span: "Span") -> Sequence[dict[str, Any]]:
+    from smarttext_pipelines.alerting.measuring.recent_texts import counted_texts
+
+    return counted_texts(now, metric, span)
 
 
 METRICS = (
@@ -30,12 +36,14 @@ METRICS = (
         "sms_failure_rate",
         "percent",
         _SCOPES,
-        "texts failed",
+        "texts",
         _measure,
+        "failed",
+        rows=_rows,
+        counted=FAILED,
+        among=DECIDED,
         is_rate=True,
         family="sms",
-        verb=" failed",
-        counts_messages=True,
         groups_by_key=True,
         needs_outcomes=True,
     ),
@@ -43,13 +51,15 @@ METRICS = (
         "sms_filtered_rate",
         "percent",
         _SCOPES,
-        "texts filtered",
+        "texts",
         _measure,
+        "were filtered by carriers",
+        rows=_rows,
+        counted=_OF_CLASS.format("filtered"),
+        among=DECIDED,
         is_rate=True,
         family="sms",
-        verb=" filtered",
         error_class="filtered",
-        counts_messages=True,
         groups_by_key=True,
         needs_outcomes=True,
     ),
@@ -57,12 +67,15 @@ METRICS = (
         "registration_errors",
         "count",
         _SCOPES,
-        "texts refused: sender not registered",
+        "texts",
         _measure,
-        headline=count_since,
+        "were refused because the sender is not registered",
+        rows=_rows,
+        counted=_OF_CLASS.format("registration"),
+        among="true",
+        headline=count_in_window,
         family="sms",
         error_class="registration",
-        counts_messages=True,
         groups_by_key=True,
         for_=1,
     ),
@@ -70,12 +83,15 @@ METRICS = (
         "account_errors",
         "count",
         _SCOPES,
-        "texts refused: account",
+        "texts",
         _measure,
-        headline=count_since,
+        "were refused because of the Twilio account",
+        rows=_rows,
+        counted=_OF_CLASS.format("account"),
+        among="true",
+        headline=count_in_window,
         family="sms",
         error_class="account",
-        counts_messages=True,
         groups_by_key=True,
         breaks_twilio=True,
         for_=1,
@@ -84,11 +100,15 @@ METRICS = (
         "unmapped_errors",
         "count",
         ("platform",),
-        "texts failed with a code never seen before",
+        "texts",
         _measure,
-        "(you): look the code up in Twilio's error dictionary, add it to core/failure_classes.csv.",
-        headline=count_since,
-        counts_messages=True,
+        "failed with a code never seen before",
+        "look the code up at https://www.twilio.com/docs/api/errors and give it a class in the file that"
+        " SMARTTEXT_FAILURE_CODES names.",
+        rows=_rows,
+        counted=f"{_OF_CLASS.format('unmapped')} AND NOT m.is_known",
+        among="true",
+        headline=count_in_window,
         groups_by_key=True,
         for_=1,
     ),
@@ -96,12 +116,15 @@ METRICS = (
         "sms_in_flight_share",
         "percent",
         _SCOPES,
-        "texts in flight too long",
+        "texts",
         _measure,
-        "(you): check that delivery reports still arrive, then Twilio's status page.",
+        "have been in flight for more than 15 minutes",
+        "check that delivery reports still arrive, then Twilio's status page.",
+        rows=_rows,
+        counted="m.status_class = 'in_flight' AND m.is_old",
+        among="m.is_old",
         is_rate=True,
         family="reports",
-        counts_messages=True,
         groups_by_key=True,
         needs_outcomes=True,
         for_=1,
@@ -111,11 +134,14 @@ METRICS = (
         "unattributed_share",
         "percent",
         ("platform",),
-        "texts belong to no business",
+        "texts",
         _measure,
-        "(you): find the sender that writes events without a business; see SMARTTEXT_SHARED_SENDERS.",
+        "belong to no business",
+        "find the sender that writes events without a business; see SMARTTEXT_SHARED_SENDERS.",
+        rows=_rows,
+        counted="m.business_id IS NULL",
+        among="true",
         is_rate=True,
-        counts_messages=True,
         groups_by_key=True,
     ),
 )

@@ -1,45 +1,58 @@
 """From a notice to a message a person can act on: names, k of n, causes, one next step, how certain it is. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from smarttext_pipelines.alerting.incidents.notices import GROUP_SCOPE, Told
-from smarttext_pipelines.alerting.measuring.measure import since_of
-from smarttext_pipelines.alerting.metrics.alert_metric import AlertMetric, Reading
+from smarttext_pipelines.alerting.metrics.alert_metric import LONGEST_SHORT_WINDOW, AlertMetric, Reading
 from smarttext_pipelines.alerting.notify.message import Message
-from smarttext_pipelines.alerting.rules.rule import Rule, evidence
+from smarttext_pipelines.alerting.notify.sentences import affected, causes, class_step, confidence, lasting, parts_of
+from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import Key
+from smarttext_pipelines.alerting.rules.span import LAST_TEXTS, Scope
 from smarttext_pipelines.core.display import shown_name
-from smarttext_pipelines.core.failure_classes import class_of
-from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
 
 _WORST = 5
-_CAUSES = 3
+_FEWEST_USUAL_DAYS = 3
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_PIPELINE = {"job": "Job", "check": "Check", "channel": "Channel", "heartbeat": "Heartbeat of"}
+_PIPELINE = {
+    "job": "Job",
+    "run": "Run of",
+    "check": "Check",
+    "channel": "Channel",
+    "heartbeat": "Heartbeat of",
+    "rules": "Alert rules",
+}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a message says beside the incident.
+    """What a message says besides the incident.
 
     Attributes:
         zone: Zone of the times that are shown.
-        ui_url: Where the UI is.
+        link: Where people open an incident; ``{incident}`` is its number.
         now: Time of the evaluation.
-        names: Names of businesses by scope.
+        names: Names of businesses and numbers of senders, by scope.
         details: Rows of ``details.sql`` by rule and scope.
     """
 
     zone: ZoneInfo
-    ui_url: str
+    link: str
     now: datetime
     names: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[Key, Mapping[str, Any]] = field(default_factory=dict)
+
+    def clock(self, at: datetime, *, zone: bool = True) -> str:
+        """Return a time in the reporting zone: the hour of today, the date before that."""
+        there = at.astimezone(self.zone)
+        same_day = there.date() == self.now.astimezone(self.zone).date()
+        shown = f"{there:%H:%M}" if same_day else f"{there:%b} {there.day}, {there:%H:%M}"
+        return f"{shown} {self.zone.key}" if zone else shown
 
 
 def compose(told: Told, rule: Rule | None, setting: Setting) -> Message:
@@ -49,52 +62,57 @@ def compose(told: Told, rule: Rule | None, setting: Setting) -> Message:
     start = incident.fired_at or incident.since
     labels = {"scope": scope, "starts_at": _rfc3339(incident.since)}
     labels |= {"ends_at": _rfc3339(incident.resolved_at)} if incident.resolved_at else {}
+    details = setting.details.get(stored.key)
     lines, step = _lines(told, rule, setting)
+    is_single = rule is not None and not told.members and told.row is not None
     return Message(
         kind=told.notice,
         incident=stored.id or 0,
         rule=name,
         severity=incident.severity.name,
         subject=_subject(told, setting),
+        sender=setting.names.get(scope, "") if scope.startswith("sender:") else "",
         headline=_headline(told, rule, setting),
         lines=lines,
         next_step=step,
-        certainty=_certainty(told, rule, setting.details.get(stored.key)) if rule and not told.members else "",
+        certainty=confidence(told.row.measured, rule.alert_metric, details) if is_single and rule and told.row else "",
         lasted=lasting((incident.resolved_at or setting.now) - start),
-        peak=_amount(rule.alert_metric, incident.peak)
-        if rule and incident.peak is not None and not rule.alert_metric.is_state
-        else "",
+        peak=_peak(rule, incident.peak),
         reason=incident.reason or "",
         runbook=rule.runbook_page if rule else "",
-        link=f"{setting.ui_url.rstrip('/')}/assets/alert_incidents",
+        link=setting.link.replace("{incident}", str(stored.id or 0)),
         command=f"smarttext alerts show {stored.id or 0}",
         labels=labels,
     )
-
-
-def lasting(time: timedelta) -> str:
-    """Return a duration as people say it: 4 min, 2 h 5 min, 3 d 1 h."""
-    minutes = max(0, int(time.total_seconds() // 60))
-    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
-    if days:
-        return f"{days} d {hours} h" if hours else f"{days} d"
-    return f"{hours} h {rest} min" if hours and rest else f"{hours} h" if hours else f"{rest} min"
 
 
 def _rfc3339(at: datetime) -> str:
     return at.isoformat().replace("+00:00", "Z")
 
 
+def _peak(rule: Rule | None, peak: float | None) -> str:
+    return "" if rule is None or peak is None or rule.alert_metric.is_state else amount(rule.alert_metric, peak)
+
+
 def _subject(told: Told, setting: Setting) -> str:
-    scope = told.stored.key[1]
-    if scope == GROUP_SCOPE:
-        return f"{told.stored.value[0]:.0f} businesses" if told.stored.value else "Several businesses"
-    if scope == "platform":
+    scope = Scope.parse(told.stored.key[1])
+    if told.stored.key[1] == GROUP_SCOPE:
+        count, what = (told.stored.value or (0,))[0], "checks" if _is_of_pipeline(told) else "businesses"
+        return f"{count:.0f} {what}" if count else f"Several {what}"
+    if scope.kind == "platform":
         return "All businesses"
-    if scope.startswith("sender:"):
-        return f"Sender {told.row.label}" if told.row and told.row.label else f"Sender {scope[7:13]}"
-    kind, _, name = scope.partition(":")
-    return f"{_PIPELINE[kind]} {name}" if kind in _PIPELINE else _name(scope, setting)
+    if scope.kind == "sender":
+        return f"Sender {scope.name[:6]}"
+    if scope.kind in _PIPELINE:
+        name = {"rules": "", "check": scope.name.replace(".", " ").replace("@", ", ")}.get(
+            scope.kind, scope.name.replace("@", ", ")
+        )
+        return f"{_PIPELINE[scope.kind]} {name}".strip()
+    return _name(told.stored.key[1], setting)
+
+
+def _is_of_pipeline(told: Told) -> bool:
+    return any(not Scope.parse(member.stored.key[1]).is_of_events for member in told.members)
 
 
 def _name(scope: str, setting: Setting) -> str:
@@ -103,19 +121,47 @@ def _name(scope: str, setting: Setting) -> str:
 
 def _headline(told: Told, rule: Rule | None, setting: Setting) -> str:
     if told.stored.key[1] == GROUP_SCOPE:
-        return f"{told.stored.key[0]} at several businesses at once"
+        return "failed in one evaluation" if _is_of_pipeline(told) else f"{told.stored.key[0]} at once"
     if rule is None or told.stored.value is None:
         return told.stored.key[0]
     value, part, whole = told.stored.value
-    since = f" since {_clock(since_of(told.row, setting.now, setting.zone), setting)}" if told.row else ""
-    label = (told.row.label if told.row else None) or ""
-    metric = rule.alert_metric
-    return metric.headline(metric, Reading(value, part, whole, since, _weekday(setting), label, _usual(told, setting)))
+    metric, label = rule.alert_metric, (told.row.label if told.row else None) or ""
+    first = told.row.measured.first_at if told.row else None
+    return metric.headline(
+        metric,
+        Reading(
+            value,
+            part,
+            whole,
+            window=_window(told, setting),
+            first=f"; the first at {setting.clock(first)}" if first and part else "",
+            weekday=_weekday(setting),
+            label=label,
+            usual=_usual(told, setting),
+        ),
+    )
+
+
+def _window(told: Told, setting: Setting) -> str:
+    """Return the window in words: the last hour, the last 20 texts, today."""
+    if told.row is None:
+        return ""
+    minutes = told.row.minutes
+    if minutes == LAST_TEXTS:
+        return "the last"
+    if minutes * 60 > LONGEST_SHORT_WINDOW.total_seconds():
+        return "today" if minutes == 1440 else f"the last {minutes // 1440} days"
+    if minutes % 60:
+        return f"the last {minutes} minutes"
+    return "the last hour" if minutes == 60 else f"the last {minutes // 60} hours"
 
 
 def _usual(told: Told, setting: Setting) -> str:
+    """Return the usual range of the weekday; nothing where it is no contrast to the threshold."""
     row = setting.details.get(told.stored.key)
-    if not row or not row["days"]:
+    if not row or (row["days"] or 0) < _FEWEST_USUAL_DAYS or told.row is None:
+        return ""
+    if row["most"] >= told.row.measured.threshold:
         return ""
     least, most = (f"{Decimal(row[name]):.0f}" for name in ("least", "most"))
     return f" (usual on a {_weekday(setting)}: {least if least == most else f'{least}–{most}'} %)"
@@ -125,34 +171,30 @@ def _weekday(setting: Setting) -> str:
     return _WEEKDAYS[setting.now.astimezone(setting.zone).weekday()]
 
 
-def _clock(at: datetime, setting: Setting) -> str:
-    there = at.astimezone(setting.zone)
-    same_day = there.date() == setting.now.astimezone(setting.zone).date()
-    return f"{there:%H:%M}" if same_day else f"{there:%b} {there.day}, {there:%H:%M}"
-
-
 def _lines(told: Told, rule: Rule | None, setting: Setting) -> tuple[list[str], str]:
     """Return the sentences below the headline, and the next step."""
     if rule is None:
         return [], ""
     if told.members:
-        return _members(told, setting), "(you): look for what they have in common: sender, time, content."
+        step = "`smarttext alerts list` shows each." if _is_of_pipeline(told) else _COMMON
+        return _members(told, setting), step
     step = rule.alert_metric.next_step
-    if not rule.alert_metric.counts_messages:
-        return [], step
     row = setting.details.get(told.stored.key)
-    if not row or not row["codes"]:
+    if not rule.alert_metric.counts_messages or not row:
         return [], step
-    lines = []
-    if row["customers"]:
-        unreached = f", {row['unreached']} of them got no text at all" if row["unreached"] else ""
-        lines.append(f"Customers affected: {row['customers']} callers{unreached}.")
-    lines.append(_why(row))
-    return lines, step or _class_step(rule, row["codes"])
+    lines = [*affected(row), *causes(row, is_of_business=told.row is not None and told.row.kind == "business")]
+    if told.stored.kind in ("sender", "platform"):
+        lines += parts_of(row, setting.names)
+    return lines, step or class_step(rule, row["codes"] or [])
+
+
+_COMMON = "look for what they have in common: sender, time, content."
 
 
 def _members(told: Told, setting: Setting) -> list[str]:
     worst = sorted(told.members, key=lambda m: -(m.stored.value or (0,))[0])[:_WORST]
+    if _is_of_pipeline(told):
+        return [f"{_subject(member, setting)}: {member.stored.detail or 'failed'}" for member in worst]
     shown = [
         _name(m.stored.key[1], setting)
         + (f" {m.stored.value[1]:.0f} of {m.stored.value[2]:.0f}" if m.stored.value else "")
@@ -161,51 +203,12 @@ def _members(told: Told, setting: Setting) -> list[str]:
     return [f"Worst: {' · '.join(shown)}."]
 
 
-def _why(row: Mapping[str, Any]) -> str:
-    causes = []
-    for code, count in row["codes"][:_CAUSES]:
-        causes.append(f"{count} × {class_of(code).reason}" + (f" ({code})" if code else ""))
-    rest = sum(count for _, count in row["codes"][_CAUSES:])
-    causes += [f"{rest} × other"] if rest else []
-    elsewhere = ""
-    if row["decided_elsewhere"]:
-        failed, decided = row["failed_elsewhere"], row["decided_elsewhere"]
-        rate = percent(failed, decided) or Decimal(0)
-        alone = "Only this business: " if rate < 5 else "Elsewhere too: "
-        elsewhere = f" {alone}{failed:,} of {decided:,} failed elsewhere."
-    return f"Why: {' · '.join(causes)}.{elsewhere}"
+def short(told: Told, rule: Rule | None, setting: Setting) -> str:
+    """Return a notice in one line, for a list of many."""
+    return f"{_subject(told, setting)}: {_headline(told, rule, setting)}"
 
 
-def _class_step(rule: Rule, codes: Sequence[Any]) -> str:
-    """Return the next step of the most frequent class that somebody can act on."""
-    counts: dict[str, int] = {}
-    for code, count in codes:
-        counts[class_of(code).name] = counts.get(class_of(code).name, 0) + count
-    name = rule.alert_metric.error_class or max(counts, key=lambda each: counts[each])
-    code = next((c for c, _ in codes if class_of(c).name == name), None)
-    found = class_of(code)
-    return f"({found.who}): {found.next_step}."
-
-
-def _certainty(told: Told, rule: Rule, row: Mapping[str, Any] | None) -> str:
-    if told.row is None:
-        return ""
-    said = []
-    if row and row["attempted"]:
-        final, attempted = row["final"] or 0, row["attempted"]
-        coverage = percent(int(final), int(attempted)) or Decimal(0)
-        said.append(f"Outcome known for {final:,} of {attempted:,} ({coverage:.0f} %).")
-        if coverage < COVERAGE_FLOOR_PERCENT:
-            said.append("That is too little for a rate: the share is unknown, the counts are true.")
-    measured, metric = told.row.measured, rule.alert_metric
-    if metric.unit == "percent" and metric.is_rate:
-        lower = evidence(metric, measured)
-        said.append(f"Fires above {measured.threshold:g} %; at least {lower:.1f} %{metric.verb} (95 %).")
-    elif metric.unit == "factor":
-        said.append(f"Fires from {measured.threshold:g} × on.")
-    return " ".join(said)
-
-
-def _amount(metric: AlertMetric, value: float) -> str:
+def amount(metric: AlertMetric, value: float) -> str:
+    """Return a value with its unit."""
     unit = {"percent": " %", "factor": " ×", "count": ""}[metric.unit]
     return f"{value:.1f}{unit}" if metric.unit != "count" else f"{value:.0f}"

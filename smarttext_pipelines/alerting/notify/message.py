@@ -1,4 +1,4 @@
-"""What is told of an incident, and how it reads: the whole text, a text message. Pure.
+"""A notice of an incident and how it reads: the whole text, a text message. Pure.
 
 A message is kept in the outbox as it was when it was enqueued; each channel gives it its form when it is sent, and
 escapes it by its own rule (``Markup``). Whatever a message is made of, its texts are clean and short.
@@ -17,8 +17,8 @@ SEGMENT = 160
 """Characters of one text message in the GSM alphabet; anything outside it halves that and more."""
 
 _SEEN_TO_END = ("recovered", "window rolled")
-_OURS = frozenset({"runbook", "link", "command"})
-"""Addresses and commands of ours, which a cut would break."""
+_KEPT = frozenset({"runbook", "link", "command", "sender"})
+"""What a cut would break: addresses, commands and the company's own number."""
 
 _SUBJECT_LENGTH = 100
 """Of a name, and what stands before it."""
@@ -44,6 +44,7 @@ class Message:
         runbook: Path of the runbook page.
         link: Where to look in the UI.
         command: Command that shows the rows.
+        sender: Number of the company that the incident concerns; the one number that a message shows.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Message:
     runbook: str = ""
     link: str = ""
     command: str = ""
+    sender: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -97,7 +99,7 @@ class Message:
 
 def _clean(name: str, value: Any) -> Any:
     if isinstance(value, str):
-        if name in _OURS:
+        if name in _KEPT:
             return visible(value)
         return shown(value, _SUBJECT_LENGTH) if name == "subject" else shown(value)
     if isinstance(value, Mapping):
@@ -110,16 +112,17 @@ def headline(message: Message) -> str:
     if message.kind == "digest":
         return message.headline
     told = {"worse": "worse: ", "repeat": "still: "}.get(message.kind, "")
+    subject = f"Sender {message.sender}" if message.sender else message.subject
     if message.is_over:
-        return f"{message.symbol} {message.subject}: over after {message.lasted} ({message.reason})"
-    return f"{message.symbol} {message.subject}: {told}{message.headline}"
+        return f"{message.symbol} {subject}: resolved after {message.lasted} ({message.reason})"
+    return f"{message.symbol} {subject}: {told}{message.headline}"
 
 
 def full_text(message: Message, markup: Markup, *, attempt: int = 1) -> str:
     """Return the whole text.
 
     Args:
-        message: What is told.
+        message: The notice.
         markup: The channel's form; every line is escaped as a whole, because two texts can mean something together.
         attempt: Shown from the second on, where a repetition cannot be excluded.
     """
@@ -133,10 +136,11 @@ def _body(message: Message) -> list[str]:
     if message.kind == "digest":
         return list(message.lines)
     if message.is_over:
-        now = f"{'Now' if message.reason in _SEEN_TO_END else 'Last seen'}: {message.headline}"
+        now = f"{'Now' if message.reason.startswith(_SEEN_TO_END) else 'Last seen'}: {message.headline}"
         return [now, *([f"Worst: {message.peak}"] if message.peak else [])]
-    step = f"Next step {message.next_step}" if message.next_step else ""
-    certainty = f"Certain? {message.certainty}" if message.certainty else ""
+    # Notices that an older version enqueued begin with who acts.
+    step = f"Next step: {message.next_step.removeprefix('(you): ')}" if message.next_step else ""
+    certainty = f"Confidence: {message.certainty}" if message.certainty else ""
     return [*message.lines, *filter(None, [step, certainty])]
 
 

@@ -177,7 +177,7 @@ def _row(item: Enqueued) -> dict[str, Any]:
         "channel": item.channel,
         "recipient": item.recipient,
         # A business may be called by a number, a cause may quote one.
-        "message": scrub_tree(item.message.as_json()),
+        "message": scrub_tree(item.message.as_json(), keep=frozenset({"sender"})),
         "status": "suppressed" if held else "pending",
         "note": item.note,
     }

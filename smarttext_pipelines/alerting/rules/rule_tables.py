@@ -18,7 +18,8 @@ Key = tuple[str, str]
 _MEASURES = """
 CREATE TEMPORARY TABLE alert_measures (
     signal text, kind text, scope text, business_id uuid, label text, minutes integer,
-    part numeric, whole numeric, value numeric
+    part numeric, whole numeric, value numeric, start_at timestamptz, first_at timestamptz, last_at timestamptz,
+    apart uuid, good_after bigint, newest_at timestamptz, is_burst boolean DEFAULT false
 ) ON COMMIT DROP
 """
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from smarttext_pipelines.alerting.metrics.alert_metric import LONGEST_SHORT_WINDOW
-from smarttext_pipelines.alerting.rules.rule import MOST_SHORT_WINDOWS, Limits, Rule
+from smarttext_pipelines.alerting.rules.rule import MAX_SHORT_WINDOWS, Limits, Rule
 from smarttext_pipelines.core.errors import InputError
 
 SHIPPED = files("smarttext_pipelines.alerting") / "alert_rules.yaml"
@@ -152,7 +152,7 @@ def _repeated(node: yaml.MappingNode) -> Iterator[tuple[int, str]]:
 def _too_many_windows(rules: dict[str, Rule]) -> list[Mistake]:
     """Each window of messages up to 6 h is counted by itself; more than three would cost more than they tell."""
     short = {rule.window for rule in rules.values() if rule.window <= LONGEST_SHORT_WINDOW}
-    if len(short) <= MOST_SHORT_WINDOWS:
+    if len(short) <= MAX_SHORT_WINDOWS:
         return []
     told = ", ".join(sorted(f"{window.total_seconds() / 60:.0f}m" for window in short))
-    return [Mistake(1, f"at most {MOST_SHORT_WINDOWS} different windows up to 6h, these are {told}")]
+    return [Mistake(1, f"at most {MAX_SHORT_WINDOWS} different windows up to 6h, these are {told}")]

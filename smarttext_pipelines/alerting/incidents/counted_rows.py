@@ -1,0 +1,65 @@
+"""The rows behind an incident: what its rule counted when its value was last measured."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from smarttext_pipelines.alerting.incidents.incident_store import span_of
+from smarttext_pipelines.alerting.measuring.measure import open_engine
+from smarttext_pipelines.alerting.measuring.now import Now, Place
+from smarttext_pipelines.alerting.rules.rule import Rule
+from smarttext_pipelines.alerting.rules.rule_tables import prepare_tables
+from smarttext_pipelines.alerting.rules.span import GROUP
+from smarttext_pipelines.engines import add_repeated_keys
+from smarttext_pipelines.metrics import replies
+
+_INCIDENT = text("SELECT * FROM monitoring.incidents WHERE id = :id")
+_MEMBERS = text(
+    """
+    SELECT 'INC-' || i.id AS incident, b.name AS business, i.part, i.whole, i.since, i.state
+    FROM monitoring.incidents AS i LEFT JOIN monitoring.businesses AS b ON b.id = i.business_id
+    WHERE i.rule = :rule AND i.scope <> 'group' AND i.muted_by = 'group' AND i.evaluated_at >= :since
+    ORDER BY i.part DESC NULLS LAST, i.id
+    """
+)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What is behind an incident.
+
+    Attributes:
+        rows: What the rule counted, in order of time; the businesses of a group.
+        said: In a sentence, where there are no rows of events.
+    """
+
+    rows: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    said: str = ""
+
+
+def counted_rows(connection: Connection, number: int, rules: Mapping[str, Rule], place: Place) -> Counted:
+    """Return the rows that an incident counted when it was last measured; numbers of people are masked.
+
+    Args:
+        connection: In a transaction.
+        number: Of an incident that exists.
+        rules: By name.
+        place: Zone and the like.
+    """
+    incident = connection.execute(_INCIDENT, {"id": number}).mappings().one()
+    rule, span = rules.get(incident["rule"]), span_of(incident)
+    if incident["scope"] == str(GROUP):
+        values = {"rule": incident["rule"], "since": incident["since"]}
+        return Counted([dict(row) for row in connection.execute(_MEMBERS, values).mappings()])
+    if rule is None:
+        return Counted(said=f"there is no rule {incident['rule']} any more")
+    if span is None or rule.alert_metric.rows is None:
+        return Counted(said=incident["detail"] or "there are no rows of events behind it")
+    engine = open_engine(connection, place, span.end_at)
+    prepare_tables(connection, {}, ())
+    now = Now(engine, connection, place, span.end_at, facts_are_fresh=True)
+    if rule.alert_metric.groups_by_key:
+        add_repeated_keys(engine, [replies.repeated(engine.tables, now.window(span.end_at - span.start_at))])
+    return Counted(rule.alert_metric.rows(now, rule.alert_metric, span))

@@ -1,0 +1,98 @@
+"""Sentences of a message: who is affected, why, what somebody does, how certain it is. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from smarttext_pipelines.alerting.metrics.alert_metric import AlertMetric
+from smarttext_pipelines.alerting.rules.rule import Measured, Rule, evidence
+from smarttext_pipelines.core.display import shown_name
+from smarttext_pipelines.core.failure_classes import class_of
+from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
+
+_CAUSES = 3
+_BUSINESSES = 5
+
+Details = Mapping[str, Any]
+"""A row of ``details.sql``."""
+
+
+def lasting(time: timedelta) -> str:
+    """Return a duration as people say it: 4 min, 2 h 5 min, 3 d 1 h."""
+    minutes = max(0, int(time.total_seconds() // 60))
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return f"{days} d {hours} h" if hours else f"{days} d"
+    return f"{hours} h {rest} min" if hours and rest else f"{hours} h" if hours else f"{rest} min"
+
+
+def affected(row: Details) -> list[str]:
+    """Return how many customers were on the other side of what the rule counted."""
+    if not row["customers"]:
+        return []
+    callers = "caller" if row["customers"] == 1 else "callers"
+    unreached = f", {row['unreached']} of whom got no text at all" if row["unreached"] else ""
+    return [f"Customers affected: {row['customers']:,} {callers}{unreached}."]
+
+
+def causes(row: Details, *, is_of_business: bool) -> list[str]:
+    """Return why what the rule counted failed, whether it is so elsewhere, and what else failed."""
+    lines = []
+    codes = row["codes"] or []
+    if codes:
+        said = [f"{n:,} × {class_of(code).reason}" + (f" ({code})" if code else "") for code, n in codes[:_CAUSES]]
+        rest = sum(count for _, count in codes[_CAUSES:])
+        said += [f"{rest:,} × other"] if rest else []
+        lines.append(f"Why: {' · '.join(said)}.{_elsewhere(row) if is_of_business else ''}")
+    if row["failed_otherwise"]:
+        lines.append(f"Not counted here: {row['failed_otherwise']:,} texts that failed for other reasons.")
+    return lines
+
+
+def _elsewhere(row: Details) -> str:
+    if not row["among_elsewhere"]:
+        return ""
+    counted, among = row["counted_elsewhere"], row["among_elsewhere"]
+    rate = percent(counted, among) or Decimal(0)
+    alone = "Only this business: " if rate < 5 else "Elsewhere too: "
+    return f" {alone}{counted:,} of {among:,} elsewhere."
+
+
+def parts_of(row: Details, names: Mapping[str, str]) -> list[str]:
+    """Return which businesses share what a sender or the platform counted."""
+    owners = row["owners"] or []
+    if not owners:
+        return []
+    shown = [f"{shown_name(names.get(f'business:{owner}'))} {count:,}" for owner, count in owners[:_BUSINESSES]]
+    more = f" · {len(owners) - _BUSINESSES} more" if len(owners) > _BUSINESSES else ""
+    return [f"Businesses: {' · '.join(shown)}{more}."]
+
+
+def class_step(rule: Rule, codes: Sequence[Any]) -> str:
+    """Return the next step of the most frequent class of errors, and who takes it where that is not the reader."""
+    counts: dict[str, int] = {}
+    for code, count in codes:
+        counts[class_of(code).name] = counts.get(class_of(code).name, 0) + count
+    if not counts:
+        return ""
+    name = rule.alert_metric.error_class or max(counts, key=lambda each: counts[each])
+    found = class_of(next((c for c, _ in codes if class_of(c).name == name), None))
+    return f"{'(operator) ' if found.who == 'operator' else ''}{found.next_step}."
+
+
+def confidence(measured: Measured, metric: AlertMetric, row: Details | None) -> str:
+    """Return how much is known, and what the value was compared with."""
+    said = []
+    if row and row["attempted"]:
+        final, attempted = row["final"] or 0, row["attempted"]
+        coverage = percent(int(final), int(attempted)) or Decimal(0)
+        said.append(f"the outcome of {final:,} of {attempted:,} texts is known ({coverage:.0f} %).")
+        if coverage < COVERAGE_FLOOR_PERCENT:
+            said.append("That is too little for a rate: the share is unknown, the counts are true.")
+    if metric.is_rate:
+        lower, sure = evidence(metric, measured), "99.7 %" if measured.is_last else "95 %"
+        said.append(f"The rule fires above {measured.threshold:g} %; at least {lower:.1f} % ({sure} confidence).")
+    elif metric.unit == "factor":
+        said.append(f"The rule fires from {measured.threshold:g} × on.")
+    return " ".join(said)

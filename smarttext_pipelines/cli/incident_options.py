@@ -1,0 +1,55 @@
+"""Arguments of the commands about incidents: which incident, and who acts."""
+
+import getpass
+import json
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import typer
+
+from smarttext_pipelines.cli.options import is_number, require_text
+from smarttext_pipelines.core.errors import InputError
+
+Number = Annotated[str, typer.Argument(metavar="INCIDENT", help="Number of the incident, such as 214 or INC-214.")]
+ByOption = Annotated[
+    str | None, typer.Option("--by", metavar="NAME", help="Who acts; the user of this machine by default.")
+]
+
+
+def incident_number(text: str) -> int:
+    """Return the number of an incident; raise InputError for anything else."""
+    digits = text.upper().removeprefix("INC-")
+    if not is_number(digits):
+        msg = f"'{text}' is no incident; write its number, such as 214"
+        raise InputError(msg)
+    return int(digits)
+
+
+def person(by: str | None) -> str:
+    """Return who acts: the name that is given, else the user of this machine.
+
+    Raises:
+        InputError: The name is empty, or nobody can be named.
+    """
+    require_text(("--by", by))
+    if by is not None:
+        return by
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        msg = "this user has no name; say who acts with --by NAME"
+        raise InputError(msg) from None
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON: instants in ISO 8601, numbers as they are."""
+    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return int(value) if value == int(value) else float(value)
+    return str(value)

@@ -1,0 +1,100 @@
+"""From an expression to a statement: each shape is compiled once, and the times of a window are put into its text.
+
+Compiling takes a third of a second, which is most of what a day of few rows costs, and an evaluation of the alert rules
+each minute. Two windows of one shape differ in their dates and instants alone.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import ibis.expr.operations as ops
+import ibis.expr.types as ir
+import sqlglot.expressions as sge
+
+Spelling = Mapping[str, Callable[..., Any]]
+"""For each function of ``metrics.metric``, what an engine writes instead of a call of it."""
+
+_MAX_KEPT = 512
+_FIRST = datetime(9100, 1, 1, 0, 0, 0, 7, tzinfo=UTC)
+"""Stands in for the first instant of an expression; no event is of that time."""
+
+_LEFT = ("9100", "9101")
+"""Years that show that a stand-in was written in a form that was not found."""
+
+_statements: OrderedDict[Any, str] = OrderedDict()
+
+
+def compile_sql(
+    compiler: Any,
+    expression: ir.Table,
+    spelling: Spelling,
+    dialect: Any,
+    finish: Callable[[sge.Expression], sge.Expression] = lambda statement: statement,
+) -> str:
+    """Compile an expression and write the functions of ``metrics.metric`` in the words of one engine.
+
+    Args:
+        compiler: Ibis' compiler of the engine.
+        expression: What to compile.
+        spelling: What to write for the functions of ``metrics.metric``.
+        dialect: Dialect to write.
+        finish: Last change to the whole statement.
+    """
+    op = expression.unbind().op()
+    times = _times(op)
+    stand_ins = [_stand_in(literal, place) for place, literal in enumerate(times)]
+    shape = op.replace(dict(zip(times, stand_ins, strict=True)))
+    key = (type(compiler), shape)
+    if key not in _statements:
+        marks = {_written(compiler, each): sge.Var(this=_mark(place)) for place, each in enumerate(stand_ins)}
+        text = _compile(compiler, shape, spelling, dialect, finish, marks)
+        if any(year in text for year in _LEFT):
+            return _compile(compiler, op, spelling, dialect, finish, {})
+        _statements[key] = text
+        if len(_statements) > _MAX_KEPT:
+            _statements.popitem(last=False)
+    text = _statements[key]
+    # From the last on: the mark of the first is the beginning of that of the tenth.
+    for place in reversed(range(len(times))):
+        text = text.replace(_mark(place), _written(compiler, times[place]).sql(dialect=dialect))
+    return text
+
+
+def _mark(place: int) -> str:
+    return f"time_{place}_of_the_window"
+
+
+def _times(op: ops.Node) -> list[ops.Literal]:
+    """Return the different dates and instants of an expression, in an order that its shape alone decides."""
+    found = op.find(ops.Literal)
+    return list(dict.fromkeys(each for each in found if isinstance(each.value, date)))
+
+
+def _stand_in(literal: ops.Literal, place: int) -> ops.Literal:
+    at = _FIRST + timedelta(days=place)
+    return ops.Literal(at if isinstance(literal.value, datetime) else at.date(), literal.dtype)
+
+
+def _written(compiler: Any, literal: ops.Literal) -> sge.Expression:
+    written: sge.Expression = compiler.visit_Literal(literal, value=literal.value, dtype=literal.dtype)
+    return written
+
+
+def _compile(
+    compiler: Any,
+    op: ops.Node,
+    spelling: Spelling,
+    dialect: Any,
+    finish: Callable[[sge.Expression], sge.Expression],
+    marks: Mapping[sge.Expression, sge.Expression],
+) -> str:
+    def rewrite(node: sge.Expression) -> sge.Expression:
+        if node in marks:
+            return marks[node].copy()
+        spelled = spelling.get(node.name.lower()) if isinstance(node, sge.Anonymous) else None
+        return spelled(*node.expressions) if spelled else node
+
+    statement: sge.Expression = compiler.to_sqlglot(op.to_expr())
+    return str(finish(statement.transform(rewrite)).sql(dialect=dialect, pretty=True))

@@ -15,6 +15,7 @@ from smarttext_pipelines.alerting.metrics.texts import DECIDED, FAILED
 from smarttext_pipelines.alerting.rules.rule import BURST, Rule, least_failures
 from smarttext_pipelines.alerting.rules.rule_tables import minutes_of
 from smarttext_pipelines.alerting.rules.span import LAST_TEXTS, Span
+from smarttext_pipelines.core.display import shown, shown_name
 from smarttext_pipelines.core.failure_classes import OUTSIDE_THE_RATE
 from smarttext_pipelines.core.phones import mask_phone
 from smarttext_pipelines.core.statuses import FINAL_STATUSES, STATUS_CLASS
@@ -26,6 +27,7 @@ LAST_COUNT = 20
 LAST_DAYS = 14
 """Days within which they are looked for."""
 
+_LONGEST_CELL = 40
 _FEW = 2_000
 """Decided texts of fourteen days up to which all of them are read; the platform's last texts are known then, too."""
 
@@ -165,4 +167,10 @@ def counted_texts(now: Now, metric: AlertMetric, span: Span) -> list[dict[str, A
     if ":outside" in metric.counted:
         values["outside"] = list(OUTSIDE_THE_RATE)
     found = now.connection.execute(text(read_text("counted_texts").format(counted=metric.counted)), values)
-    return [{**row, "recipient": mask_phone(row["recipient"])} for row in map(dict, found.mappings())]
+    return [_shown(row) for row in map(dict, found.mappings())]
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    numbers = {name: mask_phone(row[name]) for name in ("sender", "recipient")}
+    texts = {name: shown(row[name], _LONGEST_CELL) for name in ("status", "code")}
+    return {**row, **numbers, **texts, "business": row["business"] and shown_name(row["business"])}

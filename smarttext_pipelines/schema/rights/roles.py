@@ -39,6 +39,7 @@ FUNCTIONS = {
     "monitoring.reap_openai_reservations(interval)": (PIPELINE,),
     "monitoring.read_message_rows()": (PIPELINE,),
     "monitoring.read_call_rows()": (PIPELINE,),
+    "monitoring.read_business_names()": (PIPELINE, READER),
     # Both do what the caller's own rights on the table allow.
     **dict.fromkeys(ADD_FUNCTIONS, (SERVICE, WRITER)),
     **dict.fromkeys(READ_FUNCTIONS, (PIPELINE, RETENTION)),
@@ -50,7 +51,9 @@ _EVENTS = "public.sms_events, public.call_events, public.api_usage, public.owner
 _READ_BY_PEOPLE = (
     "public.daily_stats, public.sms_failure_rates, public.openai_daily_usage, monitoring.sms_failure_rates, "
     "monitoring.spend, monitoring.call_volume, monitoring.missed_call_replies, monitoring.owner_alert_delivery, "
-    "monitoring.heartbeats, monitoring.pipeline_health, monitoring.incidents, monitoring.rollup_days"
+    "monitoring.heartbeats, monitoring.pipeline_health, monitoring.incidents, monitoring.rollup_days, "
+    "monitoring.business_names, monitoring.budget_crossings, monitoring.openai_refusals, "
+    "monitoring.openai_refusals_new, monitoring.failure_classes"
 )
 # A reservation becomes an event, and a counter admits: what functions and triggers keep, no role writes by itself.
 _KEPT_BY_FUNCTIONS = (

@@ -130,19 +130,25 @@ def _businesses(facts: Facts) -> Iterator[Judgement]:
     for each in worst:
         said = f"{shown_name(each.business)} left {each.unreplied} of {counted(each.missed, 'caller')} without a text"
         yield _unanswered(each, facts, Urgency.bad, said)
-    others = sum(each.unreplied for each in worst)
     rest = [each for each in facts.unanswered if each not in worst]
-    if t.never and t.never > others and rest:
-        names = ", ".join(f"{shown_name(u.business)} ({u.unreplied} of {u.missed})" for u in rest[:_NAMED])
-        more = len(rest) - _NAMED
-        names += f", and {more} more" if more > 0 else ""
-        unusual = found and found.is_above(_percent(t.never, t.missed) or Decimal(0), _spread(found, t.missed))
-        said = f"{t.never} of {t.missed} callers without a text" + (f" (usually {found.median:.0f} %)" if found else "")
-        yield Judgement(
-            "never", Urgency.bad if unusual and not worst else Urgency.note, said if unusual and not worst else "",
-            f"Without a text: {counted(t.never, 'caller')} in all{'; besides' if worst else ''}: {names}.",
-            f"smarttext explain missed_calls_unreplied --all {_on(facts.day)}",
-        )  # fmt: skip
+    if t.never and rest:
+        yield _without_text(facts, found, worst, rest)
+
+
+def _without_text(
+    facts: Facts, found: Usual | None, worst: Sequence[Unanswered], rest: Sequence[Unanswered]
+) -> Judgement:
+    t = facts.today
+    never = t.never or 0
+    names = ", ".join(f"{shown_name(u.business)} ({u.unreplied} of {u.missed})" for u in rest[:_NAMED])
+    names += f", and {len(rest) - _NAMED} more" if len(rest) > _NAMED else ""
+    text = f"Without a text: {counted(never, 'caller')} in all{'; besides' if worst else ''}: {names}."
+    command = f"smarttext explain missed_calls_unreplied --all {_on(facts.day)}"
+    many = found and found.is_above(_percent(never, t.missed) or Decimal(0), _spread(found, t.missed))
+    if not found or not many or worst:
+        return Judgement("never", Urgency.note, "", text, command)
+    phrase = f"{never} of {t.missed} callers without a text (usually {found.median:.0f} %)"
+    return Judgement("never", Urgency.bad, phrase, text, command)
 
 
 def _unanswered(each: Unanswered, facts: Facts, urgency: Urgency, said: str) -> Judgement:

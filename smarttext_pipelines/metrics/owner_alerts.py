@@ -9,7 +9,8 @@ from smarttext_pipelines.metrics.keyed import is_sid
 from smarttext_pipelines.metrics.metric import Daily, Metric, Tables, Window
 
 
-def _alerts(tables: Tables, window: Window) -> ir.Table:
+def alerts(tables: Tables, window: Window) -> ir.Table:
+    """Return the alerts of the window to owners, with ``day`` and ``is_sent``."""
     t = tables["owner_alerts"]
     t = t.filter(
         window.between(t.created_at, window.start_at, window.end_at), ~t.alert_type.startswith(PIPELINE_ALERT_PREFIX)
@@ -19,7 +20,7 @@ def _alerts(tables: Tables, window: Window) -> ir.Table:
 
 def rows(tables: Tables, window: Window) -> ir.Table:
     """Return the fact; an alert is sent when it was handed to Twilio under a real sid, and failed otherwise."""
-    t = _alerts(tables, window)
+    t = alerts(tables, window)
     return t.group_by("day", "business_id", alert_type=t.alert_type.left(TEXT_LIMIT)).agg(
         sent_count=t.count(where=t.is_sent), failed_count=t.count(where=~t.is_sent)
     )
@@ -27,7 +28,7 @@ def rows(tables: Tables, window: Window) -> ir.Table:
 
 def source_totals(tables: Tables, window: Window) -> ir.Table:
     """Return the number of alerts of each day."""
-    t = _alerts(tables, window)
+    t = alerts(tables, window)
     return t.group_by("day").agg(alerts=t.count())
 
 

@@ -6,9 +6,11 @@ reporting zone, which is named once below them.
 
 import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from threading import Event, Thread
+from time import monotonic
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -88,19 +90,50 @@ def print_rows(
     console = table_console()
     if title:
         console.print(title, soft_wrap=True)
-    if _fits(cells, names, console.width):
-        console.print(_table(cells, names, right))
+    widths = _widths(cells, names, console.width)
+    if widths:
+        console.print(_table(cells, names, right, widths))
     else:
         _print_blocks(cells, names, console)
     if has_times:
         console.print(f"times: {zone.key}", soft_wrap=True)
 
 
-def _table(cells: Sequence[Mapping[str, str]], names: Sequence[str], right: Collection[str]) -> Table:
+def print_cells(names: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
+    """Print rows of cells under names; whole numbers get their separators, and columns of them stand on the right."""
+    told = [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows]
+    right = [name for place, name in enumerate(names) if all(isinstance(row[place], int) for row in rows)]
+    print_rows([dict(zip(names, row, strict=True)) for row in told], title=title, right=right)
+
+
+@contextmanager
+def telling(what: str, seconds: float = 10) -> Iterator[None]:
+    """Say every ten seconds that something goes on, where no terminal shows it; on standard error."""
+    done = Event()
+
+    def tell() -> None:
+        begun = monotonic()
+        while not done.wait(seconds):
+            say(f"{what}: {monotonic() - begun:.0f} s", stderr=True)
+
+    teller = Thread(target=tell, daemon=True)
+    if not sys.stderr.isatty():
+        teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if teller.is_alive():
+            teller.join()
+
+
+def _table(
+    cells: Sequence[Mapping[str, str]], names: Sequence[str], right: Collection[str], widths: Mapping[str, int]
+) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, _GAP, 0, 0))
     for name in names:
-        justify = "right" if name in right else "left"
-        table.add_column(name, min_width=_least(cells, name), overflow="fold", justify=justify)  # type: ignore[arg-type]
+        # A width of its own for each: left to itself, a full table would break words.
+        table.add_column(name, width=widths[name], overflow="fold", justify="right" if name in right else "left")
     for row in cells:
         table.add_row(*(row[name] for name in names))
     return table
@@ -111,20 +144,18 @@ def _least(cells: Sequence[Mapping[str, str]], name: str) -> int:
     return min(max(map(cell_len, words), default=1), LONGEST_WORD)
 
 
-def _fits(cells: Sequence[Mapping[str, str]], names: Sequence[str], width: int) -> bool:
-    """Tell whether a table of that width breaks no word and no cell into too many lines."""
+def _widths(cells: Sequence[Mapping[str, str]], names: Sequence[str], width: int) -> dict[str, int] | None:
+    """Return how wide each column is; None where a word would break, or a cell take too many lines."""
     least = {name: _least(cells, name) for name in names}
     room = width - sum(least.values()) - (_GAP + 1) * len(names)
     if room < 0:
-        return False
-    longest = {name: max(cell_len(row[name]) for row in cells) for name in names}
-    lacking = sum(max(0, longest[name] - least[name]) for name in names)
-    # What is left is shared by the long cells; each needs as many lines as its share is too small.
-    return all(
-        longest[name]
-        <= _LINES_OF_A_CELL * (least[name] + room * max(0, longest[name] - least[name]) // max(lacking, 1))
-        for name in names
-    )
+        return None
+    longest = {name: max(cell_len(name), *(cell_len(row[name]) for row in cells)) for name in names}
+    lacking = {name: max(0, longest[name] - least[name]) for name in names}
+    # What is left is shared by the long cells.
+    shares = {name: min(lacking[name], room * lacking[name] // max(sum(lacking.values()), 1)) for name in names}
+    widths = {name: least[name] + shares[name] for name in names}
+    return widths if all(longest[name] <= _LINES_OF_A_CELL * widths[name] for name in names) else None
 
 
 def _print_blocks(cells: Sequence[Mapping[str, str]], names: Sequence[str], console: Console) -> None:

@@ -1,9 +1,13 @@
 """Where a metric runs: one interface, an engine per place. Engines compute and stage; they never merge or commit."""
 
-from smarttext_pipelines.engines.archive import ArchiveEngine
-from smarttext_pipelines.engines.choice import EngineChoice, SourceDay, read_source_days
+from typing import TYPE_CHECKING, Any
+
 from smarttext_pipelines.engines.engine import Engine, Parameters, add_repeated_keys
 from smarttext_pipelines.engines.postgres import PostgresEngine
+
+if TYPE_CHECKING:
+    from smarttext_pipelines.engines.archive import ArchiveEngine
+    from smarttext_pipelines.engines.choice import EngineChoice, SourceDay, read_source_days
 
 __all__ = [
     "ArchiveEngine",
@@ -15,3 +19,13 @@ __all__ = [
     "add_repeated_keys",
     "read_source_days",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the engine of the archive, and DuckDB with it, where somebody asks for it: not for an answer."""
+    from smarttext_pipelines.engines import archive, choice
+
+    for module in (archive, choice):
+        if name in __all__ and hasattr(module, name):
+            return getattr(module, name)
+    raise AttributeError(name)

@@ -42,7 +42,7 @@ VOLUME = ("calls_total", "calls_answered", "messages_received")
 def find_replies(connection: Connection, wanted: Wanted) -> list[Row]:
     """Return every missed call of the window with its state; see ``metrics.replies``."""
     engine = NearEngine(connection, replace(wanted, wants_replies=True))
-    engine.add_repeated([repeated(engine.tables, wanted.window)])
+    engine.add_repeated([lambda: repeated(engine.tables, wanted.window)])
     found = replied_calls(engine.tables, wanted.window)
     if wanted.kind in (Kind.business, Kind.none):
         named = str(wanted.business) if wanted.business else None
@@ -60,7 +60,7 @@ def find_call(engine: NearEngine, window: Window, around: Window, key: str) -> t
         key: Key of the call.
     """
     # The texts of a call are those of three days, and so are the keys that are none.
-    engine.add_repeated([repeated(engine.tables, window)])
+    engine.add_repeated([lambda: repeated(engine.tables, window)])
     calls = replied_calls(engine.tables, window)
     call = next(iter(engine.fetch(calls.filter(calls.key == key))), None)
     if call is None or call["caller"] is None:
@@ -121,7 +121,7 @@ def found_calls(engine: NearEngine, wanted: Wanted, *, is_known: bool = False) -
         is_known: Whether the engine knows already which keys are none.
     """
     if not is_known:
-        engine.add_repeated([call_volume.repeated(engine.tables, wanted.window)])
+        engine.add_repeated([lambda: call_volume.repeated(engine.tables, wanted.window)])
     return call_volume.calls(engine.tables, wanted.window)
 
 

@@ -27,7 +27,7 @@ def found_texts(engine: NearEngine, wanted: Wanted, *, is_known: bool = False) -
         is_known: Whether the engine knows already which keys are none.
     """
     if not is_known:
-        engine.add_repeated([repeated(engine.tables, wanted.window)])
+        engine.add_repeated([lambda: repeated(engine.tables, wanted.window)])
     found = attempts(engine.tables, wanted.window)
     found = found.mutate(status=status_name(found.status_order), message_count=ibis.literal(1))
     return found.mutate(status_class=found.status.cases(*STATUS_CLASS.items()))

@@ -5,10 +5,11 @@ The rows are found by ``monitoring.masked_near_rows``, in which numbers compare 
 is right to the cell.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import ibis
@@ -17,7 +18,8 @@ from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT
 from smarttext_pipelines.core.phones import mask_phone
-from smarttext_pipelines.engines import Parameters, PostgresEngine, add_repeated_keys
+from smarttext_pipelines.core.statuses import MOST_NUMBERS_OF_A_KEY, MOST_ROWS_OF_A_KEY
+from smarttext_pipelines.engines import PostgresEngine, add_repeated_keys
 from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.schema.installation import counts_usage_by_time
 
@@ -58,10 +60,21 @@ _USAGE = text(
 )
 _DROP = text(
     "DROP TABLE IF EXISTS pg_temp.near_rows, pg_temp.near_call_events, pg_temp.near_sms_events, "
-    "pg_temp.near_owner_alerts, pg_temp.near_businesses, pg_temp.near_api_usage, pg_temp.window_days, "
-    "pg_temp.search_days, pg_temp.shared_senders, pg_temp.openai_prices, pg_temp.repeated_keys"
+    "pg_temp.near_owner_alerts, pg_temp.near_businesses, pg_temp.near_api_usage, pg_temp.near_senders, "
+    "pg_temp.repeated_keys"
 )
 """What an answer before in this transaction has left."""
+_MAY_REPEAT = text(
+    f"""
+    SELECT EXISTS (SELECT FROM pg_temp.near_rows WHERE sid <> '' GROUP BY source, sid
+                   HAVING count(*) > {MOST_ROWS_OF_A_KEY}
+                       OR count(DISTINCT CASE WHEN source = 'call_events' THEN from_number ELSE to_number END)
+                          > {MOST_NUMBERS_OF_A_KEY})
+        OR EXISTS (SELECT FROM pg_temp.near_rows WHERE request_id <> '' GROUP BY request_id, to_number
+                   HAVING count(*) > {MOST_ROWS_OF_A_KEY})
+    """  # noqa: S608 - numbers of ours
+)
+"""Whether any key has so many rows or numbers that it may be none; mostly not, and then nothing has to be compiled."""
 _SPAN = text(
     "SELECT min(at), max(at) FROM monitoring.masked_near_rows(CAST(:kind AS text), NULL, CAST(:numbers AS text[]), "
     "CAST(:sids AS text[]), :first, :last, :first, :last, false, ARRAY[]::text[])"
@@ -149,17 +162,33 @@ class NearEngine(PostgresEngine):
         for name, (columns, _) in _COLUMNS.items():
             found = f"SELECT {columns} FROM pg_temp.near_rows WHERE source = '{name}'"  # noqa: S608 - names of ours
             connection.exec_driver_sql(f"CREATE TEMPORARY TABLE near_{name} ON COMMIT DROP AS {found}")
-        masked = connection.scalars(text("SELECT from_number FROM pg_temp.near_rows WHERE source = 'shared_senders'"))
-        senders = wanted.shared_senders if wanted.reveals else [each for each in masked if each]
+        senders = "SELECT from_number AS number FROM pg_temp.near_rows WHERE source = 'shared_senders'"
+        if wanted.reveals:
+            senders = "SELECT unnest(CAST(:shared AS text[])) AS number"
+        make = text(f"CREATE TEMPORARY TABLE near_senders ON COMMIT DROP AS {senders}")
+        connection.execute(make, {"shared": list(wanted.shared_senders)} if wanted.reveals else {})
         for name in ("near_call_events", "near_sms_events", "near_owner_alerts", "near_businesses"):
             connection.exec_driver_sql(f"ANALYZE {name}")
-        super().__init__(connection, Parameters(wanted.window, senders))
+        self._may_repeat = bool(connection.scalar(_MAY_REPEAT))
+        self._connection, self.tables = (
+            connection,
+            {"shared_senders": ibis.table({"number": "string"}, name="near_senders")},
+        )
         for name, (_, schema) in _COLUMNS.items():
             self.tables[name] = ibis.table(dict(schema), name=f"near_{name}")
 
-    def add_repeated(self, repeated: Sequence[ir.Table]) -> None:
-        """Tell the statements which keys are none on a day."""
-        add_repeated_keys(self, repeated)
+    def fetch(self, expression: ir.Table) -> list[dict[str, Any]]:
+        """Return the result as rows. Over few rows the statement may be long: to shorten it takes most of the time."""
+        fuses, ibis.options.sql.fuse_selects = ibis.options.sql.fuse_selects, False
+        try:
+            return super().fetch(expression)
+        finally:
+            ibis.options.sql.fuse_selects = fuses
+
+    def add_repeated(self, repeated: Sequence[Callable[[], ir.Table]]) -> None:
+        """Tell the statements which keys are none on a day; where no key can be one of them, nothing is asked."""
+        if self._may_repeat:
+            add_repeated_keys(self, [build() for build in repeated])
 
 
 def usage_engine(connection: Connection, wanted: Wanted) -> tuple[PostgresEngine, Window]:
@@ -169,7 +198,7 @@ def usage_engine(connection: Connection, wanted: Wanted) -> tuple[PostgresEngine
     values = {"kind": str(wanted.kind), "business": wanted.business, "first": days.first, "last": days.last}
     bounds = {name: value for name, value in wanted.bounds.items() if name in ("begins", "ends")}
     connection.execute(_USAGE, {**values, **bounds})
-    engine = PostgresEngine(connection, Parameters(wanted.window))
+    engine = PostgresEngine(connection)
     schema = {"id": "uuid", "service": "string", "endpoint": "string", "business_id": "uuid", "tokens_used": "int32",
               "cost_estimate": "decimal(18, 6)", "model": "string", "created_at": _AT,
               "reset_date": "date"}  # fmt: skip

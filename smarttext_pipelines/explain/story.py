@@ -69,7 +69,7 @@ def tell_story(connection: Connection, number: str, reading: Reading, day: date 
         Kind.number, window, numbers=numbers, shared_senders=reading.shared_senders, reveals=reading.reveals
     )
     engine = NearEngine(connection, wanted)
-    engine.add_repeated([replies.repeated(engine.tables, window)])
+    engine.add_repeated([lambda: replies.repeated(engine.tables, window)])
     promised = {row["key"]: row for row in engine.fetch(replies.replied_calls(engine.tables, window))}
     calls = engine.fetch(found_calls(engine, wanted, is_known=True))
     texts = engine.fetch(found_texts(engine, wanted, is_known=True))

@@ -19,6 +19,7 @@ from smarttext_pipelines.cli.options import (
     today,
 )
 from smarttext_pipelines.cli.printing import CELL_LENGTH, print_json, print_rows, say
+from smarttext_pipelines.cli.reconcile_command import MonthOption, print_month
 from smarttext_pipelines.core.display import cut, visible
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.wording import counted
@@ -57,7 +58,7 @@ class _Told:
 
 def explain(
     what: Annotated[
-        str | None, typer.Argument(help="A column of stats, a CA… or SM… sid, a telephone number, or INC-N.")
+        str | None, typer.Argument(help="A column of stats, a CA… or SM… sid, a telephone number, INC-N, or messages.")
     ] = None,
     sid: Annotated[str | None, typer.Argument(help="Sid, after `call` or `message`.")] = None,
     *,
@@ -69,6 +70,8 @@ def explain(
         str | None, typer.Option("--audience", metavar="customer|owner", help="Texts to callers, or to owners.")
     ] = None,
     day: DateOption = None,
+    month: MonthOption = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="With `messages`: print CSV, one line a message.")] = False,
     incident: Annotated[str | None, typer.Option("--incident", help="Number of an incident.")] = None,
     reveal: Annotated[bool, typer.Option("--reveal", help="Show numbers in full; who asked is recorded.")] = False,
     by: Annotated[str | None, typer.Option("--by", help="Who asks; default is your user name.")] = None,
@@ -91,6 +94,9 @@ def explain(
     if audience not in (None, "customer", "owner"):
         msg = f"'{audience}' is no audience; write customer or owner"
         raise InputError(msg)
+    if asked == "messages":
+        print_month(month, business, all_=all_, unattributed=unattributed, as_csv=as_csv, as_json=as_json)
+        return
     if phone is not None:
         from smarttext_pipelines.explain.story import spellings
 

@@ -16,6 +16,7 @@ from smarttext_pipelines.cli import (
     doctor_command,
     explain_command,
     receiver_command,
+    reconcile_command,
     retention_commands,
     rights_table,
     rollup_commands,
@@ -61,6 +62,7 @@ app.command("rollup")(rollup_commands.rollup)
 app.command("stats")(stats_command.stats)
 app.command("digest")(digest_command.digest)
 app.command("explain")(explain_command.explain)
+app.command("reconcile")(reconcile_command.reconcile)
 app.command("receiver")(receiver_command.receiver)
 app.add_typer(budget_commands.app, name="budgets")
 app.command("reset-openai")(budget_commands.reset_openai)

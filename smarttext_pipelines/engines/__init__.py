@@ -1,5 +1,6 @@
 """Where a metric runs: one interface, an engine per place. Engines compute and stage; they never merge or commit."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from smarttext_pipelines.engines.engine import Engine, Parameters, add_repeated_keys
@@ -21,11 +22,11 @@ __all__ = [
 ]
 
 
+_LATER = {"ArchiveEngine": "archive", "EngineChoice": "choice", "SourceDay": "choice", "read_source_days": "choice"}
+
+
 def __getattr__(name: str) -> Any:
     """Import the engine of the archive, and DuckDB with it, where somebody asks for it: not for an answer."""
-    from smarttext_pipelines.engines import archive, choice
-
-    for module in (archive, choice):
-        if name in __all__ and hasattr(module, name):
-            return getattr(module, name)
-    raise AttributeError(name)
+    if name not in _LATER:
+        raise AttributeError(name)
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

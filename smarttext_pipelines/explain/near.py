@@ -169,6 +169,7 @@ class NearEngine(PostgresEngine):
         connection.execute(make, {"shared": list(wanted.shared_senders)} if wanted.reveals else {})
         for name in ("near_call_events", "near_sms_events", "near_owner_alerts", "near_businesses"):
             connection.exec_driver_sql(f"ANALYZE {name}")
+        self._are_few = wanted.kind not in (Kind.all, Kind.none)
         self._may_repeat = bool(connection.scalar(_MAY_REPEAT))
         self._connection, self.tables = (
             connection,
@@ -178,8 +179,12 @@ class NearEngine(PostgresEngine):
             self.tables[name] = ibis.table(dict(schema), name=f"near_{name}")
 
     def fetch(self, expression: ir.Table) -> list[dict[str, Any]]:
-        """Return the result as rows. Over few rows the statement may be long: to shorten it takes most of the time."""
-        fuses, ibis.options.sql.fuse_selects = ibis.options.sql.fuse_selects, False
+        """Return the result as rows.
+
+        Over few rows the statement may be long, because to shorten it takes most of the time; over a day of all
+        businesses a long one takes PostgreSQL minutes.
+        """
+        fuses, ibis.options.sql.fuse_selects = ibis.options.sql.fuse_selects, not self._are_few
         try:
             return super().fetch(expression)
         finally:

@@ -193,3 +193,22 @@ BEGIN
     WHERE kind IN ('all', 'none') AND (kind = 'all' OR u.business_id IS NULL)
         AND (u.reset_date BETWEEN first_day AND last_day OR u.created_at >= begins AND u.created_at < ends);
 END $$;
+
+CREATE OR REPLACE FUNCTION monitoring.message_prices(sids text[])
+RETURNS TABLE (sid text, price numeric, segments integer)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT s.sid, u.price, e.segments
+    FROM (SELECT DISTINCT n FROM unnest(sids) AS n) AS s (sid)
+    LEFT JOIN (
+        -- The id of a price is made of the sid, so the key finds it.
+        SELECT u.request_id, sum(u.cost_estimate) AS price FROM monitoring.api_usage AS u
+        WHERE u.id = ANY (ARRAY(SELECT md5('twilio-price:' || n)::uuid FROM unnest(sids) AS n)) GROUP BY u.request_id
+    ) AS u ON u.request_id = s.sid
+    LEFT JOIN (
+        SELECT r.message_sid, max(p.segments::integer) AS segments
+        FROM monitoring.sms_events AS r
+        CROSS JOIN LATERAL (
+            SELECT coalesce(r.payload ->> 'num_segments', r.payload ->> 'numSegments') AS segments) AS p
+        WHERE r.message_sid = ANY (sids) AND p.segments ~ '^[0-9]{1,4}$' GROUP BY r.message_sid
+    ) AS e ON e.message_sid = s.sid
+$$;

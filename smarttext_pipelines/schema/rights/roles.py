@@ -43,6 +43,7 @@ FUNCTIONS = {
     "monitoring.read_business_names()": (PIPELINE, READER),
     f"monitoring.near_rows({ARGUMENTS})": (PIPELINE,),
     f"monitoring.masked_near_rows({ARGUMENTS}, text[])": (PIPELINE, READER),
+    "monitoring.message_prices(text[])": (PIPELINE, READER),
     "monitoring.near_usage(text, uuid, date, date, timestamptz, timestamptz)": (PIPELINE, READER),
     # Both do what the caller's own rights on the table allow.
     **dict.fromkeys(ADD_FUNCTIONS, (SERVICE, WRITER)),

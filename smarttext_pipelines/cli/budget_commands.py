@@ -1,17 +1,17 @@
 """``smarttext budgets`` and ``reset-openai``: what businesses may spend on OpenAI."""
 
 import getpass
+from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 from uuid import UUID, uuid4
 
 import typer
-from rich.table import Table
 from sqlalchemy import Connection
 
 from smarttext_pipelines.budgets import ledger
-from smarttext_pipelines.cli.options import BusinessOption, UnattributedOption, find_business
-from smarttext_pipelines.cli.printing import say, table_console
+from smarttext_pipelines.cli.options import BusinessOption, JsonOption, UnattributedOption, find_business
+from smarttext_pipelines.cli.printing import local_time, print_json, print_rows, reporting_zone, say
 from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.wording import counted
@@ -34,30 +34,35 @@ ByOption = Annotated[str | None, typer.Option("--by", help="Who does it; default
 
 
 @app.command("show")
-def show(*, business: BusinessOption = None) -> None:
+def show(*, business: BusinessOption = None, as_json: JsonOption = False) -> None:
     """Show today's use against the limits, the most used first."""
     _require_text(("--business", business))
     with event_transaction(load_settings()) as connection:
         chosen = find_business(connection, business) if business else None
         used = [b for b in ledger.read_budgets(connection) if not business or b.business_id == chosen]
+    if as_json:
+        print_json([asdict(b) for b in used])
+        return
     if not used:
         say("no OpenAI usage today")
         return
     has_usd_limits = any(b.allowed_usd is not None for b in used)
-    table = Table(title="OpenAI budgets today")
-    table.add_column("business", min_width=13)
-    for name in ("used", "held", "allowed", "%", "USD", *(["of USD"] if has_usd_limits else []), "refused", "limit at"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for b in used:
-        table.add_row(shown_name(b.business), *_cells(b, has_usd_limits=has_usd_limits))
-    table_console().print(table)
+    names = ("used", "held", "allowed", "%", "USD", *(["of USD"] if has_usd_limits else []), "refused", "limit at")
+    rows = [
+        {
+            "business": shown_name(b.business),
+            **dict(zip(names, _cells(b, has_usd_limits=has_usd_limits), strict=True)),
+        }
+        for b in used
+    ]
+    print_rows(rows, title=f"OpenAI budgets today (times: {reporting_zone().key})", right=names)
 
 
 def _cells(b: ledger.BudgetUse, *, has_usd_limits: bool) -> list[str]:
     allowed = ["–" if amount is None else f"{amount:,f}" for amount in (b.allowed_tokens, b.allowed_usd)]
     usd = [f"{b.used_usd:.4f}", *([allowed[1]] if has_usd_limits else [])]
     share = "–" if b.percent is None else f"{b.percent:.0f}"
-    at = f"{b.reached_at:%H:%M} UTC" if b.reached_at else "–"
+    at = local_time(b.reached_at, "%H:%M") if b.reached_at else "–"
     return [f"{b.used_tokens:,}", f"{b.reserved_tokens:,}", allowed[0], share, *usd, f"{b.refused:,}", at]
 
 

@@ -1,6 +1,7 @@
 """``smarttext doctor``: one screen that says what works, what does not, and what to do. Starts nothing."""
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from smarttext_pipelines.cli.printing import WIDTH_OF_A_FILE
 from smarttext_pipelines.database.embedded import running_server
 from smarttext_pipelines.health.verdicts import State
 from smarttext_pipelines.launch.databases import DAGSTER_DATABASE, EVENTS_DATABASE
@@ -32,11 +34,14 @@ def doctor(
         typer.echo(json.dumps(report.as_json(), ensure_ascii=False))
     else:
         table = Table(box=None, show_header=False, pad_edge=False)
+        for width in (max(map(len, State)), None, None):
+            table.add_column(overflow="fold", min_width=width)
         for line in report.lines:
             table.add_row(Text(line.state, style=_SHOWN[line.state]), Text(line.name), Text(line.said))
             if line.todo:
                 table.add_row("", "", Text(f"→ {line.todo}", style="dim"))
-        Console(highlight=False).print(table)
+        # Into a pipe or a file a line stays a line.
+        Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE).print(table)
     raise typer.Exit(report.exit_code)
 
 

@@ -1,6 +1,8 @@
 """The Typer app: which commands there are. What they do is in a module each, imported when one is called."""
 
 from contextlib import suppress
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -14,23 +16,43 @@ from smarttext_pipelines.cli import (
     doctor_command,
     explain_command,
     receiver_command,
+    reconcile_command,
     retention_commands,
     rights_table,
     rollup_commands,
     simulate_command,
     stats_command,
 )
+from smarttext_pipelines.cli.printing import say
 from smarttext_pipelines.core.display import shown
 from smarttext_pipelines.core.errors import SettingsError, SmartTextError
 from smarttext_pipelines.sentry.capture import watch_process
 from smarttext_pipelines.settings import load_settings
 
 app = typer.Typer(
-    help="Daily statistics, failure rates and spend of SmartText.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=True,
+    epilog="Exit codes: 0 done, 1 look at it, 2 mistake or refusal, 3 a day was not rolled up; see docs/commands.md.",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        say(f"smarttext {version('smarttext-pipelines')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    is_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Daily statistics, failure rates and spend of SmartText."""
+
+
 app.command("up")(database_commands.up)
 app.command("doctor")(doctor_command.doctor)
 app.command("migrate")(database_commands.migrate)
@@ -40,6 +62,7 @@ app.command("rollup")(rollup_commands.rollup)
 app.command("stats")(stats_command.stats)
 app.command("digest")(digest_command.digest)
 app.command("explain")(explain_command.explain)
+app.command("reconcile")(reconcile_command.reconcile)
 app.command("receiver")(receiver_command.receiver)
 app.add_typer(budget_commands.app, name="budgets")
 app.command("reset-openai")(budget_commands.reset_openai)

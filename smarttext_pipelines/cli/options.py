@@ -21,6 +21,8 @@ ToOption = Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", help
 
 BusinessOption = Annotated[str | None, typer.Option("--business", help="Id, name or part of a name.")]
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
 NOT_COMPUTED = 3
 """Exit code of a command that was asked for numbers of a day that was not rolled up."""
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 from smarttext_pipelines.archive.manifest import UNDATED, name_day
 from smarttext_pipelines.archive.target import ArchiveTarget
-from smarttext_pipelines.cli.options import parse_day
-from smarttext_pipelines.cli.printing import table_console
+from smarttext_pipelines.cli.options import JsonOption, parse_day
+from smarttext_pipelines.cli.printing import print_cells, print_json, table_console, telling
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import InputError, SettingsError
 from smarttext_pipelines.core.wording import counted
@@ -63,7 +62,7 @@ def run(
             _print_plan(planned, nothing)
             raise_failures(planned)
             return
-        with _progress() as progress:
+        with telling("retention"), _progress() as progress:
             bar = progress.add_task("archiving")
             results = archive_days(
                 engine,
@@ -82,7 +81,7 @@ def cleanup(*, days: DaysOption = None, dry_run: DryRunOption = False) -> None:
 
 
 @app.command()
-def status() -> None:
+def status(*, as_json: JsonOption = False) -> None:
     """Show what is archived, table by table."""
     with _opened() as (settings, engine, archive):
         from smarttext_pipelines.retention.status import read_status
@@ -90,12 +89,15 @@ def status() -> None:
         with connected(engine) as connection:
             lines = read_status(connection)
         if not lines:
-            _say(f"nothing is archived yet; {_place(settings, engine, archive)}")
+            nothing = f"nothing is archived yet; {_place(settings, engine, archive)}"
+            print_json([]) if as_json else _say(nothing)
             return
-        shown = Table("table", "state", "days", "files", "rows", "bytes", "from", "to", "failures", title=archive.name)
-        for line in lines:
-            shown.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell or "undated") for cell in line))
-        _say(shown)
+        names = ("table", "state", "days", "files", "rows", "bytes", "from", "to", "failures")
+        cells = [[cell if isinstance(cell, int) else str(cell or "undated") for cell in line] for line in lines]
+        if as_json:
+            print_json([dict(zip(names, line, strict=True)) for line in cells])
+            return
+        print_cells(names, cells, title=archive.name)
 
 
 @app.command()
@@ -113,7 +115,7 @@ def restore(
     with _opened() as (_settings, engine, archive):
         from smarttext_pipelines.retention.restore import restore as restore_days
 
-        with _progress() as progress:
+        with telling("retention"), _progress() as progress:
             bar = progress.add_task("restoring", total=None)
             results = restore_days(
                 engine, archive, table, days, hold_days=hold_days, done=lambda _day: progress.advance(bar)
@@ -137,7 +139,7 @@ def verify() -> None:
     with _opened() as (_settings, engine, archive):
         from smarttext_pipelines.retention.manifest_check import raise_damage, scrub
 
-        with _progress() as progress:
+        with telling("retention"), _progress() as progress:
             bar = progress.add_task("verifying")
             results = scrub(
                 engine,
@@ -194,8 +196,8 @@ def _place(settings: Settings, engine: "Engine", archive: ArchiveTarget) -> str:
     return f"files go to {archive.name}{advice}"
 
 
-def _say(what: Table | str) -> None:
-    table_console().print(what, soft_wrap=isinstance(what, str))
+def _say(what: str) -> None:
+    table_console().print(what, soft_wrap=True)
 
 
 def _progress() -> Progress:
@@ -206,20 +208,25 @@ def _progress() -> Progress:
 
 
 def _print_days(results: "list[DayDone]", title: str, nothing: str) -> None:
-    shown = Table("table", "day", "rows live", "archived", "deleted", "bytes", "stays", "", title=title)
-    for r in results:
-        numbers = (r.rows_live, r.rows_archived, r.rows_deleted, r.bytes, r.rows_left)
-        shown.add_row(r.table, name_day(r.day), *(f"{n:,}" for n in numbers), r.failure or r.waits or "")
-    _say(shown if results else nothing)
+    if not results:
+        _say(nothing)
+        return
+    names = ("table", "day", "rows live", "archived", "deleted", "bytes", "stays", "why")
+    cells = [
+        (r.table, name_day(r.day), r.rows_live, r.rows_archived, r.rows_deleted, r.bytes, r.rows_left,
+         r.failure or r.waits or "")
+        for r in results
+    ]  # fmt: skip
+    print_cells(names, cells, title=title)
 
 
 def _print_plan(planned: "list[DayPlanned]", nothing: str) -> None:
-    title = "would be archived and deleted"
-    shown = Table("table", "day", "rows live", "archived and deleted", "stays", "", title=title)
-    for p in planned:
-        numbers = (p.rows_live, p.rows, p.rows_left)
-        shown.add_row(p.table, name_day(p.day), *(f"{n:,}" for n in numbers), p.failure or p.waits or "")
-    _say(shown if planned else nothing)
+    if not planned:
+        _say(nothing)
+        return
+    names = ("table", "day", "rows live", "archived and deleted", "stays", "why")
+    cells = [(p.table, name_day(p.day), p.rows_live, p.rows, p.rows_left, p.failure or p.waits or "") for p in planned]
+    print_cells(names, cells, title="would be archived and deleted")
 
 
 def erase(
@@ -236,7 +243,7 @@ def erase(
 
         if not yes:
             typer.confirm("Delete every row that mentions this number? Nothing brings them back", abort=True)
-        with _progress() as progress:
+        with telling("retention"), _progress() as progress:
             bar = progress.add_task("searching the archive")
             erased = erase_person(
                 engine,

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from smarttext_pipelines.cli.printing import print_rows
+from smarttext_pipelines.cli.options import JsonOption
+from smarttext_pipelines.cli.printing import print_json, print_rows
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.launch.databases import event_database
@@ -51,12 +52,16 @@ def access(
         ),
     ] = False,
     yes: YesOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say which public roles write the application's tables, or take that right from them."""
     with event_database(load_settings()) as (_, engine):
         if not revoke:
             with connected(engine) as connection:
                 found = writing_roles(read_facts(connection))
+            if as_json:
+                print_json({role: list(tables) for role, tables in found.items()})
+                return
             for role, tables in found.items():
                 _console.print(f"{role} writes {', '.join(tables)}")
             if not found:

@@ -7,6 +7,7 @@ import typer
 
 from smarttext_pipelines.cli.budget_commands import reset_openai
 from smarttext_pipelines.cli.options import DateOption, FromOption, ToOption, parse_days, today
+from smarttext_pipelines.cli.printing import telling
 from smarttext_pipelines.settings import load_settings
 
 
@@ -26,7 +27,8 @@ def rollup(
     # Dagster takes seconds to import; a wrong date should not wait for it.
     from smarttext_pipelines.launch.run_rollup import run_rollup
 
-    run_rollup(settings, days, allow_empty=allow_empty, verbose=verbose)
+    with telling(f"rolling up {days}"):
+        run_rollup(settings, days, allow_empty=allow_empty, verbose=verbose)
 
 
 def update_daily_stats(

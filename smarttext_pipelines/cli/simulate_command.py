@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from sqlalchemy import func, select
 
 from smarttext_pipelines.cli.options import parse_day
+from smarttext_pipelines.cli.printing import telling
 from smarttext_pipelines.core.days import FIRST_DAY
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.database.connect import connected, describe, open_engine
@@ -65,7 +66,7 @@ def simulate(
             follow_sample(url, spec, _now, threading.Event().wait)
             return
         columns = (TextColumn("sample events"), BarColumn(), MofNCompleteColumn(), TextColumn("days"))
-        with Progress(*columns, console=_console) as progress:
+        with telling("sample events"), Progress(*columns, console=_console) as progress:
             task = progress.add_task("load", total=days)
             rows = load_sample(url, spec, lambda _day, _rows: progress.advance(task))
         _console.print(", ".join(f"{name} {count:,}" for name, count in rows.items()))

@@ -1,8 +1,8 @@
 """``smarttext stats``: what ``daily_stats`` says, as a table, CSV or JSON."""
 
 import csv
-import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
@@ -10,28 +10,32 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.table import Table
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, select
 
 from smarttext_pipelines.cli.options import (
     BusinessOption,
     DateOption,
     FromOption,
+    JsonOption,
     ToOption,
+    UnattributedOption,
     end_not_computed,
     find_business,
     parse_days,
     today,
 )
-from smarttext_pipelines.cli.printing import table_console
+from smarttext_pipelines.cli.printing import print_json, print_rows, say
 from smarttext_pipelines.core.days import DayRange, day_end
 from smarttext_pipelines.core.display import shown_name, visible
 from smarttext_pipelines.core.rates import percent, shown_rate
+from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.database.rolled_up_days import computed_days
+from smarttext_pipelines.digest.totals import Totals, read_totals, summed
 from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.schema.tables.source_tables import businesses
 from smarttext_pipelines.schema.tables.statistics import daily_stats
+from smarttext_pipelines.schema.tables.statistics import missed_call_replies as replies
 from smarttext_pipelines.settings import load_settings
 
 
@@ -49,22 +53,26 @@ def stats(
     first: FromOption = None,
     last: ToOption = None,
     business: BusinessOption = None,
-    format_: Annotated[Format, typer.Option("--format")] = Format.table,
+    unattributed: UnattributedOption = False,
+    format_: Annotated[Format, typer.Option("--format", help="Form of the rows.")] = Format.table,
+    as_json: JsonOption = False,
 ) -> None:
     """Show daily_stats of a day or a range of days; default is yesterday. Exit code 3: a day was not rolled up."""
     settings = load_settings()
     days = parse_days(settings, day, first, last, default=today(settings) - timedelta(days=1), partitions_only=False)
     with event_database(settings) as (_, engine), connected(engine) as connection:
         chosen = None if business is None else find_business(connection, business)
-        rows = _read(connection, days, chosen)
+        rows = _read(connection, days, chosen, unattributed=unattributed)
+        totals = list(read_totals(connection, days, business=chosen, unattributed=unattributed).values())
         # The old cron script's rows count: they were never ours to compute.
         missing = {*days} - computed_days(connection, days) - {row["date"] for row in rows}
-    if format_ is Format.table:
-        _print_table(rows, days, settings.zone)
-    elif format_ is Format.json:
-        typer.echo(json.dumps(rows, default=str, indent=2))
+    if as_json or format_ is Format.json:
+        print_json([{name: value for name, value in row.items() if name != "in_time"} for row in rows])
+    elif format_ is Format.table:
+        _print_table(rows, totals, days, settings.zone)
     else:
-        writer = csv.DictWriter(sys.stdout, ["date", "business", "business_id", *(c.name for c in _COLUMNS)])
+        names = ["date", "business", "business_id", *(c.name for c in _COLUMNS)]
+        writer = csv.DictWriter(sys.stdout, names, extrasaction="ignore")
         writer.writeheader()
         writer.writerows({**row, "business": _as_text(row["business"])} for row in rows)
     end_not_computed(missing)
@@ -79,45 +87,97 @@ def _as_text(name: str) -> str:
 _COLUMNS = [c for c in daily_stats.columns if c.name not in ("id", "business_id", "updated_at", "date")]
 
 
-def _read(connection: Connection, days: DayRange, business: UUID | None) -> list[dict[str, Any]]:
+def _read(connection: Connection, days: DayRange, business: UUID | None, *, unattributed: bool) -> list[dict[str, Any]]:
     rows = (
         select(
             daily_stats.c.date,
             func.coalesce(businesses.c.name, "(no business)").label("business"),
             daily_stats.c.business_id,
             *_COLUMNS,
+            replies.c.replied_in_time_count.label("in_time"),
         )
         .outerjoin(businesses, businesses.c.id == daily_stats.c.business_id)
+        .outerjoin(
+            replies,
+            and_(
+                replies.c.day == daily_stats.c.date,
+                replies.c.business_id.is_not_distinct_from(daily_stats.c.business_id),
+            ),
+        )
         .where(daily_stats.c.date.between(days.first, days.last))
         .order_by(daily_stats.c.date, businesses.c.name.nulls_last())
     )
+    if unattributed:
+        rows = rows.where(daily_stats.c.business_id.is_(None))
     if business is not None:
         rows = rows.where(daily_stats.c.business_id == business)
-    return [dict(row) for row in connection.execute(rows).mappings()]
+    found = [dict(row) for row in connection.execute(rows).mappings()]
+    # Without a row of the fact there was no missed call, if the day knows its replies.
+    known = [row["missed_calls_unreplied"] is not None for row in found]
+    return [
+        row | {"in_time": (row["in_time"] or 0) if is_known else None}
+        for row, is_known in zip(found, known, strict=True)
+    ]
 
 
-_WIDTH = 110
-"""Below it the lines between the columns are left out, so that the columns stay."""
+_RIGHT = ("missed", "in time", "never", "texts", "ok", "failed", "failed %", "known %", "tokens", "OpenAI USD")
 
 
-def _print_table(rows: list[dict[str, Any]], days: DayRange, zone: ZoneInfo) -> None:
-    console = table_console()
+def _print_table(rows: list[dict[str, Any]], totals: Sequence[Totals], days: DayRange, zone: ZoneInfo) -> None:
     if not rows:
-        console.print(f"no row of daily_stats for {days}")
+        say(f"no row of daily_stats for {days}")
         return
-    if console.width < _WIDTH:
-        table = Table(title=f"daily_stats {days}", box=None, padding=(0, 1, 0, 0))
-    else:
-        table = Table(title=f"daily_stats {days}")
-    table.add_column("day", no_wrap=True)
-    table.add_column("business", min_width=12)
-    for name in ("missed", "texts", "ok", "failed", "failed %", "known %", "tokens", "OpenAI USD"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(f"{row['date']}{'' if _is_whole(row, zone) else ' …'}", shown_name(row["business"]), *_shown(row))
-    console.print(table)
+    shown = [
+        {
+            "day": f"{row['date']}{'' if _is_whole(row, zone) else ' …'}",
+            "business": shown_name(row["business"]),
+            **dict(zip(_RIGHT, _shown(row), strict=True)),
+        }
+        for row in rows
+    ]
+    total = summed(totals)
+    if len(rows) > 1:
+        shown.append({"day": "total", "business": counted(len(rows), "row"), **_total_row(total)})
+    print_rows(shown, title=f"daily_stats {days}", right=_RIGHT)
+    say(_told(total))
+    say(
+        "in time, never: of the missed calls; failed %: of the texts that succeeded or failed; "
+        "known %: of the texts sent, suppressed ones left out"
+    )
     if not all(_is_whole(row, zone) for row in rows):
-        console.print("… the day is not over: compare it with nothing")
+        say("… the day is not over: compare it with nothing")
+
+
+def _total_row(t: Totals) -> dict[str, str]:
+    known = t.known_percent
+    return {
+        "missed": f"{t.missed:,}",
+        "in time": _or_dash(t.in_time),
+        "never": _or_dash(t.never),
+        "texts": f"{t.texts:,}",
+        "ok": f"{t.ok:,}",
+        "failed": f"{t.failed:,}",
+        "failed %": shown_rate(percent(t.failed, t.decided), known),
+        "known %": "–" if known is None else f"{known:.2f}",
+        "tokens": f"{t.tokens:,}",
+        "OpenAI USD": f"{t.openai_usd:.4f}",
+    }
+
+
+def _told(t: Totals) -> str:
+    """Return what became of the missed calls, and what was paid."""
+    answered = (
+        "whether they were answered was not computed for all of them"
+        if t.in_time is None
+        else f"{t.in_time:,} answered in time, {t.late:,} late, {t.never:,} never, {t.unknown:,} unknown"
+    )
+    texts = "no price of a text is recorded" if t.texts_usd is None else f"texts {t.texts_usd:.4f} USD"
+    fees = "" if t.fees_usd is None else f", carriers' fees {t.fees_usd:.4f} USD"
+    return f"{counted(t.missed, 'missed call')}: {answered}; OpenAI {t.openai_usd:.4f} USD, {texts}{fees}"
+
+
+def _or_dash(count: int | None) -> str:
+    return "–" if count is None else f"{count:,}"
 
 
 def _shown(row: dict[str, Any]) -> list[str]:
@@ -126,10 +186,11 @@ def _shown(row: dict[str, Any]) -> list[str]:
     suppressed, delivered = row["sms_suppressed_count"], row["sms_delivered_count"]
     known = None if delivered is None else percent(delivered + failed, row["messages_sent"] - suppressed)
     rates = [shown_rate(percent(failed, ok + failed), known), "–" if known is None else f"{known:.2f}"]
-    names = ("calls_missed", "messages_sent", "sms_success_count", "sms_failure_count", "openai_tokens_used")
-    counts = ["–" if row[name] is None else f"{row[name]:,}" for name in names]
+    counts = [_or_dash(row[name]) for name in ("calls_missed", "in_time", "missed_calls_unreplied", "messages_sent")]
+    decided = [_or_dash(row[name]) for name in ("sms_success_count", "sms_failure_count")]
     cost = row["openai_cost_estimate"]
-    return [*counts[:4], *rates, counts[4], "–" if cost is None else f"{cost:.4f}"]
+    tokens = _or_dash(row["openai_tokens_used"])
+    return [*counts, *decided, *rates, tokens, "–" if cost is None else f"{cost:.4f}"]
 
 
 def _is_whole(row: dict[str, Any], zone: ZoneInfo) -> bool:

@@ -1,7 +1,8 @@
 """The digest of a day: read, written, and put into the outbox once for each recipient."""
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -10,23 +11,50 @@ from smarttext_pipelines.alerting.notify.message import Message
 from smarttext_pipelines.alerting.notify.outbox import Enqueued, enqueue
 from smarttext_pipelines.alerting.notify.targets import register
 from smarttext_pipelines.core.display import shown
-from smarttext_pipelines.digest.facts import read_facts
-from smarttext_pipelines.digest.text import digest_lines
+from smarttext_pipelines.digest.facts import Facts, read_facts
+from smarttext_pipelines.digest.text import Digest, Line, write_digest
+from smarttext_pipelines.digest.weekly import week_lines
 from smarttext_pipelines.settings import Settings
 
 _DEADLINE = timedelta(hours=20)
+_SUNDAY = 6
 
 
-def read_digest(connection: Connection, settings: Settings, day: date) -> list[str]:
-    """Return the lines of the digest of a day; a name that holds a number or a secret is scrubbed."""
-    facts = read_facts(
-        connection,
-        day,
-        zone=settings.zone,
-        settle_days=settings.settle_days,
-        reply_minutes=settings.reply_minutes,
-    )
-    return [shown(line) for line in digest_lines(facts)]
+def build_digest(
+    connection: Connection, settings: Settings, day: date, *, now: datetime | None = None, week: bool | None = None
+) -> Digest:
+    """Return the digest of a day; a name that holds a number or a secret is scrubbed.
+
+    Args:
+        connection: A connection to the event database.
+        settings: Of this process.
+        day: Day it is about.
+        now: Time of reading; the clock's by default.
+        week: Whether the week that ends with the day is told, too; by default on Mondays, of Sundays.
+    """
+    at = now or datetime.now(UTC)
+
+    def facts_of(which: date) -> Facts:
+        return read_facts(
+            connection,
+            which,
+            zone=settings.zone,
+            settle_days=settings.settle_days,
+            reply_minutes=settings.reply_minutes,
+            now=at,
+        )
+
+    found = write_digest(facts_of(day), facts_of(day - timedelta(days=1)))
+    is_told = day.weekday() == _SUNDAY if week is None else week
+    more = tuple(map(Line, week_lines(connection, day, settings.reply_minutes))) if is_told else ()
+    lines = tuple(replace(line, text=shown(line.text)) for line in (*found.lines, *more))
+    return replace(found, headline=shown(found.headline), lines=lines)
+
+
+def read_digest(connection: Connection, settings: Settings, day: date, *, now: datetime | None = None) -> list[str]:
+    """Return the digest of a day as lines of text, the headline first."""
+    found = build_digest(connection, settings, day, now=now)
+    return [found.headline, *map(str, found.lines)]
 
 
 def enqueue_digest(connection: Connection, settings: Settings, channels: Sequence[Channel], day: date) -> list[str]:

@@ -1,58 +1,71 @@
 """What the digest tells, read from facts and stats; nothing is computed a second time from events."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.budgets.month import MonthSpend, read_month
-from smarttext_pipelines.core.days import DayRange, day_end
-from smarttext_pipelines.core.statuses import FINAL_STATUSES
+from smarttext_pipelines.core.days import DayRange, day_end, day_start
 from smarttext_pipelines.database.rolled_up_days import complete_days
+from smarttext_pipelines.digest.totals import Totals, read_totals
 
-WEEKS_COMPARED = 4
+WEEKS_COMPARED = 8
 _WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True)
-class DayFacts:
-    """One day of all businesses; None where nothing was computed.
+class Unanswered:
+    """A business with missed calls that got no text.
 
     Attributes:
-        missed: Missed calls; None when their replies were not computed.
-        in_time: Of these, answered in time.
-        late: Answered later.
-        unreplied: Not answered.
-        reply_unknown: Not known.
-        attempted: Texts attempted, suppressed ones left out.
-        final: Of these, with a final outcome.
-        decided: Successful or failed.
-        failed: Failed.
-        cost_usd: Recorded cost of all services.
+        business: Name.
+        unreplied: Callers without a text.
+        missed: Missed calls.
+        business_id: Id; None for what has no business.
+        usual_unreplied: Callers without a text on the days compared with.
+        usual_missed: Missed calls on those days.
     """
-
-    missed: int | None = None
-    in_time: int = 0
-    late: int = 0
-    unreplied: int = 0
-    reply_unknown: int = 0
-    attempted: int = 0
-    final: int = 0
-    decided: int = 0
-    failed: int = 0
-    cost_usd: Decimal | None = None
-
-
-@dataclass(frozen=True)
-class Unanswered:
-    """A business with missed calls that got no text."""
 
     business: str
     unreplied: int
     missed: int
+    business_id: UUID | None = None
+    usual_unreplied: int = 0
+    usual_missed: int = 0
+
+
+@dataclass(frozen=True)
+class Incident:
+    """An incident that was firing during the day; ``resolved_at`` is None where it was not over when it was read."""
+
+    number: int
+    rule: str
+    severity: str
+    whom: str
+    fired_at: datetime
+    resolved_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """The highest threshold that a budget reached on the day, and its use when that was seen."""
+
+    business: str
+    percent: Decimal
+    business_id: UUID | None = None
+
+
+@dataclass(frozen=True)
+class Silent:
+    """A business that has events on such weekdays and had none."""
+
+    business: str
+    business_id: UUID
 
 
 @dataclass(frozen=True)
@@ -62,78 +75,54 @@ class Facts:
     Attributes:
         day: Day it is about.
         today: That day.
-        usual: The same weekday of the weeks before, where computed.
+        usual: Equal weekdays before, those with incidents left out while enough others remain.
+        zone: Reporting zone.
         reply_minutes: Minutes that count as in time.
-        unanswered: The worst businesses first.
-        openai_usd: Cost of OpenAI on the day.
-        sms_usd: Cost of texts on the day; None while no price of the month is known.
+        unanswered: Businesses with callers without a text, the most of them first.
         month: The month up to the day.
         refused: Refusals of the guard by reason.
-        incidents: Open incidents: number, rule, severity, whom.
-        silent: Businesses that have had events on that weekday and had none.
+        incidents: Incidents that were firing during the day, the most severe first.
+        crossings: Budgets that reached a threshold, the most used first.
+        silent: Businesses that have events on such weekdays and had none.
         restated: Settled days whose numbers changed since the day ended.
+        businesses: Businesses with a missed call.
         is_complete: Whether the day was rolled up after its end.
+        is_over: Whether the day had ended when it was read.
         is_computed: Whether the day was rolled up at all.
     """
 
     day: date
-    today: DayFacts
-    usual: list[DayFacts] = field(default_factory=list)
+    today: Totals
+    usual: Sequence[Totals] = ()
+    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     reply_minutes: int = 5
-    unanswered: list[Unanswered] = field(default_factory=list)
-    openai_usd: Decimal = Decimal(0)
-    sms_usd: Decimal | None = None
+    unanswered: Sequence[Unanswered] = ()
     month: MonthSpend = field(default_factory=lambda: MonthSpend(Decimal(0), 0, 0, None))
     refused: dict[str, int] = field(default_factory=dict)
-    incidents: list[tuple[int, str, str, str]] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)
-    restated: list[date] = field(default_factory=list)
+    incidents: Sequence[Incident] = ()
+    crossings: Sequence[Crossing] = ()
+    silent: Sequence[Silent] = ()
+    restated: Sequence[date] = ()
+    businesses: int = 1
     is_complete: bool = True
+    is_over: bool = True
     is_computed: bool = True
 
 
-_DAYS = text(
-    """
-    SELECT d.day,
-           -- The fact has rows for missed calls only: without one, there was none, if it was computed.
-           CASE WHEN EXISTS (SELECT FROM monitoring.rollup_days AS c WHERE c.table_name = 'missed_call_replies'
-                             AND c.row_day = d.day AND c.checked_at IS NOT NULL)
-                THEN coalesce(r.missed, 0) ELSE r.missed END AS missed, r.in_time, r.late, r.unreplied, r.reply_unknown,
-           coalesce(o.attempted, 0) AS attempted, coalesce(o.final, 0) AS final, coalesce(o.decided, 0) AS decided,
-           coalesce(o.failed, 0) AS failed, s.cost_usd
-    FROM unnest(CAST(:days AS date[])) AS d (day)
-    LEFT JOIN LATERAL (
-        SELECT sum(replied_in_time_count + replied_late_count + unreplied_count
-                   + reply_unknown_count)::bigint AS missed,
-               sum(replied_in_time_count)::bigint AS in_time, sum(replied_late_count)::bigint AS late,
-               sum(unreplied_count)::bigint AS unreplied, sum(reply_unknown_count)::bigint AS reply_unknown
-        FROM monitoring.missed_call_replies WHERE day = d.day) AS r ON true
-    LEFT JOIN LATERAL (
-        SELECT sum(message_count) FILTER (WHERE status_class <> 'suppressed')::bigint AS attempted,
-               sum(message_count) FILTER (WHERE status = ANY (:final))::bigint AS final,
-               sum(message_count) FILTER (WHERE status_class IN ('successful', 'failed'))::bigint AS decided,
-               sum(message_count) FILTER (WHERE status_class = 'failed')::bigint AS failed
-        FROM monitoring.sms_outcomes WHERE day = d.day) AS o ON true
-    LEFT JOIN LATERAL (SELECT sum(cost_usd) AS cost_usd FROM monitoring.spend WHERE day = d.day) AS s ON true
-    WHERE EXISTS (SELECT FROM public.daily_stats WHERE date = d.day)
-        OR EXISTS (SELECT FROM monitoring.rollup_days AS c
-                   WHERE c.table_name = 'daily_stats' AND c.row_day = d.day AND c.checked_at IS NOT NULL)
-    """
-)
 _UNANSWERED = text(
     """
-    SELECT coalesce(b.name, '(no business)') AS business, r.unreplied_count AS unreplied,
-           r.replied_in_time_count + r.replied_late_count + r.unreplied_count + r.reply_unknown_count AS missed
-    FROM monitoring.missed_call_replies AS r LEFT JOIN monitoring.businesses AS b ON b.id = r.business_id
-    WHERE r.day = :day AND r.unreplied_count > 0 ORDER BY unreplied DESC, business LIMIT 100
-    """
-)
-_SPENT = text(
-    """
-    SELECT coalesce(sum(cost_usd) FILTER (WHERE day = :day AND service = 'openai'), 0) AS openai_usd,
-           CASE WHEN bool_or(service = 'twilio')
-                THEN coalesce(sum(cost_usd) FILTER (WHERE day = :day AND service = 'twilio'), 0) END AS sms_usd
-    FROM monitoring.spend WHERE day BETWEEN date_trunc('month', CAST(:day AS date))::date AND :day
+    SELECT coalesce(b.name, '(no business)') AS business, t.business_id, t.unreplied_count AS unreplied,
+           t.replied_in_time_count + t.replied_late_count + t.unreplied_count + t.reply_unknown_count AS missed,
+           coalesce(u.unreplied, 0) AS usual_unreplied, coalesce(u.missed, 0) AS usual_missed,
+           count(*) OVER () AS businesses
+    FROM monitoring.missed_call_replies AS t
+    LEFT JOIN (
+        SELECT business_id, sum(unreplied_count)::bigint AS unreplied,
+               sum(replied_in_time_count + replied_late_count + unreplied_count + reply_unknown_count)::bigint AS missed
+        FROM monitoring.missed_call_replies WHERE day = ANY (CAST(:usual AS date[])) GROUP BY business_id
+    ) AS u ON u.business_id IS NOT DISTINCT FROM t.business_id
+    LEFT JOIN monitoring.business_names AS b ON b.id = t.business_id
+    WHERE t.day = :day ORDER BY unreplied DESC, business, t.business_id LIMIT 100
     """
 )
 _REFUSED = text(
@@ -146,22 +135,30 @@ _REFUSED = text(
 )
 _INCIDENTS = text(
     """
-    SELECT i.id, i.rule, i.severity,
+    SELECT i.id AS number, i.rule, i.severity, i.fired_at, i.resolved_at,
            coalesce(b.name, CASE WHEN i.scope LIKE 'sender:%' THEN 'a sender' ELSE i.scope END) AS whom
-    FROM monitoring.incidents AS i LEFT JOIN monitoring.businesses AS b ON b.id = i.business_id
-    WHERE i.fired_at IS NOT NULL AND i.resolved_at IS NULL
+    FROM monitoring.incidents AS i LEFT JOIN monitoring.business_names AS b ON b.id = i.business_id
+    WHERE i.fired_at < :end AND (i.resolved_at IS NULL OR i.resolved_at >= :start)
     ORDER BY array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.id LIMIT 50
+    """
+)
+_CROSSINGS = text(
+    """
+    SELECT coalesce(b.name, '(no business)') AS business, c.business_id,
+           max(round(100 * c.used / nullif(c.allowed, 0))) AS percent
+    FROM monitoring.budget_crossings AS c LEFT JOIN monitoring.business_names AS b ON b.id = c.business_id
+    WHERE c.day = :day AND c.allowed > 0 GROUP BY c.business_id, b.name ORDER BY percent DESC, business LIMIT 50
     """
 )
 _SILENT = text(
     """
-    SELECT b.name
-    FROM public.daily_stats AS s JOIN monitoring.businesses AS b ON b.id = s.business_id
+    SELECT b.name AS business, b.id AS business_id
+    FROM public.daily_stats AS s JOIN monitoring.business_names AS b ON b.id = s.business_id
     WHERE s.date = ANY (CAST(:usual AS date[]))
         AND s.calls_total + s.messages_received + s.messages_sent > 0
         AND NOT EXISTS (SELECT FROM public.daily_stats AS t WHERE t.business_id = s.business_id AND t.date = :day
                         AND t.calls_total + t.messages_received + t.messages_sent > 0)
-    GROUP BY b.id, b.name HAVING count(*) >= greatest(2, :least) ORDER BY b.name LIMIT 50
+    GROUP BY b.id, b.name HAVING count(*) >= :least ORDER BY b.name, b.id LIMIT 50
     """
 )
 _RESTATED = text(
@@ -173,9 +170,29 @@ _RESTATED = text(
     ORDER BY date
     """
 )
+_WITH_INCIDENTS = text(
+    """
+    SELECT DISTINCT d.day FROM unnest(CAST(:days AS date[]), CAST(:starts AS timestamptz[]),
+                                      CAST(:ends AS timestamptz[])) AS d (day, start_at, end_at)
+    JOIN monitoring.incidents AS i ON i.fired_at < d.end_at AND (i.resolved_at IS NULL OR i.resolved_at >= d.start_at)
+    WHERE i.severity <> 'info'
+    """
+)
 
 
-def read_facts(connection: Connection, day: date, *, zone: ZoneInfo, settle_days: int, reply_minutes: int) -> Facts:
+def comparable_days(connection: Connection, day: date, zone: ZoneInfo) -> list[date]:
+    """Return the equal weekdays before a day, those with incidents left out while three others remain."""
+    days = [day - n * _WEEK for n in range(1, WEEKS_COMPARED + 1)]
+    bounds = {"starts": [day_start(d, zone) for d in days], "ends": [day_end(d, zone) for d in days]}
+    hit = set(connection.scalars(_WITH_INCIDENTS, {"days": days, **bounds}))
+    known = read_totals(connection, days)
+    calm = [d for d in days if d in known and d not in hit]
+    return calm if len(calm) >= 3 else [d for d in days if d in known]
+
+
+def read_facts(
+    connection: Connection, day: date, *, zone: ZoneInfo, settle_days: int, reply_minutes: int, now: datetime
+) -> Facts:
     """Return what is to be told of a day.
 
     Args:
@@ -184,31 +201,35 @@ def read_facts(connection: Connection, day: date, *, zone: ZoneInfo, settle_days
         zone: Reporting zone.
         settle_days: Days after which a day no longer changes by itself.
         reply_minutes: Minutes that count as in time.
+        now: Time of reading.
     """
-    usual = [day - n * _WEEK for n in range(1, WEEKS_COMPARED + 1)]
-    days: dict[date, DayFacts] = {}
-    values: dict[str, Any] = {"days": [day, *usual], "final": list(FINAL_STATUSES)}
-    for row in connection.execute(_DAYS, values).mappings():
-        told = {name: row[name] or 0 for name in row if name not in ("day", "missed", "cost_usd")}
-        days[row["day"]] = DayFacts(missed=row["missed"], cost_usd=row["cost_usd"], **told)
+    usual = comparable_days(connection, day, zone)
+    totals = read_totals(connection, [*usual, day])
     is_complete = bool(complete_days(connection, DayRange(day, day), zone))
-    spent = connection.execute(_SPENT, {"day": day}).mappings().one()
-    known = [days[other] for other in usual if other in days]
+    of_day = {"day": day, "usual": usual, "start": day_start(day, zone), "end": day_end(day, zone)}
+    unanswered = list(connection.execute(_UNANSWERED, of_day).mappings())
     # A rollup of last night makes days final; only later changes restate them.
     restated = {"settled": day - timedelta(days=settle_days + 1), "since": day_end(day, zone)}
+    least = max(2, len(usual) - 1)
     return Facts(
         day=day,
-        today=days.get(day, DayFacts()),
-        is_computed=day in days,
-        usual=known,
+        today=totals.get(day, Totals()),
+        usual=[totals[other] for other in usual],
+        zone=zone,
         reply_minutes=reply_minutes,
-        unanswered=[Unanswered(**row) for row in connection.execute(_UNANSWERED, {"day": day}).mappings()],
-        openai_usd=spent["openai_usd"],
-        sms_usd=spent["sms_usd"],
+        unanswered=[
+            Unanswered(**{name: row[name] for name in row if name != "businesses"})
+            for row in unanswered
+            if row["unreplied"]
+        ],
         month=read_month(connection, day, is_over=is_complete),
-        refused={row.reason: row[1] for row in connection.execute(_REFUSED, {"day": day})},
-        incidents=[tuple(row) for row in connection.execute(_INCIDENTS)],
-        silent=list(connection.scalars(_SILENT, {"usual": usual, "day": day, "least": len(known) - 1})),
+        refused={row.reason: row[1] for row in connection.execute(_REFUSED, of_day)},
+        incidents=[Incident(**row) for row in connection.execute(_INCIDENTS, of_day).mappings()],
+        crossings=[Crossing(**row) for row in connection.execute(_CROSSINGS, of_day).mappings()],
+        silent=[Silent(**row) for row in connection.execute(_SILENT, {**of_day, "least": least}).mappings()],
         restated=list(connection.scalars(_RESTATED, restated)),
+        businesses=unanswered[0]["businesses"] if unanswered else 1,
         is_complete=is_complete,
+        is_over=now >= day_end(day, zone),
+        is_computed=day in totals,
     )

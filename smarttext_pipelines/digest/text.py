@@ -1,143 +1,193 @@
 """How a digest reads. Pure: the same facts give the same lines."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 
-from smarttext_pipelines.core.display import shown_name
-from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
 from smarttext_pipelines.core.wording import counted
-from smarttext_pipelines.digest.facts import DayFacts, Facts
+from smarttext_pipelines.digest.facts import Facts
+from smarttext_pipelines.digest.judged import Judgement, Urgency, is_quiet, judge, share, usual
+from smarttext_pipelines.digest.totals import Totals
 
 MOST_LINES = 20
-_NAMED = 4
-_COST_FACTOR = Decimal("1.5")
-"""Times the dearest of the same weekdays before, above which cost is told as unusual."""
-
-_FAILED_PERCENT = Decimal(5)
-"""Failure rate that is never called unusual, however low the usual one is."""
+_PHRASES = 3
 
 
-def digest_lines(facts: Facts) -> list[str]:
-    """Return the digest: at most ``MOST_LINES`` lines, three when all is well."""
+@dataclass(frozen=True)
+class Line:
+    """A sentence and the command that shows the rows behind it.
+
+    Attributes:
+        text: Whole sentences.
+        command: Command; empty for a remark.
+        urgency: How soon somebody should look.
+        is_new: Whether it was not told of the day before.
+    """
+
+    text: str
+    command: str = ""
+    urgency: Urgency = Urgency.note
+    is_new: bool = False
+
+    def __str__(self) -> str:
+        """Return the line as it is printed."""
+        return f"{self.text} `{self.command}`" if self.command else self.text
+
+
+@dataclass(frozen=True)
+class Digest:
+    """A digest: its headline, its lines, and the state that the headline says."""
+
+    state: str
+    headline: str
+    lines: tuple[Line, ...]
+
+
+def write_digest(facts: Facts, before: Facts | None = None) -> Digest:
+    """Return the digest of a day; what was not told of the day before comes first.
+
+    Args:
+        facts: Of the day.
+        before: Of the day before; None where it was not rolled up.
+    """
+    day = f"{facts.day:%A} {facts.day.day} {facts.day:%B %Y}"
     if not facts.is_computed:
-        day = f"SmartText, {facts.day:%A} {facts.day.day} {facts.day:%B %Y}"
-        return [f"{day}: nothing is known", f"The day was not rolled up: `smarttext rollup --date {facts.day}`."]
-    problems = [*_calls_problems(facts), *_delivery_problems(facts), *_other_problems(facts)]
-    state = "all is well" if not problems else f"{len(problems)} to look at"
-    head = f"SmartText, {facts.day:%A} {facts.day.day} {facts.day:%B %Y}: {state}"
-    calls, delivery, cost = _calls(facts), _delivery(facts), _cost(facts)
-    if not problems:
-        return [head, f"{calls} {delivery}", cost]
-    return [head, calls, delivery, cost, *problems][:MOST_LINES]
+        line = Line("The day was not rolled up.", f"smarttext rollup --date {facts.day}", Urgency.look)
+        return Digest("unknown", f"Unknown, {day}: the day was not rolled up", (line,))
+    found = judge(facts)
+    old = {each.key for each in judge(before)} if before and before.is_computed else {each.key for each in found}
+    found = sorted(found, key=lambda each: (each.key in old, -each.urgency))
+    state = _state(facts, found)
+    lines = [Line(each.text, each.command, each.urgency, each.key not in old) for each in found]
+    numbers = [_calls(facts), _delivery(facts), *_cost(facts)]
+    if not lines:
+        numbers = [Line(f"{numbers[0].text} {numbers[1].text}", numbers[0].command), *numbers[2:]]
+    told = [*_marked(lines, before), *numbers] if _any_new(lines) else [*numbers, *lines]
+    zone = [Line(f"Times: {facts.zone.key}.")] if facts.incidents else []
+    return Digest(state, f"{_LEADS[state]}, {day}: {_headline(facts, state, found)}", (*told[: MOST_LINES - 2], *zone))
 
 
-def _calls(facts: Facts) -> str:
+def digest_lines(facts: Facts, before: Facts | None = None) -> list[str]:
+    """Return the headline and the lines as text: at most ``MOST_LINES``, four when all is well."""
+    digest = write_digest(facts, before)
+    return [digest.headline, *map(str, digest.lines)]
+
+
+_LEADS = {
+    "well": "All well",
+    "well so far": "All well so far",
+    "first": "First day",
+    "look": "Worth a look",
+    "quiet": "Quiet day",
+    "bad": "Bad day",
+    "bad so far": "Bad day so far",
+    "empty": "Nothing happened",
+}
+
+
+def _any_new(lines: list[Line]) -> bool:
+    return any(line.is_new for line in lines)
+
+
+def _marked(lines: list[Line], before: Facts | None) -> list[Line]:
+    if before is None:
+        return lines
+    return [
+        Line(f"New: {line.text}" if line.is_new else f"Still: {line.text}", line.command, line.urgency, line.is_new)
+        for line in lines
+    ]
+
+
+def _state(facts: Facts, found: list[Judgement]) -> str:
+    worst = max((each.urgency for each in found), default=Urgency.note)
+    if worst is Urgency.bad:
+        return "bad" if facts.is_over else "bad so far"
+    if is_quiet(facts):
+        return "quiet"
+    if worst is Urgency.look:
+        return "look"
+    if not facts.today.events:
+        return "empty"
+    if not facts.is_over:
+        return "well so far"
+    return "well" if usual(facts, lambda t: Decimal(t.events)) else "first"
+
+
+def _headline(facts: Facts, state: str, found: list[Judgement]) -> str:
+    if state == "empty":
+        return "no call and no text"
+    worst = sorted((each for each in found if each.urgency and each.phrase), key=lambda each: -each.urgency)
+    if state in ("well", "well so far", "first"):
+        return _well(facts, state)
+    phrases = [each.phrase for each in worst if each.urgency is worst[0].urgency][:_PHRASES]
+    return ", ".join([*phrases, _well(facts, state)] if state == "quiet" else phrases)
+
+
+def _well(facts: Facts, state: str) -> str:
     t = facts.today
-    if t.missed is None:
-        return "Missed calls: unknown, their replies were not computed."
-    if not t.missed:
-        return "No missed call."
-    said = f"{counted(t.missed, 'missed call')}, {t.in_time} got a text within {facts.reply_minutes} min"
-    usual = _usual(facts.usual, lambda d: percent(d.in_time, d.missed) if d.missed else None, "%")
-    share = percent(t.in_time, t.missed)
-    return f"{said} ({share} %{_beside(facts, usual)})."
-
-
-def _calls_problems(facts: Facts) -> list[str]:
-    t = facts.today
-    found = []
-    if t.unreplied:
-        worst = ", ".join(f"{shown_name(u.business)} {u.unreplied} of {u.missed}" for u in facts.unanswered[:_NAMED])
-        more = len(facts.unanswered) - _NAMED
-        found.append(
-            f"No text at all: {counted(t.unreplied, 'caller')}: {worst}{f', and {more} more' if more > 0 else ''}."
-        )
-    if t.late:
-        found.append(f"Answered too late: {counted(t.late, 'caller')}.")
-    if t.reply_unknown:
-        found.append(f"Whether they were answered is unknown: {counted(t.reply_unknown, 'caller')}.")
-    if t.missed is None:
-        found.append("Roll the day up: `smarttext rollup`.")
-    return found
-
-
-def _delivery(facts: Facts) -> str:
-    t = facts.today
-    if not t.attempted:
-        return "No text was sent."
-    coverage = percent(t.final, t.attempted)
-    told = counted(t.attempted, "text")
-    if coverage is None or coverage < COVERAGE_FLOOR_PERCENT:
-        return f"{told}, failure rate unknown (outcome known for {coverage} %)."
-    usual = _usual(facts.usual, _failed_percent, "%")
-    return f"{told}, {_failed_percent(t)} % failed (outcome known for {coverage} %{_beside(facts, usual)})."
-
-
-def _failed_percent(day: DayFacts) -> Decimal | None:
-    coverage = percent(day.final, day.attempted)
-    known = coverage is not None and coverage >= COVERAGE_FLOOR_PERCENT
-    return percent(day.failed, day.decided) if known else None
-
-
-def _delivery_problems(facts: Facts) -> list[str]:
-    t = facts.today
-    coverage, failed = percent(t.final, t.attempted), _failed_percent(t)
-    if coverage is not None and coverage < COVERAGE_FLOOR_PERCENT:
-        return ["Delivery is not known: set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, or look at sms_delivery_reports."]
-    usual = [rate for rate in map(_failed_percent, facts.usual) if rate is not None]
-    if failed is not None and failed > max([*usual, _FAILED_PERCENT]):
-        return [f"More texts failed than usual: {t.failed} of {t.decided}."]
-    return []
-
-
-def _cost(facts: Facts) -> str:
-    sms = "unknown" if facts.sms_usd is None else f"{facts.sms_usd:.2f}"
-    usual = _usual(facts.usual, lambda d: d.cost_usd, "USD")
-    month = facts.month
-    unpriced = (
-        f" Without a price this month: {counted(month.unpriced_requests, 'request')}."
-        if month.unpriced_requests
-        else ""
-    )
-    if month.expected_usd is None and not month.days_missing:
-        so_far = f"{month.month_usd:.2f} this month so far"
-    elif month.expected_usd is None:
-        so_far = f"{month.month_usd:.2f} this month without {counted(month.days_missing, 'day')} not rolled up"
+    if t.missed and t.in_time_percent is not None:
+        said = f"{share(t.in_time_percent)} answered within {facts.reply_minutes} minutes"
     else:
-        so_far = f"{month.month_usd:.2f} this month, {month.expected_usd:.2f} expected at its end"
-    return f"Cost: OpenAI {facts.openai_usd:.2f} + SMS {sms} USD{_beside(facts, usual)}; {so_far}.{unpriced}"
+        said = f"no missed call, {counted(t.texts, 'text')}"
+    ends = {"first": ", nothing to compare with yet", "well": ", as usual", "well so far": "; the day is not over"}
+    return said + ends.get(state, "")
 
 
-def _other_problems(facts: Facts) -> list[str]:
-    found = []
-    usual = [day.cost_usd for day in facts.usual if day.cost_usd is not None]
-    if usual and facts.today.cost_usd is not None and facts.today.cost_usd > _COST_FACTOR * max(usual):
-        found.append(f"Dearer than usual: {facts.today.cost_usd:.2f} USD, at most {max(usual):.2f} before.")
-    if facts.refused:
-        reasons = ", ".join(f"{count} × {reason}" for reason, count in facts.refused.items())
-        found.append(f"The guard refused OpenAI calls: {reasons}.")
-    for number, rule, severity, whom in facts.incidents[:_NAMED]:
-        found.append(f"Open: INC-{number} {rule}, {severity}, {shown_name(whom)}.")
-    if len(facts.incidents) > _NAMED:
-        found.append(f"And {counted(len(facts.incidents) - _NAMED, 'more open incident')}: `smarttext alerts list`.")
-    if facts.silent:
-        names = ", ".join(map(shown_name, facts.silent[:_NAMED]))
-        more = len(facts.silent) - _NAMED
-        found.append(f"Silent, unlike other {facts.day:%A}s: {names}{f', and {more} more' if more > 0 else ''}.")
-    if facts.restated:
-        found.append(f"Restated: {', '.join(map(str, facts.restated[:_NAMED]))}; compare with what you noted.")
-    if not facts.is_complete:
-        found.append("The day was not rolled up after its end: its numbers are partial.")
-    return found
+def _calls(facts: Facts) -> Line:
+    t, command = facts.today, f"smarttext stats --date {facts.day}"
+    if not t.missed:
+        return Line("No missed call.", command)
+    if t.in_time is None:
+        return Line(f"{counted(t.missed, 'missed call')}; whether they were answered was not computed.", command)
+    text = (
+        f"{counted(t.missed, 'missed call')}: {t.in_time:,} got a text within {facts.reply_minutes} min "
+        f"({t.in_time_percent:.2f} %{_beside(facts, lambda each: each.in_time_percent, '%')}), {t.late:,} later, "
+        f"{t.never:,} never, {t.unknown:,} unknown."
+    )
+    return Line(text, command)
 
 
-def _usual(days: Sequence[DayFacts], value: Callable[[DayFacts], Decimal | None], unit: str) -> str | None:
-    known = sorted(found for found in map(value, days) if found is not None)
-    if not known:
-        return None
-    low, high = (f"{found:.2f}" for found in (known[0], known[-1]))
-    return f"{low} {unit}" if low == high else f"{low}–{high} {unit}"
+def _delivery(facts: Facts) -> Line:
+    t, command = facts.today, f"smarttext explain sms_failure_count --all --date {facts.day}"
+    if not t.texts:
+        return Line("No text was sent.", f"smarttext stats --date {facts.day}")
+    if t.failed_percent is None:
+        return Line(
+            f"{counted(t.texts, 'text')}, failure rate unknown (outcome known for {_shown(t.known_percent)} %).",
+            command,
+        )
+    beside = _beside(facts, lambda each: each.failed_percent, "%")
+    text = (
+        f"{counted(t.texts, 'text')}: {t.failed:,} of {t.decided:,} decided failed ({t.failed_percent:.2f} %{beside}); "
+    )
+    return Line(f"{text}outcome known for {t.known_percent:.2f} %.", command)
 
 
-def _beside(facts: Facts, usual: str | None) -> str:
-    return f"; usual on a {facts.day:%A}: {usual}" if usual else "; nothing to compare with"
+def _cost(facts: Facts) -> list[Line]:
+    t, month = facts.today, facts.month
+    texts = "not recorded" if t.texts_usd is None else f"{t.texts_usd:.2f} USD"
+    included = ", carriers' fees included" if t.texts_usd is not None else ""
+    fees = included if t.fees_usd is None else f", carriers' fees {t.fees_usd:.2f} USD"
+    usually = _beside(facts, lambda each: each.openai_usd, "USD").removeprefix("; ")
+    text = f"OpenAI {t.openai_usd:.2f} USD ({usually}), texts {texts}{fees}."
+    lines = [Line(text, f"smarttext stats --date {facts.day}")]
+    span = f"smarttext stats --from {facts.day.replace(day=1)} --to {facts.day}"
+    so_far = f"{month.month_usd:.2f} USD this month"
+    if month.days_missing:
+        rolled_up = facts.day.day - month.days_missing
+        so_far += f"; only {rolled_up} of its {facts.day.day} days {'was' if rolled_up == 1 else 'were'} rolled up"
+    elif month.expected_usd is not None:
+        so_far += f", {month.expected_usd:.2f} expected at its end"
+    unpriced = f"; without a price: {counted(month.unpriced_requests, 'request')}" if month.unpriced_requests else ""
+    return [*lines, Line(f"Cost: {so_far}{unpriced}.", span)]
+
+
+def _beside(facts: Facts, value: Callable[[Totals], Decimal | None], unit: str) -> str:
+    found = usual(facts, value)
+    if found is None:
+        return "; nothing to compare with"
+    return f"; usually {found.median:.2f} {unit}"
+
+
+def _shown(found: Decimal | None) -> str:
+    return "–" if found is None else f"{found:.2f}"

@@ -1,9 +1,14 @@
 """Where a metric runs: one interface, an engine per place. Engines compute and stage; they never merge or commit."""
 
-from smarttext_pipelines.engines.archive import ArchiveEngine
-from smarttext_pipelines.engines.choice import EngineChoice, SourceDay, read_source_days
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from smarttext_pipelines.engines.engine import Engine, Parameters, add_repeated_keys
 from smarttext_pipelines.engines.postgres import PostgresEngine
+
+if TYPE_CHECKING:
+    from smarttext_pipelines.engines.archive import ArchiveEngine
+    from smarttext_pipelines.engines.choice import EngineChoice, SourceDay, read_source_days
 
 __all__ = [
     "ArchiveEngine",
@@ -15,3 +20,13 @@ __all__ = [
     "add_repeated_keys",
     "read_source_days",
 ]
+
+
+_LATER = {"ArchiveEngine": "archive", "EngineChoice": "choice", "SourceDay": "choice", "read_source_days": "choice"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the engine of the archive, and DuckDB with it, where somebody asks for it: not for an answer."""
+    if name not in _LATER:
+        raise AttributeError(name)
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

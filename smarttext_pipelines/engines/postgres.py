@@ -50,11 +50,11 @@ class PostgresEngine:
 
     name = "postgres"
 
-    def __init__(self, connection: Connection, parameters: Parameters) -> None:
-        """Put the parameters into temporary tables of the current transaction."""
+    def __init__(self, connection: Connection, parameters: Parameters | None = None) -> None:
+        """Put the parameters, where a statement reads some, into temporary tables of the current transaction."""
         self._connection = connection
         self.tables: dict[str, ir.Table] = {t.name: unbound_table(t) for t in metadata.tables.values()}
-        for name, rows in parameters.tables.items():
+        for name, rows in parameters.tables.items() if parameters else ():
             self.add(name, rows)
 
     def add(self, name: str, rows: pa.Table) -> None:

@@ -1,51 +1,72 @@
-"""The rows behind a column of ``daily_stats``, found by the same expressions that counted them."""
+"""Which rows are behind a column, found by the same expressions that counted them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-import ibis
-import ibis.expr.types as ir
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.errors import InputError
-from smarttext_pipelines.core.failure_classes import class_of
-from smarttext_pipelines.core.phones import mask_phone
-from smarttext_pipelines.core.statuses import STATUS_CLASS
-from smarttext_pipelines.engines import Parameters, PostgresEngine, add_repeated_keys
-from smarttext_pipelines.metrics import Window, sms_outcomes
-from smarttext_pipelines.metrics.messages import attempts, status_name
-from smarttext_pipelines.metrics.replies import repeated, replied_calls
-from smarttext_pipelines.metrics.spend import is_unpriced, usage
-from smarttext_pipelines.schema.installation import counts_usage_by_time
+from smarttext_pipelines.explain import behind_calls, behind_texts, behind_usage
+from smarttext_pipelines.explain.near import Kind, Wanted
+from smarttext_pipelines.metrics import Window
 
 Row = dict[str, Any]
+Reader = Callable[[Connection, str, Wanted], list[Row]]
 
-STATES = {
-    "in_time": "a text of the business reached the caller in time",
-    "late": "the first text that reached the caller came later",
-    "never": "no text of the business reached the caller within 24 hours",
-    "unknown": "",
-}
+_NAMES = text("SELECT id, name FROM monitoring.business_names WHERE id = ANY (CAST(:ids AS uuid[]))")
+_ROLLED_UP = text(
+    """
+    SELECT table_name AS "computed from", rows, newest_event_at AS "newest event", rolled_up_at AS "rolled up",
+           checked_at AS checked
+    FROM monitoring.rollup_days WHERE row_day = :day ORDER BY table_name
+    """
+)
 
-_STATES_OF_COLUMN: Mapping[str, Sequence[str]] = {
-    "calls_missed": tuple(STATES),
-    "missed_calls_replied": ("in_time", "late"),
-    "missed_calls_unreplied": ("never",),
-    "missed_calls_reply_unknown": ("unknown",),
+
+def _rollup(connection: Connection, _column: str, wanted: Wanted) -> list[Row]:
+    found = connection.execute(_ROLLED_UP, {"day": wanted.window.days.first})
+    return [dict(row) for row in found.mappings()]
+
+
+READERS: Mapping[str, Reader] = {
+    **dict.fromkeys(behind_texts.COLUMNS, behind_texts.read),
+    **dict.fromkeys(behind_calls.VOLUME, behind_calls.read_volume),
+    **dict.fromkeys(behind_calls.STATES_OF_COLUMN, behind_calls.read_replies),
+    **dict.fromkeys(behind_texts.ALERTS, behind_texts.read_alerts),
+    **dict.fromkeys(behind_usage.COLUMNS, behind_usage.read),
+    **dict.fromkeys(("data_through", "is_final", "updated_at"), _rollup),
 }
-_ROWS_OF_USAGE: Mapping[str, Callable[[ir.Table], ir.BooleanValue]] = {
-    # A sum shows what adds nothing to it, too: the request without a cost is what people look for.
-    "openai_tokens_used": lambda _: ibis.literal(True),
-    "openai_cost_estimate": lambda _: ibis.literal(True),
-    "openai_requests": lambda t: t.is_request,
-    "openai_unpriced_requests": is_unpriced,
-}
-_USAGE_COLUMNS = ("created_at", "endpoint", "model", "tokens_used", "cost_estimate", "request_id")
+"""Column of ``daily_stats``, of ``missed_call_replies`` or of the costs → what finds its rows."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose rows are wanted.
+
+    Attributes:
+        business: A business; None for what has none.
+        is_all: Every business, and what has none.
+        audience: ``customer`` or ``owner``: texts to callers, or to owners; None for both.
+        shared_senders: Numbers that identify no business.
+        reveals: Whether numbers can be read.
+    """
+
+    business: UUID | None = None
+    is_all: bool = False
+    audience: str | None = None
+    shared_senders: Sequence[str] = ()
+    reveals: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What the rows are looked for by."""
+        return Kind.all if self.is_all else Kind.none if self.business is None else Kind.business
 
 
 def window_of(day: date, zone: ZoneInfo, settle_days: int, now: datetime, reply_minutes: int) -> Window:
@@ -65,7 +86,7 @@ def explain_column(
 
     Args:
         connection: In a transaction.
-        column: Column of ``daily_stats``.
+        column: One of ``READERS``.
         business: Business; None for what has none.
         window: Result of ``window_of``.
         shared_senders: Numbers that identify no business.
@@ -73,94 +94,39 @@ def explain_column(
     Raises:
         InputError: The column cannot be explained.
     """
-    readers: Mapping[str, Callable[[], list[Row]]] = {
-        **dict.fromkeys(sms_outcomes.DAILY, lambda: _messages(connection, column, business, window, shared_senders)),
-        **dict.fromkeys(_STATES_OF_COLUMN, lambda: _calls(connection, column, business, window, shared_senders)),
-        **dict.fromkeys(_ROWS_OF_USAGE, lambda: _usage(connection, column, business, window)),
-    }
-    if column not in readers:
-        msg = f"'{column}' cannot be explained; one of {', '.join(readers)} can"
+    return explain_scope(connection, column, Scope(business, shared_senders=shared_senders), window)
+
+
+def explain_scope(connection: Connection, column: str, scope: Scope, window: Window) -> list[Row]:
+    """Return the rows that a column counts in a scope on a day, in order of time.
+
+    Raises:
+        InputError: The column cannot be explained, or has no audience.
+    """
+    if column not in READERS:
+        msg = f"'{column}' cannot be explained; one of {', '.join(READERS)} can, and a CA… or SM… sid, and a number"
         raise InputError(msg)
-    return readers[column]()
+    if scope.audience and column not in behind_texts.COLUMNS:
+        msg = f"--audience is for columns of texts, such as messages_sent; {column} counts none"
+        raise InputError(msg)
+    wanted = Wanted(scope.kind, window, scope.business, shared_senders=scope.shared_senders, reveals=scope.reveals)
+    rows = READERS[column](connection, column, wanted)
+    if scope.audience:
+        rows = [row for row in rows if row["audience"] == scope.audience]
+    return named(connection, rows, is_shown=scope.is_all)
 
 
-def _run(
-    connection: Connection, window: Window, shared: Sequence[str], build: Callable[[Any, Window], ir.Table]
-) -> list[Row]:
-    engine = PostgresEngine(connection, Parameters(window, shared))
-    add_repeated_keys(engine, [repeated(engine.tables, window)])
-    return engine.fetch(build(engine.tables, window))
-
-
-def _messages(
-    connection: Connection, column: str, business: UUID | None, window: Window, shared: Sequence[str]
-) -> list[Row]:
-    def build(tables: Any, window: Window) -> ir.Table:
-        found = attempts(tables, window)
-        found = found.mutate(status=status_name(found.status_order), message_count=ibis.literal(1))
-        found = found.mutate(status_class=found.status.cases(*STATUS_CLASS.items()))
-        return found.filter(sms_outcomes.DAILY[column](found) > 0).order_by("first_at")
-
-    rows = _run(connection, window, shared, build)
-    return [_message(row) for row in rows if row["business_id"] == business]
-
-
-def _message(row: Row) -> Row:
-    failed = STATUS_CLASS[row["status"]] == "failed"
-    found = class_of(row["error_code"]) if failed else None
-    return {
-        "at": row["first_at"],
-        "message": row["key"][1:] if row["key"][0] == "s" else "(no sid)",
-        "to": mask_phone(row["recipient"]),
-        "status": row["status"],
-        "code": row["error_code"] or "",
-        "class": found.name if found else STATUS_CLASS[row["status"]],
-        "who acts": found.who if found else "",
-        "next step": found.next_step if found else "",
-    }
-
-
-def find_replies(connection: Connection, window: Window, shared: Sequence[str]) -> list[Row]:
-    """Return every missed call of the window's day with its state; see ``metrics.replies``."""
-    return _run(connection, window, shared, lambda tables, w: replied_calls(tables, w).order_by("missed_at"))
-
-
-def _calls(
-    connection: Connection, column: str, business: UUID | None, window: Window, shared: Sequence[str]
-) -> list[Row]:
-    named = str(business) if business else None
-    return [
-        told_call(row)
-        for row in find_replies(connection, window, shared)
-        if row["business"] == named and row["state"] in _STATES_OF_COLUMN[column]
-    ]
-
-
-def told_call(row: Row) -> Row:
-    """Return a missed call for people, with the reason why it counts as what it does."""
-    return {
-        "missed": row["missed_at"],
-        "call": row["key"][2:] if row["key"].startswith("cs") else "(no sid)",
-        "caller": mask_phone(row["caller"]) if row["caller"] else "withheld",
-        "replied": row["replied_at"] or "",
-        "state": row["state"].replace("_", " "),
-        "why": STATES[row["state"]] or _why_unknown(row),
-    }
-
-
-def _why_unknown(row: Row) -> str:
-    if not row["business"]:
-        return "the call has no business"
-    if not row["caller"]:
-        return "the caller withholds the number"
-    if row["is_open"]:
-        return "a text went out, but its outcome or its business is not known"
-    return "the time for a text is not over"
-
-
-def _usage(connection: Connection, column: str, business: UUID | None, window: Window) -> list[Row]:
-    engine = PostgresEngine(connection, Parameters(window))
-    found = usage(engine.tables, replace(window, usage_by_time=counts_usage_by_time(connection)))
-    is_of_business = found.business_id.isnull() if business is None else found.business_id == business
-    wanted = found.filter(found.service == "openai", is_of_business, _ROWS_OF_USAGE[column](found))
-    return engine.fetch(wanted.order_by("created_at").select(*_USAGE_COLUMNS))
+def named(connection: Connection, rows: list[Row], *, is_shown: bool = True) -> list[Row]:
+    """Return rows with the name of their business in the place of its id, or without it."""
+    ids = {str(row["business"]) for row in rows if row.get("business")} if is_shown else set()
+    names = (
+        {str(row.id): shown_name(row.name) for row in connection.execute(_NAMES, {"ids": sorted(ids)})} if ids else {}
+    )
+    found = []
+    for row in rows:
+        told = {name: value for name, value in row.items() if name != "business"}
+        if is_shown and "business" in row:
+            id_ = row["business"]
+            told["business"] = names.get(str(id_), str(id_)) if id_ else "(no business)"
+        found.append(told)
+    return found

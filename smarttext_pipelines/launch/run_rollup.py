@@ -60,7 +60,9 @@ def _tell(result: Any, days: DayRange) -> None:
         said = data.user_failure_data.description if data.user_failure_data else data.error.message.splitlines()[0]
         msg = f"{failed[0].step_key}: {said} (run {result.run_id})"
         raise RollupError(msg)
-    table = Table("asset", "rows", "rows changed", "days kept", title=f"rolled up {days}")
+    table = Table(title=f"rolled up {days}")
+    for name in ("asset", "rows", "rows changed", "days kept"):
+        table.add_column(name, overflow="fold")
     for name in (*FACTS, *STATS):
         seen = [
             event.materialization.metadata

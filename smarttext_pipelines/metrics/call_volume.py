@@ -44,17 +44,24 @@ def _measures(rows: ir.Table) -> dict[str, ir.Value]:
         "business": byte_order(rows.business_id.cast("string")).min(),
         "called": byte_order(rows.to_number.nullif("")).min(),
         "is_text": rows.is_text.any(),
+        "caller": byte_order(rows.number.nullif("")).min(),
         "is_missed": (rows.event_type == "voice.missed").any(),
     }
 
 
-def rows(tables: Tables, window: Window) -> ir.Table:
-    """Return the fact."""
+def calls(tables: Tables, window: Window) -> ir.Table:
+    """Return one row per call or inbound text: key, day, first_at, business_id, caller, is_text, is_missed."""
     found = per_key(keyed_rows(tables), window, _measures)
     found = found.mutate(day=window.literal_day()) if window.is_one_day else found
     owners = businesses_by_number(tables, ("twilio_phone", "public_phone"))
     found = found.left_join(owners, found.called == owners.number)
-    counted = found.group_by("day", business_id=ibis.coalesce(found.business, found.owner_id)).agg(
+    return found.mutate(business_id=ibis.coalesce(found.business, found.owner_id))
+
+
+def rows(tables: Tables, window: Window) -> ir.Table:
+    """Return the fact."""
+    found = calls(tables, window)
+    counted = found.group_by("day", "business_id").agg(
         calls_total=found.count(where=~found.is_text),
         calls_missed=found.count(where=found.is_missed),
         messages_received=found.count(where=found.is_text),

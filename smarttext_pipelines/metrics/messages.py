@@ -26,7 +26,7 @@ from smarttext_pipelines.metrics.repeated import repeated_keys
 
 PerKey = Callable[[Keyed, Window, Measures], ir.Table]
 
-_STATUSES = sorted(RANK, key=lambda status: (RANK[status], status))
+STATUS_NAMES = sorted(RANK, key=lambda status: (RANK[status], status))
 """Statuses in ascending order; equal ranks by name."""
 
 
@@ -121,13 +121,13 @@ def _described(found: ir.Table) -> dict[str, ir.Value]:
 
 def status_name(order: ir.IntegerValue) -> ir.StringValue:
     """Return the status of a ``status_order``."""
-    return order.cases(*enumerate(_STATUSES), else_=UNKNOWN)
+    return order.cases(*enumerate(STATUS_NAMES), else_=UNKNOWN)
 
 
 def _measures(rows: ir.Table) -> dict[str, ir.Value]:
     status = rows.status.lower()
-    rank = status.cases(*[(name, chr(ord("a") + RANK[name])) for name in _STATUSES if RANK[name]], else_="a")
-    order = status.cases(*[(name, place) for place, name in enumerate(_STATUSES) if place], else_=0)
+    rank = status.cases(*[(name, chr(ord("a") + RANK[name])) for name in STATUS_NAMES if RANK[name]], else_="a")
+    order = status.cases(*[(name, place) for place, name in enumerate(STATUS_NAMES) if place], else_=0)
     return {
         "business": byte_order(rows.business_id.cast("string")).min(),
         "sender": byte_order(rows.from_number.nullif("")).min(),

@@ -41,6 +41,16 @@ $$;
 CREATE OR REPLACE VIEW monitoring.call_rows AS SELECT * FROM monitoring.read_call_rows();
 """
 
+# Names without numbers, for those who may not read the table.
+_NAMES = """
+CREATE OR REPLACE FUNCTION monitoring.read_business_names()
+RETURNS TABLE (id uuid, name text, business_type text, subscription_tier text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT id, name, business_type, subscription_tier FROM monitoring.businesses
+$$;
+CREATE OR REPLACE VIEW monitoring.business_names AS SELECT * FROM monitoring.read_business_names();
+"""
+
 
 def view_statements() -> list[str]:
     """Return the statements that create or replace the views; nobody but the owner may read them."""
@@ -55,7 +65,7 @@ def view_statements() -> list[str]:
         "recipient": masked_in_sql("e.to_number"),
     }
     calls = {"caller": masked_in_sql("from_number"), "called": masked_in_sql("to_number")}
-    return [_CLASSES.format(values=values), _MESSAGES.format(**messages), _CALLS.format(**calls)]
+    return [_CLASSES.format(values=values), _MESSAGES.format(**messages), _CALLS.format(**calls), _NAMES]
 
 
 def _literal(text: str) -> str:

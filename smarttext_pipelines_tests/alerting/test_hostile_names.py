@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import dagster as dg
 import pytest
@@ -24,8 +25,9 @@ from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.cli.printing import print_rows
 from smarttext_pipelines.core.display import LINE_LENGTH, NAME_LENGTH
 from smarttext_pipelines.defs.metadata import table_metadata
-from smarttext_pipelines.digest.facts import DayFacts, Facts, Unanswered
+from smarttext_pipelines.digest.facts import Facts, Incident, Silent, Unanswered
 from smarttext_pipelines.digest.text import MOST_LINES, digest_lines
+from smarttext_pipelines.digest.totals import Totals
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines_tests.alerts import World
 from smarttext_pipelines_tests.conftest import Database
@@ -171,16 +173,16 @@ def test_the_digest_stays_a_page_whatever_businesses_are_called(what: str) -> No
     lines = digest_lines(
         Facts(
             day,
-            DayFacts(missed=4, unreplied=4),
+            Totals(calls=4, missed=4, in_time=0, late=0, never=4, unknown=0),
             unanswered=[Unanswered(name, 1, 1)] * 9,
-            incidents=[(1, "some_rule", "critical", name)] * 9,
-            silent=[name] * 9,
+            incidents=[Incident(1, "some_rule", "critical", name, datetime(2026, 3, 16, tzinfo=UTC))] * 9,
+            silent=[Silent(name, UUID(int=1))] * 9,
         )
     )
     assert len(lines) <= MOST_LINES
     assert max(map(len, lines)) <= LINE_LENGTH
     assert not CONTROLS.search("".join(lines))
-    assert not re.search(r"(?<!\\)[<>\[\]|!*]", MARKDOWN.escape("".join(lines)))
+    assert not re.search(r"(?<!\\)[<>\[\]|!*]", MARKDOWN.escape("\n".join(lines)))
 
 
 @pytest.mark.parametrize("what", NAMES)

@@ -1,16 +1,21 @@
 """The digest reads what was rolled up, and is told once through the outbox."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from smarttext_pipelines.alerting.evaluation_service import configured_channels, deliver_now
 from smarttext_pipelines.budgets.month import read_month
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.digest.enqueue import enqueue_digest, read_digest
+from smarttext_pipelines.digest.enqueue import build_digest, enqueue_digest, read_digest
+from smarttext_pipelines.digest.facts import comparable_days
+from smarttext_pipelines.digest.forms import Form, in_form
+from smarttext_pipelines.digest.weekly import week_lines
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import replace_events, roll_up_all
@@ -73,12 +78,80 @@ def test_it_names_who_got_no_text_what_it_cost_and_who_is_silent(rolled_up: Data
     with rolled_up.engine.connect() as connection:
         lines = read_digest(connection, rolled_up.settings(), DAY)
     text = "\n".join(lines)
-    assert lines[1] == "4 missed calls, 3 got a text within 5 min (75 %; usual on a Monday: 100.00 %)."
-    assert "No text at all: 1 caller: Business 1 1 of 4." in lines
-    assert "OpenAI 1.50 + SMS 0.25 USD" in text
-    assert "1.75 this month, 3.39 expected" in text
-    assert "Silent, unlike other Mondays: Business 2." in lines
+    assert lines[0] == "Worth a look, Monday 16 March 2026: OpenAI cost 1.50 USD (usually 0.00), Business 2 silent"
+    assert "4 missed calls: 3 got a text within 5 min (75.00 %; usually 100.00 %), 0 later, 1 never" in text
+    assert "Without a text: 1 caller in all: Business 1 (1 of 4)." in text
+    assert "OpenAI 1.50 USD" in text
+    assert "texts 0.25 USD" in text
+    assert "1.75 USD this month, 3.39 expected" in text
+    assert f"Business 2. `smarttext stats --business {BUSINESS_IDS[1]} --from 2026-03-09 --to 2026-03-16`" in text
     assert "+1555" not in text
+
+
+def test_incidents_are_those_of_the_day_with_begin_and_end_and_not_those_open_now(rolled_up: Database) -> None:
+    for number, (severity, fired, ended) in enumerate(
+        [("critical", AT, AT + timedelta(hours=2)), ("critical", AT - timedelta(days=3), AT - timedelta(days=2)),
+         ("warning", AT + timedelta(days=2), None)]
+    ):  # fmt: skip
+        rolled_up.run(
+            "INSERT INTO monitoring.incidents (rule, scope, business_id, state, severity, since, fired_at, resolved_at,"
+            " evaluated_at) VALUES ('sms_failure_rate', %s, %s, %s, %s, %s, %s, %s, now())",
+            f"business:{number}", FIRST, "resolved" if ended else "firing", severity, fired, fired, ended,
+        )  # fmt: skip
+    with rolled_up.engine.connect() as connection:
+        lines = read_digest(connection, rolled_up.settings(), DAY)
+    assert lines[0] == "Bad day, Monday 16 March 2026: an incident of Business 1 (sms_failure_rate)"
+    assert [line for line in lines if "INC-" in line] == [
+        "INC-1 sms_failure_rate, critical, Business 1: 12:00 to 14:00. `smarttext alerts show 1`"
+    ]
+    assert lines[-1] == "Times: UTC."
+
+
+def test_a_day_with_incidents_is_left_out_of_what_is_usual(rolled_up: Database) -> None:
+    at = AT - timedelta(weeks=1)
+    with rolled_up.engine.connect() as connection:
+        assert comparable_days(connection, DAY, ZoneInfo("UTC")) == [DAY - timedelta(weeks=n) for n in range(1, 5)]
+    rolled_up.run(
+        "INSERT INTO monitoring.incidents (rule, scope, state, severity, since, fired_at, resolved_at, evaluated_at)"
+        " VALUES ('sms_failure_rate', 'platform', 'resolved', 'critical', %s, %s, %s, now())", at, at, at,
+    )  # fmt: skip
+    with rolled_up.engine.connect() as connection:
+        assert comparable_days(connection, DAY, ZoneInfo("UTC")) == [DAY - timedelta(weeks=n) for n in range(2, 5)]
+
+
+def test_a_budget_that_was_crossed_is_told_with_its_share(rolled_up: Database) -> None:
+    rolled_up.run(
+        "INSERT INTO monitoring.budget_crossings (business_id, day, unit, threshold_percent, used, allowed)"
+        " VALUES (%s, %s, 'tokens', 100, 104, 100)", FIRST, DAY,
+    )  # fmt: skip
+    with rolled_up.engine.connect() as connection:
+        lines = read_digest(connection, rolled_up.settings(), DAY)
+    assert "Business 1 used 104 % of its OpenAI budget" in lines[0]
+
+
+def test_the_week_says_what_is_usual_or_how_many_days_it_lacks(rolled_up: Database) -> None:
+    with rolled_up.engine.connect() as connection:
+        (line,) = week_lines(connection, DAY, 5)
+        assert "only 1 of 7 days was rolled up" in line
+    roll_up_all(rolled_up.engine, DayRange(DAY - timedelta(days=34), DAY))
+    with rolled_up.engine.connect() as connection:
+        (line,) = week_lines(connection, DAY, 5)
+    assert "The week from 2026-03-10 to 2026-03-16: 4 missed calls, 75.00 % answered within 5 min" in line
+    assert "(weeks before: 100.00 %)" in line
+
+
+@pytest.mark.parametrize("form", Form)
+def test_each_form_says_the_same_and_shows_names_as_text(rolled_up: Database, form: Form) -> None:
+    rolled_up.run("UPDATE public.businesses SET name = '<b>*Tom & Co*</b>' WHERE id = %s", BUSINESS_IDS[1])
+    with rolled_up.engine.connect() as connection:
+        written = in_form(build_digest(connection, rolled_up.settings(), DAY), form)
+    assert "Monday 16 March 2026" in written
+    assert f"smarttext stats --date {DAY}" in written
+    if form is Form.html:
+        assert "&lt;b&gt;*Tom &amp; Co*" in written
+        assert max(map(len, written.splitlines())) < 600
+    if form is Form.json:
+        assert json.loads(written)["state"] == "look"
 
 
 def test_a_month_that_lacks_a_day_is_not_extrapolated(rolled_up: Database) -> None:
@@ -87,7 +160,7 @@ def test_a_month_that_lacks_a_day_is_not_extrapolated(rolled_up: Database) -> No
     )
     with rolled_up.engine.connect() as connection:
         text = "\n".join(read_digest(connection, rolled_up.settings(), DAY))
-    assert "1.75 this month without 1 day not rolled up." in text
+    assert "1.75 USD this month; only 15 of its 16 days were rolled up." in text
     assert "expected" not in text
 
 
@@ -104,9 +177,10 @@ def test_a_day_without_a_missed_call_or_without_any_event_is_known_to_be_so(roll
     roll_up_all(rolled_up.engine, DayRange(sunday, sunday))
     with rolled_up.engine.connect() as connection:
         text = "\n".join(read_digest(connection, rolled_up.settings(), sunday))
-    assert "No missed call. No text was sent." in text
+    assert "no call and no text" in text
     assert "smarttext rollup" not in text
     assert "partial" not in text
+    assert "Nothing happened, Sunday 15 March 2026" in text
 
 
 def test_days_that_changed_are_told_but_not_those_a_new_installation_wrote_first(rolled_up: Database) -> None:
@@ -114,14 +188,14 @@ def test_days_that_changed_are_told_but_not_those_a_new_installation_wrote_first
         with rolled_up.engine.connect() as connection:
             return "\n".join(read_digest(connection, rolled_up.settings(), DAY))
 
-    assert "Restated" not in told()
+    assert "earlier days changed" not in told()
     rolled_up.run("UPDATE monitoring.installation SET installed_at = '2026-01-01'")
-    assert "Restated: 2026-02-16, 2026-02-23, 2026-03-02, 2026-03-09" in told()
+    assert "earlier days changed: 2026-02-16, 2026-02-23, 2026-03-02, 2026-03-09" in told()
 
 
 def test_a_day_that_was_not_rolled_up_is_not_called_well(database: Database) -> None:
     with database.engine.connect() as connection:
-        assert "nothing is known" in read_digest(connection, database.settings(), DAY)[0]
+        assert read_digest(connection, database.settings(), DAY)[0].startswith("Unknown, Monday 16 March 2026")
 
 
 def test_it_is_told_once_to_each_recipient_however_often_it_is_enqueued(rolled_up: Database, tmp_path: Any) -> None:
@@ -131,7 +205,7 @@ def test_it_is_told_once_to_each_recipient_however_often_it_is_enqueued(rolled_u
         with rolled_up.engine.begin() as connection:
             enqueue_digest(connection, settings, channels, DAY)
         deliver_now(rolled_up.engine, channels, budget_seconds=5)
-    assert (tmp_path / "alerts.log").read_text().count("SmartText, Monday 16 March 2026") == 1
+    assert (tmp_path / "alerts.log").read_text().count("Worth a look, Monday 16 March 2026") == 1
     with rolled_up.engine.begin() as connection:
         enqueue_digest(connection, settings, channels, DAY - timedelta(weeks=1))
     deliver_now(rolled_up.engine, channels, budget_seconds=5)

@@ -11,7 +11,12 @@ from typer.testing import CliRunner
 from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import InputError
-from smarttext_pipelines.explain import explain_call, explain_column, explain_message
+from smarttext_pipelines.explain import (
+    Reading,
+    explain_call,
+    explain_column,
+    explain_message,
+)
 from smarttext_pipelines.explain.column import window_of
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all
@@ -22,6 +27,7 @@ AT = datetime(2026, 3, 16, 12, tzinfo=UTC)
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
 FIRST = BUSINESS_IDS[0]
 UTC_ZONE = ZoneInfo("UTC")
+READING = Reading(UTC_ZONE, 4, NOW, 5)
 
 
 def _text(number: int, minutes: float, caller: str, status: str, **columns: Any) -> dict[str, Any]:
@@ -119,7 +125,7 @@ def test_usage_is_explained_by_its_time_where_reset_dates_are_of_another_zone(da
 
 def test_an_unknown_column_names_those_that_can_be_explained(told: Database) -> None:
     with told.engine.begin() as connection, pytest.raises(InputError, match="sms_failure_count"):
-        explain_column(connection, "updated_at", FIRST, window_of(DAY, UTC_ZONE, 4, NOW, 5))
+        explain_column(connection, "nonsense", FIRST, window_of(DAY, UTC_ZONE, 4, NOW, 5))
 
 
 @pytest.mark.parametrize(
@@ -133,21 +139,22 @@ def test_an_unknown_column_names_those_that_can_be_explained(told: Database) -> 
 )
 def test_a_call_says_why_it_counts_as_it_does(told: Database, sid: str, says: str) -> None:
     with told.engine.begin() as connection:
-        found = explain_call(connection, sid, zone=UTC_ZONE, settle_days=4, now=NOW, reply_minutes=5)
+        found = explain_call(connection, sid, READING)
     assert says in found.sentences[0]
     assert "+1555" not in str(found)
 
 
 def test_a_message_shows_every_row_in_order_and_what_to_do(told: Database) -> None:
     with told.engine.begin() as connection:
-        found = explain_message(connection, "SM1")
-        failed = explain_message(connection, "SM3")
+        found = explain_message(connection, "SM1", READING)
+        failed = explain_message(connection, "SM3", READING)
         with pytest.raises(InputError, match="no row names"):
-            explain_message(connection, "SM99")
+            explain_message(connection, "SM99", READING)
     assert [row["status"] for row in found.rows] == ["queued", "delivered"]
     assert "It counts as delivered" in found.sentences[0]
-    assert "carrier filtered the content (30007, filtered). Who acts: you." in failed.sentences[1]
-    assert failed.sentences[2].startswith("Next step: ")
+    assert "carrier filtered the content (30007, filtered). Who acts: you." in failed.sentences[2]
+    assert "It counts for Business 1 on 2026-03-16, among the texts to callers." in failed.sentences
+    assert failed.sentences[3].startswith("Next step: ")
 
 
 def test_the_views_mask_numbers_and_nobody_else_may_read_them(told: Database) -> None:

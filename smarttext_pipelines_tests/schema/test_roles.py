@@ -204,15 +204,21 @@ READ_ONLY = [
     "archive_segments",
     "erasures",
     "installation",
+    "business_names",
     "call_rows",
     "failure_classes",
     "message_rows",
 ]
 PEOPLE = [
+    "budget_crossings",
+    "business_names",
     "call_volume",
+    "failure_classes",
     "heartbeats",
     "incidents",
     "missed_call_replies",
+    "openai_refusals",
+    "openai_refusals_new",
     "owner_alert_delivery",
     "pipeline_health",
     "rollup_days",
@@ -224,9 +230,10 @@ IN_MONITORING = {
     PIPELINE: {
         **dict.fromkeys(CHANGED_BY_PIPELINE, ALL),
         **dict.fromkeys((*KEPT_BY_FUNCTIONS, *READ_ONLY), "SELECT"),
+        "number_reveals": "INSERT SELECT",
     },
     RETENTION: {
-        **dict.fromkeys((*CHANGED_BY_PIPELINE, *KEPT_BY_FUNCTIONS, *READ_ONLY), "SELECT"),
+        **dict.fromkeys((*CHANGED_BY_PIPELINE, *KEPT_BY_FUNCTIONS, *READ_ONLY, "number_reveals"), "SELECT"),
         "archive_segments": ALL,
     },
     READER: dict.fromkeys(PEOPLE, "SELECT"),
@@ -258,15 +265,16 @@ COLUMNS = {
 GUARD = {"check_openai_usage_limit", "reserve_openai_usage", "settle_openai_usage", "cancel_openai_usage"}
 ADDS = {f"add_{table}" for table in EVENTS}
 READS = {f"read_{table}" for table in (*EVENTS, "businesses")}
+FOR_READERS = {"read_business_names", "masked_near_rows", "message_prices", "near_usage"}
 EXECUTES = {
     WRITER: {*GUARD, *ADDS, "reporting_day", "usage_date"},
     PIPELINE: {
         "reset_daily_openai_usage", "today", "openai_limit", "open_openai_budgets", "openai_ledger",
         "reap_openai_reservations", "read_message_rows", "read_call_rows",
-        "usage_day", *READS,
+        "usage_day", *READS, "near_rows", *FOR_READERS,
     },
     RETENTION: {"usage_day", *READS},
-    READER: set(),
+    READER: FOR_READERS,
     "service_role": {*GUARD, *ADDS, "usage_date", "reset_daily_openai_usage", "update_daily_stats", "reporting_day"},
     "anon": set(),
     "authenticated": set(),

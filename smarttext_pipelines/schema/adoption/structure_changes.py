@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy.dialects import postgresql
 
 from smarttext_pipelines.schema.adoption.change import Change, Facts
+from smarttext_pipelines.schema.near_rows import NUMBER_INDEXES
 from smarttext_pipelines.schema.public_state import (
     State,
 )
@@ -36,6 +37,7 @@ def structure_changes(found: State, facts: Facts, adopted: frozenset[str]) -> It
     yield from _columns(found, adopted)
     yield from _types(found, adopted)
     yield from _indexes(found, adopted)
+    yield from _number_indexes(found, adopted)
     yield from _key_of_stats(found, adopted)
     yield from _triggers(found, adopted)
 
@@ -72,6 +74,15 @@ def _indexes(found: State, adopted: frozenset[str]) -> Iterator[Change]:
             if len(broken) == len(leading):
                 name = f"{table}.{table}_{column}_idx"
                 yield Change(f"index {name}", "-", f"({column})", (("index", name),))
+
+
+def _number_indexes(found: State, adopted: frozenset[str]) -> Iterator[Change]:
+    for table, column in NUMBER_INDEXES.items():
+        name = f"{table}.{table}_{column}_idx"
+        kind = found.get(("column", f"{table}.{column}"), {}).get("type", "text")
+        is_text = kind == "text" or kind.startswith("character varying")
+        if table in adopted and ("index", name) not in found and is_text:
+            yield Change(f"index {name}", "-", f"({column}, without separators)", (("index", name),))
 
 
 def _key_of_stats(found: State, adopted: frozenset[str]) -> Iterator[Change]:

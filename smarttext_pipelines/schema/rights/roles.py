@@ -6,6 +6,7 @@ policy of their own shows them every row. What they see is bounded by their gran
 """
 
 from smarttext_pipelines.schema.migrations.lock import TAKE
+from smarttext_pipelines.schema.near_rows import ARGUMENTS
 from smarttext_pipelines.schema.sources import ADD_FUNCTIONS, READ_FUNCTIONS
 
 SERVICE = "service_role"
@@ -39,6 +40,11 @@ FUNCTIONS = {
     "monitoring.reap_openai_reservations(interval)": (PIPELINE,),
     "monitoring.read_message_rows()": (PIPELINE,),
     "monitoring.read_call_rows()": (PIPELINE,),
+    "monitoring.read_business_names()": (PIPELINE, READER),
+    f"monitoring.near_rows({ARGUMENTS})": (PIPELINE,),
+    f"monitoring.masked_near_rows({ARGUMENTS}, text[])": (PIPELINE, READER),
+    "monitoring.message_prices(text[])": (PIPELINE, READER),
+    "monitoring.near_usage(text, uuid, date, date, timestamptz, timestamptz)": (PIPELINE, READER),
     # Both do what the caller's own rights on the table allow.
     **dict.fromkeys(ADD_FUNCTIONS, (SERVICE, WRITER)),
     **dict.fromkeys(READ_FUNCTIONS, (PIPELINE, RETENTION)),
@@ -50,7 +56,9 @@ _EVENTS = "public.sms_events, public.call_events, public.api_usage, public.owner
 _READ_BY_PEOPLE = (
     "public.daily_stats, public.sms_failure_rates, public.openai_daily_usage, monitoring.sms_failure_rates, "
     "monitoring.spend, monitoring.call_volume, monitoring.missed_call_replies, monitoring.owner_alert_delivery, "
-    "monitoring.heartbeats, monitoring.pipeline_health, monitoring.incidents, monitoring.rollup_days"
+    "monitoring.heartbeats, monitoring.pipeline_health, monitoring.incidents, monitoring.rollup_days, "
+    "monitoring.business_names, monitoring.budget_crossings, monitoring.openai_refusals, "
+    "monitoring.openai_refusals_new, monitoring.failure_classes"
 )
 # A reservation becomes an event, and a counter admits: what functions and triggers keep, no role writes by itself.
 _KEPT_BY_FUNCTIONS = (
@@ -59,7 +67,7 @@ _KEPT_BY_FUNCTIONS = (
     "monitoring.ledger_rewrites, monitoring.openai_prices, "
     "monitoring.failure_classes, monitoring.message_rows, monitoring.call_rows, monitoring.businesses, "
     "monitoring.sms_events, monitoring.call_events, monitoring.api_usage, monitoring.owner_alerts, "
-    "monitoring.adoption_record, monitoring.installed_objects"
+    "monitoring.adoption_record, monitoring.installed_objects, monitoring.business_names"
 )
 POLICY = "smarttext_roles"
 _CREATE = """
@@ -146,6 +154,7 @@ BEGIN
         REVOKE INSERT, UPDATE, DELETE ON monitoring.installation, monitoring.alembic_version FROM {pipeline};
         REVOKE INSERT, UPDATE, DELETE ON monitoring.archive_segments, monitoring.erasures FROM {pipeline};
         REVOKE INSERT, UPDATE, DELETE ON {kept} FROM {pipeline};
+        REVOKE UPDATE, DELETE ON monitoring.number_reveals FROM {pipeline};
         GRANT UPDATE (limit_tokens, limit_usd, granted_tokens, granted_usd) ON monitoring.openai_budgets TO {pipeline};
         EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO {pipeline}', current_database());
     END IF;
@@ -159,6 +168,7 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{reader}') THEN
         GRANT SELECT ON {people} TO {reader};
         GRANT SELECT (id, name, business_type, subscription_tier, created_at) ON public.businesses TO {reader};
+        EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO {reader}', current_database());
     END IF;
 {functions}END $$
 """

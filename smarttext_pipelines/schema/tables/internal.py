@@ -80,6 +80,18 @@ daily_stats_adopted = Table(
     comment="daily_stats as it was found when this installation was adopted.",
 )
 
+number_reveals = Table(
+    "number_reveals",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True, comment="Order of the entry."),
+    column("revealed_at", Instant, "When.", nullable=False, server_default=text("clock_timestamp()")),
+    column("role", Text, "Role of the database that asked.", nullable=False, server_default=text("session_user")),
+    column("author", Text, "Who asked, by --by.", nullable=False),
+    column("what", Text, "What was explained, without numbers.", nullable=False),
+    schema=MONITORING,
+    comment="Who had telephone numbers shown in full.",
+)
+
 adoption_record = Table(
     "adoption_record",
     metadata,

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Boolean, Column, Date, Index, Integer, Numeric, Table, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from smarttext_pipelines.schema.near_rows import compared
 from smarttext_pipelines.schema.tables.conventions import PUBLIC, Instant, column, metadata, random_id
 
 
@@ -63,6 +64,7 @@ call_events = Table(
     Index("call_events_business_id_idx", "business_id"),
     Index("call_events_call_sid_idx", "call_sid"),
     Index("call_events_ts_idx", "ts"),
+    Index("call_events_from_number_idx", text(compared("from_number"))),
     schema=PUBLIC,
     comment="Webhooks of calls and inbound texts; one call is often several rows.",
 )
@@ -100,6 +102,7 @@ sms_events = Table(
     Index("sms_events_created_at_idx", "created_at"),
     Index("sms_events_message_sid_idx", "message_sid"),
     Index("sms_events_status_idx", "status"),
+    Index("sms_events_to_number_idx", text(compared("to_number"))),
     schema=PUBLIC,
     comment="Attempts and status reports of outbound texts; one message is several rows.",
 )

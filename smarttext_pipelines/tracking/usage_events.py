@@ -50,7 +50,6 @@ def track_openai_usage(
         service_tier: ``service_tier`` of OpenAI's answer, or ``batch``; without it the default tier is priced.
     """
     told = {
-        "total_tokens": tokens_used,
         "input_tokens": input_tokens,
         "output_tokens": output_tokens,
         "cached_input_tokens": cached_input_tokens,
@@ -59,7 +58,7 @@ def track_openai_usage(
     }
 
     def row(fields: Fields) -> dict[str, Any]:
-        counts, at = _token_counts(fields, usage, told), values.instant("occurred_at", occurred_at)
+        counts, at = _token_counts(fields, usage, tokens_used, told), values.instant("occurred_at", occurred_at)
         name, tier = (fields.side(n, v, most=WORD_LIMIT) for n, v in (("model", model), ("service_tier", service_tier)))
         return {
             "endpoint": fields.word("endpoint", endpoint),
@@ -89,14 +88,15 @@ def _as_told(counts: dict[str, int], tier: str | None) -> dict[str, Any]:
     return kinds | ({"service_tier": tier} if tier else {})
 
 
-def _token_counts(fields: Fields, usage: object, told: Mapping[str, int | None]) -> dict[str, int]:
+def _token_counts(
+    fields: Fields, usage: object, all_tokens: int | None, told: Mapping[str, int | None]
+) -> dict[str, int]:
     """Return the counts by kind; where the total is told, a part that is no number is left out."""
     counts = {} if usage is None else token_counts.of_usage(usage)
-    total = values.count("tokens_used", told["total_tokens"])
+    total = values.count("tokens_used", all_tokens)
     count = values.count if total is None and usage is None else fields.number
-    parts = {name: count(name, part) for name, part in told.items() if name != "total_tokens"}
-    found = {"total_tokens": total, **parts}
-    return counts | {name: part for name, part in found.items() if part is not None}
+    parts = {"total_tokens": total} | {name: count(name, part) for name, part in told.items()}
+    return counts | {name: part for name, part in parts.items() if part is not None}
 
 
 def total_tokens(counts: Mapping[str, int]) -> int:

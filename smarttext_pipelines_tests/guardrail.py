@@ -20,7 +20,8 @@ SELECT day::text, business_id, sum(tokens) AS tokens, sum(usd)::numeric(40, 9) A
                 WHEN u.tokens_used <= r.tokens THEN r.held_usd
                 WHEN r.tokens > 0 THEN ceil(r.held_usd * u.tokens_used / r.tokens * 1000000) / 1000000
                 ELSE u.tokens_used * coalesce(p.price, (SELECT max(upper_nano_usd_per_token)
-                                                        FROM monitoring.openai_prices), 0) / 1e9 END AS usd
+                                                        FROM monitoring.openai_prices WHERE model = '*'), 0) / 1e9 END
+           AS usd
     FROM public.api_usage AS u
     CROSS JOIN LATERAL (
         SELECT CASE WHEN reset_date IS NOT NULL AND (reset_date_zone IS NULL OR reset_date_zone = reporting_timezone

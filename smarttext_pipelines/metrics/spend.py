@@ -8,6 +8,7 @@ from collections.abc import Callable
 import ibis
 import ibis.expr.types as ir
 
+from smarttext_pipelines.core.openai_prices import FINE_TUNE, PREFIX, VERSION
 from smarttext_pipelines.core.statuses import RESET_ENDPOINT, TEXT_LIMIT
 from smarttext_pipelines.metrics.event_tables import counts_by_date
 from smarttext_pipelines.metrics.metric import Daily, Metric, Tables, Window, scaled
@@ -66,19 +67,22 @@ def rows(tables: Tables, window: Window) -> ir.Table:
 
 def _with_upper_estimate(found: ir.Table, prices: ir.Table) -> ir.Table:
     """Add what the unpriced tokens cost at most, in USD, at the model's dearest price on that day."""
-    model = found.model.re_replace(r"-\d{4}-\d{2}-\d{2}$", "")
-    joined = found.mutate(priced_model=model)
-    joined = joined.left_join(
-        prices,
-        [
-            joined.service == "openai",
-            joined.priced_model == prices.price_model,
-            joined.day >= prices.valid_from,
-            joined.day < prices.valid_until,
-        ],
-    )
+    version = found.model.lower().re_replace(PREFIX, "").re_replace(FINE_TUNE, r"\1")
+    joined = found.mutate(version=version, bare=version.re_replace(VERSION, ""))
+    for name in ("version", "bare"):
+        known = prices.rename({f"{name}_{column}": column for column in prices.columns})
+        joined = joined.left_join(
+            known,
+            [
+                joined.service == "openai",
+                joined[name] == known[f"{name}_price_model"],
+                joined.day >= known[f"{name}_valid_from"],
+                joined.day < known[f"{name}_valid_until"],
+            ],
+        )
     # Prices are whole nano-USD a token; rounding up to micro-USD keeps the estimate an upper one and exact everywhere.
-    micro_usd = (joined.unpriced_tokens * joined.upper_nano_usd_per_token + 999) // 1000
+    price = joined.version_upper_nano_usd_per_token.coalesce(joined.bare_upper_nano_usd_per_token)
+    micro_usd = (joined.unpriced_tokens * price + 999) // 1000
     upper = scaled(micro_usd, "0.000001", "decimal(38, 6)")
     return joined.select(
         *found.columns,

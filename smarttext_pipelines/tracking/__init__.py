@@ -9,7 +9,7 @@ Database trouble never reaches the caller, and an event outlives its process: an
     tracking.track_sms_event(from_="+15550100", to="+15550101", status="queued", message_sid=sid, business_id=business)
     with tracking.reserve_openai_usage(business, tokens=1200, request_id=request) as reservation:
         answer = ask_openai(...)
-        reservation.settle(answer.usage.total_tokens)  # or reservation.cancel(), where no call was made
+        reservation.settle(usage=answer.usage)  # or reservation.cancel(), where no call was made
 """
 
 from smarttext_pipelines.tracking.budget_guard import (
@@ -24,10 +24,10 @@ from smarttext_pipelines.tracking.process import Counters, configure, counters, 
 from smarttext_pipelines.tracking.reads import get_daily_stats, get_openai_usage, get_sms_failure_rate
 from smarttext_pipelines.tracking.track import (
     track_call_event,
-    track_openai_usage,
     track_owner_alert,
     track_sms_event,
 )
+from smarttext_pipelines.tracking.usage_events import track_openai_usage
 
 __all__ = [
     "BudgetExceeded",

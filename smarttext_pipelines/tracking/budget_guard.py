@@ -15,9 +15,9 @@ from uuid import UUID
 import psycopg
 
 from smarttext_pipelines.core.errors import DatabaseError, SmartTextError
-from smarttext_pipelines.tracking import known_prices, process, values
+from smarttext_pipelines.tracking import known_prices, process, token_counts, values
 from smarttext_pipelines.tracking.event_store import SETTLE_DEADLINE_S, Statement, ask_within
-from smarttext_pipelines.tracking.track import track_openai_usage
+from smarttext_pipelines.tracking.usage_events import total_tokens, track_openai_usage
 
 _CHECK = "SELECT * FROM public.check_openai_usage_limit(%s::uuid)"
 _RESERVE = "SELECT * FROM public.reserve_openai_usage(%s::uuid, %s::bigint, %s, %s, %s, %s::numeric)"
@@ -80,14 +80,24 @@ class Reservation:
     ) -> None:
         """Leave a call that was not settled to the reaper, which books its upper bound."""
 
-    def settle(self, actual_tokens: int, cost: Decimal | float | None = None) -> bool:
+    def settle(
+        self,
+        actual_tokens: int | None = None,
+        cost: Decimal | float | None = None,
+        *,
+        usage: object = None,
+        service_tier: str | None = None,
+    ) -> bool:
         """Book what the call used; once, however often it is called.
 
         A call whose use is not known, such as a stream that broke, is left alone: the reaper books its upper bound.
 
         Args:
-            actual_tokens: Tokens it used.
-            cost: Cost in USD; None leaves it unpriced, and counts what was reserved against a limit in USD.
+            actual_tokens: Tokens it used; by default those of ``usage``.
+            cost: Cost in USD. Without it ``usage`` gives the list price of the day; without that the call is unpriced,
+                and what was reserved counts against a limit in USD.
+            usage: The ``usage`` object of OpenAI's answer as it is.
+            service_tier: ``service_tier`` of OpenAI's answer, or ``batch``.
 
         Returns:
             Whether it was booked now. False: it was before, or the store does not answer; then the reaper books the
@@ -96,7 +106,14 @@ class Reservation:
         Raises:
             ValueError: A value cannot be booked.
         """
-        tokens, usd = values.count("actual_tokens", actual_tokens), values.usd("cost", cost)
+        counts = {} if usage is None else token_counts.of_usage(usage)
+        if actual_tokens is not None:
+            counts["total_tokens"] = values.count("actual_tokens", actual_tokens) or 0
+        tokens = total_tokens(counts) if counts else None
+        usd = values.usd("cost", cost)
+        model, now = self._usage["model"], datetime.now(UTC).isoformat()
+        if usd is None and model:
+            usd = known_prices.list_price(model, counts, now, service_tier)
         if tokens is None:
             msg = "actual_tokens is required: a call that was made is booked; cancel() gives back one that was not"
             raise ValueError(msg)
@@ -152,7 +169,7 @@ def reserve_openai_usage(
         endpoint: What is called.
         model: Model that is called.
         cost_estimate: Upper bound in USD; by default the list price of ``tokens`` as output of the model, and of an
-            unknown model, or none, the dearest price that is known.
+            unknown model, or none, the price of ``*`` in ``monitoring.openai_prices``.
 
     Raises:
         ValueError: A value cannot be reserved, or there is no such business.
@@ -167,7 +184,7 @@ def reserve_openai_usage(
         raise ValueError(msg)
     cost = values.usd("cost_estimate", cost_estimate)
     if cost is None and model:
-        cost = known_prices.list_price(model, 0, upper, datetime.now(UTC).isoformat())
+        cost = _dearest_use(model, upper)
     arguments = (business, upper, values.text("request_id", request_id), endpoint, values.text("model", model), cost)
     usage: dict[str, Any] = {"business_id": business, "endpoint": endpoint, "model": model}
 
@@ -176,6 +193,14 @@ def reserve_openai_usage(
     found = _value_errors(lambda: ask_within(_RESERVE, *arguments, undo=undo))
     decision = _by_policy(upper) if found is None else _decision(found)
     return Reservation(decision.allowed, decision, request_id, usage, found is not None)
+
+
+def _dearest_use(model: str, tokens: int) -> Decimal | None:
+    """Return the price of tokens that are all prompt or all answer, whichever is more."""
+    now = datetime.now(UTC).isoformat()
+    parts = ({"input_tokens": tokens, "output_tokens": 0}, {"input_tokens": 0, "output_tokens": tokens})
+    found = [price for part in parts if (price := known_prices.list_price(model, part, now)) is not None]
+    return max(found, default=None)
 
 
 def _give_back(request_id: str) -> Callable[[dict[str, Any]], Statement | None]:

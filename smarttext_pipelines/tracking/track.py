@@ -1,4 +1,4 @@
-"""The four ``track_*`` functions: an event as the application tells it, and the row that is written for it.
+"""The ``track_*`` functions but that of ``usage_events``: an event as the application tells it, and its row.
 
 Meanings are those of the existing columns (docs/data-dictionary.md): rows of this library and of any other writer
 cannot be told apart. Each raises ValueError for a bad value only where ``configure(synchronous=True)`` was called;
@@ -10,12 +10,11 @@ the event counted as trimmed (``Fields``). Each returns the id of the row, or No
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
 from smarttext_pipelines.core.statuses import REPORT_REQUEST_ID
-from smarttext_pipelines.tracking import known_prices, process, values
+from smarttext_pipelines.tracking import process, values
 from smarttext_pipelines.tracking.cleaning import WORD_LIMIT
 from smarttext_pipelines.tracking.fields import Fields
 
@@ -70,7 +69,7 @@ def track_sms_event(
             "payload": fields.payload("payload", payload),
         }
 
-    return _track("sms_events", row, problem=_failed_message)
+    return tell("sms_events", row, problem=_failed_message)
 
 
 def track_delivery_report(
@@ -106,68 +105,7 @@ def track_delivery_report(
 
     name = f"twilio-report:{message_sid}:{status}:{error_code}"
     id_ = UUID(hashlib.md5(name.encode(errors="surrogatepass"), usedforsecurity=False).hexdigest())
-    return _track("sms_events", row, id_=id_, problem=_failed_message)
-
-
-def track_openai_usage(
-    *,
-    endpoint: str,
-    tokens_used: int | None = None,
-    input_tokens: int | None = None,
-    output_tokens: int | None = None,
-    business_id: UUID | str | None = None,
-    cost_estimate: Decimal | float | None = None,
-    model: str | None = None,
-    request_id: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    occurred_at: datetime | None = None,
-) -> UUID | None:
-    """Tell what a call to OpenAI used. A ``request_id`` that was reserved is settled instead: then nothing is written.
-
-    Args:
-        endpoint: What was called, such as ``chat``.
-        tokens_used: All tokens; by default the sum of input and output.
-        input_tokens: Tokens of the prompt.
-        output_tokens: Tokens of the answer.
-        business_id: Business; None where it is not known.
-        cost_estimate: Cost in USD. Without it, model, input and output tokens give the list price of the day; without
-            those the request stays unpriced and is counted as such.
-        model: Model as OpenAI names it.
-        request_id: Request that made the call.
-        metadata: Anything else, as JSON.
-        occurred_at: Aware time of the call; now by default.
-
-    Example:
-        >>> track_openai_usage(endpoint="chat", tokens_used=1200, model="gpt-4o-mini")  # doctest: +SKIP
-    """
-
-    def row(fields: Fields) -> dict[str, Any]:
-        used = values.count("tokens_used", tokens_used)
-        count = fields.number if used is not None else values.count
-        parts = [count("input_tokens", input_tokens), count("output_tokens", output_tokens)]
-        if used is None:
-            used = values.count("input_tokens and output_tokens", sum(part or 0 for part in parts))
-        cost = values.usd("cost_estimate", cost_estimate)
-        at = values.instant("occurred_at", occurred_at)
-        name = fields.side("model", model, most=WORD_LIMIT)
-        is_wanted = cost is None and bool(name) and None not in parts
-        if is_wanted and known_prices.is_loaded():
-            cost, is_wanted = known_prices.list_price(name or "", parts[0] or 0, parts[1] or 0, at), False
-        names = ("input_tokens", "output_tokens")
-        counted = {key: part for key, part in zip(names, parts, strict=True) if part is not None}
-        return {
-            "endpoint": fields.word("endpoint", endpoint),
-            "business_id": values.uuid("business_id", business_id),
-            "tokens_used": used,
-            "cost_estimate": None if cost is None else str(cost),
-            "model": name,
-            "created_at": at,
-            "request_id": fields.key("request_id", request_id),
-            "metadata": {**counted, **fields.payload("metadata", metadata)},
-            **({known_prices.WANTED: parts} if is_wanted else {}),
-        }
-
-    return _track("api_usage", row)
+    return tell("sms_events", row, id_=id_, problem=_failed_message)
 
 
 def track_owner_alert(
@@ -215,7 +153,7 @@ def track_owner_alert(
             "created_at": values.instant("occurred_at", occurred_at),
         }
 
-    return _track("owner_alerts", row, problem=_undelivered_alert)
+    return tell("owner_alerts", row, problem=_undelivered_alert)
 
 
 def track_call_event(
@@ -257,16 +195,17 @@ def track_call_event(
             "payload": fields.payload("payload", payload),
         }
 
-    return _track("call_events", row)
+    return tell("call_events", row)
 
 
-def _track(
+def tell(
     table: str,
     build: Callable[[Fields], dict[str, Any]],
     *,
     problem: Callable[[dict[str, Any]], tuple[object, ...] | None] = lambda _: None,
     id_: UUID | None = None,
 ) -> UUID | None:
+    """Build the row of an event and hand it to the writer of this process; return its id, or None."""
     writer, fields, id_ = process.current(), Fields(), id_ or uuid4()
     try:
         row = {"id": str(id_), **build(fields)}

@@ -58,6 +58,7 @@ CALLS = {
     "monitoring.usage_day": "SELECT monitoring.usage_day(NULL, now(), 'UTC', NULL);"
     "SELECT monitoring.usage_day(NULL, LOCALTIMESTAMP, 'UTC', 'UTC')",
     "monitoring.counted_usd": "SELECT monitoring.counted_usd(0, 5, 'chat', 'gpt-4o', 'r', 'x', '2026-03-01')",
+    "monitoring.priced_model": "SELECT monitoring.priced_model('openai/gpt-4o')",
     "monitoring.book_openai_usage": "SELECT monitoring.book_openai_usage(ARRAY['r4'])",
     "monitoring.reap_openai_reservations": "SELECT monitoring.reap_openai_reservations('1 minute')",
     "monitoring.openai_ledger": "SELECT monitoring.openai_ledger('2026-03-01')",

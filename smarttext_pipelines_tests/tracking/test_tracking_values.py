@@ -143,8 +143,8 @@ def test_the_price_of_a_call_is_rounded_up_and_unknown_models_have_none() -> Non
     from smarttext_pipelines.tracking.known_prices import list_price
 
     at = "2026-01-05T12:00:00+00:00"
-    assert list_price("gpt-4o-mini", 1, 0, at) == Decimal("0.000001")
-    assert list_price("no-such-model", 100, 100, at) is None
+    assert list_price("gpt-4o-mini", {"input_tokens": 1, "output_tokens": 0}, at) == Decimal("0.000001")
+    assert list_price("no-such-model", {"input_tokens": 100, "output_tokens": 100}, at) is None
 
 
 def test_the_wrong_policy_is_named() -> None:

@@ -58,16 +58,27 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION monitoring.open_openai_budgets(date[], uuid[]) IS 'Creates the counters that are missing.';
 
+CREATE OR REPLACE FUNCTION monitoring.priced_model(model text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT regexp_replace(regexp_replace(lower($1), '^([^/]*/)*(openai:)?', ''), '^(ft:[^:]+):(.|\n)*$', '\1')
+$$;
+COMMENT ON FUNCTION monitoring.priced_model(text) IS
+    'The name of a model without the prefix of a provider and the name of a fine-tune, with the date of its version.';
+
 CREATE OR REPLACE FUNCTION monitoring.upper_usd(model text, tokens numeric, day date) RETURNS numeric
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT greatest($2, 0) * 0.000000001 * coalesce(
         (SELECT p.upper_nano_usd_per_token FROM monitoring.openai_prices AS p
-         WHERE p.model = regexp_replace($1, '-\d{4}-\d{2}-\d{2}$', '') AND p.valid_from <= $3
-         ORDER BY p.valid_from DESC LIMIT 1),
+         WHERE p.valid_from <= $3 AND p.model IN (
+            $1, monitoring.priced_model($1),
+            regexp_replace(monitoring.priced_model($1), '-20[0-9]{2}-?[0-9]{2}-?[0-9]{2}$', ''))
+         ORDER BY length(p.model) DESC, p.valid_from DESC LIMIT 1),
+        (SELECT p.upper_nano_usd_per_token FROM monitoring.openai_prices AS p
+         WHERE p.model = '*' AND p.valid_from <= $3 ORDER BY p.valid_from DESC LIMIT 1),
         (SELECT max(p.upper_nano_usd_per_token) FROM monitoring.openai_prices AS p), 0)
 $$;
 COMMENT ON FUNCTION monitoring.upper_usd(text, numeric, date) IS
-    'Tokens at the upper list price of their model on that day; of an unknown model at the dearest known price.';
+    'Tokens at the upper list price of their model on that day; of an unknown model at the price of *.';
 
 CREATE OR REPLACE FUNCTION public.check_openai_usage_limit(
     business_id uuid,

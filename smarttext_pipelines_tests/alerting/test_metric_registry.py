@@ -8,12 +8,12 @@ from uuid import uuid5
 import pytest
 from typer.testing import CliRunner
 
-from smarttext_pipelines.alerting.signals import tell_signal
 from smarttext_pipelines.alerting.incidents.lifecycle import Verdict
 from smarttext_pipelines.alerting.metrics import ALERT_METRICS, AlertMetric
 from smarttext_pipelines.alerting.metrics.alert_metric import Reading
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rules_file import load_rules
+from smarttext_pipelines.alerting.signals import tell_signal
 from smarttext_pipelines.cli.main import app
 from smarttext_pipelines_tests.alerting.test_evaluation import _miss, _spend, _use
 from smarttext_pipelines_tests.alerts import NOON, World, business_id, only

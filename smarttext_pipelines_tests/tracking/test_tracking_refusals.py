@@ -313,7 +313,7 @@ def handler(*_):
     global told
     tracking.track_call_event(event_type="voice.missed", call_sid=f"handler {told}")
     told += 1
-    # The next comes half a millisecond after this one ended: on a slow machine they would be within each other for ever.
+    # The next comes after this one ended: on a slow machine they would be within each other for ever.
     signal.setitimer(signal.ITIMER_REAL, 0.0005)
 signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.0005)

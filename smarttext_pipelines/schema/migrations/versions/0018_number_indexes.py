@@ -6,8 +6,8 @@ from sqlalchemy import text
 from smarttext_pipelines.schema.migrations.found import database, kind_of
 from smarttext_pipelines.schema.near_rows import NUMBER_INDEXES, compared
 
-revision = "0117"
-down_revision = "0016"
+revision = "0018"
+down_revision = "0017"
 
 _IS_TEXT = text(
     """

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from smarttext_pipelines.alerting.channels import Channel, build_channels
 from smarttext_pipelines.alerting.notify.deliver import Delivered, deliver
+from smarttext_pipelines.sentry.capture import capture_failure
 from smarttext_pipelines.settings import Settings
 
 LOG_FILE = "alerts.log"
@@ -53,6 +54,9 @@ def evaluate_now(engine: Engine, settings: Settings, channels: list[Channel], no
         link=incident_link(settings),
         texts_per_hour=settings.alert_texts_per_hour,
     )
+    for error in done.rule_errors:
+        tags = {"job": "alert rules", "asset": "none"}
+        capture_failure("rules", f"{now.date()} {error}", f"alert rules cannot be evaluated: {error}", tags=tags)
     return done.notices
 
 

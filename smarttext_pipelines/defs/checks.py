@@ -55,8 +55,8 @@ CHECKS = {
     ),
     "statuses_known": Check(
         "At most 1 % of a day's messages have a status of no class.",
-        "They count as attempts, and in no failure rate. If Twilio's documentation has the status, give it a "
-        "class in the file that SMARTTEXT_FAILURE_CODES names; else correct what writes it.",
+        "They count as attempts, and in no failure rate. Twilio's message statuses are listed at "
+        "https://www.twilio.com/docs/messaging/api/message-resource; correct what writes another.",
     ),
     "error_codes_mapped": Check(
         "No text failed with an error code of no class.",

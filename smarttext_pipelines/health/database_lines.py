@@ -7,6 +7,7 @@ from sqlalchemy import Connection, text
 
 from smarttext_pipelines.budgets.ledger import counter_differences
 from smarttext_pipelines.core.days import DayRange, day_of
+from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.database.rolled_up_days import complete_days
 from smarttext_pipelines.health.heartbeat import CYCLE, read
 from smarttext_pipelines.health.verdicts import Line, State, ago, judge_heartbeats, shortly
@@ -223,3 +224,15 @@ def archive(connection: Connection) -> Line:
 
 def _unless_ok(state: State, todo: str) -> str:
     return "" if state is State.ok else todo
+
+
+_RULES_IN_ERROR = text("SELECT rule, note FROM monitoring.rule_states WHERE verdict = 'error' ORDER BY rule")
+
+
+def alert_rules(connection: Connection) -> Line:
+    """Return whether every alert rule could be evaluated the last time."""
+    found = connection.execute(_RULES_IN_ERROR).all()
+    if not found:
+        return Line("alert rules", State.ok, "every rule was evaluated")
+    said = f"{counted(len(found), 'rule')} in error: {', '.join(row.rule for row in found)} ({found[0].note})"
+    return Line("alert rules", State.fail, said, "see docs/runbooks/rules_in_error.md")

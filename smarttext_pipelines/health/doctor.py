@@ -107,6 +107,7 @@ def _events(settings: Settings, now: datetime, *, anew: bool) -> list[Line]:
         ("sources", lambda c: [judge_traffic(t, now) for t in read_traffic(c, now, settings.zone)]),
         ("daily_stats", lambda c: database_lines.daily_stats(c, settings.zone, now, settings.start_date)),
         ("heartbeats", lambda c: database_lines.heartbeats(c, now)),
+        ("alert rules", database_lines.alert_rules),
         ("outbox", database_lines.outbox),
         ("dead notifications", database_lines.dead_notifications),
         ("tracking", database_lines.tracking),

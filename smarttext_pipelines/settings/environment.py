@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, load_zone
 from smarttext_pipelines.core.errors import SettingsError
+from smarttext_pipelines.core.failure_classes import use_codes
 from smarttext_pipelines.settings import formats
 
 ARCHIVE_SCHEMES = ("file", "s3", "s3a", "gs", "gcs", "memory")
@@ -103,6 +104,9 @@ class Settings(BaseSettings):
         "On the embedded server it always does.",
     )
     ui_url: HttpUrl = Field(default="http://127.0.0.1:3000", description="Where people open the Dagster UI.")
+    failure_codes: Path | None = Field(
+        default=None, description="File that gives error codes of no class one: a line `code,class` each."
+    )
     alert_rules: Path | None = Field(
         default=None, description="File of alert rules. Empty: the shipped alert_rules.yaml."
     )
@@ -215,7 +219,9 @@ def load_settings() -> Settings:
     """Read the settings; raise SettingsError with one line per process that names the variable and its fault."""
     _refuse_misspelt()
     try:
-        return Settings()
+        settings = Settings()
+        use_codes(settings.failure_codes)
+        return settings
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         name = str(fault["loc"][0]) if fault["loc"] else "settings"

@@ -34,4 +34,6 @@ def build_channels(settings: Settings, write: Callable[[str], None]) -> list[Cha
     Raises:
         SettingsError: Something is configured by half.
     """
-    return [channel for kind in CHANNELS.values() for channel in kind.build(settings)] or [log.LogChannel(write)]
+    return [channel for kind in CHANNELS.values() for channel in kind.build(settings)] or [
+        log.LogChannel(write, settings.data_dir)
+    ]

@@ -1,6 +1,9 @@
 """Channel ``log``: the whole text, into a file and wherever else it is told. Needs no credentials."""
 
+import hashlib
+import socket
 from collections.abc import Callable
+from pathlib import Path
 
 from smarttext_pipelines.alerting.channels.channel import EVERY_SEVERITY, ChannelKind, Delivery, Outcome, Sent, Way
 from smarttext_pipelines.alerting.notify.markup import PLAIN
@@ -12,9 +15,11 @@ class LogChannel:
 
     name = "log"
     markup = PLAIN
-    recipients: tuple[str, ...] = ("log",)
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    def __init__(self, write: Callable[[str], None], folder: Path = Path()) -> None:
+        """Take what writes, and the data directory: each has a log of its own, which gets every notification."""
+        place = f"{socket.gethostname()}:{folder.resolve()}"
+        self.recipients: tuple[str, ...] = (f"log-{hashlib.sha256(place.encode()).hexdigest()[:8]}",)
         self._write = write
 
     def send(self, delivery: Delivery) -> Outcome:

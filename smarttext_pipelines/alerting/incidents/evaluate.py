@@ -24,7 +24,7 @@ from smarttext_pipelines.alerting.metrics.alert_metric import LONGEST_SHORT_WIND
 from smarttext_pipelines.alerting.notify.compose import Setting
 from smarttext_pipelines.alerting.notify.outbox import Enqueued, enqueue
 from smarttext_pipelines.alerting.notify.targets import register
-from smarttext_pipelines.alerting.rules.rule import Rule
+from smarttext_pipelines.alerting.rules.rule import DAYTIME, Rule
 from smarttext_pipelines.alerting.rules.rule_tables import Key, minutes_of
 from smarttext_pipelines.core.days import day_of
 from smarttext_pipelines.core.failure_classes import OUTSIDE_THE_RATE
@@ -81,12 +81,14 @@ class Evaluated:
         open: Incidents that are firing or recovering.
         notices: Notices by kind that were enqueued.
         verdicts: By rule.
+        rule_errors: Why rules could not be evaluated, where that has become an incident now.
     """
 
     is_skipped: bool = False
     open: int = 0
     notices: Mapping[str, int] = field(default_factory=dict)
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    rule_errors: Sequence[str] = ()
 
 
 def evaluate(
@@ -118,7 +120,9 @@ def evaluate(
             return Evaluated(is_skipped=True)
         stored = read_open(connection)
         found = measure(connection, rules, place, now=now, open_keys=stored.keys())
-        done = plan(rules, found, stored, _around(connection, found, stored, now))
+        is_night = now.astimezone(place.zone).hour not in DAYTIME
+        around = replace(_around(connection, found, stored, now), is_night=is_night)
+        done = plan(rules, found, stored, around)
         targets = register(connection, channels)
         texts = {recipient: count for recipient, count in connection.execute(_TEXTS_THIS_HOUR)}
         hold_back_what_reaches_nobody(done, stored, Sieve(rules, targets, dict(texts), texts_per_hour))
@@ -129,7 +133,12 @@ def evaluate(
         items = addressed(connection, told, setting, Sieve(rules, targets, texts, texts_per_hour))
         enqueue(connection, items)
         _write_states(connection, done, now)
-    return _summary(done, written, stored, items)
+    errors = [t.row.label or "" for t in told if t.row and t.notice == "firing" and _is_of_rules(t.row, rules)]
+    return replace(_summary(done, written, stored, items), rule_errors=errors)
+
+
+def _is_of_rules(row: Row, rules: Mapping[str, Rule]) -> bool:
+    return rules[row.rule].metric == "rule_errors"
 
 
 def _summary(

@@ -27,14 +27,17 @@ from smarttext_pipelines.alerting.rules.rule_tables import Key
 MAX_SEPARATE = 5
 """More businesses than that on one rule in one evaluation become one message."""
 
+_MAX_SEPARATE = {"business": MAX_SEPARATE, "check": 1}
+"""Checks that fail in one evaluation are one notice: they have one cause more often than not."""
+
 
 def group_notices(done: Plan, rules: Mapping[str, Rule], stored: Mapping[Key, Stored], around: Around) -> None:
     """Turn many first notices of one rule into one of a group; bring the groups that there are forward."""
     by_rule: dict[str, list[Told]] = defaultdict(list)
     for told in done.told:
-        if told.notice == "firing" and told.held is None and told.stored.kind == "business":
+        if told.notice == "firing" and told.held is None and told.stored.kind in _MAX_SEPARATE:
             by_rule[told.stored.key[0]].append(told)
-    fresh = {name: members for name, members in by_rule.items() if len(members) > MAX_SEPARATE}
+    fresh = {name: members for name, members in by_rule.items() if len(members) > _MAX_SEPARATE[members[0].stored.kind]}
     for name in sorted({*fresh, *(rule for rule, scope in stored if scope == GROUP_SCOPE)}):
         _group(done, rules.get(name), fresh.get(name, []), (name, GROUP_SCOPE), stored, around)
 

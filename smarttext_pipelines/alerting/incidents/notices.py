@@ -73,6 +73,7 @@ class Around:
         senders: By business, the scope of the number it sends from.
         businesses: Those that exist; None when nobody looked.
         is_first: Whether nothing was ever evaluated here.
+        is_night: Whether what can wait for the morning waits.
     """
 
     now: datetime
@@ -80,6 +81,7 @@ class Around:
     senders: Mapping[UUID, str] = field(default_factory=dict)
     businesses: Collection[UUID] | None = None
     is_first: bool = False
+    is_night: bool = False
 
 
 NOTHING = Incident(State.pending, Severity.info, since=datetime.min)  # noqa: DTZ901 - never written

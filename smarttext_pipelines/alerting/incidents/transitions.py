@@ -168,6 +168,8 @@ def _held(
     """Return what holds notices of an incident back now."""
     if silence := silence_of(key, around):
         return silence
+    if around.is_night and rule.notify == "daytime":
+        return "night: it waits for the morning"
     severity = finding.severity if finding.verdict is Verdict.breach else old.incident.severity if old else None
     by = firing.get(rule.alert_metric.family, {}) if rule.scope == "business" else {}
     business = old.business_id if old else row.business_id if row else None

@@ -82,7 +82,10 @@ _SWEEP = (
     text(
         """
         UPDATE monitoring.notifications
-        SET status = 'dead', finished_at = clock_timestamp(), note = concat_ws('; ', note, 'past its deadline')
+        SET status = CASE channel WHEN 'log' THEN 'suppressed' ELSE 'dead' END, finished_at = clock_timestamp(),
+            -- The log of an instance that is gone: the others have theirs.
+            note = concat_ws('; ', note,
+                CASE channel WHEN 'log' THEN 'that instance is gone' ELSE 'past its deadline' END)
         WHERE status IN ('pending', 'unknown') AND deadline_at < clock_timestamp()
         """
     ),

@@ -17,7 +17,7 @@ Target = tuple[str, str]
 _REMOVE = text(
     """
     DELETE FROM monitoring.alert_targets
-    WHERE channel = ANY (:channels) AND NOT (channel, recipient) IN (
+    WHERE channel = ANY (:channels) AND channel <> 'log' AND NOT (channel, recipient) IN (
         SELECT * FROM unnest(CAST(:all_channels AS text[]), CAST(:recipients AS text[])))
     """
 )

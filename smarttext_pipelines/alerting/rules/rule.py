@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -32,6 +32,9 @@ judged once: 99.7 % in place of 95 % keeps false alarms below one in ten years."
 
 BURST = 5
 """Different numbers, texts to all of which failed since the last success, that fire at once."""
+
+DAYTIME = range(7, 21)
+"""Hours of the reporting zone in which rules with ``notify: daytime`` notify."""
 
 NO_OUTCOME = "no outcome for 24 hours"
 GOOD_AFTER = 5
@@ -119,11 +122,12 @@ class Rule(BaseModel):
     clear_threshold: float | None = None
     for_: int | None = Field(default=None, alias="for", ge=1, le=60)
     keep_firing_for: Duration = timedelta(minutes=3)
-    min_count: int = Field(default=20, ge=0)
+    min_count: int = Field(default_factory=lambda values: 0 if values.get("scope") == "pipeline" else 20, ge=0)
     severity: SeverityName = Severity.warning
     channels: tuple[ChannelName, ...] | None = None
     repeat_interval: Duration = timedelta(hours=4)
     on_no_data: OnNoData = "keep"
+    notify: Literal["always", "daytime"] = "always"
     plans: Mapping[str, Limits] = Field(default_factory=dict)
     businesses: Mapping[UUID, Limits] = Field(default_factory=dict)
     runbook: str = ""

@@ -69,7 +69,7 @@ def test_a_check_ends_by_the_same_day_only(
     _run(settings, instance, FIRST, SECOND)
     scopes = [f"check:sms_outcomes.error_codes_mapped@{day}" for day in (FIRST, SECOND)]
     assert _of_texts(database) == scopes
-    assert f"1 of 1 failed messages on {FIRST} have an error code of no class" in _raised(database)[scopes[0]]
+    assert f"1 of 1 failed texts on {FIRST} had an error code of no class" in _raised(database)[scopes[0]]
     _tick(settings, instance)
     database.run("UPDATE public.sms_events SET error_code = '30003' WHERE created_at::date = %s", SECOND)
     _run(settings, instance, SECOND)

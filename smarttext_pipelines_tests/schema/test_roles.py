@@ -265,7 +265,7 @@ COLUMNS = {
 GUARD = {"check_openai_usage_limit", "reserve_openai_usage", "settle_openai_usage", "cancel_openai_usage"}
 ADDS = {f"add_{table}" for table in EVENTS}
 READS = {f"read_{table}" for table in (*EVENTS, "businesses")}
-FOR_READERS = {"read_business_names", "masked_near_rows", "message_prices", "near_usage"}
+FOR_READERS = {"list_business_names", "masked_near_rows", "message_prices", "near_usage"}
 EXECUTES = {
     WRITER: {*GUARD, *ADDS, "reporting_day", "usage_date"},
     PIPELINE: {

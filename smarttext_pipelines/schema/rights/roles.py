@@ -40,7 +40,7 @@ FUNCTIONS = {
     "monitoring.reap_openai_reservations(interval)": (PIPELINE,),
     "monitoring.read_message_rows()": (PIPELINE,),
     "monitoring.read_call_rows()": (PIPELINE,),
-    "monitoring.read_business_names()": (PIPELINE, READER),
+    "monitoring.list_business_names()": (PIPELINE, READER),
     f"monitoring.near_rows({ARGUMENTS})": (PIPELINE,),
     f"monitoring.masked_near_rows({ARGUMENTS}, text[])": (PIPELINE, READER),
     "monitoring.message_prices(text[])": (PIPELINE, READER),

@@ -125,6 +125,11 @@ def explain(error: DBAPIError, url: URL) -> DatabaseError:
             f"{said}; the role '{url.username}' would see a filtered table: use the owner or a role with BYPASSRLS, "
             "or run `smarttext migrate` if `--roles` made it"
         )
+    if state == _FILTERED and (url.username or "").startswith("smarttext_"):
+        return DatabaseError(
+            f"{said}: {url.username} may not do this; use smarttext_pipeline, smarttext_retention for `retention` and "
+            "`erase`, or the owner for `migrate`, or run `smarttext migrate` if that role should be able to"
+        )
     if state == _FILTERED:
         return DatabaseError(f"{said} at {place}; connect as the owner of the tables or grant the role what it lacks")
     if state == _REQUIRED and "contains null values" in said:

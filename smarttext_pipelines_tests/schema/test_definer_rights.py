@@ -66,6 +66,7 @@ CALLS = {
     "monitoring.count_openai_usage": ";".join(INTERNAL),
     "monitoring.recount_at_new_prices": "UPDATE monitoring.openai_prices SET model = model",
     "monitoring.list_business_names": "SELECT monitoring.list_business_names()",
+    "monitoring.openai_tokens_of_the_hour": "SELECT monitoring.openai_tokens_of_the_hour()",
     "monitoring.near_rows": f"SELECT monitoring.near_rows({_NEAR})",
     "monitoring.masked_near_rows": f"SELECT monitoring.masked_near_rows({_NEAR}, ARRAY['x'])",
     "monitoring.message_prices": "SELECT monitoring.message_prices(ARRAY['SM1'])",

@@ -217,7 +217,6 @@ PEOPLE = [
     "heartbeats",
     "incidents",
     "missed_call_replies",
-    "notifications",
     "openai_budgets",
     "openai_refusals",
     "openai_refusals_new",

@@ -75,17 +75,14 @@ _USE = text(
            coalesce(r.refused, 0)::bigint AS refused, f.reached_at
     FROM monitoring.openai_budgets AS b
     CROSS JOIN monitoring.installation AS i
-    LEFT JOIN monitoring.businesses AS s ON s.id = b.business_id
+    LEFT JOIN monitoring.business_names AS s ON s.id = b.business_id
     LEFT JOIN (
         SELECT business_key, sum(refused_count) AS refused FROM (
             SELECT day, business_key, refused_count FROM monitoring.openai_refusals
             UNION ALL SELECT day, business_key, refused_count FROM monitoring.openai_refusals_new
         ) AS both_kinds WHERE day = monitoring.today() GROUP BY business_key
     ) AS r ON r.business_key = b.business_key
-    LEFT JOIN (
-        SELECT business_id, sum(tokens_used) AS tokens FROM monitoring.api_usage
-        WHERE service = 'openai' AND created_at BETWEEN now() - interval '1 hour' AND now() GROUP BY business_id
-    ) AS hour ON hour.business_id IS NOT DISTINCT FROM b.business_id
+    LEFT JOIN monitoring.openai_tokens_of_the_hour() AS hour ON hour.business_id IS NOT DISTINCT FROM b.business_id
     CROSS JOIN LATERAL (
         -- Longer than any day is never, and may be longer than an interval can say.
         SELECT least((b.limit_tokens + b.granted_tokens - b.used_tokens) / nullif(hour.tokens, 0), 48) AS hours

@@ -21,7 +21,7 @@ from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from smarttext_pipelines.explain.month import MonthMessage
+    from smarttext_pipelines.explain.month_messages import MonthMessage
     from smarttext_pipelines.twilio.reconcile_list import Recorded
 
 MonthOption = Annotated[
@@ -80,7 +80,7 @@ def _content(file: Path) -> str:
 
 def _days(settings: Settings, month: str | None) -> DayRange:
     """Return the days of a month up to today."""
-    from smarttext_pipelines.explain.month import days_of_month
+    from smarttext_pipelines.explain.month_messages import days_of_month
 
     now = today(settings)
     first = now.replace(day=1) - timedelta(days=1) if month is None else _first_of(month)
@@ -102,7 +102,7 @@ def _messages(
     connection: Connection, settings: Settings, days: DayRange, business: str | None, *, all_: bool, unattributed: bool
 ) -> "list[MonthMessage]":
     from smarttext_pipelines.explain import Reading
-    from smarttext_pipelines.explain.month import read_month_messages
+    from smarttext_pipelines.explain.month_messages import read_month_messages
 
     if sum((business is not None, all_, unattributed)) != 1:
         msg = "say whose messages: --business B, --all, or --unattributed for what names none"

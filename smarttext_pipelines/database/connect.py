@@ -120,16 +120,25 @@ def explain(error: DBAPIError, url: URL) -> DatabaseError:
         )
     if state in _MISSING:
         return SchemaError(f"{place} has no such {_MISSING[state]}: {said}; run `smarttext migrate --check`")
-    if state == _FILTERED and "row-level security" in said:
-        return DatabaseError(
-            f"{said}; the role '{url.username}' would see a filtered table: use the owner or a role with BYPASSRLS, "
-            "or run `smarttext migrate` if `--roles` made it"
-        )
     if state == _FILTERED:
-        return DatabaseError(f"{said} at {place}; connect as the owner of the tables or grant the role what it lacks")
+        return _denied(said, place, url.username or "")
     if state == _REQUIRED and "contains null values" in said:
         return SchemaError(f"{said}: {place} has rows but lacks this required column; add and fill it, then migrate")
     return DatabaseError(f"PostgreSQL at {place} refused ({state}): {said}{_advice(state, said)}")
+
+
+def _denied(said: str, place: str, role: str) -> DatabaseError:
+    if "row-level security" in said:
+        return DatabaseError(
+            f"{said}; the role '{role}' would see a filtered table: use the owner or a role with BYPASSRLS, "
+            "or run `smarttext migrate` if `--roles` made it"
+        )
+    if role.startswith("smarttext_"):
+        return DatabaseError(
+            f"{said}: {role} may not do this; use smarttext_pipeline, smarttext_retention for `retention` and "
+            "`erase`, or the owner for `migrate`, or run `smarttext migrate` if that role should be able to"
+        )
+    return DatabaseError(f"{said} at {place}; connect as the owner of the tables or grant the role what it lacks")
 
 
 def is_about_a_row(error: DBAPIError) -> bool:

@@ -11,7 +11,7 @@ from smarttext_pipelines.core.statuses import STATUS_CLASS
 from smarttext_pipelines.explain.behind_texts import is_of
 from smarttext_pipelines.explain.near import Kind, NearEngine, Wanted
 from smarttext_pipelines.metrics import Window, call_volume
-from smarttext_pipelines.metrics.messages import STATUS_NAMES, attempts, keyed_rows
+from smarttext_pipelines.metrics.messages import STATUS_NAMES, attempts
 from smarttext_pipelines.metrics.replies import repeated, replied_calls
 
 Row = dict[str, Any]
@@ -68,10 +68,13 @@ def find_call(engine: NearEngine, window: Window, around: Window, key: str) -> t
     found = attempts(engine.tables, around)
     found = found.filter(found.recipient == call["caller"])
     rows = engine.fetch(found.order_by("first_at", "key"))
-    naming = keyed_rows(engine.tables).rows
-    naming = naming.filter(naming.request_id == key[2:]).select("key").distinct()
-    names = {row["key"] for row in engine.fetch(naming)}
-    told = [row | {"status": STATUS_NAMES[row["status_order"]], "names_call": row["key"] in names} for row in rows]
+    naming = engine.sids_naming(key[2:])
+    by_request = f"r{len(key) - 2}:{key[2:]}"
+
+    def names(text: str) -> bool:
+        return text[1:] in naming if text.startswith("s") else text.startswith(by_request)
+
+    told = [row | {"status": STATUS_NAMES[row["status_order"]], "names_call": names(row["key"])} for row in rows]
     return call, [row | {"status_class": STATUS_CLASS[row["status"]]} for row in told]
 
 

@@ -190,6 +190,11 @@ class NearEngine(PostgresEngine):
         finally:
             ibis.options.sql.fuse_selects = fuses
 
+    def sids_naming(self, request: str) -> set[str]:
+        """Return the sids of the messages of which a row names a request."""
+        query = text("SELECT DISTINCT message_sid FROM pg_temp.near_sms_events WHERE request_id = :request")
+        return {sid for sid in self._connection.scalars(query, {"request": request}) if sid}
+
     def add_repeated(self, repeated: Sequence[Callable[[], ir.Table]]) -> None:
         """Tell the statements which keys are none on a day; where no key can be one of them, nothing is asked."""
         if self._may_repeat:

@@ -43,12 +43,12 @@ CREATE OR REPLACE VIEW monitoring.call_rows AS SELECT * FROM monitoring.read_cal
 
 # Names without numbers, for those who may not read the table.
 _NAMES = """
-CREATE OR REPLACE FUNCTION monitoring.read_business_names()
+CREATE OR REPLACE FUNCTION monitoring.list_business_names()
 RETURNS TABLE (id uuid, name text, business_type text, subscription_tier text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT id, name, business_type, subscription_tier FROM monitoring.businesses
 $$;
-CREATE OR REPLACE VIEW monitoring.business_names AS SELECT * FROM monitoring.read_business_names();
+CREATE OR REPLACE VIEW monitoring.business_names AS SELECT * FROM monitoring.list_business_names();
 """
 
 

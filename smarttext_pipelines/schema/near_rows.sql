@@ -212,3 +212,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         WHERE r.message_sid = ANY (sids) AND p.segments ~ '^[0-9]{1,4}$' GROUP BY r.message_sid
     ) AS e ON e.message_sid = s.sid
 $$;
+
+CREATE OR REPLACE FUNCTION monitoring.openai_tokens_of_the_hour()
+RETURNS TABLE (business_id uuid, tokens numeric)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT u.business_id, sum(u.tokens_used)::numeric FROM monitoring.api_usage AS u
+    WHERE u.service = 'openai' AND u.created_at BETWEEN now() - interval '1 hour' AND now() GROUP BY u.business_id
+$$;

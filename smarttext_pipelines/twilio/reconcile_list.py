@@ -149,7 +149,7 @@ def _instant(text: str) -> datetime | None:
     return None
 
 
-def reconcile(ours: Iterable[Recorded], listed: Sequence[Listed], begin: datetime, end: datetime) -> Reconciled:
+def reconcile(ours: Sequence[Recorded], listed: Sequence[Listed], begin: datetime, end: datetime) -> Reconciled:
     """Return where a list of Twilio's and ours differ.
 
     Args:
@@ -159,21 +159,32 @@ def reconcile(ours: Iterable[Recorded], listed: Sequence[Listed], begin: datetim
         end: First instant after it.
     """
     known = {each.sid: each for each in ours if each.sid}
-    within = [each for each in ours if each.is_within]
-    lines = Counter(each.sid for each in listed)
     theirs = {each.sid: each for each in listed}
-    differences = [_twice(sid, count) for sid, count in lines.items() if count > 1]
     both = [(known[sid], theirs[sid]) for sid in theirs if sid in known]
-    differences += [found for one, other in both for found in _compare(one, other)]
-    differences += [_only_there(each, begin, end) for sid, each in theirs.items() if sid not in known]
-    differences += [_only_here(each, begin, end) for each in within if each.sid and each.sid not in theirs]
-    return Reconciled(
-        len(both),
-        sum(1 for each in within if not each.sid),
-        sum((one.price_usd or Decimal(0) for one, _ in both), start=Decimal(0)),
-        sum((other.price_usd or Decimal(0) for _, other in both), start=Decimal(0)),
-        differences,
-    )
+    differences = [
+        *_repeated(listed),
+        *(found for one, other in both for found in _compare(one, other)),
+        *(_only_there(each, begin, end) for sid, each in theirs.items() if sid not in known),
+        *_missing(known, theirs, begin, end),
+    ]
+    without_sid = sum(each.is_within for each in ours if not each.sid)
+    return Reconciled(len(both), without_sid, _sum([o for o, _ in both]), _sum([t for _, t in both]), differences)
+
+
+def _repeated(listed: Sequence[Listed]) -> list[Difference]:
+    lines = Counter(each.sid for each in listed)
+    return [_twice(sid, count) for sid, count in lines.items() if count > 1]
+
+
+def _sum(priced: Iterable[Recorded | Listed]) -> Decimal:
+    return sum((each.price_usd or Decimal(0) for each in priced), start=Decimal(0))
+
+
+def _missing(
+    known: Mapping[str, Recorded], theirs: Mapping[str, Listed], begin: datetime, end: datetime
+) -> list[Difference]:
+    missing = [each for sid, each in known.items() if each.is_within and sid not in theirs]
+    return [_only_here(each, begin, end) for each in missing]
 
 
 def _twice(sid: str, count: int) -> Difference:

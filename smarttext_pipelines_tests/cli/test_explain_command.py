@@ -115,10 +115,14 @@ def test_a_reader_without_rights_on_events_explains_and_reveals_nothing(
             code, out, errors = smarttext("explain", *arguments)
             assert (code, errors) == (0, ""), (arguments, errors)
             assert OTHER not in out
-        for arguments in (("digest", "--date", str(DAY)), ("stats", "--date", str(DAY))):
+        for arguments in (("digest", "--date", str(DAY)), ("stats", "--date", str(DAY)), ("budgets", "show")):
             code, _, errors = smarttext(*arguments)
             assert (code, errors) == (0, ""), (arguments, errors)
         code, out, errors = smarttext("explain", "calls_missed", "--all", "--date", str(DAY), "--reveal")
         assert code == 2
         assert "use the owner of the database or smarttext_pipeline" in errors
         assert OTHER not in out
+        code, _, errors = smarttext("retention", "status")
+        assert code == 2
+        assert "smarttext_reader may not" in errors
+        assert "smarttext_retention" in errors

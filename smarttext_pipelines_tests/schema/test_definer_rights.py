@@ -38,6 +38,7 @@ _ADDED = """'[{"id": "00000000-0000-4000-8000-000000000001", "from_number": "+15
  "status": "sent", "event_type": "voice.missed", "service": "x", "endpoint": "x", "owner_phone": "+15550102",
  "customer_phone": "+15550103", "alert_type": "x", "message_content": "x", "tokens_used": 1, "cost_estimate": 0,
  "business_id": "00000000-0000-4000-8000-000000000000"}]'"""
+_NEAR = "'all', NULL, ARRAY['x'], ARRAY['x'], now(), now(), now(), now(), true"
 CALLS = {
     "public.check_openai_usage_limit": "SELECT public.check_openai_usage_limit(NULL)",
     "public.reserve_openai_usage": "SELECT public.reserve_openai_usage(NULL, n, 'r' || n) FROM generate_series(1, 4) n",
@@ -65,6 +66,12 @@ CALLS = {
     "monitoring.recount_openai_usage": "SELECT monitoring.recount_openai_usage()",
     "monitoring.count_openai_usage": ";".join(INTERNAL),
     "monitoring.recount_at_new_prices": "UPDATE monitoring.openai_prices SET model = model",
+    "monitoring.list_business_names": "SELECT monitoring.list_business_names()",
+    "monitoring.openai_tokens_of_the_hour": "SELECT monitoring.openai_tokens_of_the_hour()",
+    "monitoring.near_rows": f"SELECT monitoring.near_rows({_NEAR})",
+    "monitoring.masked_near_rows": f"SELECT monitoring.masked_near_rows({_NEAR}, ARRAY['x'])",
+    "monitoring.message_prices": "SELECT monitoring.message_prices(ARRAY['SM1'])",
+    "monitoring.near_usage": "SELECT monitoring.near_usage('all', NULL, '2026-03-01', '2026-03-01', now(), now())",
     "monitoring.read_message_rows": "SELECT monitoring.read_message_rows()",
     "monitoring.read_call_rows": "SELECT monitoring.read_call_rows()",
     **{name.partition("(")[0]: f"SELECT {name}" for name in READ_FUNCTIONS},

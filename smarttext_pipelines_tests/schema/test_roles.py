@@ -217,11 +217,14 @@ PEOPLE = [
     "heartbeats",
     "incidents",
     "missed_call_replies",
+    "openai_budgets",
     "openai_refusals",
     "openai_refusals_new",
     "owner_alert_delivery",
     "pipeline_health",
     "rollup_days",
+    "rule_states",
+    "silences",
     "sms_failure_rates",
     "spend",
 ]
@@ -265,7 +268,14 @@ COLUMNS = {
 GUARD = {"check_openai_usage_limit", "reserve_openai_usage", "settle_openai_usage", "cancel_openai_usage"}
 ADDS = {f"add_{table}" for table in EVENTS}
 READS = {f"read_{table}" for table in (*EVENTS, "businesses")}
-FOR_READERS = {"read_business_names", "masked_near_rows", "message_prices", "near_usage"}
+FOR_READERS = {
+    "list_business_names",
+    "openai_tokens_of_the_hour",
+    "today",
+    "masked_near_rows",
+    "message_prices",
+    "near_usage",
+}
 EXECUTES = {
     WRITER: {*GUARD, *ADDS, "reporting_day", "usage_date"},
     PIPELINE: {

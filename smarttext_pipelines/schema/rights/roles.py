@@ -33,17 +33,18 @@ FUNCTIONS = {
     "monitoring.reporting_day(timestamptz)": (SERVICE, WRITER),
     "monitoring.usage_day(date, timestamptz, text, text)": (PIPELINE, RETENTION),
     "monitoring.usage_day(date, timestamp, text, text)": (PIPELINE, RETENTION),
-    "monitoring.today()": (PIPELINE,),
+    "monitoring.today()": (PIPELINE, READER),
     "monitoring.openai_limit(uuid)": (PIPELINE,),
     "monitoring.open_openai_budgets(date[], uuid[])": (PIPELINE,),
     "monitoring.openai_ledger(date)": (PIPELINE,),
     "monitoring.reap_openai_reservations(interval)": (PIPELINE,),
     "monitoring.read_message_rows()": (PIPELINE,),
     "monitoring.read_call_rows()": (PIPELINE,),
-    "monitoring.read_business_names()": (PIPELINE, READER),
+    "monitoring.list_business_names()": (PIPELINE, READER),
     f"monitoring.near_rows({ARGUMENTS})": (PIPELINE,),
     f"monitoring.masked_near_rows({ARGUMENTS}, text[])": (PIPELINE, READER),
     "monitoring.message_prices(text[])": (PIPELINE, READER),
+    "monitoring.openai_tokens_of_the_hour()": (PIPELINE, READER),
     "monitoring.near_usage(text, uuid, date, date, timestamptz, timestamptz)": (PIPELINE, READER),
     # Both do what the caller's own rights on the table allow.
     **dict.fromkeys(ADD_FUNCTIONS, (SERVICE, WRITER)),
@@ -58,7 +59,8 @@ _READ_BY_PEOPLE = (
     "monitoring.spend, monitoring.call_volume, monitoring.missed_call_replies, monitoring.owner_alert_delivery, "
     "monitoring.heartbeats, monitoring.pipeline_health, monitoring.incidents, monitoring.rollup_days, "
     "monitoring.business_names, monitoring.budget_crossings, monitoring.openai_refusals, "
-    "monitoring.openai_refusals_new, monitoring.failure_classes"
+    "monitoring.openai_refusals_new, monitoring.failure_classes, monitoring.openai_budgets, monitoring.rule_states, "
+    "monitoring.silences"
 )
 # A reservation becomes an event, and a counter admits: what functions and triggers keep, no role writes by itself.
 _KEPT_BY_FUNCTIONS = (

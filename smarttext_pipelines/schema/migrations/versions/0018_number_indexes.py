@@ -43,7 +43,8 @@ def upgrade() -> None:
 def _build(table: str, column: str, *, is_partitioned: bool) -> None:
     bind, name = database(), f"{table}_{column}_idx"
     if bind:
-        if not bind.execute(_IS_TEXT, {"relation": f"public.{table}", "column": column}).scalar():
+        # A table that the script is going to create is not there yet.
+        if bind.execute(_IS_TEXT, {"relation": f"public.{table}", "column": column}).scalar() is False:
             return
         if bind.execute(_BROKEN, {"name": f"public.{name}"}).scalar():
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS public.{name}")

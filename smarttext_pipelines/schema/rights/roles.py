@@ -50,6 +50,7 @@ _EVENTS = "public.sms_events, public.call_events, public.api_usage, public.owner
 _READ_BY_PEOPLE = (
     "public.daily_stats, public.sms_failure_rates, public.openai_daily_usage, monitoring.sms_failure_rates, "
     "monitoring.spend, monitoring.call_volume, monitoring.missed_call_replies, monitoring.owner_alert_delivery, "
+    "monitoring.customer_days, "
     "monitoring.heartbeats, monitoring.pipeline_health, monitoring.incidents, monitoring.rollup_days"
 )
 # A reservation becomes an event, and a counter admits: what functions and triggers keep, no role writes by itself.

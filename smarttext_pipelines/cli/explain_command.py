@@ -26,8 +26,8 @@ MOST_SHOWN = 200
 
 
 def explain(
-    what: Annotated[str | None, typer.Argument(help="A column of daily_stats, or: call, message.")] = None,
-    sid: Annotated[str | None, typer.Argument(help="Sid of the call or message.")] = None,
+    what: Annotated[str | None, typer.Argument(help="A column of daily_stats, or: call, message, customer.")] = None,
+    sid: Annotated[str | None, typer.Argument(help="Sid, or the customer's key or number.")] = None,
     *,
     business: BusinessOption = None,
     unattributed: UnattributedOption = False,
@@ -63,6 +63,10 @@ def _explained(
     from smarttext_pipelines.explain import explain_call, explain_column, explain_message
     from smarttext_pipelines.explain.column import window_of
 
+    if what == "customer":
+        from smarttext_pipelines.cli.customer_commands import explain_customer
+
+        return explain_customer(connection, settings, sid)
     shared = [number.get_secret_value() for number in settings.shared_senders]
     if what in ("call", "message"):
         if not sid:

@@ -9,6 +9,7 @@ from rich.text import Text
 from smarttext_pipelines.cli import (
     alert_commands,
     budget_commands,
+    customer_commands,
     database_commands,
     digest_command,
     doctor_command,
@@ -40,6 +41,7 @@ app.command("rollup")(rollup_commands.rollup)
 app.command("stats")(stats_command.stats)
 app.command("digest")(digest_command.digest)
 app.command("explain")(explain_command.explain)
+app.command("customers")(customer_commands.customers)
 app.command("receiver")(receiver_command.receiver)
 app.add_typer(budget_commands.app, name="budgets")
 app.command("reset-openai")(budget_commands.reset_openai)

@@ -88,6 +88,7 @@ class Warehouse:
     def roll_up(self, metric: str, days: DayRange, *, allow_empty: bool = False) -> "RolledUp":
         """Roll one metric up; see ``rollup.roll_up``."""
         # Ibis is imported by the process that computes, not by every one that looks at the graph.
+        from smarttext_pipelines.customers.secret_file import customer_key
         from smarttext_pipelines.metrics import METRICS
         from smarttext_pipelines.rollup import roll_up
 
@@ -102,6 +103,7 @@ class Warehouse:
             allow_empty=allow_empty,
             reply_minutes=s.reply_minutes,
             archive=self.archive(),
+            customer_key=customer_key(s),
         )
 
     def report(self, result: "RolledUp") -> "Report":

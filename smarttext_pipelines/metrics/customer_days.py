@@ -159,16 +159,17 @@ def rows(tables: Tables, window: Window) -> ir.Table:
     """Return the fact; numbers become keys at the end, once for each customer."""
     parts = [part(tables, window) for part in (_calls, _replies, _texts, _usage)]
     both = ibis.union(*[_filled(part) for part in parts])
-    sums: dict[str, ir.Value] = {name: both[name].sum().cast("int64") for name in COUNTS}
-    sums["openai_cost_usd"] = both.openai_cost_usd.sum().cast("decimal(38, 6)")
-    summed = both.group_by(_GROUP).agg(**sums)
-    keyed = summed.cross_join(tables["customer_key"])
-    return keyed.select(
-        "day",
-        business_id=keyed.business.cast("uuid"),
-        customer_key=keyed_hash(keyed.number, keyed.inner, keyed.outer),
-        **{name: keyed[name] for name in (*COUNTS, "openai_cost_usd")},
+    keyed = both.group_by(_GROUP).agg(**_sums(both)).cross_join(tables["customer_key"])
+    keyed = keyed.mutate(
+        business_id=keyed.business.cast("uuid"), customer_key=keyed_hash(keyed.number, keyed.inner, keyed.outer)
     )
+    # Without a secret every key is NULL.
+    return keyed.group_by("day", "business_id", "customer_key").agg(**_sums(keyed))
+
+
+def _sums(rows: ir.Table) -> dict[str, ir.Value]:
+    sums: dict[str, ir.Value] = {name: rows[name].sum().cast("int64") for name in COUNTS}
+    return sums | {"openai_cost_usd": rows.openai_cost_usd.sum().cast("decimal(38, 6)")}
 
 
 def _filled(part: ir.Table) -> ir.Table:

@@ -165,6 +165,7 @@ CHANGED_BY_PIPELINE = [
     "alert_targets",
     "budget_thresholds",
     "call_volume",
+    "customer_days",
     "daily_stats_adopted",
     "heartbeats",
     "incidents",
@@ -210,6 +211,7 @@ READ_ONLY = [
 ]
 PEOPLE = [
     "call_volume",
+    "customer_days",
     "heartbeats",
     "incidents",
     "missed_call_replies",

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 from psycopg import sql
-from sqlalchemy import Connection, Engine, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, or_, select, update
 
 from smarttext_pipelines.archive.columns import SESSION, TIME_COLUMNS, is_table, read_shape, run
 from smarttext_pipelines.archive.manifest import (
@@ -52,6 +52,7 @@ from smarttext_pipelines.retention.units import USAGE_DAY, unit_condition
 from smarttext_pipelines.schema.installation import counts_usage_by_time
 from smarttext_pipelines.schema.tables.archive_segments import erasures
 from smarttext_pipelines.schema.tables.internal import rollup_days
+from smarttext_pipelines.schema.tables.sms_recipients import recipient_marks
 from smarttext_pipelines.schema.tables.source_tables import businesses
 from smarttext_pipelines.schema.tables.statistics import customer_days, sms_outcomes
 
@@ -165,6 +166,7 @@ def _erase_tables(connection: Connection, erasure: _Erasure, **values: Any) -> N
     if erasure.customer is not None:
         days = update(customer_days).where(customer_days.c.customer_key == erasure.customer)
         connection.execute(days.values(customer_key=None))
+        connection.execute(delete(recipient_marks).where(recipient_marks.c.customer_key == erasure.customer))
     _record(connection, erasure, **values)
 
 

@@ -195,6 +195,7 @@ KEPT_BY_FUNCTIONS = [
     "openai_refusals_new",
     "openai_reservations",
     "openai_resets",
+    "recipient_marks",
 ]
 READ_ONLY = [
     "adoption_record",

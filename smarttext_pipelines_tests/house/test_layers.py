@@ -22,6 +22,7 @@ ALLOWED = {
     "engines": {"core", "metrics", "database", "schema", "archive"},
     "rollup": {"core", "metrics", "engines", "database", "schema", "archive", "budgets"},
     "retention": {"core", "metrics", "engines", "database", "schema", "archive"},
+    "customers": {"core", "settings"},
     "tracking": {"core", "database", "schema", "sentry", "settings"},
     "twilio": {"core", "database", "schema", "settings"},
     "alerting": {"core", "metrics", "engines", "database", "schema", "sentry", "twilio", "settings"},
@@ -31,6 +32,7 @@ ALLOWED = {
     "sample": {"core", "database", "schema"},
     "defs": {
         "core",
+        "customers",
         "settings",
         "database",
         "schema",
@@ -61,6 +63,7 @@ ALLOWED = {
     },
     "cli": {
         "core",
+        "customers",
         "settings",
         "database",
         "schema",

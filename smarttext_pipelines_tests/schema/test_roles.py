@@ -165,6 +165,7 @@ CHANGED_BY_PIPELINE = [
     "alert_targets",
     "budget_thresholds",
     "call_volume",
+    "customer_days",
     "daily_stats_adopted",
     "heartbeats",
     "incidents",
@@ -194,6 +195,7 @@ KEPT_BY_FUNCTIONS = [
     "openai_refusals_new",
     "openai_reservations",
     "openai_resets",
+    "recipient_marks",
 ]
 READ_ONLY = [
     "adoption_record",
@@ -214,6 +216,7 @@ PEOPLE = [
     "business_names",
     "call_volume",
     "failure_classes",
+    "customer_days",
     "heartbeats",
     "incidents",
     "missed_call_replies",

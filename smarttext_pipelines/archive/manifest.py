@@ -1,4 +1,4 @@
-"""The manifest of the archive: which file speaks for which rows. The only place that reads or writes its table.
+"""The manifest of the archive: which file represents which rows. The only place that reads or writes its table.
 
 Names of files follow from table, day and id. What the table says beside them is never opened and never removed.
 """

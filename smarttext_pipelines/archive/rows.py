@@ -48,7 +48,7 @@ class ArchivedRows:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open a local file; raise DamagedFileError when it is no file of ours."""
+        """Open a local file; raise DamagedFileError when it is no file of this archive."""
         self.path = path
         try:
             schema = pq.read_schema(path)
@@ -141,7 +141,7 @@ def open_archived(target: ArchiveTarget, segment: Segment, into: Path, *, is_fre
         target: Where the files lie.
         segment: Whose file to open.
         into: Folder for a copy where the target is not on this machine.
-        is_fresh: Whether rows are hashed anew even where this process has hashed the rows of the same bytes.
+        is_fresh: Whether rows are hashed again even where this process has hashed the rows of the same bytes.
 
     Raises:
         ArchiveError: The manifest names no file that could be its own, or the file cannot be read.

@@ -98,6 +98,6 @@ def _refuse(said: str) -> int:
 
 
 def _watch() -> None:
-    """Scrub the logs of this command, and tell Sentry of a fault of ours; a user's mistake is none."""
+    """Scrub the logs of this command, and tell Sentry of a defect; a user's mistake is none."""
     with suppress(SettingsError):  # the command says so itself
         watch_process(load_settings(), "cli")

@@ -32,7 +32,7 @@ _LOG_LIMIT_BYTES = 5_000_000
 
 @dataclass(frozen=True)
 class EmbeddedServer:
-    """A running server of ours and how to reach it."""
+    """A running embedded server and how to reach it."""
 
     data_directory: Path
     host: str

@@ -69,5 +69,5 @@ def at_times(column: str, days: Iterable[date], zone: ZoneInfo) -> str:
 
 
 def texts(*values: str) -> str:
-    """Return texts of ours as a list of literals."""
+    """Return constant texts as a list of literals."""
     return ", ".join(f"'{value}'" for value in values)

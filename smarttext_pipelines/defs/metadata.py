@@ -70,7 +70,7 @@ def day_metadata(result: "RolledUp", day: date, preview: "Preview") -> dict[str,
 
 
 def _narrow(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows without columns in which nothing is told."""
+    """Return the rows without empty columns."""
     told = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)][:_MOST_COLUMNS]
     return [{name: row[name] for name in told} for row in rows]
 

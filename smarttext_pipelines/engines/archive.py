@@ -27,12 +27,12 @@ _COMPILER = DuckDBCompiler()
 
 @dataclass(frozen=True)
 class ArchivedFile:
-    """A local file of a segment that speaks for its rows.
+    """A local file of a segment that represents its rows.
 
     Attributes:
         path: Where it is; its bytes were compared with the manifest.
-        seq: Of two files that hold an id, the one with the highest speaks for it.
-        changed_ids: Rows that the file does not speak for.
+        seq: Of two files that hold an id, the one with the highest counts.
+        changed_ids: Rows that the file does not represent.
     """
 
     path: Path
@@ -145,7 +145,7 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
             self._duckdb.read_parquet([str(path) for path in live]).create_view(f"{table.name}_live")
         found = set(self._duckdb.view(f"{table.name}_live").columns)
         columns = [c for c in table.columns if ibis_type(c.type) and c.name in found]
-        query = f"SELECT {', '.join(_cast(c) for c in columns)} FROM {name}"  # noqa: S608 - names of ours, quoted
+        query = f"SELECT {', '.join(_cast(c) for c in columns)} FROM {name}"  # noqa: S608 - constant names, quoted
         if archived:
             rows = self._archived(table, archived)
             # A file may be older than a column.
@@ -179,7 +179,7 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
         latest = " QUALIFY row_number() OVER (PARTITION BY f.id ORDER BY s.seq DESC) = 1" if len(files) > 1 else ""
         live, segs, gone, rows = (quoted(f"{table.name}_{n}") for n in ("live", "segments", "changed", "files"))
         return (
-            f"SELECT f.* FROM {rows} AS f JOIN {segs} AS s USING (filename)"  # noqa: S608 - names of ours, quoted
+            f"SELECT f.* FROM {rows} AS f JOIN {segs} AS s USING (filename)"  # noqa: S608 - constant names, quoted
             f" ANTI JOIN {live} AS l ON l.id = f.id"
             f" ANTI JOIN {gone} AS c ON c.id = f.id AND c.filename = f.filename{latest}"
         )

@@ -56,7 +56,7 @@ class EngineChoice:
         """Give PostgreSQL where all rows of the tables are there, and DuckDB over both where some are archived.
 
         Raises:
-            ArchiveError: A file that speaks for rows of the window is missing or damaged, or nobody said where it is.
+            ArchiveError: A file that represents rows of the window is missing or damaged, or nobody said where it is.
         """
         segments = self._segments([name for name in tables if name in SOURCE_TIMES])
         if not segments:

@@ -59,7 +59,7 @@ def scrubbed(value: T) -> T:
 
 @lru_cache(maxsize=512)
 def _scrub_unless_picture(text: str) -> str:
-    # A plot of ours; by chance its letters may look like a number. Names and statements come again with each day.
+    # A plot; by chance its letters may look like a number. Names and statements come again with each day.
     return text if _PICTURE in text else scrub(text)
 
 

@@ -109,7 +109,7 @@ class Window:
 
 @dataclass(frozen=True)
 class RecentWindow(Window):
-    """The time before ``as_of``, for what is told within minutes; messages mean the same as on a day.
+    """The time before ``as_of``, for alerts within minutes; messages mean the same as on a day.
 
     Attributes:
         length: How long.

@@ -1,6 +1,6 @@
 """Erase one person: the rows that mention a number go from the tables and from every file; what stays says not whose.
 
-Files are written anew without the rows and read back like new ones. It can be interrupted anywhere and run again.
+Files are rewritten without the rows and read back like new ones. It can be interrupted anywhere and run again.
 """
 
 import re
@@ -67,7 +67,7 @@ class Erased:
     Attributes:
         live_rows: Rows deleted, by table.
         archived_rows: Rows cut out of the archive, by table.
-        segments_rewritten: Files that were written anew, or that went.
+        segments_rewritten: Files that were rewritten or removed.
     """
 
     live_rows: Counter[str] = field(default_factory=Counter)

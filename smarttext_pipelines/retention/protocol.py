@@ -131,7 +131,7 @@ def file_values(shape: Shape, written: Written, found: ReadBack) -> dict[str, An
 
 
 def delete_segment(connection: Connection, target: ArchiveTarget, segment: Segment, told: Told) -> Segment:
-    """Delete what the file of a verified segment holds exactly; from then on the file speaks for those rows.
+    """Delete what the file of a verified segment holds exactly; from then on the file represents those rows.
 
     Raises:
         DamagedFileError: The file is not the one that was verified; the segment is given up and its rows stay.
@@ -181,7 +181,7 @@ def compare_segment(connection: Connection, target: ArchiveTarget, segment: Segm
 
 
 def supersede(connection: Connection, segment: Segment, failure: str | None) -> Segment:
-    """Let a segment speak for nothing from now on; its rows are live."""
+    """Mark a segment as superseded; its rows are live."""
     with connection.begin():
         return change_segment(connection, segment, state=SUPERSEDED, failure=failure)
 
@@ -193,7 +193,7 @@ def note_failure(connection: Connection, segment: Segment, error: SmartTextError
 
 
 def remove_files(connection: Connection, target: ArchiveTarget, segment: Segment) -> None:
-    """Remove the files of a segment that speaks for nothing, then forget their names.
+    """Remove the files of a superseded segment, then forget their names.
 
     A planned one is superseded after that: nobody looks for the temporary file of a superseded segment without a name.
 

@@ -104,7 +104,7 @@ def _require_columns(table: Shape, file: Shape) -> None:
 
 
 def _insert(connection: Connection, archived: ArchivedRows, segment: Segment) -> tuple[int, int]:
-    """Insert the rows that a file speaks for; return how many those are and how many were inserted.
+    """Insert the rows that a file represents; return how many those are and how many were inserted.
 
     Raises:
         ArchiveError: A row would not be what the file holds.
@@ -139,7 +139,7 @@ def _is_keyed(connection: Connection, table: str) -> bool:
 
 
 def _load(connection: Connection, archived: ArchivedRows, segment: Segment) -> int:
-    """Put the rows that a file speaks for into a temporary table of texts; return how many those are."""
+    """Put the rows that a file represents into a temporary table of texts; return how many those are."""
     columns = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(c.name)) for c in archived.shape.columns)
     run(connection, sql.SQL("DROP TABLE IF EXISTS pg_temp.restored_rows"))
     run(connection, sql.SQL("CREATE TEMPORARY TABLE restored_rows ({}, row_hash text) ON COMMIT DROP").format(columns))

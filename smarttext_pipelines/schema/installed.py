@@ -37,7 +37,7 @@ BEGIN
     ON CONFLICT (kind, object) DO UPDATE SET state = excluded.state WHERE i.state <> excluded.state;
     PERFORM set_config('search_path', path, true);
 END $do$
-"""  # noqa: S608 - names of ours
+"""  # noqa: S608 - constant names
 
 
 def fingerprint() -> str:

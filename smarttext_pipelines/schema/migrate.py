@@ -191,7 +191,7 @@ def find_drift(engine: Engine) -> list[str]:
 
 
 def is_tolerated(change: Any) -> bool:
-    """Tell whether a difference that Alembic found is none of ours: only what we need and lack is drift."""
+    """Whether a difference that Alembic found is no drift: only what is needed and missing is."""
     if isinstance(change, list):
         return all(is_tolerated(part) for part in change)
     kind, schema = change[0], change[1]
@@ -213,7 +213,7 @@ def _comparison(connection: Connection) -> MigrationContext:
         # An adopted database has indexes and keys under names of its own.
         return kind not in ("index", "unique_constraint", "foreign_key_constraint")
 
-    # Alembic reports tables of the default schema without their schema; so no schema of ours may be the default.
+    # Alembic reports tables of the default schema without their schema; so none of this project may be the default.
     connection.dialect.default_schema_name = "pg_catalog"
     options = {
         "include_schemas": True,

@@ -94,7 +94,7 @@ SELECT 'function', f.proname || '(' || oidvectortypes(f.proargtypes) || ')',
 FROM pg_proc AS f
 WHERE f.pronamespace = 'public'::regnamespace AND f.prokind IN ('f', 'p')
     AND f.proname IN ({", ".join(f"'{name}'" for name in FUNCTION_NAMES)})
-"""  # noqa: S608 - names of ours
+"""  # noqa: S608 - constant names
 """Rows of kind, object, state. Names are qualified where ``search_path`` is ``pg_catalog``, which the reader sets."""
 
 

@@ -1,4 +1,4 @@
-"""What a process is told from outside: the settings, and the form that each of their values must have."""
+"""Settings: what comes from the environment, and the form that each value must have."""
 
 from smarttext_pipelines.settings.environment import (
     ARCHIVE_SCHEMES,

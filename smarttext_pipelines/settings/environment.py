@@ -238,9 +238,9 @@ def load_settings() -> Settings:
 
 
 def _refuse_misspelt() -> None:
-    """Raise SettingsError for a variable that is nearly one of ours: unread, it would let a default answer instead.
+    """Raise SettingsError for a variable that is nearly a setting: unread, it would let a default answer instead.
 
-    Variables with our prefix that resemble none of ours belong to the application.
+    Variables with the prefix that resemble no setting belong to the application.
     """
     ours = [variable_of(name).removeprefix(PREFIX) for name in Settings.model_fields]
     for variable in sorted({*os.environ, *dotenv_values(ENV_FILE)}):

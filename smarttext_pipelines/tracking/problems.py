@@ -1,7 +1,7 @@
 """What people should hear of: warnings in the log, once a minute each, and failed messages as events in Sentry.
 
 Sentry gets one event per (kind, status, code, business) and ten minutes, with a count; where the application has not
-initialised it, the first event does, if SENTRY_DSN is set. An import of ours never does.
+initialised it, the first event does, if SENTRY_DSN is set. Importing never does.
 """
 
 import logging

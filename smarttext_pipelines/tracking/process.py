@@ -1,4 +1,4 @@
-"""The one writer of a process: made when the first event is told, anew after a fork, flushed at exit."""
+"""The one writer of a process: made by the first event and again after a fork, flushed at exit."""
 
 import atexit
 import logging

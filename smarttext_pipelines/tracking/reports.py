@@ -27,7 +27,7 @@ ON CONFLICT (writer_id) DO UPDATE SET
     dropped_at = CASE WHEN excluded.dropped + excluded.damaged > w.dropped + w.damaged THEN now()
         ELSE w.dropped_at END,
     rejected_at = CASE WHEN excluded.rejected > w.rejected THEN now() ELSE w.rejected_at END
-"""  # noqa: S608 - names of ours
+"""  # noqa: S608 - constant names
 
 
 class WriterReport:

@@ -1,6 +1,6 @@
 """Appending what Twilio says: a row of ``sms_events`` for a new outcome, a row of ``api_usage`` for a price.
 
-Ids are derived from what a row says, so whatever is told twice is there once. Numbers are copied from the message's own
+Ids are derived from what a row says, so what comes twice is stored once. Numbers are copied from the message's own
 rows, so that a report moves no message to another business. A page with a row that a table refuses is written row by
 row: the refused ones are kept (``delivery.refused``), the others stand.
 """

@@ -1,4 +1,4 @@
-"""Twilio's bill beside ours: its usage records by its own days (GMT), and what no row of ours explains.
+"""Twilio's bill compared with ours: its usage records by its own days (GMT), and what no recorded row explains.
 
 Twilio counts by itself: these are the only numbers that do not come from what was recorded. The price of a message
 includes the carrier's fee, which the usage records tell apart: both are added.

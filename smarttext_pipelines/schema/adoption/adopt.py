@@ -61,7 +61,7 @@ def read_standing(connection: Connection, facts: Facts) -> Standing:
 
 
 def put_back_lines(connection: Connection) -> list[str]:
-    """Return, one line each, what others put in the place of ours, what is missing, and what cannot be called."""
+    """Return, one line each, what others replaced, what is missing, and what cannot be called."""
     found, installed, record = read_state(connection), read_installed(connection), recorded(connection)
     lines = [f"{kind} public.{name} is not as migrate left it" for kind, name in put_back(found, installed)]
     lines += [

@@ -40,7 +40,7 @@ def put_back(found: State, installed: State) -> list[Key]:
 
 
 def ambiguous_overloads(found: State, record: State | None) -> list[str]:
-    """Return functions that came later under a name of ours and answer the same call."""
+    """Return functions that came later under the same name and answer the same call."""
     functions = {name: state for (kind, name), state in found.items() if kind == "function"}
     others = [name for name in functions if name not in FUNCTIONS and ("function", name) not in (record or {})]
     return [
@@ -94,7 +94,7 @@ def _namesakes(name: str, functions: State | Mapping[str, Any]) -> list[str]:
 
 
 def _answers(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """Tell whether a call of ours, with the names of its arguments or with none, is answered by theirs, too."""
+    """Whether a call of this project, with or without names of arguments, is answered by their function, too."""
     shared = range(max(theirs["least"], ours["least"]), min(theirs["most"], ours["most"]) + 1)
     names = (theirs["arguments"] or [], ours["arguments"] or [])
     return any(count == 0 or names[0][:count] == names[1][:count] for count in shared)

@@ -108,7 +108,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Relation:
-    """What stands in ``public`` under a name of ours; ``kind`` as ``pg_class.relkind``."""
+    """What exists in ``public`` under a name of this project; ``kind`` as ``pg_class.relkind``."""
 
     name: str
     kind: str
@@ -125,7 +125,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class Function:
-    """A function in ``public`` that has the signature of one of ours."""
+    """A function in ``public`` that has the signature of one of this project."""
 
     signature: str
     name: str
@@ -161,7 +161,7 @@ def read_catalog(connection: Connection, revision: str | None, signatures: list[
     Args:
         connection: As the role that migrates.
         revision: Newest revision that has run.
-        signatures: Functions of ours in ``public``.
+        signatures: Functions of this project in ``public``.
     """
     names = [*(table.name for table in TABLES), *PUBLIC_VIEWS]
     found = connection.execute(_RELATIONS, {"names": names}).mappings()

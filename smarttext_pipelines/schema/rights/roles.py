@@ -52,7 +52,7 @@ FUNCTIONS = {
     **dict.fromkeys(ADD_FUNCTIONS, (SERVICE, WRITER)),
     **dict.fromkeys(READ_FUNCTIONS, (PIPELINE, RETENTION)),
 }
-"""Who may execute what; every other function of ours is the owner's alone."""
+"""Who may execute what; every other function of this project is the owner's alone."""
 
 _TABLES = ("businesses", "sms_events", "call_events", "api_usage", "owner_alerts", "daily_stats")
 _EVENTS = "public.sms_events, public.call_events, public.api_usage, public.owner_alerts"

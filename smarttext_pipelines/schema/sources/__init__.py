@@ -22,7 +22,7 @@ _READ_OF_BUSINESSES = ("id", "name", "business_type", "public_phone", "twilio_ph
 
 
 def source_columns(table: Table) -> list[Column[Any]]:
-    """Return the columns that are read or written; of a business most are no concern of ours, whatever their types."""
+    """Return the columns that are read or written; of a business most are not needed, whatever their types."""
     return [c for c in table.columns if table.name != "businesses" or c.name in _READ_OF_BUSINESSES]
 
 

@@ -100,7 +100,6 @@ CALL_TYPES = ("voice.missed", "voice.inbound", "voice.completed", "voice.test", 
 ODD_CALL_TYPES = ("voice.", "voice", "voice_missed", "Voice.missed", "voice.test2", "sms.outbound", "")
 SERVICES = ("openai", "twilio", "OpenAI", "", LONG + "a", LONG + "b")
 ENDPOINTS = ("chat", "daily_reset", "DAILY_RESET", "daily_reset ", "", LONG + "a", LONG + "b")
-CALLERS = ("+15550100001", "+15550100002", "rcs:+1-555-010-0002")
 MODELS = (None, "", "gpt-4o-mini", "openai/GPT-4o-2024-05-13", "ft:gpt-4o-mini:a:b", LONG + "a", LONG + "b")
 TOKENS = (0, None, 1, 1000, -5, 2_147_483_647, -2_147_483_648)
 COSTS = (None, *map(Decimal, ("0", "0.000001", "12.345678", "-0.5", "999999999999.999999", "-999999999999.999999")))
@@ -176,7 +175,6 @@ def api_call(number: int, created_at: datetime | None, **columns: Any) -> Row:
         "model": None,
         "created_at": created_at,
         "reset_date": None,
-        "request_id": None,
         **columns,
     }
 
@@ -274,7 +272,7 @@ def _sets_with(count: int, times: Sequence[Any], dates: Sequence[Any], costs: Se
     sms_events = {
         "message_sid": _sids("sms_events"),
         "from_number": _often(("", NUMBERS[0]), *NUMBERS),
-        "to_number": st.sampled_from(("+15550100001", "+15550100002", "sms:+1 (555) 010-0001", "")),
+        "to_number": st.sampled_from(("+15550100001", "+15550100002", "")),
         "business_id": named_or_none,
         "status": _often(KNOWN_STATUSES[:4], *KNOWN_STATUSES, *ODD_STATUSES),
         "error_code": _often((None,), *ERROR_CODES, times=len(ERROR_CODES)),
@@ -283,9 +281,7 @@ def _sets_with(count: int, times: Sequence[Any], dates: Sequence[Any], costs: Se
     }
     call_events = {
         "call_sid": _sids("call_events"),
-        "from_number": _often(
-            ("+15550100001", "+15550100002"), None, "", "rcs:+1-555-010-0002", "Anonymous", "+266696687"
-        ),
+        "from_number": _often(("+15550100001", "+15550100002"), None, "", "Anonymous", "+266696687"),
         "to_number": st.sampled_from((None, "", *NUMBERS)),
         "business_id": named_or_none,
         "event_type": _often(CALL_TYPES, *ODD_CALL_TYPES),
@@ -298,7 +294,6 @@ def _sets_with(count: int, times: Sequence[Any], dates: Sequence[Any], costs: Se
         "tokens_used": st.sampled_from(TOKENS),
         "cost_estimate": st.sampled_from(costs),
         "model": _often((None, "gpt-4o-mini"), *MODELS),
-        "request_id": _often((None,), *REQUEST_IDS, times=len(REQUEST_IDS)),
         "created_at": st.one_of(at, at, at, st.sampled_from(UNTRUE_TIMES)),
         "reset_date": st.sampled_from((*(None for _ in dates), *dates)),
     }

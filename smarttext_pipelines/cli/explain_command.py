@@ -61,7 +61,7 @@ def explain(
     what: Annotated[
         str | None, typer.Argument(help="A column of stats, a CA… or SM… sid, a telephone number, INC-N, or messages.")
     ] = None,
-    sid: Annotated[str | None, typer.Argument(help="Sid after `call` or `message`; key after `customer`.")] = None,
+    sid: Annotated[str | None, typer.Argument(help="Sid, after `call` or `message`.")] = None,
     *,
     phone: Annotated[str | None, typer.Option("--phone", help="Telephone number of a caller: the whole story.")] = None,
     business: BusinessOption = None,
@@ -87,7 +87,7 @@ def explain(
     if incident or (asked and _INCIDENT.fullmatch(asked)):
         from smarttext_pipelines.cli import alert_commands
 
-        alert_commands.show(incident or str(asked), rows=50, as_json=as_json)
+        alert_commands.show(incident or str(asked), rows=50)
         return
     if not asked or (what and phone):
         msg = "say what to explain: a column with --business and --date, a CA… or SM… sid, a number, or INC-214"
@@ -144,11 +144,6 @@ def _explained(connection: Connection, settings: Settings, asked: _Asked, *, rev
     from smarttext_pipelines.explain import is_number as is_phone
 
     reading = _reading(settings, reveals=reveals)
-    if asked.what == "customer":
-        from smarttext_pipelines.cli.customer_commands import explain_customer
-
-        rows, sentences = explain_customer(connection, settings, asked.sid)
-        return _Told([("", list(rows))], list(sentences))
     kind, sid = _kind(asked)
     if kind == "message":
         found = explain_message(connection, sid, reading)

@@ -11,7 +11,6 @@ from rich.text import Text
 from smarttext_pipelines.cli import (
     alert_commands,
     budget_commands,
-    customer_commands,
     database_commands,
     digest_command,
     doctor_command,
@@ -64,7 +63,6 @@ app.command("stats")(stats_command.stats)
 app.command("digest")(digest_command.digest)
 app.command("explain")(explain_command.explain)
 app.command("reconcile")(reconcile_command.reconcile)
-app.add_typer(customer_commands.app, name="customers")
 app.command("receiver")(receiver_command.receiver)
 app.add_typer(budget_commands.app, name="budgets")
 app.command("reset-openai")(budget_commands.reset_openai)

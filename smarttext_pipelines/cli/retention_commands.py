@@ -239,7 +239,6 @@ def erase(
         msg = "nobody can be asked here: say --yes to delete without being asked; nothing was deleted"
         raise InputError(msg)
     with _opened() as (settings, engine, archive):
-        from smarttext_pipelines.customers.secret_file import customer_key
         from smarttext_pipelines.retention.erase import erase as erase_person
 
         if not yes:
@@ -252,7 +251,6 @@ def erase(
                 phone,
                 zone=settings.zone,
                 shared_senders=[number.get_secret_value() for number in settings.shared_senders],
-                customer_key=customer_key(settings),
                 begun=lambda number: progress.update(bar, total=number),
                 done=lambda: progress.advance(bar),
             )

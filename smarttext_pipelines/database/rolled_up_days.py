@@ -12,7 +12,6 @@ RECORDED_TABLES = (
     "sms_events",
     "call_events",
     "missed_call_replies",
-    "customer_days",
     "api_usage",
     "owner_alerts",
     "daily_stats",

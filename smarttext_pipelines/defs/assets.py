@@ -20,7 +20,6 @@ FACTS: dict[str, tuple[str, ...]] = {
     "call_volume": ("call_events", "businesses"),
     "missed_call_replies": ("call_events", "sms_events", "owner_alerts", "businesses"),
     "owner_alert_delivery": ("owner_alerts",),
-    "customer_days": ("call_events", "sms_events", "owner_alerts", "api_usage", "businesses"),
 }
 """Facts and the tables they are computed from."""
 
@@ -37,7 +36,6 @@ DOMAINS = {
     "call_volume": "calls",
     "missed_call_replies": "calls",
     "owner_alert_delivery": "owner-alerts",
-    "customer_days": "customers",
     "sms_failure_rates": "texts",
     "daily_stats": "overview",
 }

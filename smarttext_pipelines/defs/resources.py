@@ -7,7 +7,6 @@ unauthenticated GraphQL API.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -22,9 +21,6 @@ from smarttext_pipelines.database.embedded import is_embedded
 from smarttext_pipelines.retention.policy import may_delete_unasked
 from smarttext_pipelines.schema.installation import require_installation
 from smarttext_pipelines.settings import Settings
-
-_REPORTED_DAYS = 5
-"""Outcomes of texts come up to 72 hours late; what is older is in the marks already."""
 
 if TYPE_CHECKING:
     from smarttext_pipelines.retention.run import DayDone
@@ -92,15 +88,10 @@ class Warehouse:
     def roll_up(self, metric: str, days: DayRange, *, allow_empty: bool = False) -> "RolledUp":
         """Roll one metric up; see ``rollup.roll_up``."""
         # Ibis is imported by the process that computes, not by every one that looks at the graph.
-        from smarttext_pipelines.customers.secret_file import customer_key
-        from smarttext_pipelines.customers.suppressions import refresh
         from smarttext_pipelines.metrics import METRICS
         from smarttext_pipelines.rollup import roll_up
 
         s = self.settings
-        if metric == "customer_days":
-            with self.transaction() as connection:
-                refresh(connection, datetime.now(UTC) - timedelta(days=_REPORTED_DAYS))
         return roll_up(
             self.engine(),
             METRICS[metric],
@@ -111,7 +102,6 @@ class Warehouse:
             allow_empty=allow_empty,
             reply_minutes=s.reply_minutes,
             archive=self.archive(),
-            customer_key=customer_key(s),
         )
 
     def report(self, result: "RolledUp") -> "Report":

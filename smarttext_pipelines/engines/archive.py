@@ -53,25 +53,6 @@ def _elapsed(later: sge.Expression, earlier: sge.Expression) -> sge.Expression:
     return sge.IntDiv(this=sge.paren(sge.Sub(this=end, expression=start)), expression=sge.Literal.number(1000))
 
 
-def _keyed_hash(text: sge.Expression, inner: sge.Expression, outer: sge.Expression) -> sge.Expression:
-    def call(name: str, *arguments: sge.Expression) -> sge.Expression:
-        return sge.Anonymous(this=name, expressions=list(arguments))
-
-    def hashed(block: sge.Expression, of: sge.Expression) -> sge.Expression:
-        return call("sha256", sge.DPipe(this=call("unhex", block), expression=of))
-
-    digits = hashed(outer, call("unhex", hashed(inner, call("encode", text))))
-    return sge.Cast(this=call("left", digits, sge.Literal.number(32)), to=sge.DataType.build("uuid"))
-
-
-_SPELLING: Spelling = {
-    "reporting_day": _day,
-    "byte_order": _bytes,
-    "elapsed_ms": _elapsed,
-    "keyed_hash": _keyed_hash,
-}
-
-
 class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
     """Runs metrics over rows that are live, files of the archive, or both, in an in-memory DuckDB."""
 
@@ -134,7 +115,8 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
     @staticmethod
     def sql(expression: ir.Table) -> str:
         """Return the statement, with line breaks; DuckDB compares text by bytes already."""
-        return compile_sql(_COMPILER, expression, _SPELLING, _COMPILER.dialect)
+        spelling: Spelling = {"reporting_day": _day, "byte_order": _bytes, "elapsed_ms": _elapsed}
+        return compile_sql(_COMPILER, expression, spelling, _COMPILER.dialect)
 
     def _offer(self, table: Table, live: Sequence[Path] | pa.Table, archived: Sequence[ArchivedFile]) -> None:
         """Make a view of the table: its live rows, and archived ones that no live row and no later file replaces."""

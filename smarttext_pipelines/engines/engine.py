@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from smarttext_pipelines.core.customer_key import CustomerKey
 from smarttext_pipelines.core.days import day_end, day_start, is_final
 from smarttext_pipelines.core.openai_prices import upper_prices
 from smarttext_pipelines.metrics.keyed import REPEATED
@@ -63,23 +62,20 @@ class Parameters:
         window: The days that are computed.
         shared_senders: Numbers that send for several businesses.
         read_at: When the events of a day were read, for days where that was not now.
-        customer_key: What customers are told apart by; without it they are not.
     """
 
     window: Window
     shared_senders: Sequence[str] = ()
     read_at: Mapping[date, datetime] = field(default_factory=dict)
-    customer_key: CustomerKey | None = field(default=None, kw_only=True)
 
     @cached_property
     def tables(self) -> dict[str, pa.Table]:
-        """``window_days``, ``search_days``, ``shared_senders``, ``openai_prices``, ``customer_key``."""
+        """``window_days``, ``search_days``, ``shared_senders`` and ``openai_prices``."""
         return {
             "window_days": self._days(),
             "search_days": self._search_days(),
             "shared_senders": self._senders(),
             "openai_prices": _prices(),
-            "customer_key": self._key(),
         }
 
     def _days(self) -> pa.Table:
@@ -96,11 +92,6 @@ class Parameters:
         days = list(w.days.widen(w.settle_days))
         starts, ends = [day_start(day, w.zone) for day in days], [day_end(day, w.zone) for day in days]
         return pa.table({"day": _dates(days), "start_at": _instants(starts), "end_at": _instants(ends)})
-
-    def _key(self) -> pa.Table:
-        blocks = self.customer_key
-        told = {"inner": blocks.inner if blocks else None, "outer": blocks.outer if blocks else None}
-        return pa.table({name: pa.array([block], pa.string()) for name, block in told.items()})
 
     def _senders(self) -> pa.Table:
         return pa.table({"number": pa.array(sorted(set(self.shared_senders)), pa.string())})

@@ -34,27 +34,6 @@ def _elapsed(later: sge.Expression, earlier: sge.Expression) -> sge.Expression:
     )
 
 
-def _keyed_hash(text: sge.Expression, inner: sge.Expression, outer: sge.Expression) -> sge.Expression:
-    def block(digits: sge.Expression) -> sge.Expression:
-        return sge.Anonymous(this="decode", expressions=[digits, sge.Literal.string("hex")])
-
-    def hashed(block: sge.Expression, of: sge.Expression) -> sge.Expression:
-        return sge.Anonymous(this="sha256", expressions=[sge.DPipe(this=block, expression=of)])
-
-    of_text = hashed(block(inner), sge.Anonymous(this="convert_to", expressions=[text, sge.Literal.string("UTF8")]))
-    digits = sge.Anonymous(this="encode", expressions=[hashed(block(outer), of_text), sge.Literal.string("hex")])
-    first = sge.Anonymous(this="left", expressions=[digits, sge.Literal.number(32)])
-    return sge.Cast(this=first, to=sge.DataType.build("uuid"))
-
-
-_SPELLING: Spelling = {
-    "reporting_day": _day,
-    "byte_order": _bytes,
-    "elapsed_ms": _elapsed,
-    "keyed_hash": _keyed_hash,
-}
-
-
 def _read_twice(statement: sge.Expression) -> sge.Expression:
     """Keep PostgreSQL from storing a whole table because a statement names a projection of it twice."""
     for cte in statement.find_all(sge.CTE):
@@ -96,7 +75,8 @@ class PostgresEngine:
     @staticmethod
     def sql(expression: ir.Table) -> str:
         """Return the statement, with line breaks."""
-        return compile_sql(_COMPILER, expression, _SPELLING, _COMPILER.dialect, finish=_read_twice)
+        spelling: Spelling = {"reporting_day": _day, "byte_order": _bytes, "elapsed_ms": _elapsed}
+        return compile_sql(_COMPILER, expression, spelling, _COMPILER.dialect, finish=_read_twice)
 
     def _run(self, sql: str) -> Any:
         # Without parameters the driver leaves percent signs alone.

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 from psycopg import sql
-from sqlalchemy import Connection, Engine, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, func, insert, or_, select, update
 
 from smarttext_pipelines.archive.columns import SESSION, TIME_COLUMNS, is_table, read_shape, run
 from smarttext_pipelines.archive.manifest import (
@@ -33,7 +33,6 @@ from smarttext_pipelines.archive.manifest import (
 )
 from smarttext_pipelines.archive.rows import ArchivedRows, number_pattern, open_archived
 from smarttext_pipelines.archive.target import ArchiveTarget
-from smarttext_pipelines.core.customer_key import CustomerKey
 from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT, day_of
 from smarttext_pipelines.core.errors import DamagedFileError, InputError
 from smarttext_pipelines.database.connect import connected
@@ -52,9 +51,8 @@ from smarttext_pipelines.retention.units import USAGE_DAY, unit_condition
 from smarttext_pipelines.schema.installation import counts_usage_by_time
 from smarttext_pipelines.schema.tables.archive_segments import erasures
 from smarttext_pipelines.schema.tables.internal import rollup_days
-from smarttext_pipelines.schema.tables.sms_recipients import recipient_marks
 from smarttext_pipelines.schema.tables.source_tables import businesses
-from smarttext_pipelines.schema.tables.statistics import customer_days, sms_outcomes
+from smarttext_pipelines.schema.tables.statistics import sms_outcomes
 
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 _REASON = "rows of a person were erased"
@@ -83,7 +81,6 @@ class _Erasure:
     usage_by_time: bool
     archive: ArchiveTarget
     erased: Erased
-    customer: UUID | None = None
 
 
 def erase(
@@ -93,7 +90,6 @@ def erase(
     *,
     zone: ZoneInfo,
     shared_senders: Collection[str] = (),
-    customer_key: CustomerKey | None = None,
     begun: Callable[[int], None] = lambda _days: None,
     done: Callable[[], None] = lambda: None,
 ) -> Erased:
@@ -105,7 +101,6 @@ def erase(
         phone: The number as Twilio writes it, such as +15551234567.
         zone: Reporting zone.
         shared_senders: Numbers that identify no business.
-        customer_key: What customers are told apart by; without it a customer's days keep their key.
         begun: Hears how many days of the archive are searched.
         done: Hears of each.
 
@@ -121,8 +116,7 @@ def erase(
         _refuse_views(connection)
         with connection.begin():
             by_time = counts_usage_by_time(connection)
-            customer = customer_key.of_number(phone) if customer_key else None
-            erasure = _Erasure(uuid4(), phone.removeprefix("+"), zone, by_time, archive, Erased(), customer)
+            erasure = _Erasure(uuid4(), phone.removeprefix("+"), zone, by_time, archive, Erased())
             connection.execute(insert(erasures).values(id=erasure.id))
             _erase_tables(connection, erasure)
         days = _archived_days(connection)
@@ -162,11 +156,6 @@ def _erase_tables(connection: Connection, erasure: _Erasure, **values: Any) -> N
         _erase_live(connection, erasure, table)
     sender = sms_outcomes.c.sender
     connection.execute(update(sms_outcomes).where(sender == f"+{erasure.digits}").values(sender="erased"))
-    # What was counted stays, so that the sums are those of the other facts; nobody can say any more whose it was.
-    if erasure.customer is not None:
-        days = update(customer_days).where(customer_days.c.customer_key == erasure.customer)
-        connection.execute(days.values(customer_key=None))
-        connection.execute(delete(recipient_marks).where(recipient_marks.c.customer_key == erasure.customer))
     _record(connection, erasure, **values)
 
 

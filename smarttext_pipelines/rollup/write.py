@@ -10,7 +10,6 @@ from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from smarttext_pipelines.archive.target import ArchiveTarget
-from smarttext_pipelines.core.customer_key import CustomerKey
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import AgreementError
 from smarttext_pipelines.engines import Engine as MetricEngine
@@ -96,7 +95,6 @@ def roll_up(
     as_of: datetime | None = None,
     reply_minutes: int = REPLY_MINUTES,
     archive: ArchiveTarget | None = None,
-    customer_key: CustomerKey | None = None,
 ) -> RolledUp:
     """Compute a metric for a range of days and merge it into its table.
 
@@ -111,7 +109,6 @@ def roll_up(
         as_of: Time of reading; default is the start of the transaction by the database's clock.
         reply_minutes: Minutes within which a missed call should get a text.
         archive: Where events lie that have left the database.
-        customer_key: What customers are told apart by; without it they are not.
 
     Raises:
         ArchiveError: Events of the days are archived, and their file is missing or damaged; nothing was written.
@@ -127,8 +124,7 @@ def roll_up(
         by_time = counts_usage_by_time(connection)
         window = Window(days, zone, settle_days, read_at, reply_minutes=reply_minutes, usage_by_time=by_time)
         facts_read = {} if metric.source else facts_read_at(connection, metric, window)
-        parameters = Parameters(window, shared_senders, facts_read, customer_key=customer_key)
-        choice = EngineChoice(connection, parameters, archive)
+        choice = EngineChoice(connection, Parameters(window, shared_senders, facts_read), archive)
         unready = set() if metric.source else set(window.days) - set(facts_read)
         with choice.engine_for(metric.inputs) as engine:
             return _write(choice, engine, metric, window, unready, allow_empty=allow_empty)

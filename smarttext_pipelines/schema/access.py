@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 from smarttext_pipelines.schema.explaining_views import view_statements
 from smarttext_pipelines.schema.guardrail import guardrail_statements
 from smarttext_pipelines.schema.near_rows import near_statements
-from smarttext_pipelines.schema.recipients import recipient_statements
 from smarttext_pipelines.schema.reset_date import reset_date_default
 from smarttext_pipelines.schema.rights.application_functions import application_function_statements
 from smarttext_pipelines.schema.rights.public_roles import function_rights, table_rights
@@ -79,7 +78,6 @@ def access_statements(zone: ZoneInfo, standing: Standing) -> list[str]:
         *public_view_statements(standing.orders),
         reset_date_default(zone),
         *guardrail_statements(),
-        *recipient_statements(),
         *view_statements(),
         *near_statements(),
         table_rights(standing.writers),

@@ -87,11 +87,6 @@ class Settings(BaseSettings):
     shared_senders: Annotated[tuple[Sender, ...], NoDecode] = Field(
         default=(), description="Twilio numbers that send for several businesses, separated by commas."
     )
-    customer_key: Annotated[SecretStr, _secret(formats.long_secret)] | None = Field(
-        default=None,
-        description="Secret by which customers are told apart without their numbers; with another one every customer "
-        "is a new one. Empty: a random one, made once in SMARTTEXT_DATA_DIR.",
-    )
     data_dir: Path = Field(default=Path(".smarttext"), description="Embedded server, DAGSTER_HOME and other files.")
     archive_url: str | None = Field(
         default=None,

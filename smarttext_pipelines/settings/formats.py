@@ -15,7 +15,6 @@ _EMAIL = re.compile(r"[^\s@<>,;]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 _SENTRY_KEY, _SENTRY_PATH = re.compile(r"[0-9a-zA-Z]+"), re.compile(r"(?:/[^/]+)*/[0-9]+")
 _CLOSE = 0.8
 _LONG_ENDING = 6
-_LONG_SECRET = 32
 
 
 def phone(value: str) -> str:
@@ -37,14 +36,6 @@ def email(value: str) -> str:
     if _EMAIL.fullmatch(value):
         return value
     msg = "not a mail address; write a name, @ and a domain"
-    raise ValueError(msg)
-
-
-def long_secret(value: str) -> str:
-    """Return a secret that cannot be guessed."""
-    if len(value) >= _LONG_SECRET:
-        return value
-    msg = f"too short; write at least {_LONG_SECRET} characters, such as those of `openssl rand -hex 32`"
     raise ValueError(msg)
 
 

@@ -22,7 +22,6 @@ ALLOWED = {
     "engines": {"core", "metrics", "database", "schema", "archive"},
     "rollup": {"core", "metrics", "engines", "database", "schema", "archive", "budgets"},
     "retention": {"core", "metrics", "engines", "database", "schema", "archive"},
-    "customers": {"core", "settings"},
     "tracking": {"core", "database", "schema", "sentry", "settings"},
     "twilio": {"core", "database", "schema", "settings"},
     "alerting": {"core", "metrics", "engines", "database", "schema", "sentry", "twilio", "settings"},
@@ -32,7 +31,6 @@ ALLOWED = {
     "sample": {"core", "database", "schema"},
     "defs": {
         "core",
-        "customers",
         "settings",
         "database",
         "schema",
@@ -63,7 +61,6 @@ ALLOWED = {
     },
     "cli": {
         "core",
-        "customers",
         "settings",
         "database",
         "schema",

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smarttext_pipelines.core.customer_key import CustomerKey
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.engines import ArchiveEngine, Parameters, add_repeated_keys
 from smarttext_pipelines.metrics import METRICS, Window
-from smarttext_pipelines_tests import customer_reference, reference, strategies
+from smarttext_pipelines_tests import reference, strategies
 from smarttext_pipelines_tests.conftest import SOAK, Database
 from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all, write_parquet
 
@@ -41,9 +40,7 @@ FACTS = {
     "call_volume": ("business_id",),
     "missed_call_replies": ("business_id",),
     "owner_alert_delivery": ("business_id", "alert_type"),
-    "customer_days": ("business_id", "customer_key"),
 }
-KEY = CustomerKey.of_secret(customer_reference.SECRET)
 
 
 def _expected(
@@ -57,10 +54,6 @@ def _expected(
                 events, day, zone=zone, settle_days=SETTLE, shared_senders=shared, as_of=as_of
             )
             told[name].update({(day, *_key(k)): tuple(v) for k, v in found.items()})
-        customers = customer_reference.customer_days(
-            events, day, zone=zone, settle_days=SETTLE, shared_senders=shared, as_of=as_of, usage_by_time=by_time
-        )
-        told["customer_days"].update({(day, *k): v for k, v in customers.items()})
         for name, usage in (("spend", {"usage_by_time": by_time}), ("owner_alert_delivery", {})):
             found = getattr(reference, name)(events, day, zone=zone, **usage)
             told[name].update({(day, *_key(k)): tuple(v) for k, v in found.items()})
@@ -97,7 +90,7 @@ def _plain(value: Any) -> Any:
 
 def _on_duckdb(events: Any, window: Window, folder: Path) -> dict[str, list[dict[str, Any]]]:
     files = write_parquet(events, folder)
-    parameters = Parameters(window, sorted(strategies.SHARED_SENDERS), customer_key=KEY)
+    parameters = Parameters(window, sorted(strategies.SHARED_SENDERS))
     results = {}
     for name, metric in METRICS.items():
         engine = ArchiveEngine(None, parameters, files)
@@ -129,8 +122,9 @@ def test_every_cell_is_what_the_contract_defines(
     def agrees(events: Any, session_zone: str, as_of: datetime) -> None:
         database.run(f"ALTER DATABASE {database.name} SET timezone = '{session_zone}'")
         replace_events(database.engine, events)
-        shared = sorted(strategies.SHARED_SENDERS)
-        roll_up_all(database.engine, days, zone=zone_name, shared_senders=shared, as_of=as_of, customer_key=KEY)
+        roll_up_all(
+            database.engine, days, zone=zone_name, shared_senders=sorted(strategies.SHARED_SENDERS), as_of=as_of
+        )
         told = _expected(events, days, zone, as_of, by_time=by_time)
         window = Window(days=days, zone=zone, settle_days=SETTLE, as_of=as_of, usage_by_time=by_time)
         on_duckdb = _on_duckdb(events, window, tmp_path)
@@ -153,7 +147,7 @@ def test_a_range_gives_what_its_days_give_one_by_one(
 
     def all_cells(*ranges: DayRange) -> dict[str, list[dict[str, Any]]]:
         for part in ranges:
-            roll_up_all(database.engine, part, zone=zone_name, metrics=facts, customer_key=KEY)
+            roll_up_all(database.engine, part, zone=zone_name, metrics=facts)
         return {name: cells(database.engine, name) for name in facts}
 
     @settings(max_examples=100 if SOAK else 2)

@@ -59,10 +59,6 @@ CALLS = {
     "monitoring.usage_day": "SELECT monitoring.usage_day(NULL, now(), 'UTC', NULL);"
     "SELECT monitoring.usage_day(NULL, LOCALTIMESTAMP, 'UTC', 'UTC')",
     "monitoring.counted_usd": "SELECT monitoring.counted_usd(0, 5, 'chat', 'gpt-4o', 'r', 'x', '2026-03-01')",
-    "monitoring.recipient_number": "SELECT monitoring.recipient_number('+15550100')",
-    "monitoring.recipient_key": "SELECT monitoring.recipient_key('+15550100')",
-    "monitoring.refresh_recipients": "SELECT monitoring.refresh_recipients('2026-03-01')",
-    "public.check_sms_recipient": "SELECT public.check_sms_recipient(NULL, '+15550100')",
     "monitoring.priced_model": "SELECT monitoring.priced_model('openai/gpt-4o')",
     "monitoring.book_openai_usage": "SELECT monitoring.book_openai_usage(ARRAY['r4'])",
     "monitoring.reap_openai_reservations": "SELECT monitoring.reap_openai_reservations('1 minute')",

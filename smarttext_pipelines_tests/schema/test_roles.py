@@ -165,7 +165,6 @@ CHANGED_BY_PIPELINE = [
     "alert_targets",
     "budget_thresholds",
     "call_volume",
-    "customer_days",
     "daily_stats_adopted",
     "heartbeats",
     "incidents",
@@ -195,7 +194,6 @@ KEPT_BY_FUNCTIONS = [
     "openai_refusals_new",
     "openai_reservations",
     "openai_resets",
-    "recipient_marks",
 ]
 READ_ONLY = [
     "adoption_record",
@@ -216,7 +214,6 @@ PEOPLE = [
     "business_names",
     "call_volume",
     "failure_classes",
-    "customer_days",
     "heartbeats",
     "incidents",
     "missed_call_replies",

@@ -25,8 +25,6 @@ FUNCTIONS = {
     "public.reserve_openai_usage(uuid, bigint, text, text, text, numeric)": (SERVICE, WRITER),
     "public.settle_openai_usage(text, bigint, numeric)": (SERVICE, WRITER),
     "public.cancel_openai_usage(text)": (SERVICE, WRITER),
-    "public.check_sms_recipient(uuid, text)": (SERVICE, WRITER),
-    "monitoring.refresh_recipients(timestamptz)": (PIPELINE,),
     "public.reset_daily_openai_usage(uuid)": (SERVICE, PIPELINE),
     "public.reset_daily_openai_usage()": (SERVICE, PIPELINE),
     "public.update_daily_stats(uuid, date)": (SERVICE,),
@@ -62,14 +60,13 @@ _READ_BY_PEOPLE = (
     "monitoring.heartbeats, monitoring.pipeline_health, monitoring.incidents, monitoring.rollup_days, "
     "monitoring.business_names, monitoring.budget_crossings, monitoring.openai_refusals, "
     "monitoring.openai_refusals_new, monitoring.failure_classes, monitoring.openai_budgets, monitoring.rule_states, "
-    "monitoring.silences, monitoring.customer_days"
+    "monitoring.silences"
 )
 # A reservation becomes an event, and a counter admits: what functions and triggers keep, no role writes by itself.
 _KEPT_BY_FUNCTIONS = (
     "monitoring.openai_budgets, monitoring.openai_reservations, monitoring.openai_refusals, "
     "monitoring.openai_refusals_new, monitoring.openai_resets, monitoring.budget_crossings, "
     "monitoring.ledger_rewrites, monitoring.openai_prices, "
-    "monitoring.recipient_marks, "
     "monitoring.failure_classes, monitoring.message_rows, monitoring.call_rows, monitoring.businesses, "
     "monitoring.sms_events, monitoring.call_events, monitoring.api_usage, monitoring.owner_alerts, "
     "monitoring.adoption_record, monitoring.installed_objects, monitoring.business_names"
@@ -160,7 +157,6 @@ BEGIN
         REVOKE INSERT, UPDATE, DELETE ON monitoring.archive_segments, monitoring.erasures FROM {pipeline};
         REVOKE INSERT, UPDATE, DELETE ON {kept} FROM {pipeline};
         REVOKE UPDATE, DELETE ON monitoring.number_reveals FROM {pipeline};
-        REVOKE ALL ON monitoring.recipient_secret FROM {pipeline};
         GRANT UPDATE (limit_tokens, limit_usd, granted_tokens, granted_usd) ON monitoring.openai_budgets TO {pipeline};
         EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO {pipeline}', current_database());
     END IF;
@@ -168,7 +164,6 @@ BEGIN
         GRANT SELECT, INSERT, DELETE ON {events} TO {retention};
         GRANT SELECT ON public.businesses, public.daily_stats TO {retention};
         GRANT SELECT ON ALL TABLES IN SCHEMA monitoring TO {retention};
-        REVOKE ALL ON monitoring.recipient_secret FROM {retention};
         GRANT INSERT, UPDATE, DELETE ON monitoring.archive_segments TO {retention};
         EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO {retention}', current_database());
     END IF;

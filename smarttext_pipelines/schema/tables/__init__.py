@@ -8,7 +8,6 @@ from smarttext_pipelines.schema.tables import alerting, guardrail, internal
 from smarttext_pipelines.schema.tables import archive_segments as retention
 from smarttext_pipelines.schema.tables import delivery_reports as delivery
 from smarttext_pipelines.schema.tables import pipeline_health as health
-from smarttext_pipelines.schema.tables import sms_recipients as recipients
 from smarttext_pipelines.schema.tables import source_tables as sources
 from smarttext_pipelines.schema.tables import statistics as stats
 from smarttext_pipelines.schema.tables.conventions import MONITORING, PUBLIC, metadata
@@ -31,7 +30,6 @@ __all__ = [
     "health",
     "internal",
     "metadata",
-    "recipients",
     "retention",
     "sources",
     "stats",

@@ -131,38 +131,6 @@ owner_alert_delivery = Table(
     comment="Alerts to owners by day, business and type; alerts of this pipeline are left out.",
 )
 
-customer_days = Table(
-    "customer_days",
-    metadata,
-    derived_id(),
-    *_day("customer_days"),
-    _business(),
-    column("customer_key", Uuid, "Keyed hash of the customer's number; NULL for withheld numbers and usage of nobody."),
-    _count("calls_total", "Distinct calls without tests."),
-    _count("calls_missed", "Calls with a voice.missed row."),
-    _count("replied_in_time_count", "Missed calls answered by a text in time."),
-    _count("replied_late_count", "Missed calls answered by a text later, within 24 hours."),
-    _count("unreplied_count", "Missed calls that got no text within 24 hours."),
-    _count("reply_unknown_count", "Missed calls with no known answer."),
-    _count("messages_received", "Distinct inbound texts."),
-    _count("texts_sent", "Texts to the customer, of all classes."),
-    _count("texts_successful", "Texts sent, delivered or read."),
-    _count("texts_failed", "Texts failed, undelivered or partially delivered."),
-    _count("texts_in_flight", "Texts whose outcome is not known yet."),
-    _count("texts_suppressed", "Texts rate limited, skipped or canceled."),
-    _count("texts_unknown", "Texts of any other status."),
-    _count("failed_opted_out", "Failed texts whose code says that the customer opted out."),
-    _count("failed_invalid_number", "Failed texts whose code says that the number takes none."),
-    _count("failed_unreachable", "Failed texts whose code says that the phone was not reached."),
-    _count("openai_requests", "OpenAI requests whose request id is that of a text to this customer alone."),
-    _count("openai_tokens_used", "Tokens of these requests, as recorded."),
-    column("openai_cost_usd", Usd, "Cost of these requests as recorded, in USD.", nullable=False),
-    updated_at(),
-    Index("customer_days_customer_key_day_idx", "customer_key", "day"),
-    schema=MONITORING,
-    comment="Calls, texts and OpenAI usage by day, business and customer.",
-)
-
 sms_failure_rates = Table(
     "sms_failure_rates",
     metadata,

@@ -1,1 +1,0 @@
-"""Customers without their numbers: the secret they are told apart by, and what became of each."""

@@ -53,5 +53,5 @@ def install(zone: ZoneInfo) -> str:
 
 
 def reset_date_default(zone: ZoneInfo) -> str:
-    """Return the statement that makes usage count for the reporting day of its insertion, on a table of this project."""
+    """Return the statement that makes usage count for the reporting day of its insertion."""
     return _DEFAULT.replace("{zone}", zone.key).replace("{take}", TAKE)

@@ -16,6 +16,7 @@ ALLOWED = {
     "database": {"core"},
     "sentry": {"core", "settings"},
     "metrics": {"core"},
+    "anomalies": {"core"},
     "schema": {"core", "database"},
     "archive": {"core", "database", "schema"},
     "budgets": {"core", "database", "schema"},

@@ -94,7 +94,6 @@ class Learner:
         self._moved_days = 0
         self._later: list[tuple[Flags, Floats, Floats, Floats]] = []
         self._later_tail: list[tuple[Floats, Floats, Flags]] = []
-        self._day = 0
 
     # What is known --------------------------------------------------------------------------------------------------
 

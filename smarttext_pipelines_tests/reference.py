@@ -58,7 +58,7 @@ WORDS_FOR_NONE = {"undefined", "null", "None", "NaN"}
 PLACEHOLDERS = {"RATE_LIMITED", *WORDS_FOR_NONE}
 NO_REQUESTS = {*WORDS_FOR_NONE, *("-owner", "undefined-owner", "null-owner", "None-owner", "NaN-owner")}
 NO_CODES = {"unknown", "undefined", "null", "none", "nil", "nan", "n/a", "na", "-", "0"}
-MOST_ROWS_OF_A_KEY, MOST_NUMBERS_OF_A_KEY = 200, 3
+MAX_ROWS_OF_A_KEY, MAX_NUMBERS_OF_A_KEY = 200, 3
 SEPARATORS = (
     " \t\n\r\v\f-.()/"
     "\u00a0\u00ad\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200e\u200f"
@@ -214,7 +214,7 @@ def groups_of_day(
         for key, members in rows_of_key.items():
             today = [row for row_day, row in members if row_day == day]
             numbers = {compared_number(row[number]) for row in today} - {""}
-            if len(today) > MOST_ROWS_OF_A_KEY or len(numbers) > MOST_NUMBERS_OF_A_KEY:
+            if len(today) > MAX_ROWS_OF_A_KEY or len(numbers) > MAX_NUMBERS_OF_A_KEY:
                 found += grouped(members, level + 1)
             elif today and not any(day - window <= row_day < day for row_day, _ in members):
                 found.append((key, [row for row_day, row in members if day <= row_day <= day + window]))

@@ -21,7 +21,7 @@ Events = dict[str, list[Row]]
 
 ID_SPACE = UUID("6d1f0a52-6f0e-4d5c-9a55-0c35b1f7a001")
 TABLES = ("businesses", "sms_events", "call_events", "api_usage", "owner_alerts")
-MOST_ROWS = 25
+MAX_ROWS = 25
 DAYS_AROUND = 7
 
 BUSINESS_IDS = (
@@ -247,7 +247,7 @@ def _rows(table: str, columns: dict[str, st.SearchStrategy[Any]]) -> st.SearchSt
 
     def with_ids(drawn: list[tuple[Row, int]]) -> list[Row]:
         rows = [row for row, copies in drawn for _ in range(copies)]
-        return [{"id": row_id(table, number), **row} for number, row in enumerate(rows[:MOST_ROWS])]
+        return [{"id": row_id(table, number), **row} for number, row in enumerate(rows[:MAX_ROWS])]
 
     # Branches with a least size are there because a list without one is short on average.
     sizes = ((0, 5), (6, 16), (12, 16))

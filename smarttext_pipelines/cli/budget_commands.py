@@ -19,15 +19,15 @@ from smarttext_pipelines.launch.databases import event_transaction
 from smarttext_pipelines.settings import load_settings
 
 app = typer.Typer(help="Show and set what businesses may spend on OpenAI.", no_args_is_help=True)
-MOST_TOKENS = 10**15
+MAX_TOKENS = 10**15
 USD_STEP = Decimal("0.000001")
 
 TokensOption = Annotated[
-    int | None, typer.Option("--tokens", metavar="N", min=0, max=MOST_TOKENS, help="Tokens of a reporting day.")
+    int | None, typer.Option("--tokens", metavar="N", min=0, max=MAX_TOKENS, help="Tokens of a reporting day.")
 ]
 UsdOption = Annotated[str | None, typer.Option("--usd", metavar="USD", help="USD of a reporting day.")]
 MoreTokensOption = Annotated[
-    int | None, typer.Option("--tokens", metavar="N", min=0, max=MOST_TOKENS, help="More tokens, today.")
+    int | None, typer.Option("--tokens", metavar="N", min=0, max=MAX_TOKENS, help="More tokens, today.")
 ]
 MoreUsdOption = Annotated[str | None, typer.Option("--usd", metavar="USD", help="More USD, today.")]
 ByOption = Annotated[str | None, typer.Option("--by", help="Who does it; default is your user name.")]

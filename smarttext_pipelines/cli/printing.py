@@ -139,22 +139,22 @@ def _table(
     return table
 
 
-def _least(cells: Sequence[Mapping[str, str]], name: str) -> int:
+def _min_width(cells: Sequence[Mapping[str, str]], name: str) -> int:
     words = (word for row in cells for word in (*row[name].split(), *name.split()))
     return min(max(map(cell_len, words), default=1), LONGEST_WORD)
 
 
 def _widths(cells: Sequence[Mapping[str, str]], names: Sequence[str], width: int) -> dict[str, int] | None:
     """Return how wide each column is; None where a word would break, or a cell take too many lines."""
-    least = {name: _least(cells, name) for name in names}
-    room = width - sum(least.values()) - (_GAP + 1) * len(names)
+    min_widths = {name: _min_width(cells, name) for name in names}
+    room = width - sum(min_widths.values()) - (_GAP + 1) * len(names)
     if room < 0:
         return None
     longest = {name: max(cell_len(name), *(cell_len(row[name]) for row in cells)) for name in names}
-    lacking = {name: max(0, longest[name] - least[name]) for name in names}
+    lacking = {name: max(0, longest[name] - min_widths[name]) for name in names}
     # What is left is shared by the long cells.
     shares = {name: min(lacking[name], room * lacking[name] // max(sum(lacking.values()), 1)) for name in names}
-    widths = {name: least[name] + shares[name] for name in names}
+    widths = {name: min_widths[name] + shares[name] for name in names}
     return widths if all(longest[name] <= _LINES_OF_A_CELL * widths[name] for name in names) else None
 
 

@@ -62,7 +62,7 @@ _FORMS: tuple[tuple[str, str, str], ...] = (
 """Words of which a text in small letters must have one before it is searched, what is put there, and the form."""
 
 _PATTERNS = tuple((tuple(words.split()), new, re.compile(form)) for words, new, form in _FORMS)
-_MOST_PASSES = 4
+_MAX_PASSES = 4
 SHORTEST_SECRET = 6
 """A shorter known secret is not searched for: it would be found in ordinary words."""
 
@@ -78,7 +78,7 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, "[secret]")
     # What was taken out may have hidden the beginning of what stood beside it.
-    for _ in range(_MOST_PASSES):
+    for _ in range(_MAX_PASSES):
         before, lower = text, text.lower()
         for words, replacement, pattern in _PATTERNS:
             if not words or any(word in lower for word in words):

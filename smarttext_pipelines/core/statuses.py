@@ -78,11 +78,11 @@ OWNER_REQUEST_SUFFIX: Final = "-owner"
 PLACEHOLDER_REQUESTS: Final = (*WORDS_FOR_NONE, *(word + OWNER_REQUEST_SUFFIX for word in ("", *WORDS_FOR_NONE)))
 """Values written where a request id belongs, shared by many messages."""
 
-MOST_ROWS_OF_A_KEY: Final = 200
+MAX_ROWS_OF_A_KEY: Final = 200
 """Rows that one message or call can have on a day. Two writers, a report for each status and Twilio's retries of a
 webhook make ten or twenty; ten times as many are several messages under one key."""
 
-MOST_NUMBERS_OF_A_KEY: Final = 3
+MAX_NUMBERS_OF_A_KEY: Final = 3
 """Recipients (callers) that rows of one message (call) can name on a day: one, in a few spellings at most."""
 
 CODE_PATTERN: Final = "(^|[^0-9])([0-9]{4,6})([^0-9]|$)"

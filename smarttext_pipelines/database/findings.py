@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.days import DayRange, day_end, day_start
 
-MOST_ROWS = 20
+MAX_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Finding:
 
     Attributes:
         said: The finding in one sentence.
-        rows: At most ``MOST_ROWS`` of the rows or days concerned.
+        rows: At most ``MAX_ROWS`` of the rows or days concerned.
         sql: Shows all of them; nothing has to be filled in before it is pasted.
     """
 
@@ -30,7 +30,7 @@ class Finding:
 
 def first_rows(connection: Connection, sql: str) -> Sequence[Mapping[str, Any]]:
     """Return the first rows that a statement without a limit of its own shows."""
-    return [dict(row) for row in connection.execute(text(f"{sql}\nLIMIT {MOST_ROWS}")).mappings()]
+    return [dict(row) for row in connection.execute(text(f"{sql}\nLIMIT {MAX_ROWS}")).mappings()]
 
 
 def ranges(days: Iterable[date]) -> list[DayRange]:

@@ -13,7 +13,7 @@ import dagster as dg
 from smarttext_pipelines.alerting.signals import CheckedDay
 from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange, is_final
 from smarttext_pipelines.core.errors import AgreementError, RepeatedKeyError
-from smarttext_pipelines.core.statuses import MOST_NUMBERS_OF_A_KEY, MOST_ROWS_OF_A_KEY
+from smarttext_pipelines.core.statuses import MAX_NUMBERS_OF_A_KEY, MAX_ROWS_OF_A_KEY
 from smarttext_pipelines.database.findings import Finding
 from smarttext_pipelines.defs.evaluations import Check, evaluation, spec
 
@@ -48,7 +48,7 @@ CHECKS = {
         "delete them.",
     ),
     REPEATED: Check(
-        f"No sid or request id has more than {MOST_ROWS_OF_A_KEY} rows or {MOST_NUMBERS_OF_A_KEY} numbers on a day, "
+        f"No sid or request id has more than {MAX_ROWS_OF_A_KEY} rows or {MAX_NUMBERS_OF_A_KEY} numbers on a day, "
         "which no message or call can have.",
         "Such a value is no key: its texts are told apart by request and recipient, else each row counts for itself. "
         "Let the application write Twilio's sid there.",

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
-MOST_COPIES = 31
+MAX_COPIES = 31
 _CELL_LENGTH = 80
-_MOST_COLUMNS = 6
+_MAX_COLUMNS = 6
 """Of a preview: what is wider is cut off at the edge of the page."""
 
 
@@ -71,14 +71,14 @@ def day_metadata(result: "RolledUp", day: date, preview: "Preview") -> dict[str,
 
 def _narrow(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows without empty columns."""
-    told = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)][:_MOST_COLUMNS]
+    told = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)][:_MAX_COLUMNS]
     return [{name: row[name] for name in told} for row in rows]
 
 
 def _statement(result: "RolledUp", day: date) -> dg.MetadataValue[Any]:
     """Return the statement; a long range has one, which is stored once and not with each of its days."""
     last = max(result.days)
-    if len(result.days) > MOST_COPIES and day != last:
+    if len(result.days) > MAX_COPIES and day != last:
         return dg.MetadataValue.text(f"one statement for the whole range; it stands at {last}")
     return dg.MetadataValue.md(f"```sql\n{result.sql}\n```")
 

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 from smarttext_pipelines.core.days import DayRange
 
-MOST_DAYS_BACK = 31
+MAX_DAYS_BACK = 31
 """How far back an outage is caught up without anybody asking; older days are a backfill."""
 
 
@@ -21,12 +21,12 @@ def nightly_days(
         first_partition: Days before it do not exist.
 
     Returns:
-        From the first day that is not complete (at most ``MOST_DAYS_BACK`` back), but no later than yesterday −
+        From the first day that is not complete (at most ``MAX_DAYS_BACK`` back), but no later than yesterday −
         ``settle_days``; None before the first partition is over.
     """
     yesterday = today - timedelta(days=1)
     if yesterday < first_partition:
         return None
-    recent = DayRange(max(first_partition, today - timedelta(days=MOST_DAYS_BACK)), yesterday)
+    recent = DayRange(max(first_partition, today - timedelta(days=MAX_DAYS_BACK)), yesterday)
     settling = max(recent.first, yesterday - timedelta(days=settle_days))
     return DayRange(min([settling, *(day for day in recent if day not in complete)]), yesterday)

@@ -11,7 +11,7 @@ from smarttext_pipelines.defs.delivery_assets import build_delivery_schedule
 from smarttext_pipelines.defs.digest_assets import build_digest_schedule
 from smarttext_pipelines.defs.jobs import UNFINISHED
 from smarttext_pipelines.defs.partitions import range_tags
-from smarttext_pipelines.defs.planning import MOST_DAYS_BACK, nightly_days
+from smarttext_pipelines.defs.planning import MAX_DAYS_BACK, nightly_days
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.defs.twilio_usage import build_usage_schedule
 from smarttext_pipelines.defs.weekly_test_job import build_weekly_test_schedule
@@ -69,7 +69,7 @@ def _nightly(settings: Settings) -> dg.ScheduleDefinition:
     ) -> dg.RunRequest | dg.SkipReason:
         day = _today(context, settings)
         with warehouse.transaction() as connection:
-            recent = DayRange(day, day).widen(MOST_DAYS_BACK)
+            recent = DayRange(day, day).widen(MAX_DAYS_BACK)
             complete = complete_days(connection, recent, settings.zone)
         days = nightly_days(
             day, settle_days=settings.settle_days, complete=complete, first_partition=settings.start_date

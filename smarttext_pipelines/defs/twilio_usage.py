@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from smarttext_pipelines.twilio import UsageDay
 
 USAGE_JOB = "twilio_usage_job"
-MOST_CALLS = 20
+MAX_CALLS = 20
 
 _TEXTS, _COST = "texts_explained", "cost_explained"
 _CHECKS = {
@@ -65,7 +65,7 @@ def twilio_usage(
     from smarttext_pipelines.twilio import compare_usage, cost_finding, days_to_compare, texts_finding
     from smarttext_pipelines.twilio.poll import Asker
 
-    asker = Asker(client, most_calls=MOST_CALLS, sleep=time.sleep)
+    asker = Asker(client, max_calls=MAX_CALLS, sleep=time.sleep)
     try:
         days = compare_usage(warehouse.engine(), asker, days_to_compare(datetime.now(UTC)))
     except SmartTextError as error:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT
 from smarttext_pipelines.core.phones import mask_phone
-from smarttext_pipelines.core.statuses import MOST_NUMBERS_OF_A_KEY, MOST_ROWS_OF_A_KEY
+from smarttext_pipelines.core.statuses import MAX_NUMBERS_OF_A_KEY, MAX_ROWS_OF_A_KEY
 from smarttext_pipelines.engines import PostgresEngine, add_repeated_keys
 from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.schema.installation import counts_usage_by_time
@@ -67,11 +67,11 @@ _DROP = text(
 _MAY_REPEAT = text(
     f"""
     SELECT EXISTS (SELECT FROM pg_temp.near_rows WHERE sid <> '' GROUP BY source, sid
-                   HAVING count(*) > {MOST_ROWS_OF_A_KEY}
+                   HAVING count(*) > {MAX_ROWS_OF_A_KEY}
                        OR count(DISTINCT CASE WHEN source = 'call_events' THEN from_number ELSE to_number END)
-                          > {MOST_NUMBERS_OF_A_KEY})
+                          > {MAX_NUMBERS_OF_A_KEY})
         OR EXISTS (SELECT FROM pg_temp.near_rows WHERE request_id <> '' GROUP BY request_id, to_number
-                   HAVING count(*) > {MOST_ROWS_OF_A_KEY})
+                   HAVING count(*) > {MAX_ROWS_OF_A_KEY})
     """  # noqa: S608 - numbers of ours
 )
 """Whether any key has so many rows or numbers that it may be none; mostly not, and then nothing has to be compiled."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 
-from smarttext_pipelines.database.findings import MOST_ROWS, Finding, on_days
+from smarttext_pipelines.database.findings import MAX_ROWS, Finding, on_days
 from smarttext_pipelines.health.freshness import SOURCES
 from smarttext_pipelines.health.pipeline_days import RunTimes
 from smarttext_pipelines.health.verdicts import LATE_AFTER_INTERVALS, SHORTEST_INTERVAL, Line, State
@@ -41,7 +41,7 @@ def runs_finding(
         f"FROM monitoring.pipeline_health\nWHERE kind = 'job' AND {column} > 0 AND {on_days('day', days)}\n"
         "ORDER BY day, name"
     )
-    return Finding(f"{len(wrong):,} of {len(runs):,} runs {what}: {', '.join(jobs)}", rows[:MOST_ROWS], sql)
+    return Finding(f"{len(wrong):,} of {len(runs):,} runs {what}: {', '.join(jobs)}", rows[:MAX_ROWS], sql)
 
 
 def silence_finding(lines: Sequence[Line]) -> Finding | None:
@@ -70,4 +70,4 @@ def _of_lines(lines: dict[str, Line], said: str, sql: str) -> Finding:
     names = list(lines)
     shown = ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
     rows = [{"name": name, "found": line.said, "what_to_do": line.todo} for name, line in lines.items()]
-    return Finding(f"{said}: {shown}", rows[:MOST_ROWS], sql)
+    return Finding(f"{said}: {shown}", rows[:MAX_ROWS], sql)

@@ -9,7 +9,7 @@ from datetime import timedelta
 import ibis
 import ibis.expr.types as ir
 
-from smarttext_pipelines.core.statuses import MOST_NUMBERS_OF_A_KEY, MOST_ROWS_OF_A_KEY
+from smarttext_pipelines.core.statuses import MAX_NUMBERS_OF_A_KEY, MAX_ROWS_OF_A_KEY
 from smarttext_pipelines.metrics.metric import RecentWindow, Window
 from smarttext_pipelines.metrics.numbers import compared_number
 
@@ -31,13 +31,13 @@ def repeated_keys(rows: ir.Table, window: Window) -> ir.Table:
         rows=seen.count(), least=seen.number_hash.min(), greatest=seen.number_hash.max()
     )
     hashed = hashed.filter(
-        (hashed.rows > MOST_ROWS_OF_A_KEY) | ((hashed.rows > MOST_NUMBERS_OF_A_KEY) & (hashed.least != hashed.greatest))
+        (hashed.rows > MAX_ROWS_OF_A_KEY) | ((hashed.rows > MAX_NUMBERS_OF_A_KEY) & (hashed.least != hashed.greatest))
     )
     likely = seen.semi_join(hashed, ["key_hash", "day"])
     likely = likely.mutate(compared=compared_number(likely.number))
     keys = likely.group_by("key", "day").agg(rows=likely.count(), numbers=likely.compared.nunique())
-    keys = keys.filter((keys.rows > MOST_ROWS_OF_A_KEY) | (keys.numbers > MOST_NUMBERS_OF_A_KEY))
+    keys = keys.filter((keys.rows > MAX_ROWS_OF_A_KEY) | (keys.numbers > MAX_NUMBERS_OF_A_KEY))
     parted = likely.filter(likely.part != "").semi_join(keys, ["key", "day"])
     parts = parted.group_by("key", "part", "day").agg(rows=parted.count())
-    parts = parts.filter(parts.rows > MOST_ROWS_OF_A_KEY)
+    parts = parts.filter(parts.rows > MAX_ROWS_OF_A_KEY)
     return keys.select("key", "day", part=ibis.literal("")).union(parts.select("key", "day", "part"))

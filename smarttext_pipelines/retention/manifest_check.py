@@ -20,7 +20,7 @@ from smarttext_pipelines.archive.rows import open_archived
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.errors import ArchiveError
 from smarttext_pipelines.database.connect import connected
-from smarttext_pipelines.database.findings import MOST_ROWS, Finding, texts
+from smarttext_pipelines.database.findings import MAX_ROWS, Finding, texts
 
 WHAT_TO_DO = "bring them back from a copy of the archive"
 _DAMAGED = f"""\
@@ -95,7 +95,7 @@ def damage_finding(results: list[Scrubbed]) -> Finding | None:
         }
         for r in damaged
     ]
-    return Finding(said, rows[:MOST_ROWS], _DAMAGED)
+    return Finding(said, rows[:MAX_ROWS], _DAMAGED)
 
 
 def _fault(archive: ArchiveTarget, segment: Segment) -> str | None:

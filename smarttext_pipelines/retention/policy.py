@@ -7,10 +7,10 @@ from datetime import date, datetime, timedelta
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.wording import counted
 
-LEAST_DAYS_BEYOND_SETTLING = 7
+MIN_DAYS_BEYOND_SETTLING = 7
 """Counters of the present and reports that arrive late must never meet a day that is being archived."""
 
-MOST_DAYS = 36_500
+MAX_DAYS = 36_500
 """A century; beyond it days are no dates any more."""
 
 
@@ -29,15 +29,15 @@ class RolledUpDay:
     rows_now: int
 
 
-def least_retention_days(settle_days: int) -> int:
+def min_retention_days(settle_days: int) -> int:
     """Return the smallest number of days that rows must stay in their table."""
-    return settle_days + LEAST_DAYS_BEYOND_SETTLING
+    return settle_days + MIN_DAYS_BEYOND_SETTLING
 
 
 def require_days(days: int) -> int:
     """Return a number of days that rows can stay; raise InputError for more than a century."""
-    if days > MOST_DAYS:
-        msg = f"rows can stay for at most {MOST_DAYS:,} days, not {days:,}"
+    if days > MAX_DAYS:
+        msg = f"rows can stay for at most {MAX_DAYS:,} days, not {days:,}"
         raise InputError(msg)
     return days
 
@@ -54,9 +54,9 @@ def last_day_to_archive(today: date, *, retention_days: int, settle_days: int) -
         InputError: Rows would have to leave while their numbers may still change, or would stay for ever.
     """
     require_days(retention_days)
-    least = least_retention_days(settle_days)
-    if retention_days < least:
-        msg = f"rows must stay for at least {least} days (SMARTTEXT_SETTLE_DAYS + 7), not {retention_days}"
+    minimum = min_retention_days(settle_days)
+    if retention_days < minimum:
+        msg = f"rows must stay for at least {minimum} days (SMARTTEXT_SETTLE_DAYS + 7), not {retention_days}"
         raise InputError(msg)
     return today - timedelta(days=retention_days + 1)
 

@@ -224,7 +224,7 @@ def archive_rows(
     *,
     waiting: Segment | None,
     deletes: bool,
-    most_rows: int,
+    max_rows: int,
     told: Told = lambda _step: None,
     segment_rows: int = SEGMENT_ROWS,
 ) -> Iterator[Segment]:
@@ -237,14 +237,14 @@ def archive_rows(
         day: Day of the archive.
         waiting: Verified segment of an earlier run.
         deletes: Whether rows are deleted; else one segment is written and compared with the live rows.
-        most_rows: Rows after which to stop.
+        max_rows: Rows after which to stop.
         told: Hears each step.
         segment_rows: Most rows of a segment.
     """
     done = 0
     if waiting and not deletes:
         return
-    while done < most_rows:
+    while done < max_rows:
         is_last = False
         if waiting is None:
             segment = archive_segment(connection, target, table, day, limit=segment_rows, told=told)

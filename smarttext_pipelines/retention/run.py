@@ -20,8 +20,8 @@ from smarttext_pipelines.retention.protocol import SEGMENT_ROWS, archive_rows, f
 from smarttext_pipelines.retention.session import locked_day
 from smarttext_pipelines.retention.units import require_archived
 
-MOST_ROWS = 5_000_000
-MOST_SECONDS = 3600.0
+MAX_ROWS = 5_000_000
+MAX_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Retention:
         retention_days: Days that rows stay in their table.
         deletes: Whether rows are deleted once they are verified.
         tables: Which tables.
-        most_rows: Rows after which the run ends.
-        most_seconds: Seconds after which it ends.
+        max_rows: Rows after which the run ends.
+        max_seconds: Seconds after which it ends.
         undated: Whether the rows that no day has are meant, and nothing else; only a person asks for that.
     """
 
@@ -44,8 +44,8 @@ class Retention:
     retention_days: int
     deletes: bool
     tables: Sequence[str] = tuple(TIME_COLUMNS)
-    most_rows: int = MOST_ROWS
-    most_seconds: float = MOST_SECONDS
+    max_rows: int = MAX_ROWS
+    max_seconds: float = MAX_SECONDS
     undated: bool = False
 
     def __post_init__(self) -> None:
@@ -129,7 +129,7 @@ def plan(database: Engine, archive: ArchiveTarget, retention: Retention) -> list
     results: list[DayPlanned] = []
     failed: set[str] = set()
     for candidate in _candidates(database, retention):
-        budget = retention.most_rows - sum(r.rows for r in results)
+        budget = retention.max_rows - sum(r.rows for r in results)
         if candidate.table in failed or budget <= 0:
             continue
         result = _plan_day(database, archive, retention, candidate, budget)
@@ -178,10 +178,10 @@ def archive_days(
     results: list[DayDone] = []
     failed: set[str] = set()
     for candidate in candidates:
-        budget = retention.most_rows - sum(r.rows_archived for r in results)
-        if candidate.table in failed or budget <= 0 or time.monotonic() - clock > retention.most_seconds:
+        budget = retention.max_rows - sum(r.rows_archived for r in results)
+        if candidate.table in failed or budget <= 0 or time.monotonic() - clock > retention.max_seconds:
             continue
-        result = _archive_day(database, archive, retention, candidate, budget, clock + retention.most_seconds)
+        result = _archive_day(database, archive, retention, candidate, budget, clock + retention.max_seconds)
         if result.failure:
             failed.add(candidate.table)
         results.append(result)
@@ -222,7 +222,7 @@ def _archive_day(
             )
             if result.waits is None:
                 for segment in archive_rows(
-                    connection, archive, table, day, waiting=waiting, deletes=retention.deletes, most_rows=budget
+                    connection, archive, table, day, waiting=waiting, deletes=retention.deletes, max_rows=budget
                 ):
                     result.segments.append(segment)
                     if time.monotonic() > until:

@@ -13,8 +13,8 @@ from sqlalchemy.dialects import postgresql
 
 from smarttext_pipelines.core.statuses import (
     INBOUND_STATUSES,
-    MOST_NUMBERS_OF_A_KEY,
-    MOST_ROWS_OF_A_KEY,
+    MAX_NUMBERS_OF_A_KEY,
+    MAX_ROWS_OF_A_KEY,
     PLACEHOLDER_REQUESTS,
     PLACEHOLDER_SIDS,
     RANK,
@@ -117,5 +117,5 @@ def _repeated(source: str, key: str, number: str, where: str, days: list[date], 
         f"       {numbers} AS numbers, min(id::text) AS one_row_id\n"
         f"FROM monitoring.{source}\nWHERE {at_times(at, days, zone)}\n  AND {where}\n"
         f"GROUP BY 1, {key}{by}\n"
-        f"HAVING count(*) > {MOST_ROWS_OF_A_KEY} OR {numbers} > {MOST_NUMBERS_OF_A_KEY}"
+        f"HAVING count(*) > {MAX_ROWS_OF_A_KEY} OR {numbers} > {MAX_NUMBERS_OF_A_KEY}"
     )

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.database.connect import connected
 
-MOST_DAY_LOCKS = 32
+MAX_DAY_LOCKS = 32
 SILENT_S = 5
 """Whoever waits longer than this says for what, and who holds it."""
 
@@ -52,7 +52,7 @@ def locked(engine: Engine, asset: str, days: DayRange) -> Iterator[Connection]:
         DatabaseError: Another writer held a lock for longer than the session's ``lock_timeout``.
     """
     with connected(engine, isolation="AUTOCOMMIT") as connection:
-        if len(days) > MOST_DAY_LOCKS:
+        if len(days) > MAX_DAY_LOCKS:
             _take(connection, _EXCLUSIVE, asset)
         else:
             _take(connection, _SHARED, asset)

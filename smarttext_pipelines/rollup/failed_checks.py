@@ -15,7 +15,7 @@ from smarttext_pipelines.rollup.quality import Share, ShareCheck, undated_rows, 
 from smarttext_pipelines.rollup.write import RolledUp
 from smarttext_pipelines.schema.tables.lookup import table_named
 
-_MOST_VALUES, _VALUE_LENGTH = 3, 30
+_MAX_VALUES, _VALUE_LENGTH = 3, 30
 
 
 def share_finding(
@@ -29,8 +29,8 @@ def share_finding(
     sql = check.concerned(above, zone)
     rows = first_rows(connection, sql)
     values = dict.fromkeys(shown(str(row[check.named]), _VALUE_LENGTH) for row in rows if check.named)
-    share, names = above[worst], list(values)[:_MOST_VALUES]
-    named = f": {', '.join(names)}{' and others' if len(values) > _MOST_VALUES else ''}" if names else ""
+    share, names = above[worst], list(values)[:_MAX_VALUES]
+    named = f": {', '.join(names)}{' and others' if len(values) > _MAX_VALUES else ''}" if names else ""
     others = f"; {len(above)} of {len(shares)} days are above {check.limit_percent:g} %" if len(shares) > 1 else ""
     said = f"{share.part:,} of {share.whole:,} {check.whole} on {worst} {check.part}{named}{others}"
     return Finding(said, rows, sql)

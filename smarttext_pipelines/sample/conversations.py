@@ -14,7 +14,7 @@ from smarttext_pipelines.sample.profiles import businesses_of
 from smarttext_pipelines.sample.spec import HOUR_US, SampleSpec, day_stream, day_us
 from smarttext_pipelines.sample.volume import hourly_calls
 
-_TEXTED_SHARE, _ANSWERING_SHARE, _MOST_TURNS = 0.93, 0.45, 4
+_TEXTED_SHARE, _ANSWERING_SHARE, _MAX_TURNS = 0.93, 0.45, 4
 _ALERTED_CALL_SHARE, _ALERTED_TURN_SHARE = 0.9, 0.08
 _REPLY_US = (2.0, 9.0)
 
@@ -103,7 +103,7 @@ def _draw_calls(spec: SampleSpec, day: date, rng: np.random.Generator) -> tuple[
 def _draw_turns(rng: np.random.Generator, first_texts: Contacts) -> Contacts:
     """Return the texts that customers answer with, up to four in a row."""
     answering = rng.random(len(first_texts)) < _ANSWERING_SHARE
-    count = answering * np.minimum(rng.geometric(0.5, len(first_texts)), _MOST_TURNS)
+    count = answering * np.minimum(rng.geometric(0.5, len(first_texts)), _MAX_TURNS)
     turns = first_texts.select(np.repeat(np.arange(len(first_texts)), count))
     gap = event_columns.long_tailed(rng, len(turns), 180, 1.1, 6 * 3600) + event_columns.seconds(
         rng, len(turns), 10, 20

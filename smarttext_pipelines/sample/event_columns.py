@@ -79,14 +79,14 @@ def draw(rng: np.random.Generator, rows: int, weights: Mapping[str, float]) -> C
     return pick(list(weights), draw_index(rng, rows, list(weights.values())))
 
 
-def seconds(rng: np.random.Generator, rows: int, least: float, most: float) -> Ints:
+def seconds(rng: np.random.Generator, rows: int, minimum: float, maximum: float) -> Ints:
     """Return evenly spread durations in microseconds."""
-    return rng.integers(int(least * SECOND_US), int(most * SECOND_US), rows)
+    return rng.integers(int(minimum * SECOND_US), int(maximum * SECOND_US), rows)
 
 
-def long_tailed(rng: np.random.Generator, rows: int, median: float, sigma: float, most: float) -> Ints:
+def long_tailed(rng: np.random.Generator, rows: int, median: float, sigma: float, maximum: float) -> Ints:
     """Return log-normal durations in microseconds from a median and a limit in seconds."""
-    drawn = np.minimum(median * np.exp(sigma * rng.standard_normal(rows)), most)
+    drawn = np.minimum(median * np.exp(sigma * rng.standard_normal(rows)), maximum)
     return (drawn * SECOND_US).astype(np.int64)
 
 

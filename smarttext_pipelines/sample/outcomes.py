@@ -96,7 +96,7 @@ def _strike(spec: SampleSpec, u: Floats, texts: Contacts, failing: Bools, code: 
 
 
 def _draw_delay(rng: np.random.Generator, rows: int) -> Ints:
-    shares, least, most = (np.array(part) for part in zip(*_LATE_US, strict=True))
+    shares, shortest, longest = (np.array(part) for part in zip(*_LATE_US, strict=True))
     late = event_columns.draw_index(rng, rows, shares.tolist())
-    extra: Ints = (least[late] + (most - least)[late] * rng.random(rows)).astype(np.int64)
+    extra: Ints = (shortest[late] + (longest - shortest)[late] * rng.random(rows)).astype(np.int64)
     return event_columns.long_tailed(rng, rows, 5, 1.2, 300) + extra

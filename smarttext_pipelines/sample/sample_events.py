@@ -44,11 +44,11 @@ def cut(
     drawn: dict[str, pa.Table], *, after: datetime | None = None, until: datetime | None = None
 ) -> dict[str, pa.Table]:
     """Return the rows later than ``after`` and not later than ``until``."""
-    least = -math.inf if after is None else instant_us(after)
-    most = math.inf if until is None else instant_us(until)
+    earliest = -math.inf if after is None else instant_us(after)
+    latest = math.inf if until is None else instant_us(until)
 
     def lies_between(rows: pa.Table) -> Bools:
         _, at = event_files.hidden(rows)
-        return (at > least) & (at <= most)
+        return (at > earliest) & (at <= latest)
 
     return {name: event_files.keep(rows, lies_between(rows)) for name, rows in drawn.items()}

@@ -11,7 +11,7 @@ import numpy as np
 
 from smarttext_pipelines.core.errors import InputError
 
-MOST_BUSINESSES = 30_000
+MAX_BUSINESSES = 30_000
 """More would need more numbers than the fictional range has."""
 
 LONGEST_SPAN = timedelta(days=8)
@@ -39,15 +39,15 @@ class SampleSpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
-        for name, least, most in (
+        for name, minimum, maximum in (
             ("days", 1, 20_000),
-            ("businesses", 1, MOST_BUSINESSES),
+            ("businesses", 1, MAX_BUSINESSES),
             ("events_per_day", 1, 20_000_000),
             ("seed", 0, 2**63 - 1),
         ):
             value = getattr(self, name)
-            if not least <= value <= most:
-                message = f"{name} is {value}; choose a number from {least} to {most}"
+            if not minimum <= value <= maximum:
+                message = f"{name} is {value}; choose a number from {minimum} to {maximum}"
                 raise InputError(message)
         if self.until.utcoffset() is None:
             message = "until has no time zone; pass an aware time"

@@ -255,9 +255,9 @@ def _form(field: str) -> str:
     if about.annotation is bool:
         return "write true or false"
     if about.annotation is int:
-        least = "".join(f" from {bound.ge}" for bound in about.metadata if hasattr(bound, "ge"))
-        most = "".join(f" to {bound.le}" for bound in about.metadata if hasattr(bound, "le")) or " on"
-        return f"write a whole number{least}{most}, such as {about.default}"
+        lower = "".join(f" from {bound.ge}" for bound in about.metadata if hasattr(bound, "ge"))
+        upper = "".join(f" to {bound.le}" for bound in about.metadata if hasattr(bound, "le")) or " on"
+        return f"write a whole number{lower}{upper}, such as {about.default}"
     return ""
 
 

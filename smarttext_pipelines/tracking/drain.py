@@ -57,7 +57,7 @@ class Turn:
 class Lane(Turn):
     """A table, and how many of its rows are written at once."""
 
-    most: int = field(default=BATCH_ROWS)
+    max_rows: int = field(default=BATCH_ROWS)
 
 
 class Drain:
@@ -134,7 +134,7 @@ class Drain:
             return False
 
     def _write_from(self, table: str, file: Journal) -> bool:
-        piece = file.read(self._lanes[table].most)
+        piece = file.read(self._lanes[table].max_rows)
         rows = [row for _, row in piece.rows]
         if rows and not self._write(table, rows, is_own=file.is_own):
             return False
@@ -177,7 +177,7 @@ class Drain:
             return False
         self._server.succeed()
         lane.succeed()
-        lane.most = min(lane.most * 2, BATCH_ROWS)
+        lane.max_rows = min(lane.max_rows * 2, BATCH_ROWS)
         if refused:
             self._set_apart(table, refused)
         self._counts.add(written=len(rows) - len(refused) if is_own else 0)
@@ -213,7 +213,7 @@ class Drain:
         lane.fail()
         self._counts.add(spilled=self._journals.newly_late(table))
         if is_too_slow(error):
-            lane.most = max(count // 2, 1)
+            lane.max_rows = max(count // 2, 1)
         self._problems.warn("events for %s wait: %s", table, reason(error))
 
     def _send_report(self, *, is_asked: bool) -> None:

@@ -58,19 +58,19 @@ class Fields:
                 msg = f"{name} is required"
                 raise ValueError(msg)
             return None
-        found = self.side(name, value, most=cleaning.WORD_LIMIT) or ""
+        found = self.side(name, value, max_length=cleaning.WORD_LIMIT) or ""
         is_number = _ADDRESS.fullmatch(found) and found.lower() not in _NO_NUMBER
         if not is_number and (found or required):
             self.odd.append(name)
         return found
 
-    def side(self, name: str, value: object, *, most: int = cleaning.TEXT_LIMIT) -> str | None:
+    def side(self, name: str, value: object, *, max_length: int = cleaning.TEXT_LIMIT) -> str | None:
         """Return a text that decides nothing."""
         if value is None:
             return None
         try:
             told = cleaning.spell(value)
-            found = None if told is None else cleaning.clean(told[:most])
+            found = None if told is None else cleaning.clean(told[:max_length])
         except Exception:  # noqa: BLE001 - an object may raise anything
             found = None
         return self._noted(name, value if isinstance(value, str) else found, found)
@@ -85,7 +85,7 @@ class Fields:
     def code(self, name: str, value: object) -> str | None:
         """Return an error code; a number stands for itself."""
         is_whole = isinstance(value, float) and value.is_integer()
-        return self.side(name, int(value) if is_whole else value, most=cleaning.WORD_LIMIT)  # type: ignore[call-overload]
+        return self.side(name, int(value) if is_whole else value, max_length=cleaning.WORD_LIMIT)  # type: ignore[call-overload]
 
     def number(self, name: str, value: object) -> int | None:
         """Return a count that decides nothing."""

@@ -85,7 +85,7 @@ class Journal:
         self.ever += 1
         return True
 
-    def read(self, most: int) -> Piece:
+    def read(self, max_rows: int) -> Piece:
         """Return the next rows that are not done."""
         with lock:
             size, told = self.size, self.told
@@ -94,7 +94,7 @@ class Journal:
                 self.is_sealed = True
                 size = self.size = os.fstat(self._handle).st_size
                 self._position = Position(number=self._position.number)
-        piece = read(self._load, self._position, size, most, told, is_exact=self.is_own)
+        piece = read(self._load, self._position, size, max_rows, told, is_exact=self.is_own)
         if self.is_own:
             piece.rows = [(number, row) for number, row in piece.rows if number >= self._position.number]
         return piece

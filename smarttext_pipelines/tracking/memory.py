@@ -25,7 +25,7 @@ class Memory:
             self._bytes += len(row)
             return True
 
-    def first(self, most: int) -> tuple[str, list[bytes]] | None:
+    def first(self, max_rows: int) -> tuple[str, list[bytes]] | None:
         """Return the oldest rows of one table, which stay until ``drop_first``."""
         with self._lock:
             if not self._rows:
@@ -33,7 +33,7 @@ class Memory:
             table = self._rows[0][0]
             found: list[bytes] = []
             for other, row in self._rows:
-                if other != table or len(found) == most:
+                if other != table or len(found) == max_rows:
                     break
                 found.append(row)
             return table, found

@@ -11,7 +11,7 @@ from zlib import crc32
 
 MARK = b"\x1e"
 HEADER_BYTES = 28
-MOST_ROW_BYTES = 4 * 2**20
+MAX_ROW_BYTES = 4 * 2**20
 """Most bytes of a row; a greater length is damage."""
 
 UNNUMBERED = 2**32 - 1
@@ -64,7 +64,7 @@ def encode(number: int, row: bytes) -> bytes:
 
 
 def read(
-    load: Callable[[int, int], bytes], position: Position, size: int, most: int, told: int, *, is_exact: bool
+    load: Callable[[int, int], bytes], position: Position, size: int, max_rows: int, told: int, *, is_exact: bool
 ) -> Piece:
     """Return the next rows of a file.
 
@@ -72,13 +72,13 @@ def read(
         load: Returns as many bytes from an offset on as the file has, at most a number of them.
         position: Where to begin.
         size: Bytes of the file.
-        most: Most rows.
+        max_rows: Rows to return at most.
         told: Records that were written to the file.
         is_exact: Whether there were not more of them.
     """
-    for length in (CHUNK_BYTES, MOST_ROW_BYTES + HEADER_BYTES):
+    for length in (CHUNK_BYTES, MAX_ROW_BYTES + HEADER_BYTES):
         data = load(position.offset, min(length, size - position.offset))
-        piece = _parse(data, position, most, is_last=position.offset + length >= size)
+        piece = _parse(data, position, max_rows, is_last=position.offset + length >= size)
         if piece.is_last or piece.after.offset > position.offset:
             break
     if piece.is_last:
@@ -86,9 +86,9 @@ def read(
     return piece
 
 
-def _parse(data: bytes, position: Position, most: int, *, is_last: bool) -> Piece:
+def _parse(data: bytes, position: Position, max_rows: int, *, is_last: bool) -> Piece:
     piece, at = Piece(position), 0
-    while len(piece.rows) < most:
+    while len(piece.rows) < max_rows:
         mark = data.find(MARK, at)
         if mark < 0:
             _skip(piece, data[at:])
@@ -116,7 +116,7 @@ def _record(data: bytes, mark: int) -> tuple[int, bytes] | Literal["cut", "bad"]
         number, length, checksum = (int(data[mark + at : mark + at + 8], 16) for at in (1, 10, 19))
     except ValueError:
         return "bad"
-    if not 0 < length <= MOST_ROW_BYTES:
+    if not 0 < length <= MAX_ROW_BYTES:
         return "bad"
     if start + length > len(data):
         return "cut"

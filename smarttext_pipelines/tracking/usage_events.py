@@ -59,7 +59,9 @@ def track_openai_usage(
 
     def row(fields: Fields) -> dict[str, Any]:
         counts, at = _token_counts(fields, usage, tokens_used, told), values.instant("occurred_at", occurred_at)
-        name, tier = (fields.side(n, v, most=WORD_LIMIT) for n, v in (("model", model), ("service_tier", service_tier)))
+        name, tier = (
+            fields.side(n, v, max_length=WORD_LIMIT) for n, v in (("model", model), ("service_tier", service_tier))
+        )
         return {
             "endpoint": fields.word("endpoint", endpoint),
             "business_id": values.uuid("business_id", business_id),

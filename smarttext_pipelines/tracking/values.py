@@ -54,16 +54,16 @@ def uuid(name: str, value: object) -> str | None:
         raise ValueError(msg) from None
 
 
-def count(name: str, value: object, *, most: int = LARGEST_TOKENS) -> int | None:
-    """Return a number from 0 to ``most``."""
+def count(name: str, value: object, *, maximum: int = LARGEST_TOKENS) -> int | None:
+    """Return a number from 0 to ``maximum``."""
     if value is None:
         return None
     try:
         number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = -1
-    if isinstance(value, bool) or not 0 <= number <= most:
-        msg = f"{name} must be a whole number from 0 to {most}"
+    if isinstance(value, bool) or not 0 <= number <= maximum:
+        msg = f"{name} must be a whole number from 0 to {maximum}"
         raise ValueError(msg)
     return number
 

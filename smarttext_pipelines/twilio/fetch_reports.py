@@ -19,14 +19,14 @@ from smarttext_pipelines.twilio.poll import PAGE_SIZE, Asker, BudgetSpentError, 
 from smarttext_pipelines.twilio.refused_rows import count_refused, read_refused
 from smarttext_pipelines.twilio.waiting import Waiting, count_due, forget_old, read_due, record_asked
 
-MOST_CALLS = 600
+MAX_CALLS = 600
 """Requests of one run; with the longest answers that is still within the interval of the schedule."""
 
-MOST_DUE = 100_000
-LEAST_TO_LIST = 4
+MAX_DUE = 100_000
+MIN_TO_LIST = 4
 """Fewer messages than that are fetched one by one: a page of others costs as much as each of them."""
 
-MOST_EMPTY_PAGES = 3
+MAX_EMPTY_PAGES = 3
 """Pages without a message that is looked for, after which the rest is fetched one by one."""
 
 LONGEST_PORTION = timedelta(hours=6)
@@ -60,7 +60,7 @@ def fetch_reports(
     *,
     now: datetime,
     shared_senders: Sequence[str] = (),
-    most_calls: int = MOST_CALLS,
+    max_calls: int = MAX_CALLS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Fetched:
     """Ask Twilio for everything that is due, and append what it says.
@@ -70,17 +70,17 @@ def fetch_reports(
         client: Result of ``build_twilio_client``.
         now: Time of the fetch.
         shared_senders: Numbers that identify no business.
-        most_calls: Requests after which the run ends.
+        max_calls: Requests after which the run ends.
         sleep: How to wait.
 
     Raises:
         SmartTextError: Twilio refuses the credentials, or the request for good.
     """
-    run = _Run(engine, Asker(client, most_calls=most_calls, sleep=sleep), now, shared_senders)
+    run = _Run(engine, Asker(client, max_calls=max_calls, sleep=sleep), now, shared_senders)
     run.retry()
     with connected(engine) as connection, connection.begin():
         forget_old(connection, now)
-        due = read_due(connection, now, most=MOST_DUE)
+        due = read_due(connection, now, max_rows=MAX_DUE)
     run.counts["due"] = len(due)
     run.left = {each.sid for each in due}
     ended_early = None
@@ -129,7 +129,7 @@ class _Run:
     def ask(self, portion: Sequence[Waiting]) -> None:
         """Ask for a portion: by pages as long as they bring anything, then one by one."""
         missing = [each for each in portion if each.sid in self.left]
-        if len(missing) >= LEAST_TO_LIST:
+        if len(missing) >= MIN_TO_LIST:
             self._list(missing)
         for each in missing:
             if each.sid in self.left:
@@ -145,7 +145,7 @@ class _Run:
             others = [report.sid for report in page if report.sid not in self.left and report.is_outbound]
             self._write(found, [report.sid for report in found], others)
             empty = 0 if found else empty + 1
-            if len(sids & self.left) < LEAST_TO_LIST or empty == MOST_EMPTY_PAGES:
+            if len(sids & self.left) < MIN_TO_LIST or empty == MAX_EMPTY_PAGES:
                 return
 
     def _write(self, reports: Sequence[Report], asked: Sequence[str], others: Sequence[str] = ()) -> None:

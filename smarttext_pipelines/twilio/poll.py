@@ -18,7 +18,7 @@ from smarttext_pipelines.twilio.client import TooManyRequestsError
 PAGE_SIZE = 1000
 """The most that Twilio gives."""
 
-MOST_TRIES = 6
+MAX_TRIES = 6
 LONGEST_WAIT_SECONDS = 60.0
 _SERVER_ERROR = 500
 _NOT_FOUND = 404
@@ -76,8 +76,8 @@ class Asker:
         repeated: Requests that were a repetition.
     """
 
-    def __init__(self, client: Client, *, most_calls: int, sleep: Callable[[float], None]) -> None:
-        self._client, self._left, self._sleep = client, most_calls, sleep
+    def __init__(self, client: Client, *, max_calls: int, sleep: Callable[[float], None]) -> None:
+        self._client, self._left, self._sleep = client, max_calls, sleep
         self.calls = self.repeated = 0
 
     def fetch(self, sid: str) -> Report | None:
@@ -114,7 +114,7 @@ class Asker:
 
     def _call(self, request: Callable[[], T]) -> T:
         wait = 1.0
-        for attempt in range(MOST_TRIES):
+        for attempt in range(MAX_TRIES):
             if self._left <= 0:
                 msg = "the calls of this run are used up"
                 raise BudgetSpentError(msg)
@@ -134,7 +134,7 @@ class Asker:
                 pause = wait
             wait *= 2
             self._sleep(min(pause, LONGEST_WAIT_SECONDS))
-        msg = f"Twilio did not answer {MOST_TRIES} times in a row"
+        msg = f"Twilio did not answer {MAX_TRIES} times in a row"
         raise BudgetSpentError(msg)
 
 

@@ -19,7 +19,7 @@ STATUS_ROWS, PRICE_ROWS = "sms_events", "api_usage"
 PAUSE = timedelta(hours=1)
 """How long a refused row rests."""
 
-MOST_RETRIED = 10_000
+MAX_RETRIED = 10_000
 """Rows of one run that are tried again, those first that were not tried for the longest time."""
 
 Add = Callable[[Sequence[Report]], int]
@@ -67,7 +67,7 @@ def count_refused(connection: Connection, now: datetime) -> int:
 def read_refused(connection: Connection, now: datetime) -> list[Report]:
     """Return what was refused and is to be tried again."""
     t = refused_rows.c
-    found = select(t.row).where(_is_due(now)).order_by(t.last_refused_at, t.row_id).limit(MOST_RETRIED)
+    found = select(t.row).where(_is_due(now)).order_by(t.last_refused_at, t.row_id).limit(MAX_RETRIED)
     return [_report(row) for row in connection.execute(found).scalars()]
 
 

@@ -5,7 +5,7 @@ from datetime import date
 from decimal import Decimal
 
 from smarttext_pipelines.core.statuses import INBOUND_STATUSES, PLACEHOLDER_SIDS
-from smarttext_pipelines.database.findings import MOST_ROWS, Finding, at_times, texts
+from smarttext_pipelines.database.findings import MAX_ROWS, Finding, at_times, texts
 from smarttext_pipelines.twilio.append import PRICED_ENDPOINT, PRICED_SERVICE
 from smarttext_pipelines.twilio.usage_records import GMT, UsageDay
 
@@ -41,7 +41,7 @@ def texts_finding(days: Sequence[UsageDay]) -> Finding | None:
         f"{worst.twilio_inbound:,} received on {worst.day} (GMT) were recorded by nobody{_others(wrong, days)}"
     )
     rows = [{"day": each.day, "sent": each.unexplained_texts, "received": each.unexplained_inbound} for each in wrong]
-    return Finding(said, rows[:MOST_ROWS], _recorded([each.day for each in wrong]))
+    return Finding(said, rows[:MAX_ROWS], _recorded([each.day for each in wrong]))
 
 
 def cost_finding(days: Sequence[UsageDay]) -> Finding | None:
@@ -57,7 +57,7 @@ def cost_finding(days: Sequence[UsageDay]) -> Finding | None:
     rows = [
         {"day": each.day, "usd": each.unexplained_usd, "texts_without_price": each.unpriced_texts} for each in wrong
     ]
-    return Finding(said, rows[:MOST_ROWS], _unpriced([each.day for each in wrong]))
+    return Finding(said, rows[:MAX_ROWS], _unpriced([each.day for each in wrong]))
 
 
 def _others(wrong: Sequence[UsageDay], days: Sequence[UsageDay]) -> str:

@@ -24,7 +24,7 @@ DAYS = 7
 PRICED_AFTER = timedelta(days=4)
 """A price is asked for 72 hours, so the newest day that is compared is four days old."""
 
-LIMIT_PERCENT, LEAST_TEXTS, LEAST_USD = Decimal(5), Decimal(10), Decimal(1)
+LIMIT_PERCENT, MIN_TEXTS, MIN_USD = Decimal(5), Decimal(10), Decimal(1)
 """What may stay unexplained on a day: this share of Twilio's number, or this much."""
 
 _REPORTS_LATE = timedelta(days=5)
@@ -106,18 +106,18 @@ class UsageDay:
     @property
     def are_texts_explained(self) -> bool:
         """Whether what is left of texts, sent and received, is small."""
-        sent = _is_small(Decimal(self.unexplained_texts), Decimal(self.twilio_texts), LEAST_TEXTS)
-        return sent and _is_small(Decimal(self.unexplained_inbound), Decimal(self.twilio_inbound), LEAST_TEXTS)
+        sent = _is_small(Decimal(self.unexplained_texts), Decimal(self.twilio_texts), MIN_TEXTS)
+        return sent and _is_small(Decimal(self.unexplained_inbound), Decimal(self.twilio_inbound), MIN_TEXTS)
 
     @property
     def is_cost_explained(self) -> bool:
         """Whether what is left of the cost is small; of an unknown cost nothing is claimed."""
         left = self.unexplained_usd
-        return left is None or _is_small(left, self.twilio_usd or Decimal(0), LEAST_USD)
+        return left is None or _is_small(left, self.twilio_usd or Decimal(0), MIN_USD)
 
 
-def _is_small(left: Decimal, whole: Decimal, least: Decimal) -> bool:
-    return abs(left) <= max(least, whole * LIMIT_PERCENT / 100)
+def _is_small(left: Decimal, whole: Decimal, minimum: Decimal) -> bool:
+    return abs(left) <= max(minimum, whole * LIMIT_PERCENT / 100)
 
 
 def days_to_compare(now: datetime) -> DayRange:

@@ -40,7 +40,7 @@ _DUE = """
                             AND e.created_at < CAST(:now AS timestamptz) - :oldest)
     )
 """
-_READ = text(_DUE + "SELECT message_sid, first_at FROM due ORDER BY first_at, message_sid LIMIT :most")  # noqa: S608 - text of ours
+_READ = text(_DUE + "SELECT message_sid, first_at FROM due ORDER BY first_at, message_sid LIMIT :max_rows")  # noqa: S608 - text of ours
 _COUNT = text(_DUE + "SELECT count(*) FROM due")  # noqa: S608
 _ASKED = text(
     """
@@ -73,9 +73,9 @@ def _values(now: datetime) -> dict[str, object]:
     }
 
 
-def read_due(connection: Connection, now: datetime, *, most: int) -> list[Waiting]:
+def read_due(connection: Connection, now: datetime, *, max_rows: int) -> list[Waiting]:
     """Return the messages that are due, the oldest first."""
-    return [Waiting(sid, at) for sid, at in connection.execute(_READ, {**_values(now), "most": most})]
+    return [Waiting(sid, at) for sid, at in connection.execute(_READ, {**_values(now), "max_rows": max_rows})]
 
 
 def count_due(connection: Connection, now: datetime) -> int:

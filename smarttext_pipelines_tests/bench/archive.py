@@ -100,7 +100,7 @@ def _peak_mib(database: Database, folder: str, day: date) -> float:
 
 def _archive(database: Database, target: ArchiveTarget) -> None:
     with locked_day(database.engine, TABLE, DAY) as connection:
-        for _ in archive_rows(connection, target, TABLE, DAY, waiting=None, deletes=True, most_rows=10**9):
+        for _ in archive_rows(connection, target, TABLE, DAY, waiting=None, deletes=True, max_rows=10**9):
             pass
 
 

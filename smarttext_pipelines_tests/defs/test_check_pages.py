@@ -11,7 +11,7 @@ import pytest
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import AgreementError, RepeatedKeyError
 from smarttext_pipelines.core.redact import scrub
-from smarttext_pipelines.database.findings import MOST_ROWS, Finding, ranges
+from smarttext_pipelines.database.findings import MAX_ROWS, Finding, ranges
 from smarttext_pipelines.definitions import build_definitions
 from smarttext_pipelines.defs import health_assets, twilio_usage
 from smarttext_pipelines.defs.assets import FACTS, STATS
@@ -78,7 +78,7 @@ def _require_helpful(database: Database, found: Any) -> list[dict[str, Any]]:
     assert any(sign.isdigit() for sign in found.description), found.check_name
     assert len(metadata["what_to_do"].value) > 30, found.check_name
     records = metadata["concerned"].records
-    assert 0 < len(records) <= MOST_ROWS, found.check_name
+    assert 0 < len(records) <= MAX_ROWS, found.check_name
     sql = metadata["sql"].value
     # Dagster's storage scrubs what it is told: the statement must come out as it went in.
     assert scrub(sql) == sql, found.check_name

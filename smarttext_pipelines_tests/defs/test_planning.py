@@ -21,7 +21,7 @@ from smarttext_pipelines.core.days import (
 )
 from smarttext_pipelines.core.errors import InputError, SettingsError
 from smarttext_pipelines.core.rates import percent, wilson_lower_percent
-from smarttext_pipelines.defs.planning import MOST_DAYS_BACK, nightly_days
+from smarttext_pipelines.defs.planning import MAX_DAYS_BACK, nightly_days
 from smarttext_pipelines.rollup.frozen_days import DayRecord, days_to_keep
 from smarttext_pipelines_tests import reference
 
@@ -39,7 +39,7 @@ def test_a_night_covers_the_settle_window_and_everything_incomplete(complete: se
     days = nightly_days(TODAY, settle_days=4, complete=_days(*complete), first_partition=FIRST)
     assert days is not None
     assert days.last == TODAY - timedelta(days=1)
-    missing = [n for n in range(1, MOST_DAYS_BACK + 1) if n not in complete]
+    missing = [n for n in range(1, MAX_DAYS_BACK + 1) if n not in complete]
     assert len(days) == max([5, *missing])
 
 

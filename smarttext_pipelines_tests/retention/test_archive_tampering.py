@@ -41,7 +41,7 @@ Act = Callable[[Database, ArchiveTarget], object]
 def retain(database: Database, archive: ArchiveTarget, *, deletes: bool = True) -> list[Any]:
     with locked_day(database.engine, "sms_events", DAY) as connection:
         waiting = finish_interrupted(connection, archive, "sms_events", DAY)
-        rows = archive_rows(connection, archive, "sms_events", DAY, waiting=waiting, deletes=deletes, most_rows=10**6)
+        rows = archive_rows(connection, archive, "sms_events", DAY, waiting=waiting, deletes=deletes, max_rows=10**6)
         return list(rows)
 
 

@@ -82,7 +82,7 @@ class World:
     def archive_day(self, day: date, step: str = "", *, segment_rows: int = 100) -> None:
         with locked_day(self.database.engine, "sms_events", day) as connection:
             waiting = finish_interrupted(connection, self.target, "sms_events", day)
-            options: dict[str, Any] = {"waiting": waiting, "deletes": True, "most_rows": 10_000}
+            options: dict[str, Any] = {"waiting": waiting, "deletes": True, "max_rows": 10_000}
             told = interrupt_at(step)
             for _ in archive_rows(
                 connection, self.target, "sms_events", day, told=told, segment_rows=segment_rows, **options

@@ -11,8 +11,8 @@ from smarttext_pipelines.core.errors import InputError, SettingsError
 from smarttext_pipelines.retention.policy import (
     RolledUpDay,
     last_day_to_archive,
-    least_retention_days,
     may_delete_unasked,
+    min_retention_days,
     reason_to_wait,
 )
 
@@ -23,7 +23,7 @@ READ = RolledUpDay(10, NOW, 10)
 
 @given(st.integers(4, 30), st.integers(0, 400))
 def test_no_day_leaves_before_its_messages_have_settled_for_a_week(settle: int, days: int) -> None:
-    if days < least_retention_days(settle):
+    if days < min_retention_days(settle):
         with pytest.raises(InputError, match="at least"):
             last_day_to_archive(DAY, retention_days=days, settle_days=settle)
     else:

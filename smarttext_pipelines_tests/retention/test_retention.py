@@ -52,7 +52,7 @@ def archive_day(database: Database, archive: ArchiveTarget, table: str, day: dat
     """Run the protocol alone, without the policy."""
     with locked_day(database.engine, table, day) as connection:
         waiting = finish_interrupted(connection, archive, table, day)
-        found = {"waiting": waiting, "deletes": True, "most_rows": 10**9, **options}
+        found = {"waiting": waiting, "deletes": True, "max_rows": 10**9, **options}
         return list(archive_rows(connection, archive, table, day, **found))
 
 
@@ -168,26 +168,26 @@ def test_a_run_deletes_what_is_old_and_rolled_up_and_a_second_finds_nothing(
     assert retain(loaded, archive) == []
 
 
-@pytest.mark.parametrize("most_rows", [1, 5_000_000])
-def test_a_dry_run_says_what_the_run_then_does(loaded: Database, archive: ArchiveTarget, most_rows: int) -> None:
+@pytest.mark.parametrize("max_rows", [1, 5_000_000])
+def test_a_dry_run_says_what_the_run_then_does(loaded: Database, archive: ArchiveTarget, max_rows: int) -> None:
     loaded.run("INSERT INTO public.api_usage (service, endpoint, reset_date, created_at, cost_estimate)"
                " VALUES ('openai', 'e', %s, %s, 'NaN'), ('openai', 'e', %s, %s, 1)", DAY, NOON, DAY, NOON)  # fmt: skip
     roll_up_all(loaded.engine, AROUND)
     with loaded.engine.begin() as connection:
         insert_events(connection, {"call_events": [strategies.call_event(99, NOON)]})
-    bounded = replace(RETENTION, most_rows=most_rows)
+    bounded = replace(RETENTION, max_rows=max_rows)
     planned = plan(loaded.engine, archive, bounded)
     done = retain(loaded, archive, bounded)
     told = [(p.table, p.day, p.rows_live, p.rows, p.rows_left, p.waits) for p in planned]
     assert told == [(d.table, d.day, d.rows_live, d.rows_deleted, d.rows_left, d.waits) for d in done]
     assert sum(p.rows for p in planned) > 0
-    if most_rows > 1:
+    if max_rows > 1:
         assert [p.rows_left for p in planned if p.rows_left] == [1]
         assert {bool(p.waits) for p in planned} == {True, False}
 
 
 def test_a_dry_run_fails_where_the_run_would(loaded: Database, archive: ArchiveTarget, tmp_path: Path) -> None:
-    archive_day(loaded, archive, "sms_events", segment_rows=1, most_rows=1)
+    archive_day(loaded, archive, "sms_events", segment_rows=1, max_rows=1)
     for file in (tmp_path / "archive").rglob("*.parquet"):
         file.unlink()
     planned = plan(loaded.engine, archive, RETENTION)
@@ -214,9 +214,9 @@ def test_rows_that_came_after_the_rollup_make_their_day_wait(loaded: Database, a
 
 
 def test_a_run_ends_at_its_bounds_and_the_next_goes_on(loaded: Database, archive: ArchiveTarget) -> None:
-    few = replace(RETENTION, most_rows=1, tables=("sms_events",))
+    few = replace(RETENTION, max_rows=1, tables=("sms_events",))
     assert [len(retain(loaded, archive, few)) for _ in range(4)] == [1, 1, 1, 0]
-    assert retain(loaded, archive, replace(RETENTION, most_seconds=-1)) == []
+    assert retain(loaded, archive, replace(RETENTION, max_seconds=-1)) == []
 
 
 def test_without_permission_a_file_is_written_and_compared_and_nothing_is_deleted(

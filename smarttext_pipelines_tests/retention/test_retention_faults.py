@@ -102,7 +102,7 @@ def run(database: Database, target: ArchiveTarget, *, deletes: bool = True) -> N
                 DAY,
                 waiting=waiting,
                 deletes=deletes,
-                most_rows=10**6,
+                max_rows=10**6,
                 segment_rows=150,
             )
         )
@@ -192,9 +192,7 @@ def test_a_file_that_the_disk_does_not_give_back_is_never_published(
 
     with locked_day(loaded.engine, "sms_events", DAY) as connection, pytest.raises(DamagedFileError):
         list(
-            archive_rows(
-                connection, archive, "sms_events", DAY, waiting=None, deletes=True, most_rows=10**6, told=spoil
-            )
+            archive_rows(connection, archive, "sms_events", DAY, waiting=None, deletes=True, max_rows=10**6, told=spoil)
         )
     assert live(loaded) == ROWS
     require_resumed(loaded, archive, tmp_path / "archive")
@@ -239,7 +237,7 @@ def test_a_file_never_speaks_for_a_row_whose_newer_version_went_into_the_file_of
     )
     next_day = DAY + timedelta(days=1)
     with locked_day(loaded.engine, "sms_events", next_day) as connection:
-        list(archive_rows(connection, archive, "sms_events", next_day, waiting=None, deletes=True, most_rows=10**6))
+        list(archive_rows(connection, archive, "sms_events", next_day, waiting=None, deletes=True, max_rows=10**6))
     run(loaded, archive)
     (waited,) = [s for s in segments(loaded, "deleted") if s.id == waiting.id]
     assert set(waited.changed_ids) == set(moved)

@@ -18,7 +18,7 @@ from smarttext_pipelines.core.errors import AgreementError, SettingsError
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.metrics.metric import Tables, Window
 from smarttext_pipelines.rollup import roll_up
-from smarttext_pipelines.rollup.day_locks import MOST_DAY_LOCKS, locked
+from smarttext_pipelines.rollup.day_locks import MAX_DAY_LOCKS, locked
 from smarttext_pipelines.rollup.drift import changed_days
 from smarttext_pipelines.schema.tables.lookup import table_named
 from smarttext_pipelines_tests import strategies
@@ -219,7 +219,7 @@ def test_today_is_partial_and_says_through_when(database: Database) -> None:
 
 
 def test_a_long_range_and_a_short_one_exclude_each_other(database: Database) -> None:
-    long = DayRange(DAY, DAY + timedelta(days=MOST_DAY_LOCKS))
+    long = DayRange(DAY, DAY + timedelta(days=MAX_DAY_LOCKS))
     free = text("SELECT pg_try_advisory_lock(hashtextextended('smarttext:spend', 0))")
     with locked(database.engine, "spend", DayRange(DAY, DAY)), database.engine.connect() as other:
         assert not other.scalar(free)

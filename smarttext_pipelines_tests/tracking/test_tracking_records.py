@@ -11,7 +11,7 @@ import pytest
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.tracking import journal
 from smarttext_pipelines.tracking.journals import Journals, require_folder
-from smarttext_pipelines.tracking.records import CHUNK_BYTES, MOST_ROW_BYTES, Position, encode, read
+from smarttext_pipelines.tracking.records import CHUNK_BYTES, MAX_ROW_BYTES, Position, encode, read
 from smarttext_pipelines_tests.conftest import SOAK
 
 FILES = 1000 if SOAK else 100
@@ -87,7 +87,7 @@ def test_a_length_that_grew_by_damage_hides_no_row_behind_it() -> None:
     chance = random.Random(1)
     rows = some_rows(chance, 30_000)
     records = [encode(n, row) for n, row in enumerate(rows)]
-    assert len(b"".join(records)) > MOST_ROW_BYTES
+    assert len(b"".join(records)) > MAX_ROW_BYTES
     records[3] = records[3].replace(b" 000", b" 002", 1)
     records[7] = records[7].replace(b" 000", b" fff", 1)
     found, lost = drain(b"".join(records), 500)

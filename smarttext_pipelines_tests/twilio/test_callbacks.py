@@ -19,7 +19,7 @@ from smarttext_pipelines import tracking
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.health.doctor import Report, examine, readiness
 from smarttext_pipelines.tracking.track import track_delivery_report
-from smarttext_pipelines.twilio.callbacks import MOST_BYTES, Receiver
+from smarttext_pipelines.twilio.callbacks import MAX_BYTES, Receiver
 from smarttext_pipelines.twilio.callbacks.form import StatusReport
 from smarttext_pipelines.twilio.callbacks.health_pages import Verdict
 from smarttext_pipelines_tests.asgi import serving_app
@@ -134,7 +134,7 @@ def test_a_changed_field_is_refused(app: Receiver, field: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "status", "reason"),
     [
-        ({"body": b"a=" + b"x" * MOST_BYTES}, 413, "oversized"),
+        ({"body": b"a=" + b"x" * MAX_BYTES}, 413, "oversized"),
         ({"body": b"\xff\xfe"}, 400, "malformed"),
         ({"body": b"no form"}, 400, "malformed"),
         ({"body": "&".join(f"a{n}=1" for n in range(101)).encode()}, 400, "malformed"),

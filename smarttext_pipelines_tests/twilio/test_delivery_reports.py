@@ -239,7 +239,7 @@ def test_every_outcome_arrives_through_faults_and_interruptions_and_none_twice(
     burst = ["429"] * 3 + [""] * 2 + ["half_answer", "500", ""]
     twilio.look_up_faults = list(itertools.islice(itertools.cycle(burst), 24))
     waits: list[float] = []
-    cut = [_fetch(database, twilio, most_calls=calls, sleep=waits.append) for calls in (1, 2, 3, 4, 5) * 2]
+    cut = [_fetch(database, twilio, max_calls=calls, sleep=waits.append) for calls in (1, 2, 3, 4, 5) * 2]
     assert all(run.ended_early for run in cut[:5])
     last = _fetch(database, twilio, sleep=waits.append)
     assert last.ended_early is None

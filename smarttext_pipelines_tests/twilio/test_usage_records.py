@@ -32,7 +32,7 @@ def twilio() -> Iterator[FakeTwilio]:
 
 def _compare(database: Database, twilio: FakeTwilio, days: DayRange = ONE_DAY) -> list[UsageDay]:
     client = build_twilio_client("AC" + "0" * 32, "token", base_url=twilio.url)
-    asker = Asker(client, most_calls=20, sleep=lambda _: None)
+    asker = Asker(client, max_calls=20, sleep=lambda _: None)
     return compare_usage(database.engine, asker, days)
 
 

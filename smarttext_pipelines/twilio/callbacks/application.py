@@ -18,7 +18,7 @@ from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.twilio.callbacks.form import Form, MalformedError, StatusReport, parse_form, parse_report
 from smarttext_pipelines.twilio.callbacks.health_pages import Health, Verdict
 
-MOST_BYTES = 16 * 1024
+MAX_BYTES = 16 * 1024
 """Twilio's callbacks are below 2 KB."""
 
 Message = MutableMapping[str, Any]
@@ -137,7 +137,7 @@ async def _body(receive: Receive) -> bytes:
         if message["type"] == "http.disconnect":
             raise _RefusedError(Outcome.malformed)
         body += bytes(message.get("body", b""))
-        if len(body) > MOST_BYTES:
+        if len(body) > MAX_BYTES:
             raise _RefusedError(Outcome.oversized)
         if not message.get("more_body"):
             return body

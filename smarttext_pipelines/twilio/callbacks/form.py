@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-_MOST_FIELDS = 100
+_MAX_FIELDS = 100
 _SID = re.compile(r"(?:SM|MM)[0-9a-f]{32}")
 _STATUS = re.compile(r"[a-z_]{1,40}")
 _ERROR = re.compile(r"\d{0,10}")
@@ -48,7 +48,7 @@ def parse_form(body: bytes) -> Form:
             keep_blank_values=True,
             strict_parsing=True,
             errors="strict",
-            max_num_fields=_MOST_FIELDS,
+            max_num_fields=_MAX_FIELDS,
         )
     except ValueError:
         raise MalformedError from None

@@ -166,11 +166,9 @@ def _held(
     firing: Mapping[str, Mapping[str, tuple[str, Severity]]],
     row: Row | None,
 ) -> str | None:
-    """Return what holds notices of an incident back now."""
-    if silence := silence_of(key, around):
-        return silence
-    if around.is_night and rule.notify == "daytime":
-        return "night: it waits for the morning"
+    """Return what suppresses notices of an incident now."""
+    if by_time := silence_of(key, around) or _night(rule, around):
+        return by_time
     severity = finding.severity if finding.verdict is Verdict.breach else old.incident.severity if old else None
     by = firing.get(rule.alert_metric.family, {}) if rule.scope == "business" else {}
     if wider := _wider(by, old.business_id if old else row.business_id if row else None, around):
@@ -181,6 +179,10 @@ def _held(
     if old and old.muted_by and old.muted_severity and severity and severity <= old.muted_severity:
         return old.muted_by
     return None
+
+
+def _night(rule: Rule, around: Around) -> str | None:
+    return "night: it waits for the morning" if around.is_night and rule.notify == "daytime" else None
 
 
 def _wider(by: Mapping[str, tuple[str, Severity]], business: UUID | None, around: Around) -> str | None:

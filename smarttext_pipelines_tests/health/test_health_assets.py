@@ -292,14 +292,8 @@ def test_a_failed_run_is_told_to_sentry_once_with_job_run_and_partition(
         instance=instance, raise_on_error=False, tags={"dagster/partition": "2026-03-01"}
     )
     for _ in range(2):
-        context = dg.build_run_status_sensor_context(
-            sensor_name=sensor.name,
-            dagster_event=result.get_run_failure_event(),
-            dagster_instance=instance,
-            dagster_run=result.dagster_run,
-            resources={"warehouse": Warehouse(settings)},
-        ).for_run_failure()
-        sensor(context)
+        with dg.build_sensor_context(instance=instance, resources={"warehouse": Warehouse(settings)}) as context:
+            sensor.evaluate_tick(context)
     sentry_sdk.flush(5)
     (event,) = told.events
     tags = event["tags"]

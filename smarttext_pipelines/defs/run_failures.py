@@ -16,6 +16,7 @@ Subject = Mapping[str, Any]
 _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 _DONE = dg.DagsterEventType.ASSET_MATERIALIZATION
 _UNNAMED_JOBS = ("__ASSET_JOB", "__ANONYMOUS_ASSET_JOB")
+_DAY_TAGS = ("dagster/partition", "dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _LOOK_BACK = timedelta(days=1)
 """How old a failure may be that is found when nothing was ever looked at."""
 
@@ -40,7 +41,7 @@ def report_failed_run(instance: dg.DagsterInstance, run: dg.DagsterRun, connecti
     tags = {
         "job": run.job_name,
         "run_id": run.run_id,
-        "asset": ", ".join(subject["assets"])[:200] or "none",
+        "asset": ", ".join(_failed_steps(instance, run.run_id))[:200] or "none",
         "partition": subject["first"] or "none",
     }
     capture_failure("run", run.run_id, f"{run.job_name} failed: {error}", tags=tags)
@@ -79,7 +80,7 @@ def _subject(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, Any]
     planned = _materializations(instance, run.run_id, _PLANNED)
     done = _materializations(instance, run.run_id, _DONE)
     missing = [key for key in planned if key not in done]
-    days = sorted({day for _, day in missing or planned if day})
+    days = sorted({day for _, day in missing or planned if day}) or _tagged_days(run)
     record = instance.get_run_record_by_id(run.run_id)
     return {
         "job": run.job_name,
@@ -91,6 +92,12 @@ def _subject(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, Any]
         "after": min(planned.values(), default=0),
         "created_at": record.create_timestamp.isoformat() if record else datetime.now(UTC).isoformat(),
     }
+
+
+def _tagged_days(run: dg.DagsterRun) -> list[str]:
+    """Return the days of a run that materializes nothing, by its tags."""
+    one, first, last = (run.tags.get(tag) for tag in _DAY_TAGS)
+    return [day for day in ((one,) if one else (first, last)) if day]
 
 
 def _materializations(
@@ -114,6 +121,12 @@ def _name(subject: Subject) -> str:
         what = (named or ["assets"])[0]
     first, last = subject["first"], subject["last"]
     return what if first is None else f"{what}@{first}" if first == last else f"{what}@{first}..{last}"
+
+
+def _failed_steps(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
+    events = [record.event_log_entry.dagster_event for record in records]
+    return [event.step_key for event in events if event and event.step_key]
 
 
 def _first_error(instance: dg.DagsterInstance, run_id: str) -> str:

@@ -96,6 +96,6 @@ def _refuse(said: str) -> int:
 
 
 def _watch() -> None:
-    """Scrub the logs of this command, and tell Sentry of a fault of ours; a user's mistake is none."""
+    """Redact the logs of this command, and report a fault of ours to Sentry; a user's mistake is not one."""
     with suppress(SettingsError):  # the command says so itself
         watch_process(load_settings(), "cli")

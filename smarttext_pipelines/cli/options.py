@@ -24,7 +24,7 @@ BusinessOption = Annotated[str | None, typer.Option("--business", help="Id, name
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 NOT_COMPUTED = 3
-"""Exit code of a command that was asked for numbers of a day that was not rolled up."""
+"""Exit code for numbers of a day that was not rolled up."""
 
 UnattributedOption = Annotated[bool, typer.Option("--unattributed", help="What names no business.")]
 
@@ -113,7 +113,7 @@ _LONGEST_NUMBER = 18
 
 
 def is_number(text: str) -> bool:
-    """Tell whether it is a number that a row of the database can have."""
+    """Return whether it is a number that a row of the database can have."""
     return text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER
 
 

@@ -20,7 +20,7 @@ NO_CREDENTIALS = "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are not set: Twilio i
 
 
 def has_credentials(settings: Settings) -> bool:
-    """Tell whether Twilio can be asked."""
+    """Return whether Twilio can be asked."""
     return bool(settings.twilio_account_sid and settings.twilio_auth_token)
 
 

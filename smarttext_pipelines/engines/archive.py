@@ -27,12 +27,12 @@ _COMPILER = DuckDBCompiler()
 
 @dataclass(frozen=True)
 class ArchivedFile:
-    """A local file of a segment that speaks for its rows.
+    """A local file of a segment that is the archived version of its rows.
 
     Attributes:
         path: Where it is; its bytes were compared with the manifest.
-        seq: Of two files that hold an id, the one with the highest speaks for it.
-        changed_ids: Rows that the file does not speak for.
+        seq: Of two files that hold an id, the one with the highest seq is valid.
+        changed_ids: Rows for which the file is not valid.
     """
 
     path: Path
@@ -54,7 +54,7 @@ def _elapsed(later: sge.Expression, earlier: sge.Expression) -> sge.Expression:
 
 
 class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
-    """Runs metrics over rows that are live, files of the archive, or both, in an in-memory DuckDB."""
+    """Runs metrics over live rows, files of the archive, or both, in an in-memory DuckDB."""
 
     name = "archive"
 
@@ -69,9 +69,9 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
 
         Args:
             connection: PostgreSQL transaction to stage into; None when results are only fetched.
-            parameters: What statements know beside the events.
-            live: Rows that are in the database, by table name; as Arrow or as Parquet files.
-            archived: Files of the archive, by table name; a live row goes before an archived one of its id.
+            parameters: The parameter tables.
+            live: Rows in the database, by table name; as Arrow or as Parquet files.
+            archived: Files of the archive, by table name; a live row takes precedence over an archived one with its id.
         """
         self._connection = connection
         self._duckdb = duckdb.connect()
@@ -127,16 +127,16 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
             self._duckdb.read_parquet([str(path) for path in live]).create_view(f"{table.name}_live")
         found = set(self._duckdb.view(f"{table.name}_live").columns)
         columns = [c for c in table.columns if ibis_type(c.type) and c.name in found]
-        query = f"SELECT {', '.join(_cast(c) for c in columns)} FROM {name}"  # noqa: S608 - names of ours, quoted
+        query = f"SELECT {', '.join(_cast(c) for c in columns)} FROM {name}"  # noqa: S608 - constant names, quoted
         if archived:
             rows = self._archived(table, archived)
             # A file may be older than a column.
             files = self._duckdb.view(f"{table.name}_files")
             stored = dict(zip(files.columns, map(str, files.types), strict=True))
-            told = ", ".join(
+            selected = ", ".join(
                 _of_file(c, stored[c.name]) if c.name in stored else f"NULL AS {quoted(c.name)}" for c in columns
             )
-            query += f" UNION ALL SELECT {told} FROM ({rows})"  # noqa: S608
+            query += f" UNION ALL SELECT {selected} FROM ({rows})"  # noqa: S608
         schema = quoted(source_schema(table.name, table.schema) or "main")
         self._duckdb.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         self._duckdb.execute(f"CREATE VIEW {schema}.{quoted(table.name)} AS {query}")
@@ -161,7 +161,7 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
         latest = " QUALIFY row_number() OVER (PARTITION BY f.id ORDER BY s.seq DESC) = 1" if len(files) > 1 else ""
         live, segs, gone, rows = (quoted(f"{table.name}_{n}") for n in ("live", "segments", "changed", "files"))
         return (
-            f"SELECT f.* FROM {rows} AS f JOIN {segs} AS s USING (filename)"  # noqa: S608 - names of ours, quoted
+            f"SELECT f.* FROM {rows} AS f JOIN {segs} AS s USING (filename)"  # noqa: S608 - constant names, quoted
             f" ANTI JOIN {live} AS l ON l.id = f.id"
             f" ANTI JOIN {gone} AS c ON c.id = f.id AND c.filename = f.filename{latest}"
         )

@@ -26,11 +26,11 @@ REPEATED = "repeated_keys"
 
 @dataclass(frozen=True)
 class Keyed:
-    """Rows and what tells them apart.
+    """Rows and the columns that identify their message or call.
 
     Attributes:
-        rows: Table with ``key``, ``key_hash`` (equal for equal keys), ``part`` (what tells rows of a key apart that is
-            none; empty where only the row itself does), ``row_key``, ``number``, ``at`` and what is aggregated later.
+        rows: Table with ``key``, ``key_hash`` (equal for equal keys), ``part`` (what distinguishes rows of an
+            invalid key; empty where only the row itself does), ``row_key``, ``number``, ``at`` and what is aggregated.
         repeated: The parameter table ``REPEATED``; None where no key is in it.
     """
 
@@ -162,7 +162,7 @@ def rows_of(keyed: Keyed, window: Window) -> ir.Table:
 
 
 def _rows_near(rows: ir.Table, window: Window) -> ir.Table:
-    """Return the rows of whatever has a row on the only day, and a few more whose hashes are equal."""
+    """Return the rows of all keys that have a row on the only day, and a few more whose hashes are equal."""
     # One pass, cut down by small hashes. That times are near holds anyway; it keeps PostgreSQL from sorting out
     # repeated hashes first, once in each parallel worker.
     seen = rows.filter(window.between(rows.at, window.start_at, window.end_at)).select("key_hash", "at")
@@ -228,5 +228,5 @@ def _finer(keyed: Keyed, window: Window) -> ir.Table:
 
 
 def grouping(window: Window) -> list[str]:
-    """Return the columns that tell one message or call from another within a window."""
+    """Return the columns that identify one message or call within a window."""
     return ["key"] if window.is_one_day else ["key", "day"]

@@ -65,7 +65,7 @@ def _earliest(window: Window) -> datetime:
 def _passes(window: Window, naming: ir.Table) -> list[tuple[Window, PerKey]]:
     """Return the windows in which texts are looked for, and what groups their rows.
 
-    Of texts from before, only those that name a call, or were written beside it, are worth grouping.
+    Of earlier texts, only those that name a call, or were written at the same time, are worth grouping.
     """
     together = timedelta(seconds=TOGETHER_SECONDS)
     if isinstance(window, RecentWindow):
@@ -84,9 +84,9 @@ def _passes(window: Window, naming: ir.Table) -> list[tuple[Window, PerKey]]:
     def of_neighbours(keyed: Keyed, began: Window, measures: Measures) -> ir.Table:
         before, after = ends_of(began)
         rows = keyed.rows
-        beside = rows.filter(began.between(rows.at, before.end_at - together, before.end_at))
+        concurrent = rows.filter(began.between(rows.at, before.end_at - together, before.end_at))
         later = rows.filter(began.between(rows.at, after.start_at, after.end_at))
-        first = naming.select("key_hash").union(beside.select("key_hash"))
+        first = naming.select("key_hash").union(concurrent.select("key_hash"))
         return per_key_of_ends(keyed, first, later.select("key_hash"), began, measures)
 
     return [(window, per_key), (neighbours(window), of_neighbours)]

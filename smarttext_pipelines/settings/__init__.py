@@ -1,4 +1,4 @@
-"""What a process is told from outside: the settings, and the form that each of their values must have."""
+"""The settings of a process, and the form that each value must have."""
 
 from smarttext_pipelines.settings.environment import (
     ARCHIVE_SCHEMES,

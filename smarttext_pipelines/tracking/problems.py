@@ -1,4 +1,4 @@
-"""What people should hear of: warnings in the log, once a minute each, and failed messages as events in Sentry.
+"""Reports problems: warnings in the log, once a minute each, and failed messages as events in Sentry.
 
 Sentry gets one event per (kind, status, code, business) and ten minutes, with a count; where the application has not
 initialised it, the first event does, if SENTRY_DSN is set. An import of ours never does.
@@ -66,7 +66,7 @@ class Problems:
 
 
 def _is_told() -> bool:
-    """Whether there is a Sentry to tell; asked when there is something to tell, and not before."""
+    """Whether there is a Sentry to report to; checked only when there is something to report."""
     if is_active():
         return True
     try:

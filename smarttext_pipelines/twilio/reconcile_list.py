@@ -1,4 +1,4 @@
-"""Twilio's list of messages beside ours: in both, only here, only there, and why where that is known. Pure.
+"""Compares Twilio's list of messages with ours: in both, only here, only there, and why if known. Pure.
 
 The list is what Twilio's console exports as CSV, or the messages of its API as JSON.
 """
@@ -25,7 +25,7 @@ _NAMES = {
     "direction": ("direction",),
 }
 _ENDS = timedelta(hours=48)
-"""Nearer to an end of the month than that, a message may count for the month beside it."""
+"""A message nearer than that to an end of the month may count for the neighbouring month."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Reconciled:
 
 
 def read_list(content: str) -> list[Listed]:
-    """Return the outbound messages of an exported list, each line as it stands, repeated ones, too.
+    """Return the outbound messages of an exported list, each line as it is, repeated ones included.
 
     Raises:
         InputError: It is no list of messages.

@@ -1,6 +1,6 @@
 """Where archive files are stored: a directory, or an object store that fsspec supports.
 
-Every file is read back as it lies in the target before anybody relies on it, and is readable by its owner alone.
+Every file is read back from the target before anything relies on it, and is readable by its owner alone.
 No key, however it is written, leads to anything outside, and only regular files are opened.
 """
 
@@ -92,7 +92,7 @@ class ArchiveTarget:
         path.unlink(missing_ok=True)
 
     def require(self, key: str, sha256: str) -> None:
-        """Hash a file as it lies in the target.
+        """Hash a file in the target.
 
         Raises:
             ArchiveError: It is missing, cannot be read, or is not the file that was verified.

@@ -30,7 +30,7 @@ UnattributedOption = Annotated[bool, typer.Option("--unattributed", help="What n
 
 
 def parse_day(text: str) -> date:
-    """Return a date; raise InputError for anything that is none, and for days that nothing can have."""
+    """Return a date; raise InputError for an invalid one, and for days outside the supported range."""
     try:
         return require_day(date.fromisoformat(text))
     except ValueError:
@@ -55,7 +55,7 @@ def parse_days(
     """Return the days that the options name.
 
     Raises:
-        InputError: Both forms are used, a date is none, lies in the future or before the first partition.
+        InputError: Both forms are used, or a date is invalid, in the future or before the first partition.
     """
     if day is not None and (first is not None or last is not None):
         msg = "use either --date or --from and --to"

@@ -33,8 +33,8 @@ _SPACES = re.compile(r"\s+")
 
 
 def shown(text: str, longest: int = LINE_LENGTH) -> str:
-    """Return a text as one line: cleaned, scrubbed, and cut with an ellipsis; a cleaned text stays as it is."""
-    # Cleaned before it is scrubbed: an invisible sign inside would hide a number.
+    """Return a text as one line: cleaned, redacted, and cut with an ellipsis; a cleaned text stays as it is."""
+    # Cleaned before it is redacted: an invisible sign inside would hide a number.
     line = scrub(visible(text[: longest * _SCRUBBED_LENGTH]))
     return cut(line + text[longest * _SCRUBBED_LENGTH :], longest)
 
@@ -46,7 +46,7 @@ def cut(line: str, longest: int) -> str:
 
 def shown_name(name: str | None) -> str:
     """Return a name that somebody outside has chosen; an address in it cannot be followed by a click or a tap."""
-    # Scrubbed first: a URL that is none any more would keep its password.
+    # Redacted first: a URL that is none any more would keep its password.
     line = cut(shown(name or "").replace("://", "[:]//"), NAME_LENGTH)
     return line if line.strip(_PLACEHOLDER + " …") else NO_NAME
 

@@ -90,7 +90,7 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def scrub_tree(value: Any, clean: Callable[[str], str] = scrub, *, keep: frozenset[str] = frozenset()) -> Any:
-    """Return a copy of nested mappings and sequences whose every text, keys too, is scrubbed.
+    """Return a copy of nested mappings and sequences whose every text, keys too, is redacted.
 
     Args:
         value: Anything JSON can hold; of anything else its ``repr`` is used. Numbers stay numbers.

@@ -103,7 +103,7 @@ def connected(engine: Engine, *, isolation: str | None = None) -> Iterator[Conne
 
 
 def explain(error: DBAPIError, url: URL) -> DatabaseError:
-    """Return the error in one line, scrubbed; DETAIL is left out, because it quotes rows."""
+    """Return the error in one line, redacted; DETAIL is left out, because it quotes rows."""
     state = getattr(error.orig, "sqlstate", None)
     diagnosis = getattr(error.orig, "diag", None)
     first = (getattr(diagnosis, "message_primary", None) or "").splitlines()[:1]

@@ -59,7 +59,7 @@ def on_days(column: str, days: Iterable[date]) -> str:
 
 
 def at_times(column: str, days: Iterable[date], zone: ZoneInfo) -> str:
-    """Return the condition that an instant lies within one of the reporting days; it finds an index."""
+    """Return the condition that an instant is within one of the reporting days; it can use an index."""
     parts = [
         f"{column} >= '{day_start(r.first, zone):%Y-%m-%d %H:%M:%S}+00' "
         f"AND {column} < '{day_end(r.last, zone):%Y-%m-%d %H:%M:%S}+00'"

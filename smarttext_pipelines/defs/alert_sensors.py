@@ -1,4 +1,4 @@
-"""Alerting in Dagster: a sensor that evaluates and delivers, a job for what is more, failures of the pipeline."""
+"""Alerting in Dagster: a sensor that evaluates and delivers, a job for longer deliveries, failures of the pipeline."""
 
 from datetime import UTC, datetime
 
@@ -16,7 +16,7 @@ from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.defs.run_failures import end_recovered_runs, report_failed_runs
 
 SENSOR_BUDGET_SECONDS = 20
-"""Of the 60 s that a tick may take; what is more goes to the job."""
+"""Of the 60 s that a tick may take; the rest goes to the job."""
 
 _RUNNING = dg.DefaultSensorStatus.RUNNING
 

@@ -87,7 +87,7 @@ def retention_job() -> None:
 @dg.asset(
     deps=[ARCHIVED],
     group_name=GROUP,
-    description="Hashes every file of the archive as it lies there, and compares its rows with the manifest.",
+    description="Hashes every stored file of the archive, and compares its rows with the manifest.",
     kinds={"parquet"},
     owners=["team:data"],
     metadata=_METADATA,

@@ -31,7 +31,7 @@ class Engine(Protocol):
         """Return the result as rows; for totals and counts, which are small."""
 
     def add(self, name: str, rows: pa.Table) -> None:
-        """Offer another parameter table."""
+        """Add another parameter table."""
 
 
 def add_repeated_keys(engine: Engine, repeated: Sequence[ir.Table]) -> dict[date, int]:

@@ -158,7 +158,7 @@ class Metric:
         inputs: Tables that ``rows`` and ``source_totals`` read.
         source: The event table whose days the metric accounts for; None for a metric derived from facts.
         looked_up: Other event tables that change what a row of ``source`` means.
-        repeated: Builds the keys of the inputs that are none on a day; None where nothing is grouped by a key.
+        repeated: Builds the keys of the inputs that identify nothing on a day; None where nothing is grouped by a key.
         daily: Columns of ``daily_stats`` that are summed from it.
         shares_source: Whether another metric records the rows of ``source`` that were read.
         reads_neighbours: Whether rows of other days within the settle window change a day.

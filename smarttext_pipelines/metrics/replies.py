@@ -187,7 +187,7 @@ def rows(tables: Tables, window: Window) -> ir.Table:
 
 
 def repeated(tables: Tables, window: Window) -> ir.Table:
-    """Return the keys of calls, and of the texts that are looked for, that are none on a day."""
+    """Return the keys of calls and of the searched texts that identify nothing on a day."""
     near = [window]
     if not isinstance(window, RecentWindow):
         around = neighbours(window)

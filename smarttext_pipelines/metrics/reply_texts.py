@@ -1,6 +1,6 @@
 """Texts that may answer missed calls: those of the call's day and of the next, and some of the day before.
 
-Of a neighbour's texts one day less is looked at in both directions, so that nothing lies outside the window of the
+The windows of neighbouring days are a day shorter on both sides, so that nothing is outside the window of the
 call's own day, and a settled day stays settled.
 """
 
@@ -19,7 +19,7 @@ REPLY_HOURS = 24
 """A text later than that is about something else; one day, so that the settle window covers its reports."""
 
 TOGETHER_SECONDS = 5
-"""A call and its text are written side by side, in any order; so far apart at most."""
+"""How far apart a call and its text are written at most, in any order."""
 
 
 def find(tables: Tables, window: Window, calls: ir.Table) -> tuple[ir.Table, ir.Table]:
@@ -50,7 +50,7 @@ def find(tables: Tables, window: Window, calls: ir.Table) -> tuple[ir.Table, ir.
 
 
 def neighbours(window: Window) -> Window:
-    """Return the days around those of a window, of which one day less is looked at in both directions."""
+    """Return the days around those of a window, whose own windows are a day shorter on both sides."""
     return replace(window, days=window.days.widen(1), settle_days=window.settle_days - 1)
 
 

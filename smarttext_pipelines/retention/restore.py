@@ -60,7 +60,7 @@ def restore(
 
     Args:
         database: Result of ``open_engine``.
-        archive: Where the files lie.
+        archive: Where the files are stored.
         table: The table.
         days: Days of the archive; UNDATED is that of undated rows.
         hold_days: Days for which the rows are not archived again.

@@ -67,7 +67,7 @@ class RolledUp:
         sql: The statement that computed it.
         as_of: Start of the reading transaction, by the database's clock.
         engine: Name of the engine that ran it.
-        repeated: Keys of the metric's own rows that are none on a day, by day.
+        repeated: How many keys of the metric's own rows identify nothing, by day.
     """
 
     metric: str
@@ -108,7 +108,7 @@ def roll_up(
         allow_empty: Write what is there even where events have gone since the last rollup.
         as_of: Time of reading; default is the start of the transaction by the database's clock.
         reply_minutes: Minutes within which a missed call should get a text.
-        archive: Where events lie that have left the database.
+        archive: Where archived events are stored.
 
     Raises:
         ArchiveError: Events of the days are archived, and their file is missing or damaged; nothing was written.

@@ -108,7 +108,7 @@ class Writer:
         self._start()
 
     def warn(self, message: str, *values: object) -> None:
-        """Log a warning, scrubbed; the same one at most once a minute."""
+        """Log a warning, redacted; the same one at most once a minute."""
         self._problems.warn(message, *values)
 
     def count_policy(self, policy: str) -> None:

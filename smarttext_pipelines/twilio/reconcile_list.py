@@ -41,7 +41,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A message of ours.
+    """One of our messages.
 
     Attributes:
         sid: Twilio's sid; empty where it never had one.
@@ -75,8 +75,8 @@ class Reconciled:
 
     Attributes:
         in_both: Messages that both have.
-        without_sid: Messages of ours that never reached Twilio, so no list can have them.
-        ours_usd: Sum of the prices of ours that both have.
+        without_sid: Our messages that never reached Twilio, so no list can have them.
+        ours_usd: Sum of our prices of the messages that both have.
         twilios_usd: Sum of Twilio's prices of the same.
         differences: Where they do not agree.
     """

@@ -127,7 +127,7 @@ def days_to_compare(now: datetime) -> DayRange:
 
 
 def compare_usage(engine: Engine, asker: Asker, days: DayRange) -> list[UsageDay]:
-    """Return the days in Twilio's numbers and in ours, but for days before the first row of ours.
+    """Return the days in Twilio's numbers and in ours, from the day of our first row on.
 
     Args:
         engine: Result of ``open_engine``.

@@ -1,1 +1,1 @@
-"""Alerting: rules are evaluated, incidents open and close, what is told of them goes through an outbox to channels."""
+"""Alerting: rules are evaluated, incidents open and close, notifications go through an outbox to channels."""

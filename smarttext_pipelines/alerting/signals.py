@@ -27,6 +27,9 @@ _RAISED = text(
     WHERE signal = :signal AND value > 0 AND scope LIKE :kind || ':%' ORDER BY told_at LIMIT :limit
     """
 )
+_REPORTED_RUNS = text(
+    "SELECT subject ->> 'run_id' FROM monitoring.alert_signals WHERE scope LIKE 'run:%' AND subject IS NOT NULL"
+)
 _CHECKS = text(
     """
     WITH seen AS (
@@ -99,6 +102,11 @@ def raised_signals(connection: Connection, signal: str, kind: str) -> dict[str, 
     """Return the scopes of a kind whose signal is raised, without the kind; the oldest two hundred."""
     found = connection.execute(_RAISED, {"signal": signal, "kind": kind, "limit": _MAX_RAISED})
     return {row.scope.split(":", 1)[1]: Raised(row.told_at, row.subject) for row in found}
+
+
+def reported_runs(connection: Connection) -> set[str]:
+    """Return the runs that were reported last for what they ran, also those that are well again."""
+    return set(connection.execute(_REPORTED_RUNS).scalars())
 
 
 def record_checks(connection: Connection, asset: str, results: Iterable[CheckedDay]) -> Sequence[tuple[str, str]]:

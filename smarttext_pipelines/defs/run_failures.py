@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Connection
 
-from smarttext_pipelines.alerting.signals import PIPELINE_FAILURES, raised_signals, tell_signal
+from smarttext_pipelines.alerting.signals import PIPELINE_FAILURES, raised_signals, reported_runs, tell_signal
 from smarttext_pipelines.sentry.capture import capture_failure
 
 Subject = Mapping[str, Any]
@@ -55,7 +55,7 @@ def report_failed_runs(instance: dg.DagsterInstance, connection: Connection, cur
     except ValueError:
         since = now - _LOOK_BACK
     wanted = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
-    known = {raised.subject["run_id"] for raised in _raised(connection).values()}
+    known = reported_runs(connection)
     for record in instance.get_run_records(wanted, order_by="update_timestamp", ascending=True):
         if record.dagster_run.run_id not in known:
             report_failed_run(instance, record.dagster_run, connection)

@@ -47,15 +47,16 @@ def compile_sql(
     stand_ins = [_stand_in(literal, place) for place, literal in enumerate(times)]
     shape = op.replace(dict(zip(times, stand_ins, strict=True)))
     key = (type(compiler), shape)
-    if key not in _statements:
+    text = _statements.get(key)
+    if text is None:
         marks = {_written(compiler, each): sge.Var(this=_mark(place)) for place, each in enumerate(stand_ins)}
         text = _compile(compiler, shape, spelling, dialect, finish, marks)
         if any(year in text for year in _LEFT):
             return _compile(compiler, op, spelling, dialect, finish, {})
         _statements[key] = text
         if len(_statements) > _MAX_KEPT:
-            _statements.popitem(last=False)
-    text = _statements[key]
+            # Another thread may have taken the oldest meanwhile.
+            _statements.pop(next(iter(list(_statements)), key), None)
     # From the last on: the mark of the first is the beginning of that of the tenth.
     for place in reversed(range(len(times))):
         text = text.replace(_mark(place), _written(compiler, times[place]).sql(dialect=dialect))

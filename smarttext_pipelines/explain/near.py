@@ -160,7 +160,7 @@ class NearEngine(PostgresEngine):
         shared = {} if wanted.reveals else {"shared": list(wanted.shared_senders)}
         connection.execute(statement, {**values, **shared})
         for name, (columns, _) in _COLUMNS.items():
-            found = f"SELECT {columns} FROM pg_temp.near_rows WHERE source = '{name}'"  # noqa: S608 - names of ours
+            found = f"SELECT {columns} FROM pg_temp.near_rows WHERE source = '{name}'"  # noqa: S608 - constant names
             connection.exec_driver_sql(f"CREATE TEMPORARY TABLE near_{name} ON COMMIT DROP AS {found}")
         senders = "SELECT from_number AS number FROM pg_temp.near_rows WHERE source = 'shared_senders'"
         if wanted.reveals:

@@ -24,11 +24,11 @@ def _counts(table: str, at: str) -> str:
         FROM unnest(CAST(:ends AS timestamptz[])) WITH ORDINALITY AS w (ends_at, number)
         WHERE number = 1 OR EXISTS (SELECT FROM monitoring.{table} AS e WHERE e.{at} <= w.ends_at)
         ORDER BY number
-    """  # noqa: S608 - names of ours
+    """  # noqa: S608 - constant names
 
 
 def _newest(table: str, at: str) -> str:
-    return f"SELECT max({at}) FROM monitoring.{table} WHERE {at} <= :now"  # noqa: S608 - names of ours
+    return f"SELECT max({at}) FROM monitoring.{table} WHERE {at} <= :now"  # noqa: S608 - constant names
 
 
 def read_traffic(connection: Connection, now: datetime, zone: ZoneInfo) -> list[Traffic]:

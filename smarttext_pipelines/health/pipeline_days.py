@@ -83,7 +83,7 @@ def _source(table: str, at: str) -> str:
                extract(epoch FROM least(:end, now()) - max({at})) AS lag
         FROM (SELECT {at}, lag({at}, 1, CAST(:start AS timestamptz)) OVER (ORDER BY {at}) AS before
               FROM monitoring.{table} WHERE {at} >= :start AND {at} < least(:end, now())) AS events
-    """  # noqa: S608 - names of ours
+    """  # noqa: S608 - constant names
 
 
 def sources_of(connection: Connection, start: datetime, end: datetime) -> list[PartHealth]:

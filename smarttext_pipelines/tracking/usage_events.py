@@ -11,6 +11,8 @@ from smarttext_pipelines.tracking.cleaning import WORD_LIMIT
 from smarttext_pipelines.tracking.fields import Fields
 from smarttext_pipelines.tracking.track import tell
 
+_COUNTS = ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
+
 
 def track_openai_usage(
     *,
@@ -49,13 +51,8 @@ def track_openai_usage(
         reasoning_tokens: Tokens of the answer that nobody sees; they cost what the answer costs.
         service_tier: ``service_tier`` of OpenAI's answer, or ``batch``; without it the default tier is priced.
     """
-    told = {
-        "input_tokens": input_tokens,
-        "output_tokens": output_tokens,
-        "cached_input_tokens": cached_input_tokens,
-        "cache_write_tokens": cache_write_tokens,
-        "reasoning_tokens": reasoning_tokens,
-    }
+    given = (input_tokens, output_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens)
+    told = dict(zip(_COUNTS, given, strict=True))
 
     def row(fields: Fields) -> dict[str, Any]:
         counts, at = _token_counts(fields, usage, tokens_used, told), values.instant("occurred_at", occurred_at)

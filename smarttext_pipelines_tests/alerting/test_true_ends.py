@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from smarttext_pipelines.alerting.signals import mark_well, reported_runs
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.definitions import build_definitions
 from smarttext_pipelines.defs.partitions import range_tags
@@ -116,7 +117,12 @@ def test_a_failed_rollup_of_the_command_line_is_reported_without_any_daemon(
         run_rollup(
             settings.model_copy(update={"dagster_database_url": None}), DayRange(FIRST, FIRST), allow_empty=False
         )
-    assert list(_raised(database)) == [f"run:rollup_job@{FIRST}"]
+    (scope,) = _raised(database)
+    assert scope == f"run:rollup_job@{FIRST}"
+    with database.engine.begin() as connection:
+        assert mark_well(connection, scope, "Ann")
+    with database.engine.begin() as connection:
+        assert len(reported_runs(connection)) == 1, "it is not reported anew when runs are looked at again"
 
 
 def test_a_person_can_say_that_a_run_needs_nothing_more(smarttext: Any, database: Database) -> None:

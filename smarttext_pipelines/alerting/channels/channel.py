@@ -26,7 +26,7 @@ class Delivery:
     Attributes:
         tag: Mark by which it is found at the provider.
         recipient: Reference to the recipient.
-        message: What is told.
+        message: The notice.
         attempt: 1 for the first.
         first_attempt_at: When sending first began.
         thread: The provider's id of the first message of the incident to this recipient, if that was sent.

@@ -1,4 +1,4 @@
-"""Channel ``log``: the whole text, into a file and wherever else it is told. Needs no credentials."""
+"""Channel ``log``: the whole text, into the file of the instance. Needs no credentials."""
 
 import hashlib
 import socket

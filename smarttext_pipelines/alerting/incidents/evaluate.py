@@ -1,4 +1,4 @@
-"""One evaluation: measure, decide, write incidents and enqueue what is told of them, in one transaction.
+"""One evaluation: measure, decide, write incidents and enqueue their notifications, in one transaction.
 
 Whoever evaluates at the same time waits for nothing: one of them does it. What was committed is not told twice, because
 a notice has its number within the incident.

@@ -1,10 +1,10 @@
-"""Incidents: one episode of a rule and a scope, and what is told of it. Pure; the time is passed in.
+"""Incidents: one episode of a rule and a scope, and its notices. Pure; the time is passed in.
 
     none ─breach→ pending ─enough breaches→ firing ─clear→ recovering ─clear long enough→ resolved
                   pending ─clear→ none (nobody hears of it)   recovering ─breach→ firing (untold)
 
-What is told follows from the difference between what is and what was told, so whatever held a notice back (a silence,
-an inhibition), it is told as soon as that ends; and whoever was told is told that it is over.
+Notices follow from the difference between the state and what was notified, so whatever suppressed a notice (a silence,
+an inhibition), it is sent as soon as that ends; and whoever was notified is notified of the end.
 """
 
 from collections.abc import Sequence

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from smarttext_pipelines.alerting.incidents.grouping import group_notices
 from smarttext_pipelines.alerting.incidents.incident_store import Stored
@@ -165,23 +166,29 @@ def _held(
     firing: Mapping[str, Mapping[str, tuple[str, Severity]]],
     row: Row | None,
 ) -> str | None:
-    """Return what holds notices of an incident back now."""
-    if silence := silence_of(key, around):
-        return silence
-    if around.is_night and rule.notify == "daytime":
-        return "night: it waits for the morning"
+    """Return what suppresses notices of an incident now."""
+    if by_time := silence_of(key, around) or _night(rule, around):
+        return by_time
     severity = finding.severity if finding.verdict is Verdict.breach else old.incident.severity if old else None
     by = firing.get(rule.alert_metric.family, {}) if rule.scope == "business" else {}
-    business = old.business_id if old else row.business_id if row else None
-    for scope in ("platform", around.senders.get(business, "") if business else ""):
-        if scope in by:
-            return f"inhibited by {by[scope][0]}"
+    if wider := _wider(by, old.business_id if old else row.business_id if row else None, around):
+        return f"inhibited by {wider}"
     # Two rules of one family on one business have one reason; the first one that is as severe tells it.
     if key[1] in by and severity is not None and by[key[1]][1] >= severity:
         return f"inhibited by {by[key[1]][0]}"
     if old and old.muted_by and old.muted_severity and severity and severity <= old.muted_severity:
         return old.muted_by
     return None
+
+
+def _night(rule: Rule, around: Around) -> str | None:
+    return "night: it waits for the morning" if around.is_night and rule.notify == "daytime" else None
+
+
+def _wider(by: Mapping[str, tuple[str, Severity]], business: UUID | None, around: Around) -> str | None:
+    """Return the rule that fires for everybody, or for the number that a business sends from."""
+    scopes = ("platform", around.senders.get(business, "") if business else "")
+    return next((by[scope][0] for scope in scopes if scope in by), None)
 
 
 def _kind(key: Key) -> str:

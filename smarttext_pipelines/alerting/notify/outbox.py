@@ -29,7 +29,7 @@ DEADLINE = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class Enqueued:
-    """A notification to enqueue; with a ``note`` it is only recorded as held back."""
+    """A notification to enqueue; with a ``note`` it is only recorded as suppressed."""
 
     incident: int
     sequence: int

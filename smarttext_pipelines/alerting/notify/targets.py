@@ -1,4 +1,4 @@
-"""Who is told: channels and recipients that some process can serve, and which of them a notice goes to.
+"""Who is notified: channels and recipients that some process can serve, and which of them a notice goes to.
 
 A process that has a channel configured says so in the database. So a laptop without credentials enqueues for the
 channels of the others, and does not mistake its own log for somebody who was told.

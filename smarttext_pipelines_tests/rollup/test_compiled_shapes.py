@@ -1,0 +1,38 @@
+"""A statement of a shape that was compiled before is the statement that compiling it by itself gives."""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.engines import compiled
+from smarttext_pipelines.engines.engine import Parameters
+from smarttext_pipelines.engines.postgres import PostgresEngine
+from smarttext_pipelines.engines.unbound import unbound_parameter, unbound_table
+from smarttext_pipelines.metrics import METRICS, Window
+from smarttext_pipelines.schema.tables import metadata
+
+
+def _statement(name: str, first: date) -> str:
+    window = Window(
+        DayRange(first, first), ZoneInfo("America/New_York"), 4, datetime(2026, 6, 1, 7, 30, 1, 5, tzinfo=UTC)
+    )
+    tables = {table.name: unbound_table(table) for table in metadata.tables.values()}
+    tables |= {key: unbound_parameter(key, rows) for key, rows in Parameters(window).tables.items()}
+    return re.sub(r"\s+", "", PostgresEngine.sql(METRICS[name].rows(tables, window)))
+
+
+@pytest.mark.parametrize("name", ["sms_outcomes", "spend", "missed_call_replies"])
+def test_the_times_of_another_window_are_put_into_the_same_text(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    days = [date(2026, 3, 8), date(2026, 3, 8) + timedelta(days=50)]
+    for day in days:
+        _statement(name, day)
+    before = len(compiled._statements)
+    kept = [_statement(name, day) for day in days]
+    assert len(compiled._statements) == before, "compiled once"
+    monkeypatch.setattr(compiled, "_times", lambda _: [])
+    assert [_statement(name, day) for day in days] == kept
+    assert "9100" not in "".join(kept)
+    assert kept[0] != kept[1]

@@ -68,7 +68,7 @@ def set_state(proxy: Proxy, state: str) -> None:
 
 def end_group(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
     os.killpg(process.pid, how)
-    process.wait(30)
+    process.wait(180)
     # Workers that ignore the end of their parent.
     while True:
         try:

@@ -51,7 +51,7 @@ def told(log: Path) -> list[str]:
     return [line for path in log.iterdir() for line in path.read_text().split("\n")[:-1]]
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -6,7 +6,8 @@ from sqlalchemy import event
 
 from smarttext_pipelines.alerting.channels.log import LogChannel
 from smarttext_pipelines.alerting.incidents.evaluate import evaluate
-from smarttext_pipelines.alerting.measuring.now import Now, Place, stage_messages
+from smarttext_pipelines.alerting.measuring.now import Now, Place
+from smarttext_pipelines.alerting.measuring.recent_texts import stage_messages
 from smarttext_pipelines.alerting.rules.rule import LONGEST_SHORT_WINDOW, Rule
 from smarttext_pipelines.alerting.rules.rules_file import load_rules
 from smarttext_pipelines.engines import Parameters, PostgresEngine

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smarttext_pipelines.explain import explain_call
+from smarttext_pipelines.explain import Reading, explain_call
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines_tests.agreement import AS_OF, AT, DAYS, ZONE, require_agreement
 from smarttext_pipelines_tests.conftest import SOAK, Database
@@ -111,5 +111,5 @@ def test_a_text_that_was_written_just_before_its_call_answers_it(database: Datab
     spelled = {"created_at": AT + ago(minutes=1), "to_number": "whatsapp:+1 (555) 010-0001"}
     assert _state(database, spelled) == "replied_in_time_count"
     with database.engine.begin() as connection:
-        told = explain_call(connection, "CA1", zone=ZONE, settle_days=4, now=AS_OF, reply_minutes=5)
+        told = explain_call(connection, "CA1", Reading(ZONE, settle_days=4, now=AS_OF, reply_minutes=5))
     assert told.sentences[0].startswith("It counts as in time, 60 s after")

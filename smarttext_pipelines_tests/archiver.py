@@ -57,7 +57,7 @@ def archive(order: dict[str, Any]) -> None:
         with locked_day(open_engine(order["url"]), TABLE, day) as connection:
             waiting = protocol.finish_interrupted(connection, target, TABLE, day)
             options = {"waiting": waiting, "deletes": True, "max_rows": 10_000, "segment_rows": SEGMENT_ROWS}
-            for _ in rows(connection, target, TABLE, day, told=told, **options):
+            for _ in rows(connection, target, TABLE, day, on_step=told, **options):
                 pass
 
 

@@ -176,5 +176,5 @@ def shape_of(schema: pa.Schema) -> Shape:
 
 
 def run(connection: Connection, statement: sql.Composable, **values: Any) -> Any:
-    """Run a composed statement in the transaction of a connection; values stand as ``%(name)s``."""
+    """Run a composed statement in the transaction of a connection; values are written as ``%(name)s``."""
     return connection.exec_driver_sql(statement.as_string(None), values or None)

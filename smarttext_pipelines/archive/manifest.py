@@ -1,6 +1,7 @@
-"""The manifest of the archive: which file represents which rows. The only place that reads or writes its table.
+"""The manifest of the archive: which file holds which rows. The only module that reads or writes its table.
 
-Names of files follow from table, day and id. What the table says beside them is never opened and never removed.
+Names of files follow from table, day and id. A file that has another name in
+the table is never opened and never removed.
 """
 
 import re
@@ -17,7 +18,7 @@ from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError
 from smarttext_pipelines.schema.tables.archive_segments import archive_segments
 
 UNDATED = date.min
-"""Stands in the manifest as the day of rows that no day has."""
+"""Day of undated rows in the manifest."""
 
 PLANNED, VERIFIED, DELETED, RESTORED, SUPERSEDED = "planned", "verified", "deleted", "restored", "superseded"
 _T = archive_segments.c
@@ -53,7 +54,7 @@ class Segment:
 
     @property
     def folder(self) -> str:
-        """Where files of the table and day lie, below the URL of the archive."""
+        """Where files of the table and day are stored, below the URL of the archive."""
         return f"{self.table_name}/{'undated' if self.day == UNDATED else f'day={self.day}'}"
 
     @property
@@ -143,7 +144,7 @@ def plan_segment(connection: Connection, segment_id: UUID, table: str, day: date
 
 
 def is_named_by_another(connection: Connection, segment: Segment) -> bool:
-    """Tell whether a second segment, whatever its state, names the same file."""
+    """Return whether a second segment, in any state, names the same file."""
     named = select(_T.id).where(_T.object_key == segment.object_key, _T.id != segment.id)
     return connection.execute(named.limit(1)).first() is not None
 

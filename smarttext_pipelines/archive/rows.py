@@ -48,7 +48,7 @@ class ArchivedRows:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open a local file; raise DamagedFileError when it is no file of this archive."""
+        """Open a local file; raise DamagedFileError when it is not an archive file."""
         self.path = path
         try:
             schema = pq.read_schema(path)
@@ -61,14 +61,14 @@ class ArchivedRows:
             raise DamagedFileError(msg)
 
     def read_back(self) -> ReadBack:
-        """Return what the file holds; raise DamagedFileError when it cannot be read or an id stands twice."""
+        """Return what the file holds; raise DamagedFileError when it cannot be read or an id occurs twice."""
         query = (
             "SELECT count(*), count(DISTINCT id), sha256(coalesce(string_agg(row_hash, '' ORDER BY id), '')),"  # noqa: S608
             f" min({self._microseconds}), max({self._microseconds}) FROM hashed"
         )
         rows, ids, content, low, high = self._query(query).fetchall()[0]
         if ids != rows:
-            msg = f"{self.path.name} is damaged: {rows - ids} ids stand twice"
+            msg = f"{self.path.name} is damaged: {rows - ids} ids occur twice"
             raise DamagedFileError(msg)
         return ReadBack(rows, content, _instant(low), _instant(high))
 
@@ -86,9 +86,9 @@ class ArchivedRows:
             yield from part
 
     def about(self, digits: str) -> list[tuple[str, str, datetime | None, date | None]]:
-        """Return id, hash, time and, for api_usage, date of the rows in whose texts a number stands.
+        """Return id, hash, time and, for api_usage, date of the rows whose texts contain a number.
 
-        Rows that no day has, which a file holds as text, are told without either.
+        Undated rows, which a file holds as text, are returned without either.
         """
         is_dated = self.shape.table == "api_usage" and not self.shape.is_text
         day = "reset_date" if is_dated else "NULL"
@@ -97,7 +97,7 @@ class ArchivedRows:
         return [(id_, row_hash, _instant(us), day) for id_, row_hash, us, day in found]
 
     def without(self, digits: str) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in whose texts a number does not stand, as the file stores them."""
+        """Yield the rows whose texts do not contain a number, as the file stores them."""
         names = ", ".join(quoted(c.name) for c in self.shape.columns)
         query = f"SELECT {names} FROM hashed WHERE NOT {self._mentions}"  # noqa: S608 - names are quoted
         with self._opened() as connection:
@@ -138,10 +138,10 @@ def open_archived(target: ArchiveTarget, segment: Segment, into: Path, *, is_fre
     """Open the file of a segment: its name, its kind, its bytes and its rows are those that were verified.
 
     Args:
-        target: Where the files lie.
+        target: Where the files are stored.
         segment: Whose file to open.
         into: Folder for a copy where the target is not on this machine.
-        is_fresh: Whether rows are hashed again even where this process has hashed the rows of the same bytes.
+        is_fresh: Whether rows are hashed again even where this process has already hashed the same bytes.
 
     Raises:
         ArchiveError: The manifest names no file that could be its own, or the file cannot be read.

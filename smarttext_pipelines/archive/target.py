@@ -1,7 +1,7 @@
-"""Where archive files lie: a directory, or an object store that fsspec knows. Files only; the manifest names them.
+"""Where archive files are stored: a directory, or an object store that fsspec supports.
 
-Every file is read back as it lies in the target before anybody relies on it, and is readable by its owner alone.
-Nothing outside is opened, written or removed, whatever a key says, and nothing that is no regular file is opened.
+Every file is read back from the target before anything relies on it, and is readable by its owner alone.
+No key, however it is written, leads to anything outside, and only regular files are opened.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ class ArchiveTarget:
         self.is_local = isinstance(self._files, LocalFileSystem)
 
     def temporary(self, folder: str, name: str) -> Path:
-        """Return where a file is written before it is published: beside its final place, or on this machine."""
+        """Return where a file is written before it is published: next to its final path, or on this machine."""
         if not self.is_local:
             return Path(tempfile.gettempdir()) / f"smarttext-{name}.tmp"
         with self._told("make", folder):
@@ -71,7 +71,7 @@ class ArchiveTarget:
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def opened(self, file: IO[bytes]) -> IO[bytes]:
-        """Return an open file; a place to stand between us and the disk."""
+        """Return the open file; a subclass can wrap it."""
         return file
 
     def publish(self, path: Path, key: str, sha256: str) -> None:
@@ -92,7 +92,7 @@ class ArchiveTarget:
         path.unlink(missing_ok=True)
 
     def require(self, key: str, sha256: str) -> None:
-        """Hash a file as it lies in the target.
+        """Hash a file in the target.
 
         Raises:
             ArchiveError: It is missing, cannot be read, or is not the file that was verified.
@@ -170,7 +170,7 @@ class ArchiveTarget:
 
     @contextmanager
     def _told(self, verb: str, key: str) -> Iterator[None]:
-        """Turn whatever the file system raises into one line; object stores have errors of their own."""
+        """Turn any error of the file system into one line; object stores raise their own."""
         try:
             yield
         except SmartTextError:
@@ -188,7 +188,7 @@ def _without_credentials(url: str) -> str:
     parts = urlsplit(url)
     if not parts.scheme or "@" not in url:
         return url
-    # A secret may hold a slash, a number sign or a question mark: then what stands before it is KEY:SECRET, not a host.
+    # A secret may hold a slash, a number sign or a question mark: then the part before it is KEY:SECRET, not a host.
     host = parts.netloc.rpartition("@")[2]
     is_whole = "@" in parts.netloc or not re.fullmatch(r"[^:]*:(?!\d+$).+", host)
     rest = url.partition("://")[2]

@@ -149,7 +149,7 @@ def reset_openai(*, business: BusinessOption = None) -> None:
 
 
 def _require_text(*options: tuple[str, str | None]) -> None:
-    """Refuse an option whose value is empty: it would count as not given, and change something else."""
+    """Reject an option whose value is empty: it would count as not given, and change something else."""
     for name, value in options:
         if value is not None and not value.strip():
             msg = f"{name} is empty; {_ADVICE.get(name, 'give a value or leave it out')}"

@@ -39,7 +39,7 @@ def migrate(
 ) -> None:
     """Bring the database to the newest schema; adopts a database that already holds the tables.
 
-    Before anything that others made is changed, it is shown in one table, and asked for.
+    Changes to objects of others are shown in one table and need your agreement.
     """
     from smarttext_pipelines.schema import migrate as migration
 

@@ -27,7 +27,7 @@ def incident_number(text: str) -> int:
 
 
 def person(by: str | None) -> str:
-    """Return who acts: the name that is given, else the user of this machine.
+    """Return who acts: the given name, else the user of this machine.
 
     Raises:
         InputError: The name is empty, or nobody can be named.

@@ -96,6 +96,6 @@ def _refuse(said: str) -> int:
 
 
 def _watch() -> None:
-    """Scrub the logs of this command, and tell Sentry of a defect; a user's mistake is none."""
+    """Redact the logs of this command, and report our own faults to Sentry, not a user's mistakes."""
     with suppress(SettingsError):  # the command says so itself
         watch_process(load_settings(), "cli")

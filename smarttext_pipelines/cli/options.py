@@ -24,13 +24,13 @@ BusinessOption = Annotated[str | None, typer.Option("--business", help="Id, name
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 NOT_COMPUTED = 3
-"""Exit code of a command that was asked for numbers of a day that was not rolled up."""
+"""Exit code for numbers of a day that was not rolled up."""
 
 UnattributedOption = Annotated[bool, typer.Option("--unattributed", help="What names no business.")]
 
 
 def parse_day(text: str) -> date:
-    """Return a date; raise InputError for anything that is none, and for days that nothing can have."""
+    """Return a date; raise InputError for an invalid one, and for days outside the supported range."""
     try:
         return require_day(date.fromisoformat(text))
     except ValueError:
@@ -55,7 +55,7 @@ def parse_days(
     """Return the days that the options name.
 
     Raises:
-        InputError: Both forms are used, a date is none, lies in the future or before the first partition.
+        InputError: Both forms are used, or a date is invalid, in the future or before the first partition.
     """
     if day is not None and (first is not None or last is not None):
         msg = "use either --date or --from and --to"
@@ -113,7 +113,7 @@ _LONGEST_NUMBER = 18
 
 
 def is_number(text: str) -> bool:
-    """Tell whether it is a number that a row of the database can have."""
+    """Return whether it is a number that a row of the database can have."""
     return text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER
 
 

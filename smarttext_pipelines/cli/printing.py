@@ -39,12 +39,12 @@ _LINES_OF_A_CELL = 4
 
 
 def table_console() -> Console:
-    """Return where tables are printed: as wide as the terminal; a file or a pipe has no width to keep to."""
+    """Return the console that prints tables: as wide as the terminal; a file or a pipe has no width."""
     return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
 
 
 def say(text: str, *, stderr: bool = False) -> None:
-    """Print lines as they are, but for characters that would act on the terminal."""
+    """Print lines as they are, except for characters that would control the terminal."""
     lines = "\n".join(visible(line) for line in text.split("\n"))
     Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False).print(lines)
 
@@ -76,10 +76,10 @@ def print_rows(
     """Print rows as a table, or as blocks where the terminal is too narrow for one.
 
     Args:
-        rows: Rows with the same names; a column in which nothing stands is left out.
-        title: What stands above them.
+        rows: Rows with the same names; an empty column is left out.
+        title: The heading.
         right: Columns of numbers.
-        keeps_empty: Whether columns in which nothing stands are shown, too.
+        keeps_empty: Whether empty columns are shown, too.
     """
     zone = reporting_zone()
     has_times = any(isinstance(value, datetime) for row in rows for value in row.values())
@@ -100,15 +100,15 @@ def print_rows(
 
 
 def print_cells(names: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
-    """Print rows of cells under names; whole numbers get their separators, and columns of them stand on the right."""
-    told = [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows]
+    """Print rows of cells under names; whole numbers get their separators, and columns of them are right-aligned."""
+    shown = [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows]
     right = [name for place, name in enumerate(names) if all(isinstance(row[place], int) for row in rows)]
-    print_rows([dict(zip(names, row, strict=True)) for row in told], title=title, right=right)
+    print_rows([dict(zip(names, row, strict=True)) for row in shown], title=title, right=right)
 
 
 @contextmanager
 def telling(what: str, seconds: float = 10) -> Iterator[None]:
-    """Say every ten seconds that something goes on, where no terminal shows it; on standard error."""
+    """Print a progress line every ten seconds to standard error, where no terminal shows progress."""
     done = Event()
 
     def tell() -> None:
@@ -132,7 +132,7 @@ def _table(
 ) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, _GAP, 0, 0))
     for name in names:
-        # A width of its own for each: left to itself, a full table would break words.
+        # Each column gets its width: by default, a full table would break words.
         table.add_column(name, width=widths[name], overflow="fold", justify="right" if name in right else "left")
     for row in cells:
         table.add_row(*(row[name] for name in names))
@@ -168,11 +168,11 @@ def _print_blocks(cells: Sequence[Mapping[str, str]], names: Sequence[str], cons
                 console.print(_block_line(name, row[name], edge))
 
 
-def _block_line(name: str, told: str, edge: int) -> Table:
+def _block_line(name: str, text: str, edge: int) -> Table:
     line = Table.grid(padding=(0, 2, 0, 0))
     line.add_column(width=edge, overflow="fold")
     line.add_column(overflow="fold")
-    line.add_row(name, told)
+    line.add_row(name, text)
     return line
 
 

@@ -1,4 +1,4 @@
-"""``smarttext reconcile`` and ``smarttext explain messages``: a month of messages, and Twilio's list beside it."""
+"""``smarttext reconcile`` and ``smarttext explain messages``: a month of messages, and Twilio's list of them."""
 
 import csv
 import sys
@@ -28,7 +28,7 @@ MonthOption = Annotated[
     str | None, typer.Option("--month", metavar="YYYY-MM", help="Month of the reporting zone; default is the last one.")
 ]
 _AROUND = timedelta(days=3)
-"""Days beside the month in which a message of the list is looked for, too."""
+"""Days around the month in which a message of the list is looked for, too."""
 
 
 def reconcile(
@@ -61,7 +61,7 @@ def reconcile(
         print_rows(rows)
         say(
             f"{counted(found.in_both, 'message')} in both, ours {found.ours_usd:f} USD, Twilio's "
-            f"{found.twilios_usd:f} USD; {counted(found.without_sid, 'message')} of ours never reached Twilio"
+            f"{found.twilios_usd:f} USD; {counted(found.without_sid, 'message')} without a sid never reached Twilio"
         )
         kinds = Counter(each.where for each in found.differences)
         say(", ".join(f"{where}: {count:,}" for where, count in kinds.items()) or "no difference")

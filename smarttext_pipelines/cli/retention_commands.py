@@ -76,7 +76,7 @@ def run(
 
 
 def cleanup(*, days: DaysOption = None, dry_run: DryRunOption = False) -> None:
-    """Archive and delete old days, under the name of the old cron script."""
+    """Archive and delete old days; has the name of the old cron script."""
     run(days=days, table=None, undated=False, dry_run=dry_run)
 
 
@@ -178,7 +178,7 @@ def _retention(settings: Settings, days: int | None, table: str | None, *, undat
 
 
 def _lacks_place(settings: Settings, engine: "Engine") -> bool:
-    """Tell whether a folder of this machine would become the only holder of another database's rows, untold."""
+    """Return whether a folder of this machine would silently become the only holder of another database's rows."""
     if settings.archive_url is not None:
         return False
     with connected(engine) as connection:
@@ -203,7 +203,7 @@ def _say(what: str) -> None:
 def _progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
-    # Where nobody looks it would leave an empty line.
+    # Without a terminal it would leave an empty line.
     return Progress(*columns, console=console, transient=True, disable=not console.is_interactive)
 
 

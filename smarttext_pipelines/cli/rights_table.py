@@ -1,4 +1,4 @@
-"""``smarttext access``: what the public roles may still do; and how a change of what others made is agreed to."""
+"""``smarttext access``: what the public roles may still do; and how the user agrees to changes of objects of others."""
 
 import sys
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Agree to the table of wh
 
 
 def agreement(*, yes: bool) -> Agree:
-    """Return what shows the table of changes and asks; whoever says ``--yes`` has agreed."""
+    """Return the function that shows the table of changes and asks; ``--yes`` means agreed."""
 
     def agree(changes: Sequence[Change]) -> None:
         print_rows([{"object": change.what, "now": change.now, "then": change.then} for change in changes])
@@ -54,7 +54,7 @@ def access(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which public roles write the application's tables, or take that right from them."""
+    """Show which public roles write the application's tables, or revoke that right."""
     with event_database(load_settings()) as (_, engine):
         if not revoke:
             with connected(engine) as connection:

@@ -36,7 +36,7 @@ def update_daily_stats(
     day: DateOption = None,
     reset: Annotated[bool, typer.Option("--reset-openai", help="Open the OpenAI day instead.")] = False,
 ) -> None:
-    """Roll up a day, under the name of the old cron script; default is yesterday."""
+    """Roll up a day; has the name of the old cron script; default is yesterday."""
     if reset:
         reset_openai()
     else:

@@ -1,6 +1,6 @@
 """``smarttext up``: the databases, the sample, the UI and the daemon on this machine, until Ctrl-C.
 
-Only the order of things is here; what each of them does is in ``launch``.
+Only the order of the steps is here; the steps are in ``launch``.
 """
 
 import signal
@@ -106,7 +106,7 @@ def _prepare_events(ready: "Settings", children: "Children", *, is_ours: bool) -
     if is_ours:
         prepare_embedded(_console, children, ready, url, day_of(datetime.now(UTC), ready.zone))
         if "start_date" not in ready.model_fields_set and (first := first_sample_day(ready, url)):
-            # Partitions before it would be nothing but grey.
+            # Partitions before it would only be grey.
             children.environment["SMARTTEXT_START_DATE"] = str(first)
     else:
         require_ready(_console, ready, url)

@@ -11,15 +11,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from smarttext_pipelines.core.errors import InputError, SettingsError
 
 FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2100, 12, 31)
-"""Days that can be asked for: a time outside belongs to no day, and days around them are still dates."""
+"""Days that can be requested: a time outside belongs to no day, and the days around them are still valid dates."""
 
 
 FIRST_INSTANT, LAST_INSTANT = datetime(2000, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
-"""From the one up to the other a time tells a day that can be asked for."""
+"""Times from the first until before the last belong to a day that can be requested."""
 
 
 def require_day(day: date) -> date:
-    """Return a day that can be asked for; raise InputError for any other."""
+    """Return the day if it can be requested; raise InputError otherwise."""
     if not FIRST_DAY <= day <= LAST_DAY:
         msg = f"{day} is out of reach; write a day from {FIRST_DAY} to {LAST_DAY}"
         raise InputError(msg)
@@ -51,13 +51,13 @@ def day_end(day: date, zone: ZoneInfo) -> datetime:
 
 
 def weeks_before(at: datetime, weeks: int, zone: ZoneInfo) -> datetime:
-    """Return the instant (UTC) so many weeks before, at the same time of the clock on the wall."""
+    """Return the instant (UTC) that many weeks earlier, at the same local time."""
     there = at.astimezone(zone)
     return datetime.combine(there.date() - timedelta(weeks=weeks), there.time(), zone).astimezone(UTC) if weeks else at
 
 
 def is_final(day: date, zone: ZoneInfo, settle_days: int, at: datetime) -> bool:
-    """Tell whether the settle window of a day is over, so that late delivery reports no longer change it."""
+    """Return whether the settle window of a day is over, so that late delivery reports no longer change it."""
     return at >= day_end(day + timedelta(days=settle_days), zone)
 
 
@@ -83,7 +83,7 @@ class DayRange:
         return (self.last - self.first).days + 1
 
     def __contains__(self, day: object) -> bool:
-        """Tell whether a day lies in the range."""
+        """Return whether a day is in the range."""
         return isinstance(day, date) and self.first <= day <= self.last
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ class DayRange:
         return str(self.first) if self.first == self.last else f"{self.first} … {self.last}"
 
     def widen(self, days: int) -> "DayRange":
-        """Return the range with so many days added at both ends."""
+        """Return the range with that many days added at both ends."""
         return DayRange(self.first - timedelta(days=days), self.last + timedelta(days=days))
 
 

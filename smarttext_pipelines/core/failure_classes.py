@@ -58,7 +58,7 @@ def class_by_code() -> dict[str, str]:
 
 
 def use_codes(path: Path | None) -> None:
-    """Take classes of codes from a file of the installation: a line ``code,class`` each, after a line of heads.
+    """Take classes of codes from a file of the installation: one line ``code,class`` each, after a header line.
 
     Args:
         path: The file; None for the shipped classes alone.

@@ -1,4 +1,4 @@
-"""Upper list prices of OpenAI: the dearest price of a token of a model, from a day on, and which model a name means.
+"""OpenAI's highest list price per token of each model, from a day on, and which model a name refers to.
 
 ``openai_prices.csv`` is written by ``make prices`` from genai-prices.
 """
@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 
 ANY_MODEL = "*"
-"""Row of the table whose price counts for a model that is in no other row."""
+"""Row whose price applies to a model that has no row of its own."""
 
 # The same expressions are written in SQL (``monitoring.priced_model``) and in Ibis (``metrics.spend``).
 PREFIX = "^([^/]*/)*(openai:)?"
@@ -21,7 +21,7 @@ VERSION = "-20[0-9]{2}-?[0-9]{2}-?[0-9]{2}$"
 
 @dataclass(frozen=True, order=True)
 class UpperPrice:
-    """The dearest price of a token of a model from a day on, in nano-USD."""
+    """The highest price per token of a model from a day on, in nano-USD."""
 
     model: str
     valid_from: date
@@ -44,7 +44,7 @@ def upper_prices() -> tuple[UpperPrice, ...]:
 def model_names(told: str) -> tuple[str, str]:
     """Return the names under which a model has a price: with the date of its version, and without.
 
-    A prefix of a provider (``openai/``) is left out, and of a fine-tune stays what was tuned (``ft:gpt-4o-mini``).
+    The provider's prefix (``openai/``) is left out; a fine-tune keeps its base model (``ft:gpt-4o-mini``).
     """
     name = re.sub(PREFIX, "", told.lower(), count=1)
     name = re.sub(FINE_TUNE[:-1] + r"\Z", r"\1", name)

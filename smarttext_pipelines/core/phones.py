@@ -1,8 +1,8 @@
-"""Telephone numbers in any text: found by how people and programs write them, whatever the script of the digits.
+"""Finds telephone numbers in any text by how people and programs write them, in the digits of any script.
 
-Searched is a plain copy of the text, of the same characters in ASCII, also where they stand as the escapes of JSON, of
-a ``repr`` or of a URL; what is found there is replaced in the text itself. Every form is bounded, so time is linear.
-Rather too much than too little: a bare number of ten digits counts as one whatever it means.
+The search runs over a plain ASCII copy of the text, which covers the escapes of JSON, of ``repr`` and of URLs;
+matches are replaced in the text itself. Every pattern is bounded, so time is linear. When in doubt a
+number is replaced: any bare number of ten digits counts as a telephone number.
 """
 
 import re
@@ -27,9 +27,9 @@ _FORMS = (
     rf"(?:1{_CUT})?{_AREA}{_CUT}\d{{3}}{_CUT}\d{{4}}{_EXTENSION}{_ENDS}",
     rf"1{_CUT}{_AREA}{_GAP}{_EXCHANGE}\d{{4}}{_EXTENSION}{_ENDS}",
     rf"{_AREA}[ -][2-9]\d{{6}}{_EXTENSION}{_ENDS}",
-    # Abroad: what is dialled before the code of a country.
+    # The international dialling prefix.
     rf"(?:00|011[ -]?)[1-9](?:{_GAP}\d){{7,13}}{_EXTENSION}(?![\w-])",
-    # Where a 0 stands before the area.
+    # A 0 before the area code.
     rf"\(0\d{{1,4}}\){_GAP}\d{{3,4}}[ -]?\d{{3,4}}{_EXTENSION}{_ENDS}",
     rf"0\d{{2,4}}[ /-]{{1,2}}\d{{3,4}}[ -]?\d{{3,4}}{_EXTENSION}(?![\w-])",
     rf"0\d{{2,4}}[ /-]{{1,2}}\d{{6,8}}{_EXTENSION}(?![\w-])",
@@ -53,7 +53,7 @@ _KINDS = {"Zs": " ", "Cf": " ", "Pd": "-"}
 
 
 class _Plain(dict[int, str]):
-    """What stands for a character in the plain copy, which is as long as the text; learned as characters come."""
+    """Maps each character to its plain form of the same length; filled in as characters are seen."""
 
     def __missing__(self, code: int) -> str:
         self[code] = found = _plain(chr(code))
@@ -88,7 +88,7 @@ def without_numbers(text: str) -> str:
 
 
 def mask_phone(number: str | None) -> str:
-    """Return a telephone number of which only the last two digits can be read, and none of a short one."""
+    """Return a telephone number masked up to its last two digits; a short one is masked entirely."""
     digits = re.sub(r"[^0-9]", "", (number or "").translate(_PLAIN))
     return f"•••{digits[-2:]}" if len(digits) >= 4 else "•••"
 
@@ -99,7 +99,7 @@ def masked_in_sql(column: str) -> str:
 
 
 def _copy(text: str) -> tuple[str, list[tuple[int, int]]]:
-    """Return the plain copy, and from which of its places on a text is longer than the copy by how much."""
+    """Return the plain copy, and at which offsets the text becomes longer than the copy, and by how much."""
     plain = text if text.isascii() else text.translate(_PLAIN)
     if not any(sign in plain for sign in ("\\u", "\\U", "\\x", "%2", "&#")):
         return plain, []
@@ -127,6 +127,6 @@ def _code(found: re.Match[str]) -> int:
 
 
 def _place(at: int, places: list[tuple[int, int]]) -> int:
-    """Return where a place of the copy is in the text."""
+    """Return the offset in the text of an offset in the copy."""
     before = bisect_right(places, at, key=lambda place: place[0])
     return at + (places[before - 1][1] if before else 0)

@@ -1,8 +1,8 @@
-"""One scrubber: takes out of any text what must not leave the process, found by its form, not by a field's name.
+"""Redacts whatever must not leave the process from any text, recognised by its form, not by a field's name.
 
 Telephone numbers (``core/phones.py``), e-mail addresses, Twilio's sids and tokens, Slack's tokens and webhooks,
-OpenAI's keys, JSON web tokens, passwords in URLs. A message text has no form of its own: it is found by what stands
-around it where texts leak, in PostgreSQL's DETAIL and quoted values, in parameters of a statement, as a quoted body.
+OpenAI's keys, JSON web tokens, passwords in URLs. A message text has no form of its own: it is recognised by its
+surroundings in the places where texts leak: PostgreSQL's DETAIL, quoted values, statement parameters, quoted bodies.
 """
 
 import re
@@ -12,12 +12,12 @@ from typing import Any
 from smarttext_pipelines.core.phones import without_numbers
 
 _QUOTED = r"""(?:"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?)"""
-# A repr or JSON writes the end of a line as a letter.
+# A repr or JSON writes a line end as an escaped letter.
 _EDGE = r"(?:(?<![a-zA-Z0-9])|(?<=\\[nrt]))"
 _EXAMPLE = r"(?!(?:USER:PASSWORD|KEY)@HOST\b)"
 
 _FORMS: tuple[tuple[str, str, str], ...] = (
-    # What PostgreSQL and SQLAlchemy tell of rows, up to what Python or SQLAlchemy adds: a text has lines of its own.
+    # What PostgreSQL and SQLAlchemy quote of rows, up to what Python or SQLAlchemy appends: a text may span lines.
     (
         "detail: context:",
         r"\1: [row]",
@@ -42,7 +42,7 @@ _FORMS: tuple[tuple[str, str, str], ...] = (
     ("body=", r"\1[text]", r"(Body=)(?!\[text\])[^&\s\"']+"),
     ("hooks.slack.com", "[slack webhook]", r"(?:https?://)?hooks\.slack\.com/\S+"),
     ("/services/", "[slack webhook]", r"/services/T\w+/B\w+/\w+"),
-    # USER:PASSWORD@ of a database URL, KEY@ of a Sentry DSN; the host stays, it tells where. Our own examples stay too.
+    # USER:PASSWORD@ of a database URL, KEY@ of a Sentry DSN; the host stays. Our own examples stay too.
     ("://", r"\1[secret]@", rf"((?:postgres|mysql|redis|amqp|mongodb)[a-z0-9+.-]{{0,20}}://){_EXAMPLE}[^\s\"'<>]+@"),
     ("://", r"\1[secret]@", rf"([a-z][a-z0-9+.-]{{0,20}}://){_EXAMPLE}[^\s/@\"']+@"),
     (
@@ -59,12 +59,12 @@ _FORMS: tuple[tuple[str, str, str], ...] = (
     ("", "[token]", r"(?<![0-9a-fA-F])[0-9a-fA-F]{32}(?![0-9a-fA-F])"),
     ("@ %40", "[e-mail]", r"(?<![\w.+-])[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+"),
 )
-"""Words of which a text in small letters must have one before it is searched, what is put there, and the form."""
+"""Words one of which the lower-case text must contain before it is searched, the replacement, and the pattern."""
 
 _PATTERNS = tuple((tuple(words.split()), new, re.compile(form)) for words, new, form in _FORMS)
 _MAX_PASSES = 4
 SHORTEST_SECRET = 6
-"""A shorter known secret is not searched for: it would be found in ordinary words."""
+"""A shorter known secret is not searched for: it would match ordinary words."""
 
 
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:
@@ -72,12 +72,12 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
 
     Args:
         text: Any text.
-        secrets: Values that are secret here, whatever their form.
+        secrets: Values that are secret here, in any form.
     """
     for secret in sorted(set(secrets), key=len, reverse=True):
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, "[secret]")
-    # What was taken out may have hidden the beginning of what stood beside it.
+    # What was redacted may have hidden the beginning of its neighbour.
     for _ in range(_MAX_PASSES):
         before, lower = text, text.lower()
         for words, replacement, pattern in _PATTERNS:
@@ -90,12 +90,12 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def scrub_tree(value: Any, clean: Callable[[str], str] = scrub, *, keep: frozenset[str] = frozenset()) -> Any:
-    """Return a copy of nested mappings and sequences whose every text, keys too, is scrubbed.
+    """Return a copy of nested mappings and sequences whose every text, keys too, is redacted.
 
     Args:
-        value: What JSON can hold; of anything else its ``repr`` is taken. Numbers stay numbers.
-        clean: What scrubs a text.
-        keep: Keys whose values are left alone, such as ids that would be taken for tokens.
+        value: Anything JSON can hold; of anything else its ``repr`` is used. Numbers stay numbers.
+        clean: Redacts a text.
+        keep: Keys whose values are left alone, such as ids that look like tokens.
     """
     if isinstance(value, str):
         return clean(value)

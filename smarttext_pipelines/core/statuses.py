@@ -1,4 +1,4 @@
-"""Message statuses: their rank, their class, and the values that look like keys, codes or callers and are none.
+"""Message statuses: their rank and class, and values that look like keys, codes or callers but are not.
 
 Source: Twilio's message status values, ordered as in the data contract, so that the status of a message is the
 greatest among its rows and does not depend on the order of arrival.
@@ -53,7 +53,7 @@ DELIVERED_STATUSES: Final = ("delivered", "read")
 INBOUND_STATUSES: Final = ("received", "receiving")
 
 WORDS_FOR_NONE: Final = ("undefined", "null", "None", "NaN")
-"""What programs write as text where a value is missing; as a sid or a request id it identifies nothing."""
+"""Texts that programs write for a missing value; as a sid or a request id they identify nothing."""
 
 PLACEHOLDER_SIDS: Final = ("RATE_LIMITED", *WORDS_FOR_NONE)
 """Values written where a message sid belongs, shared by many messages."""
@@ -71,7 +71,7 @@ WITHHELD_CALLERS: Final = (
     "+2562533",
     "+86282452253",
 )
-"""What Twilio gives, in any case, for a caller who withholds the number: the words, or their letters on a keypad."""
+"""What Twilio sends, in any case, for a caller who withholds the number: words, or their letters on a keypad."""
 
 OWNER_REQUEST_SUFFIX: Final = "-owner"
 
@@ -79,8 +79,8 @@ PLACEHOLDER_REQUESTS: Final = (*WORDS_FOR_NONE, *(word + OWNER_REQUEST_SUFFIX fo
 """Values written where a request id belongs, shared by many messages."""
 
 MAX_ROWS_OF_A_KEY: Final = 200
-"""Rows that one message or call can have on a day. Two writers, a report for each status and Twilio's retries of a
-webhook make ten or twenty; ten times as many are several messages under one key."""
+"""Rows that one message or call can have on a day. Two writers, a report for each status and Twilio's webhook retries
+make ten or twenty; ten times as many are several messages under one key."""
 
 MAX_NUMBERS_OF_A_KEY: Final = 3
 """Recipients (callers) that rows of one message (call) can name on a day: one, in a few spellings at most."""
@@ -96,7 +96,7 @@ SEPARATORS: Final = (
     "\u00a0\u00ad\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200e\u200f"
     "\u2010\u2011\u2012\u2013\u2014\u2015\u202a\u202c\u202f\u2060\u2212\u3000\ufeff"
 )
-"""Spaces, hyphens, invisible marks and the like, which tell no telephone number from another."""
+"""Spaces, hyphens, invisible marks and the like, which do not distinguish telephone numbers."""
 
 WHATSAPP_PREFIX: Final = "whatsapp:"
 RESET_ENDPOINT: Final = "daily_reset"

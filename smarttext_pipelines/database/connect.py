@@ -49,7 +49,7 @@ _LOCKED, _BUILT_ON = "55P03", "2BP01"
 
 
 def parse_url(text: str) -> URL:
-    """Return a URL for psycopg 3, whatever driver the text names; raise SettingsError for anything but PostgreSQL."""
+    """Return a URL for psycopg 3, for any driver the text names; raise SettingsError for anything but PostgreSQL."""
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):  # the latter for a port that is no number
@@ -58,7 +58,7 @@ def parse_url(text: str) -> URL:
         message = "the database URL cannot be read; write it as postgresql://USER:PASSWORD@HOST:5432/NAME"
         raise SettingsError(message)
     if any("@" in (part or "") for part in (url.host, url.database)):
-        # Read as it stands, half of the password would be taken for the host, and shown.
+        # Parsed as written, half of the password would be taken for the host, and shown.
         message = "the password of the database URL holds an @; write it as %40, and / as %2F, # as %23"
         raise SettingsError(message)
     return url.set(drivername="postgresql+psycopg")
@@ -70,7 +70,7 @@ def describe(url: URL) -> str:
 
 
 def open_engine(text: str) -> Engine:
-    """Return an engine without a pool: processes are short or idle, and connections are few."""
+    """Return an engine without a pool: processes are short-lived or idle, and connections few."""
     engine = create_engine(parse_url(text), poolclass=NullPool, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
@@ -103,7 +103,7 @@ def connected(engine: Engine, *, isolation: str | None = None) -> Iterator[Conne
 
 
 def explain(error: DBAPIError, url: URL) -> DatabaseError:
-    """Return the error in one line, scrubbed; DETAIL is left out, because it quotes rows."""
+    """Return the error in one line, redacted; DETAIL is left out, because it quotes rows."""
     state = getattr(error.orig, "sqlstate", None)
     diagnosis = getattr(error.orig, "diag", None)
     first = (getattr(diagnosis, "message_primary", None) or "").splitlines()[:1]
@@ -142,7 +142,7 @@ def _denied(said: str, place: str, role: str) -> DatabaseError:
 
 
 def is_about_a_row(error: DBAPIError) -> bool:
-    """Return whether the server refused what was written, and not the session: another row may be taken."""
+    """Return whether the server refused the row, not the session: another row may be accepted."""
     state = getattr(error.orig, "sqlstate", None) or ""
     is_answer = bool(state) and not error.connection_invalidated
     return is_answer and state[:2] not in _ABOUT_THE_SESSION and state != _FILTERED

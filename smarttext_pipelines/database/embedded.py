@@ -63,7 +63,7 @@ def running_server(data_dir: Path) -> EmbeddedServer | None:
 
 
 def ensure_database(server: EmbeddedServer, name: str) -> bool:
-    """Create a database if it is missing; whether it was."""
+    """Create a database if it is missing; return whether it was."""
     with connect(server, "postgres") as connection:
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
             return False
@@ -116,7 +116,7 @@ def _readable_errors(home: Path) -> Iterator[None]:
 
 
 def _leave(users: int, process: ServerProcess) -> None:
-    """Give up our share; nobody can come meanwhile, so whoever gets the lock alone is the last."""
+    """Give up our share; nobody can join meanwhile, so a process that gets the lock alone is the last."""
     try:
         if try_lock(users):
             process.stop()

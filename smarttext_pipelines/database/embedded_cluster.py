@@ -28,7 +28,7 @@ _SETTINGS = {
 
 
 def create_cluster(place: Place) -> None:
-    """Create the cluster beside its place and rename it, so that a killed initdb leaves nothing to mistake for one."""
+    """Create the cluster under a temporary name and rename it, so that a killed initdb leaves no half cluster."""
     for leftover in place.cluster.parent.glob("init-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     workshop = Path(tempfile.mkdtemp(prefix="init-", dir=place.cluster.parent))

@@ -1,6 +1,6 @@
 """The embedded PostgreSQL as a process: start it, find it, stop it.
 
-Whether it lives is told by a lock that every process of PostgreSQL inherits from us: unlike the process id in
+A lock that every PostgreSQL process inherits from us shows whether it lives: unlike the process id in
 ``postmaster.pid`` it cannot be stale, a zombie or somebody else's. Who shares the server is not decided here.
 """
 
@@ -46,7 +46,7 @@ class EmbeddedServer:
 
 @dataclass
 class ServerProcess:
-    """The process that serves one place, whoever started it."""
+    """The server process of one directory, no matter who started it."""
 
     place: Place
     lock_file: Path
@@ -62,7 +62,7 @@ class ServerProcess:
             with self._claim() as lock:
                 if lock is not None:
                     return self._start(lock)
-            # It lives and does not answer: it is starting, or was killed and its last processes are ending.
+            # It is alive and does not answer: it is starting, or was killed and its last processes are ending.
             time.sleep(_POLL_SECONDS)
         message = f"PostgreSQL in {self.place.cluster} does not answer: {_last_line(self.log_file, 0)}"
         raise EmbeddedServerError(message)
@@ -92,7 +92,7 @@ class ServerProcess:
 
     @contextlib.contextmanager
     def _claim(self) -> Iterator[int | None]:
-        """Hold the lock of a server that does not live; None if it does."""
+        """Hold the lock if the server is not alive; None if it is."""
         lock = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             yield lock if try_lock(lock) else None

@@ -1,4 +1,4 @@
-"""What a check that failed has found: one sentence with numbers, a few rows, and the SQL that shows all of them."""
+"""The finding of a failed check: one sentence with numbers, a few rows, and the SQL that shows all of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ MAX_ROWS = 20
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check that failed has found.
+    """The finding of a failed check.
 
     Attributes:
         said: The finding in one sentence.
         rows: At most ``MAX_ROWS`` of the rows or days concerned.
-        sql: Shows all of them; nothing has to be filled in before it is pasted.
+        sql: Shows all of them; can be pasted as it is.
     """
 
     said: str
@@ -44,7 +44,7 @@ def ranges(days: Iterable[date]) -> list[DayRange]:
     return found
 
 
-def told(first: date, last: date) -> str:
+def date_phrase(first: date, last: date) -> str:
     """Return when something was, for a sentence."""
     return f"on {first}" if first == last else f"from {first} to {last}"
 
@@ -59,7 +59,7 @@ def on_days(column: str, days: Iterable[date]) -> str:
 
 
 def at_times(column: str, days: Iterable[date], zone: ZoneInfo) -> str:
-    """Return the condition that an instant lies within one of the reporting days; it finds an index."""
+    """Return the condition that an instant is within one of the reporting days; it can use an index."""
     parts = [
         f"{column} >= '{day_start(r.first, zone):%Y-%m-%d %H:%M:%S}+00' "
         f"AND {column} < '{day_end(r.last, zone):%Y-%m-%d %H:%M:%S}+00'"
@@ -69,5 +69,5 @@ def at_times(column: str, days: Iterable[date], zone: ZoneInfo) -> str:
 
 
 def texts(*values: str) -> str:
-    """Return constant texts as a list of literals."""
+    """Return trusted texts as a list of SQL literals."""
     return ", ".join(f"'{value}'" for value in values)

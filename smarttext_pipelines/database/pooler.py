@@ -15,8 +15,8 @@ _BACKEND = text("SELECT pg_backend_pid()")
 def refuse_transaction_pooler(engine: Engine) -> None:
     """Raise DatabaseError when a session is not served by one server process of its own.
 
-    A direct connection tells the client the pid of its server process, and is believed at once. Behind a pooler the two
-    differ; then a second session is opened beside the first, and both say several times who serves them.
+    A direct connection reports the pid of its server process, and is trusted at once. Behind a pooler the two
+    pids differ; then a second session is opened, and both ask several times which process serves them.
     """
     # Without the session settings of ``open_engine``: a pooler would hand them on to the sessions of others.
     bare = create_engine(engine.url, poolclass=NullPool, hide_parameters=True)
@@ -36,7 +36,7 @@ def refuse_transaction_pooler(engine: Engine) -> None:
 
 
 def has_sessions(first: Sequence[int], second: Sequence[int]) -> bool:
-    """Tell whether each of two sessions had one server process, and not the other's."""
+    """Return whether each of two sessions had one server process, and not the other's."""
     return len(set(first)) == len(set(second)) == 1 and first[0] != second[0]
 
 

@@ -1,4 +1,4 @@
-"""What has been rolled up, and what somebody asked for."""
+"""Which days have been rolled up, and which were requested."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -60,15 +60,15 @@ def computed_days(connection: Connection, days: DayRange) -> set[date]:
 
 
 def request_rollups(connection: Connection, reasons: Mapping[date, str]) -> None:
-    """Ask for a rollup of each day, with the reason."""
+    """Request a rollup of each day, with the reason."""
     if reasons:
         connection.execute(_REQUEST, [{"day": day, "reason": reason} for day, reason in sorted(reasons.items())])
 
 
 def pending_requests(connection: Connection) -> dict[date, int]:
-    """Return the days that are asked for and not yet served, each with its newest request; forget the served ones.
+    """Return the days that are requested and not yet served, each with its newest request; forget the served ones.
 
-    A request is claimed when it is first seen, so whatever its writer committed with it is visible to every rollup
+    A request is claimed when it is first seen, so everything its writer committed with it is visible to every rollup
     that starts later. It is served when every table of its day was rolled up by such a run; until then it stays.
     """
     connection.execute(_SERVE, {"names": list(RECORDED_TABLES)})

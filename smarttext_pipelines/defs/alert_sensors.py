@@ -1,4 +1,4 @@
-"""Alerting in Dagster: a sensor that evaluates and delivers, a job for what is more, failures of the pipeline."""
+"""Alerting in Dagster: a sensor that evaluates and delivers, a job for longer deliveries, failures of the pipeline."""
 
 from datetime import UTC, datetime
 
@@ -16,7 +16,7 @@ from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.defs.run_failures import end_recovered_runs, report_failed_runs
 
 SENSOR_BUDGET_SECONDS = 20
-"""Of the 60 s that a tick may take; what is more goes to the job."""
+"""Of the 60 s that a tick may take; the rest goes to the job."""
 
 _RUNNING = dg.DefaultSensorStatus.RUNNING
 
@@ -40,16 +40,16 @@ def build_alert_sensors() -> list[dg.SensorDefinition]:
                 end_recovered_runs(context.instance, connection)
             notices = evaluate_now(engine, warehouse.settings, channels, datetime.now(UTC))
         finally:
-            # Whatever keeps the rules from being evaluated, what was enqueued before is delivered.
+            # Even if the rules cannot be evaluated, notifications that were enqueued before are delivered.
             done = deliver_now(engine, channels, budget_seconds=SENSOR_BUDGET_SECONDS)
         with warehouse.transaction() as connection:
             seen = open_incidents(connection, datetime.now(UTC), warehouse.settings.zone)
-        told = [f"{count} {kind}" for kind, count in (*notices.items(), *done.counts.items())]
+        summary = [f"{count} {kind}" for kind, count in (*notices.items(), *done.counts.items())]
         unfinished = dg.RunsFilter(job_name=DELIVER_JOB, statuses=UNFINISHED)
         is_asked = done.needs_a_run and not context.instance.get_runs_count(unfinished)
         return dg.SensorResult(
             run_requests=[dg.RunRequest()] if is_asked else [],
-            skip_reason=None if is_asked else ", ".join(told) or "nothing to tell",
+            skip_reason=None if is_asked else ", ".join(summary) or "nothing to report",
             # Only what changed is recorded: a tick a minute would fill Dagster's storage.
             asset_events=[seen.event] if seen.mark != context.cursor else [],
             cursor=seen.mark,

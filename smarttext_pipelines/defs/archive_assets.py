@@ -87,7 +87,7 @@ def retention_job() -> None:
 @dg.asset(
     deps=[ARCHIVED],
     group_name=GROUP,
-    description="Hashes every file of the archive as it lies there, and compares its rows with the manifest.",
+    description="Hashes every stored file of the archive, and compares its rows with the manifest.",
     kinds={"parquet"},
     owners=["team:data"],
     metadata=_METADATA,
@@ -134,7 +134,7 @@ def build_retention_schedules(zone: str) -> list[dg.ScheduleDefinition]:
 
 
 def _tell(context: dg.OpExecutionContext, done: "DayDone") -> None:
-    """Tell what became of a table and day: a materialization, or a line in the log."""
+    """Report what became of a table and day: a materialization, or a line in the log."""
     if done.failure or done.waits:
         context.log.warning(f"{done.table}, {done.day}: {done.failure or done.waits}")
     if done.segments:

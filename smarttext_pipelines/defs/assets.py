@@ -1,4 +1,4 @@
-"""Facts and stats: one asset per metric. An asset rolls its days up, then tells what it saw."""
+"""Facts and stats: one asset per metric. An asset rolls its days up, then reports what it saw."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -42,7 +42,7 @@ DOMAINS = {
 """What an asset is about: a tag to filter by."""
 
 VERSIONS = {"sms_outcomes": "2", "missed_call_replies": "2", "sms_failure_rates": "2", "daily_stats": "2"}
-"""Raised whenever the numbers of a day may come out otherwise; days of an older version are marked in the UI."""
+"""Raised whenever the numbers of a day may come out differently; days of an older version are marked in the UI."""
 
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
 """The nightly run comes every 24 hours; two that did not come are a failure."""

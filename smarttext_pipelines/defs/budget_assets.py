@@ -19,7 +19,7 @@ _CHECKS = {
     _COUNTER: Check(
         "The counters of the last 7 days are the sums of api_usage, to the last digit.",
         "Calls are admitted or refused by a wrong number. Run `smarttext migrate`: it sees to the triggers that count, "
-        "and counts anew where one was missing.",
+        "and recounts where one was missing.",
     ),
     _REWRITES: Check(
         "Nobody updated or deleted OpenAI usage of the last 7 days within 24 hours.",

@@ -1,4 +1,4 @@
-"""Asset checks: what a rollup asserted, and the shares that tell whether its numbers can be trusted.
+"""Asset checks: what a rollup asserted, and the shares that show whether its numbers can be trusted.
 
 A check looks at all days of its run, so it means the same for one day and for a range.
 """
@@ -28,18 +28,18 @@ UNDATED, REPEATED = "undated_rows", "sids_identify"
 CHECKS = {
     AGREES: Check(
         "What was joined and grouped adds up to the sources by day, to the last digit; else nothing is written.",
-        "Nothing was written, and the numbers of before stand. Run it again: rows may have changed while they were "
+        "Nothing was written, and the earlier numbers are kept. Run it again: rows may have changed while they were "
         "read. If it fails again, the metric's definition is at fault: report it with this sentence.",
     ),
     KEYS: Check(
         "One row per business and day, and per dimension of a fact; else nothing is written.",
-        "Nothing was written, and the numbers of before stand. The metric's definition is at fault: report it with "
+        "Nothing was written, and the earlier numbers are kept. The metric's definition is at fault: report it with "
         "this sentence.",
     ),
     HISTORY: Check(
         "No day had to keep older numbers because its events are no longer all there.",
-        "The numbers shown are those of before. Where events were deleted by mistake, put them back and roll the days "
-        "up; where that was on purpose and the smaller numbers are wanted, use `smarttext rollup --allow-empty`.",
+        "The earlier numbers are shown. If events were deleted by mistake, restore them and roll the days up; if that "
+        "was on purpose and the smaller numbers are wanted, use `smarttext rollup --allow-empty`.",
     ),
     UNDATED: Check(
         f"Every row of the source has a time of a day from {FIRST_DAY} to {LAST_DAY}; any other belongs to no day and "
@@ -50,7 +50,7 @@ CHECKS = {
     REPEATED: Check(
         f"No sid or request id has more than {MAX_ROWS_OF_A_KEY} rows or {MAX_NUMBERS_OF_A_KEY} numbers on a day, "
         "which no message or call can have.",
-        "Such a value is no key: its texts are told apart by request and recipient, else each row counts for itself. "
+        "Such a value is no key: its texts are identified by request and recipient, else each row counts for itself. "
         "Let the application write Twilio's sid there.",
     ),
     "statuses_known": Check(
@@ -89,7 +89,7 @@ CHECKS = {
     ),
     "delivered_alerts_arrived": Check(
         "At most 5 % of the owner alerts marked as delivered belong to a text that failed.",
-        "Owners were not told. `smarttext explain message SID` says why a text failed and who acts.",
+        "Owners were not notified. `smarttext explain message SID` says why a text failed and who acts.",
     ),
 }
 
@@ -104,7 +104,7 @@ SHARES: dict[str, tuple[str, ...]] = {
 _WITH_KEYS = ("sms_outcomes", "call_volume")
 
 _WITH_SOURCE = ("sms_outcomes", "spend", "call_volume", "owner_alert_delivery")
-"""The asset that tells of its source's rows without a time: one of each source, so that one fault is one failure."""
+"""The asset that reports its source's undated rows: one of each source, so that one fault is one failure."""
 
 
 def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
@@ -127,21 +127,21 @@ def agreement_failed(asset: str, error: AgreementError, days: DayRange) -> dg.As
 def check_results(asset: str, result: "RolledUp", report: "Report") -> Iterator[dg.AssetCheckResult]:
     """Return the results of a rollup that was written."""
 
-    def told(name: str, finding: Finding | None, **metadata: Any) -> dg.AssetCheckResult:
+    def outcome(name: str, finding: Finding | None, **metadata: Any) -> dg.AssetCheckResult:
         return evaluation(asset, name, CHECKS[name], finding, metadata=metadata)
 
-    yield told(AGREES, None, days=len(result.days), days_kept=len(result.kept))
-    yield told(KEYS, None, rows=sum(d.rows for d in result.days.values()))
+    yield outcome(AGREES, None, days=len(result.days), days_kept=len(result.kept))
+    yield outcome(KEYS, None, rows=sum(d.rows for d in result.days.values()))
     if asset != "sms_failure_rates":
-        yield told(HISTORY, report.kept, days_kept=len(result.kept))
+        yield outcome(HISTORY, report.kept, days_kept=len(result.kept))
     for check, shares in report.shares.items():
         worst = max((share.percent for share in shares.values()), default=0.0)
         limits = {"limit_percent": check.limit_percent, "worst_percent": round(worst, 2), "days": len(shares)}
-        yield told(check.name, report.above.get(check), **limits)
+        yield outcome(check.name, report.above.get(check), **limits)
     if asset in _WITH_SOURCE:
-        yield told(UNDATED, report.undated)
+        yield outcome(UNDATED, report.undated)
     if asset in _WITH_KEYS:
-        yield told(REPEATED, report.repeated, values=sum(result.repeated.values()))
+        yield outcome(REPEATED, report.repeated, values=sum(result.repeated.values()))
 
 
 def checked_days(result: "RolledUp", report: "Report", zone: ZoneInfo, settle_days: int) -> Iterator[CheckedDay]:

@@ -20,7 +20,7 @@ NO_CREDENTIALS = "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are not set: Twilio i
 
 
 def has_credentials(settings: Settings) -> bool:
-    """Tell whether Twilio can be asked."""
+    """Return whether Twilio can be asked."""
     return bool(settings.twilio_account_sid and settings.twilio_auth_token)
 
 
@@ -47,7 +47,7 @@ def twilio_client(settings: Settings) -> "Client | None":
     metadata={"dagster/column_schema": column_schema(sms_events), "dagster/table_name": "public.sms_events"},
 )
 def sms_delivery_reports(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult[None]:
-    """Ask for what is due, within the calls of one run."""
+    """Poll due messages, within the calls of one run."""
     settings = warehouse.settings
     client = twilio_client(settings)
     if client is None:

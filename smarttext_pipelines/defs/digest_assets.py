@@ -29,7 +29,7 @@ class DigestConfig(dg.Config):
 @dg.asset(
     deps=["daily_stats", "sms_outcomes", "missed_call_replies", "spend", "alert_incidents"],
     group_name="alerts",
-    description="Yesterday in at most twenty lines, told once to each recipient through the outbox.",
+    description="Yesterday in at most twenty lines, sent once to each recipient through the outbox.",
     kinds={"postgres"},
     owners=["team:data"],
     metadata={
@@ -63,7 +63,7 @@ daily_digest_job = dg.define_asset_job(
 
 
 def build_digest_schedule(settings: Settings) -> dg.ScheduleDefinition:
-    """Return the schedule; told twice, the digest of a day is still sent once."""
+    """Return the schedule; after a second tick, the digest of a day is still sent once."""
 
     @dg.schedule(
         job_name=DIGEST_JOB,

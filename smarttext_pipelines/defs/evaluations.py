@@ -1,4 +1,4 @@
-"""A check of an asset: what must be true, what to do else, and how an evaluation is shown on its page.
+"""A check of an asset: what must be true, what to do otherwise, and how an evaluation is shown on its page.
 
 An evaluation that failed says what was found, what to do, which rows or days are concerned, and the SQL that shows all
 of them, in this order and before any other number.
@@ -63,7 +63,7 @@ def checked(name: str, check: Check, finding: Finding | None, *, is_error: bool 
 
 
 def failure_metadata(finding: Finding, todo: str) -> dict[str, Any]:
-    """Return what people need who see that something is wrong."""
+    """Return the metadata that helps people who see a failure."""
     return {WHAT_TO_DO: todo, "concerned": table_metadata(finding.rows), "sql": finding.sql}
 
 

@@ -1,4 +1,4 @@
-"""Health in the graph: the sensor that writes heartbeats and tells the switch outside, and how the days went."""
+"""Health in the graph: the sensor that writes heartbeats and pings the dead man's switch, and how the days went."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -50,7 +50,7 @@ def build_heartbeat_sensor(
 
 
 def _tell_of_late(warehouse: Warehouse, lines: Iterable[Line]) -> None:
-    """Tell the rules which heartbeats are late, and which are not any more."""
+    """Report to the rules which heartbeats are late, and which no longer are."""
     kinds = ("sensor ", "schedule ", "job ")
     late = {line.name: line.said for line in lines if line.state is State.fail and line.name.startswith(kinds)}
     with warehouse.transaction() as connection:

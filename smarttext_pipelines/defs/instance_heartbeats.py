@@ -66,7 +66,7 @@ def _recent_ticks(instance: dg.DagsterInstance) -> dict[tuple[str, str], list[In
     recent: dict[tuple[str, str], list[InstigatorTick]] = {}
     for state in instance.all_instigator_state():
         key = (str(state.instigator_type.value).lower(), state.instigator_name)
-        # The same name may stand in an older location, too.
+        # The same name may exist in an older location, too.
         recent.setdefault(key, []).extend(
             instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=_TICKS_SEEN)
         )
@@ -97,7 +97,7 @@ def _last_run(instance: dg.DagsterInstance, job: str, status: dg.DagsterRunStatu
 
 
 def tell_of_failed_ticks(instance: dg.DagsterInstance, cursor: str | None) -> str:
-    """Tell Sentry of the ticks that failed since; return the new cursor. Where there is none yet, all is old."""
+    """Report the ticks that failed since to Sentry; return the new cursor. Without one, all failures are old."""
     last = int(cursor or 0)
     for (kind, name), ticks in _recent_ticks(instance).items():
         for tick in ticks:

@@ -33,7 +33,7 @@ def dagster_history_job() -> None:
 
 
 def build_jobs() -> list[Any]:
-    """Return every job; what is scheduled goes before what a person backfills."""
+    """Return every job; scheduled runs have priority over backfills."""
     return [
         dg.define_asset_job(
             "rollup_job",

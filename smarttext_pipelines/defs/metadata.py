@@ -1,4 +1,4 @@
-"""What a run tells people in the UI: numbers, the statement, a preview, a plot. No telephone numbers, no texts."""
+"""What the UI shows of a run: numbers, the statement, a preview, a plot. No telephone numbers, no texts."""
 
 import base64
 import io
@@ -27,7 +27,7 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 MAX_COPIES = 31
 _CELL_LENGTH = 80
 _MAX_COLUMNS = 6
-"""Of a preview: what is wider is cut off at the edge of the page."""
+"""Columns of a preview: a wider one is cut off at the edge of the page."""
 
 
 def column_schema(table: Table) -> dg.TableSchema:
@@ -71,15 +71,15 @@ def day_metadata(result: "RolledUp", day: date, preview: "Preview") -> dict[str,
 
 def _narrow(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows without empty columns."""
-    told = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)][:_MAX_COLUMNS]
-    return [{name: row[name] for name in told} for row in rows]
+    filled = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)][:_MAX_COLUMNS]
+    return [{name: row[name] for name in filled} for row in rows]
 
 
 def _statement(result: "RolledUp", day: date) -> dg.MetadataValue[Any]:
     """Return the statement; a long range has one, which is stored once and not with each of its days."""
     last = max(result.days)
     if len(result.days) > MAX_COPIES and day != last:
-        return dg.MetadataValue.text(f"one statement for the whole range; it stands at {last}")
+        return dg.MetadataValue.text(f"one statement for the whole range; it is stored with {last}")
     return dg.MetadataValue.md(f"```sql\n{result.sql}\n```")
 
 

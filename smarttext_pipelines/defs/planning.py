@@ -1,4 +1,4 @@
-"""Which days a scheduled rollup computes. Pure: what is complete and what day it is are told."""
+"""Which days a scheduled rollup computes. Pure: the complete days and today are arguments."""
 
 from collections.abc import Collection
 from datetime import date, timedelta

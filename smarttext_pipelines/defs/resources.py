@@ -1,6 +1,6 @@
 """The one resource: the event database with the settings of this process.
 
-A plain object, not a configurable resource: whatever stands in a resource's configuration is shown by the
+A plain object, not a configurable resource: a resource's configuration is shown by the
 unauthenticated GraphQL API.
 """
 
@@ -62,7 +62,7 @@ class Warehouse:
             yield connection
 
     def archive(self) -> ArchiveTarget:
-        """Return where events lie that have left the database."""
+        """Return where archived events are stored."""
         return ArchiveTarget(self.settings.archive_location)
 
     def archive_days(
@@ -105,7 +105,7 @@ class Warehouse:
         )
 
     def report(self, result: "RolledUp") -> "Report":
-        """Read what is to be told of a rollup; see ``rollup.report``."""
+        """Read what is shown of a rollup; see ``rollup.report``."""
         from smarttext_pipelines.rollup.report import read_report
 
         with connected(self.engine()) as connection:

@@ -11,7 +11,7 @@ from smarttext_pipelines.alerting.signals import PIPELINE_FAILURES, raised_signa
 from smarttext_pipelines.sentry.capture import capture_failure
 
 Subject = Mapping[str, Any]
-"""What a run was to do: job, assets, first and last day, and what tells later runs from it."""
+"""What a run was to do: job, assets, first and last day, and what distinguishes later runs."""
 
 _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 _DONE = dg.DagsterEventType.ASSET_MATERIALIZATION

@@ -42,7 +42,7 @@ def delete_runs(instance: dg.DagsterInstance, *, now: datetime, keep: Iterable[s
     Args:
         instance: Whose runs.
         now: Time that ages are measured from.
-        keep: Runs that stay whatever their age.
+        keep: Runs that stay at any age.
     """
     old = set(_runs(instance, now - OTHER_AGE, [*_SUCCEEDED, *_FAILED]))
     frequent: list[dict[str, Any]] = [{"tags": ASKED}, *({"job_name": job} for job in FREQUENT_JOBS)]

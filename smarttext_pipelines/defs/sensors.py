@@ -1,4 +1,4 @@
-"""Sensors: one finds days whose events changed and asks for them; the other serves whatever was asked for."""
+"""Sensors: one finds days whose events changed and requests them; the other serves the requests."""
 
 from datetime import UTC, date, datetime, timedelta
 

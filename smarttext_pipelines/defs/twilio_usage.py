@@ -1,4 +1,4 @@
-"""Twilio's bill beside ours in Dagster: an asset of the newest priced week, its checks, its job and its schedule."""
+"""Twilio's bill and ours in Dagster: an asset of the newest priced week, its checks, its job and its schedule."""
 
 import time
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ _COLUMNS = {
 @dg.asset(
     deps=["sms_delivery_reports", "api_usage", "call_events"],
     group_name="delivery",
-    description="Twilio's own count and bill of the newest week whose prices are known, beside what was recorded here.",
+    description="Twilio's own count and bill of the newest week whose prices are known, and our records.",
     kinds={"twilio"},
     owners=["team:data"],
     check_specs=[spec("twilio_usage", name, check) for name, check in _CHECKS.items()],

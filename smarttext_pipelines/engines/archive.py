@@ -27,12 +27,12 @@ _COMPILER = DuckDBCompiler()
 
 @dataclass(frozen=True)
 class ArchivedFile:
-    """A local file of a segment that represents its rows.
+    """A local file of a segment that is the archived version of its rows.
 
     Attributes:
         path: Where it is; its bytes were compared with the manifest.
-        seq: Of two files that hold an id, the one with the highest counts.
-        changed_ids: Rows that the file does not represent.
+        seq: Of two files that hold an id, the one with the highest seq is valid.
+        changed_ids: Rows for which the file is not valid.
     """
 
     path: Path
@@ -54,7 +54,7 @@ def _elapsed(later: sge.Expression, earlier: sge.Expression) -> sge.Expression:
 
 
 class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
-    """Runs metrics over rows that are live, files of the archive, or both, in an in-memory DuckDB."""
+    """Runs metrics over live rows, files of the archive, or both, in an in-memory DuckDB."""
 
     name = "archive"
 
@@ -69,9 +69,9 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
 
         Args:
             connection: PostgreSQL transaction to stage into; None when results are only fetched.
-            parameters: What statements know beside the events.
-            live: Rows that are in the database, by table name; as Arrow or as Parquet files.
-            archived: Files of the archive, by table name; a live row goes before an archived one of its id.
+            parameters: The parameter tables.
+            live: Rows in the database, by table name; as Arrow or as Parquet files.
+            archived: Files of the archive, by table name; a live row takes precedence over an archived one with its id.
         """
         self._connection = connection
         self._duckdb = duckdb.connect()
@@ -133,10 +133,10 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
             # A file may be older than a column.
             files = self._duckdb.view(f"{table.name}_files")
             stored = dict(zip(files.columns, map(str, files.types), strict=True))
-            told = ", ".join(
+            selected = ", ".join(
                 _of_file(c, stored[c.name]) if c.name in stored else f"NULL AS {quoted(c.name)}" for c in columns
             )
-            query += f" UNION ALL SELECT {told} FROM ({rows})"  # noqa: S608
+            query += f" UNION ALL SELECT {selected} FROM ({rows})"  # noqa: S608
         schema = quoted(source_schema(table.name, table.schema) or "main")
         self._duckdb.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         self._duckdb.execute(f"CREATE VIEW {schema}.{quoted(table.name)} AS {query}")

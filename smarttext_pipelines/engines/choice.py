@@ -39,7 +39,7 @@ class EngineChoice:
     Attributes:
         connection: REPEATABLE READ, so that manifest and rows are of one snapshot.
         parameters: The window, and what else statements know.
-        archive: Where archived files lie; None where the caller has none.
+        archive: Where archived files are; None where the caller has none.
     """
 
     connection: Connection
@@ -56,7 +56,7 @@ class EngineChoice:
         """Give PostgreSQL where all rows of the tables are there, and DuckDB over both where some are archived.
 
         Raises:
-            ArchiveError: A file that represents rows of the window is missing or damaged, or nobody said where it is.
+            ArchiveError: A file that holds rows of the window is missing or damaged, or the archive is not configured.
         """
         segments = self._segments([name for name in tables if name in SOURCE_TIMES])
         if not segments:

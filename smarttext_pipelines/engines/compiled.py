@@ -18,10 +18,10 @@ Spelling = Mapping[str, Callable[..., Any]]
 
 _MAX_KEPT = 512
 _FIRST = datetime(9100, 1, 1, 0, 0, 0, 7, tzinfo=UTC)
-"""Stands in for the first instant of an expression; no event is of that time."""
+"""Placeholder of the first instant of an expression; no event has that time."""
 
 _LEFT = ("9100", "9101")
-"""Years that show that a stand-in was written in a form that was not found."""
+"""Years that reveal a placeholder that was written in an unexpected form."""
 
 _statements: OrderedDict[Any, str] = OrderedDict()
 
@@ -33,7 +33,7 @@ def compile_sql(
     dialect: Any,
     finish: Callable[[sge.Expression], sge.Expression] = lambda statement: statement,
 ) -> str:
-    """Compile an expression and write the functions of ``metrics.metric`` in the words of one engine.
+    """Compile an expression and write the functions of ``metrics.metric`` in the dialect of one engine.
 
     Args:
         compiler: Ibis' compiler of the engine.

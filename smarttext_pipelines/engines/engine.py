@@ -1,4 +1,4 @@
-"""What every engine offers, and the small tables a statement is given beside the events."""
+"""The interface of every engine, and the small parameter tables that statements read in addition to the events."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,11 +31,11 @@ class Engine(Protocol):
         """Return the result as rows; for totals and counts, which are small."""
 
     def add(self, name: str, rows: pa.Table) -> None:
-        """Offer another parameter table."""
+        """Add another parameter table."""
 
 
 def add_repeated_keys(engine: Engine, repeated: Sequence[ir.Table]) -> dict[date, int]:
-    """Tell the engine's statements which keys are none on a day; return how many by day.
+    """Give the engine's statements the keys that identify nothing on a day; return how many there are by day.
 
     Args:
         engine: Where statements that group by keys will run.
@@ -56,12 +56,12 @@ def add_repeated_keys(engine: Engine, repeated: Sequence[ir.Table]) -> dict[date
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a statement knows beside the events, as tables, so that no number of a person stands in its text.
+    """The parameters of a statement, as tables, so that its text contains no telephone number.
 
     Attributes:
         window: The days that are computed.
         shared_senders: Numbers that send for several businesses.
-        read_at: When the events of a day were read, for days where that was not now.
+        read_at: When the events of a day were read, for days that are not read now.
     """
 
     window: Window
@@ -106,7 +106,7 @@ def _instants(instants: Iterable[datetime]) -> "pa.Array[Any]":
 
 
 def _prices() -> pa.Table:
-    """Return the dated price table: the dearest price of a token of a model, in nano-USD, from a day on."""
+    """Return the dated price table: the highest price per token of a model, in nano-USD, from a day on."""
     prices = upper_prices()
     ends = [
         following.valid_from if following is not None and following.model == price.model else OPEN_END

@@ -22,7 +22,7 @@ _BLOCK_BYTES = 16 << 20
 def live_rows(connection: Connection, table: Table, window: Window) -> pa.Table:
     """Return the rows of the window and its neighbours; of a table that has no days, all.
 
-    What no metric reads differently from NULL is NULL: numbers that are none, and times that Python cannot hold.
+    Values that every metric treats like NULL become NULL: NaN, and times that Python cannot represent.
     """
     columns = [c for c in source_columns(table) if ibis_type(c.type)]
     source = sql.Identifier(str(source_schema(table.name, table.schema)), table.name)

@@ -1,6 +1,6 @@
 """Runs one command on a leash: ``python -m smarttext_pipelines.launch.child LOG GRACE COMMAND…``.
 
-When standard input closes (because whoever holds the other end let go, or was killed) the command and all it started
+When standard input closes (because the process at the other end closed it or was killed) the command and all it started
 get SIGTERM, and SIGKILL after GRACE seconds. Standard library only: there is one of these per process of ``up``.
 """
 
@@ -68,7 +68,7 @@ def _watch_signals() -> int:
 
 
 def _let_go(signals: int) -> bool:
-    """Wait for something to happen; whether it says to stop."""
+    """Wait for an event; return whether it means to stop."""
     ready, _, _ = select.select([0, signals], [], [])
     arrived = set(os.read(signals, 64)) if signals in ready else set()
     return bool(arrived & _STOPPING) or (0 in ready and not os.read(0, 64))
@@ -85,7 +85,7 @@ def _end_group(child: subprocess.Popen[bytes], grace: float) -> None:
 
 
 def _signal_group(child: subprocess.Popen[bytes], number: int) -> bool:
-    """Send a signal to the command and all it started; whether any of them is left."""
+    """Send a signal to the command and all it started; return whether any of them is left."""
     try:
         os.killpg(child.pid, number)
     except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies

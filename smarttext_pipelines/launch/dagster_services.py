@@ -1,6 +1,6 @@
 """Dagster's three processes: a code server that serves the graph, the web server, the daemon; when they are ready.
 
-The location has one name however it is served: schedules, backfills and queued runs are remembered under it.
+The location has one name in every way of serving it: schedules, backfills and queued runs are remembered under it.
 """
 
 import hashlib
@@ -111,7 +111,7 @@ def socket_path(data_dir: Path) -> Path:
 
 
 def write_workspace(path: Path, code_server: Path) -> Path:
-    """Write the file that tells the web server and the daemon where the code server is."""
+    """Write the file in which the web server and the daemon find the code server."""
     server = {"host": "localhost", "socket": str(code_server), "location_name": LOCATION}
     path.write_text(json.dumps({"load_from": [{"grpc_server": server}]}) + "\n")  # JSON is YAML
     return path

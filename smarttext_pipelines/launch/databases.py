@@ -57,7 +57,7 @@ def event_database(settings: Settings) -> Iterator[tuple[Settings, Engine]]:
     """Give settings with every database URL set, and an engine of the event database, which is migrated.
 
     Raises:
-        SmartTextError: There is none, it cannot be reached, or not be worked with as the settings say.
+        SmartTextError: There is none, it cannot be reached, or it cannot be used with these settings.
     """
     with databases(settings) as ready:
         if ready.database_url is None:

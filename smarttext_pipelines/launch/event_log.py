@@ -1,9 +1,9 @@
 """Dagster's event log on PostgreSQL, for runs of thousands of partitions and for a storage that stays small.
 
 ``dagster-postgres`` opens three connections for each planned partition: planning a year in one run took 82 s, with this
-few. The planned partitions of a run are written in one statement. A check of ours looks at all days of its run, but
-Dagster plans it once per day, and keeps what it planned for ever; here it is planned once and goes with its run.
-What an event tells is scrubbed before it is stored.
+few. The planned partitions of a run are written in one statement. Our checks look at all days of their run, but
+Dagster plans them once per day, and keeps the plans for ever; here a check is planned once and deleted with its run.
+The content of an event is redacted before it is stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,12 +40,12 @@ class LeanEventLogStorage(PostgresEventLogStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "LeanEventLogStorage":
-        """Return the storage that ``dagster.yaml`` describes; every process of Dagster passes here once."""
+        """Return the storage that ``dagster.yaml`` describes; every process of Dagster calls this once."""
         watch_dagster_process()
         return cls(postgres_url=pg_url_from_config(config_value), inst_data=inst_data)
 
     def store_event(self, event: EventLogEntry) -> None:
-        """Store an event, but for the outputs of checks, which are told by the checks' evaluations."""
+        """Store an event, except the outputs of checks, which the checks' evaluations repeat."""
         kind = event.dagster_event_type
         if kind is DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
             self.store_asset_check_event(_without_partitions(event), None)

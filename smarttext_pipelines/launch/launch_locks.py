@@ -1,4 +1,4 @@
-"""What keeps two launchers apart: one ``smarttext up`` per data directory, and a port that nobody uses."""
+"""Separates launchers: one ``smarttext up`` per data directory, and a port that nobody uses."""
 
 import fcntl
 import os

@@ -1,7 +1,7 @@
 """``python -m smarttext_pipelines.launch.leftovers SOCKET`` ends the records of runs that died with an earlier ``up``.
 
-Dagster cannot tell that such a run is dead, and each would hold one of the four places for ever. A run is ours if it
-was launched through our code server, whose socket has one user at a time.
+Dagster cannot tell that such a run is dead, and each would hold one of the four places for ever. A run belongs to
+us if it was launched through our code server, whose socket has one user at a time.
 """
 
 import json

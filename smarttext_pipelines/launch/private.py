@@ -1,6 +1,6 @@
-"""What Dagster keeps and shows, without numbers, texts and keys: events, metadata, stacks of errors, ticks.
+"""Redacts numbers, texts and keys in what Dagster stores and shows: events, metadata, stack traces, ticks.
 
-Everything passes through its storage, so that is where it is scrubbed; the UI asks nobody who he is.
+Everything passes through its storage, so that is where it is redacted; the UI has no authentication.
 """
 
 import json
@@ -36,11 +36,11 @@ _COMPONENTS = {"webserver": "webserver", "daemon": "daemon", "grpc": "code-serve
 
 @cache
 def watch_dagster_process() -> None:
-    """Begin to scrub the logs of this process, and tell Sentry which of Dagster's it is."""
+    """Begin to redact the logs of this process, and report to Sentry which of Dagster's it is."""
     try:
         settings = load_settings()
     except SettingsError:
-        # The graph, or the command, says so in its own words.
+        # The graph, or the command, reports that itself.
         return
     command = " ".join(sys.argv[:3]) + " ".join(sys.orig_argv[:5])
     component = next((name for part, name in _COMPONENTS.items() if part in command), "cli")
@@ -48,23 +48,23 @@ def watch_dagster_process() -> None:
 
 
 def scrubbed(value: T) -> T:
-    """Return an event or a tick of Dagster with every text in it scrubbed."""
+    """Return an event or a tick of Dagster with every text in it redacted."""
     kind = getattr(value, "dagster_event_type", None)
     if kind in _NOTHING_TOLD:
         return value
-    told = json.loads(serialize_value(value))  # type: ignore[arg-type]
-    clean = scrub_tree(told, _scrub_unless_picture)
-    return value if clean == told else deserialize_value(json.dumps(clean))  # type: ignore[return-value]
+    stored = json.loads(serialize_value(value))  # type: ignore[arg-type]
+    clean = scrub_tree(stored, _scrub_unless_picture)
+    return value if clean == stored else deserialize_value(json.dumps(clean))  # type: ignore[return-value]
 
 
 @lru_cache(maxsize=512)
 def _scrub_unless_picture(text: str) -> str:
-    # A plot; by chance its letters may look like a number. Names and statements come again with each day.
+    # One of our plots: by chance its letters may look like a number. Names and statements repeat with each day.
     return text if _PICTURE in text else scrub(text)
 
 
 class PrivateScheduleStorage(PostgresScheduleStorage):
-    """The ticks of ``dagster-postgres``, scrubbed."""
+    """The ticks of ``dagster-postgres``, redacted."""
 
     @classmethod
     def from_config_value(

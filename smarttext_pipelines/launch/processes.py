@@ -31,12 +31,12 @@ class Child:
     log_start: int
 
     def let_go(self) -> None:
-        """Tell it to end."""
+        """Ask it to end."""
         if self.process.stdin:
             self.process.stdin.close()
 
     def stop(self) -> None:
-        """Tell it to end and wait until it has."""
+        """Ask it to end and wait until it has."""
         self.let_go()
         self.process.wait()
 
@@ -68,7 +68,7 @@ class Children:
             child.stop()
 
     def start(self, name: str, command: Sequence[str], *, grace: float) -> Child:
-        """Start a module of this Python; it gets ``grace`` seconds to end when it is told to."""
+        """Start a module of this Python; it gets ``grace`` seconds to end when it is asked to."""
         log_file = prepare_log(self.log_dir / f"{name}.log")
         log_file.touch()
         leash = [sys.executable, "-m", "smarttext_pipelines.launch.child", str(log_file), str(grace)]

@@ -1,4 +1,4 @@
-"""Run the rollup job in this process, with the instance that the UI shows, and tell what came out."""
+"""Run the rollup job in this process, with the instance that the UI shows, and print the result."""
 
 import os
 import warnings
@@ -22,7 +22,7 @@ _console = Console(highlight=False)
 
 
 class RollupError(SmartTextError):
-    """A rollup failed; what was told is the reason."""
+    """A rollup failed; the printed errors are the reason."""
 
 
 def run_rollup(settings: Settings, days: DayRange, *, allow_empty: bool, verbose: bool = False) -> None:

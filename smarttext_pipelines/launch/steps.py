@@ -1,7 +1,7 @@
 """What ``smarttext up`` does to the event database before anything is served.
 
-The embedded one is made ready: migrated, filled with sample events if it is empty, rolled up. Any other one is looked
-at and never written to.
+The embedded one is made ready: migrated, filled with sample events if it is empty, rolled up. Any other one is
+read and never written to.
 """
 
 import json

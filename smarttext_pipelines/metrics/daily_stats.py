@@ -34,7 +34,7 @@ def rows(tables: Tables, window: Window) -> ir.Table:
     summed = parts.group_by("day", "business_id").agg(
         **{name: parts[name].sum().cast(_TYPES.get(name, "int32")) for name in _SUMMED}
     )
-    # Where the fact does not know all missed calls, as on days that are older than it, all of them are unknown.
+    # Where the fact does not know all missed calls, as on days older than it, all of them are unknown.
     is_known = sum(summed[name] for name in replies.DAILY) == summed.calls_missed
     replied = {name: ibis.ifelse(is_known, summed[name], ibis.null("int32")) for name in replies.DAILY}
     summed = summed.mutate(calls_answered=summed.calls_total - summed.calls_missed, **replied)

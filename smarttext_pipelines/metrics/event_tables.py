@@ -24,7 +24,7 @@ _EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinf
 def counts_by_date(usage: ir.Table, window: Window) -> ir.BooleanValue:
     """Return the condition of rows of ``api_usage`` whose day is their ``reset_date``; that of others is their time's.
 
-    Where ``reset_date`` holds days of another zone than the reported one, it decides only for rows whose time is none.
+    Where ``reset_date`` holds days of another zone than the reporting zone, it decides only for rows without a time.
     """
     if not window.usage_by_time:
         return usage.reset_date.notnull()
@@ -51,7 +51,7 @@ def source_days(source: str, tables: Tables, window: Window) -> ir.Table:
     else:
         found = _of_days(events.select(at=at), days)
     at = found["at"]
-    # PostgreSQL holds times that Python cannot; beside a reset_date any of them may stand.
+    # PostgreSQL holds times that Python cannot; a row with a reset_date may have any of them.
     return found.group_by("day").agg(
         rows=found.count(), newest_event_at=at.max(where=(at >= _EARLIEST) & (at < _LATEST))
     )

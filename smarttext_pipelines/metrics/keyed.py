@@ -2,8 +2,8 @@
 
 A key exists on a day when it has a row there and none in the ``settle_days`` before; its rows are those of that day and
 of the ``settle_days`` after. A range of days gives exactly what its days give one by one, in a time that grows with the
-rows and not with how often a key repeats. Where a key is none on a day (``metrics.repeated``), its rows take finer
-ones.
+rows and not with how often a key repeats. Where a key identifies nothing on a day (``metrics.repeated``), its rows take
+finer ones.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,16 +21,16 @@ Measures = Callable[[ir.Table], Mapping[str, ir.Value]]
 """Builds the aggregates of the rows of a key."""
 
 REPEATED = "repeated_keys"
-"""Parameter table of the keys that are none on a day: ``key``, ``part`` (empty, or the finer key's), ``day``."""
+"""Parameter table of the keys that identify nothing on a day: ``key``, ``part`` (or empty), ``day``."""
 
 
 @dataclass(frozen=True)
 class Keyed:
-    """Rows and what tells them apart.
+    """Rows and the columns that identify their message or call.
 
     Attributes:
-        rows: Table with ``key``, ``key_hash`` (equal for equal keys), ``part`` (what tells rows of a key apart that is
-            none; empty where only the row itself does), ``row_key``, ``number``, ``at`` and what is aggregated later.
+        rows: Table with ``key``, ``key_hash`` (equal for equal keys), ``part`` (what distinguishes rows of an
+            invalid key; empty where only the row itself does), ``row_key``, ``number``, ``at`` and what is aggregated.
         repeated: The parameter table ``REPEATED``; None where no key is in it.
     """
 
@@ -162,7 +162,7 @@ def rows_of(keyed: Keyed, window: Window) -> ir.Table:
 
 
 def _rows_near(rows: ir.Table, window: Window) -> ir.Table:
-    """Return the rows of whatever has a row on the only day, and a few more whose hashes are equal."""
+    """Return the rows of all keys that have a row on the only day, and a few more whose hashes are equal."""
     # One pass, cut down by small hashes. That times are near holds anyway; it keeps PostgreSQL from sorting out
     # repeated hashes first, once in each parallel worker.
     seen = rows.filter(window.between(rows.at, window.start_at, window.end_at)).select("key_hash", "at")
@@ -200,7 +200,7 @@ def _without_repeated(found: ir.Table, keyed: Keyed, window: Window) -> ir.Table
 
 
 def _repeated(keyed: Keyed, window: Window, part: str | None = None) -> ir.Table:
-    """Return the keys that are none on days of the window: those themselves, or the finer ones."""
+    """Return the keys that identify nothing on days of the window: the keys themselves, or the finer ones."""
     repeated: Any = keyed.repeated
     first, last = (ibis.literal(day, type="date") for day in (window.days.first, window.days.last))
     of_days = repeated.filter(repeated.day >= first, repeated.day <= last)
@@ -208,7 +208,7 @@ def _repeated(keyed: Keyed, window: Window, part: str | None = None) -> ir.Table
 
 
 def _finer(keyed: Keyed, window: Window) -> ir.Table:
-    """Return the rows near each day on which their key is none, under finer keys, with that ``day``."""
+    """Return the rows near each day on which their key identifies nothing, under finer keys, with that ``day``."""
     near = keyed.rows.filter(window.between(keyed.rows.at, window.search_start_at, window.search_end_at))
     days = _repeated(keyed, window, "").select("key", "day")
     if window.is_one_day:
@@ -228,5 +228,5 @@ def _finer(keyed: Keyed, window: Window) -> ir.Table:
 
 
 def grouping(window: Window) -> list[str]:
-    """Return the columns that tell one message or call from another within a window."""
+    """Return the columns that identify one message or call within a window."""
     return ["key"] if window.is_one_day else ["key", "day"]

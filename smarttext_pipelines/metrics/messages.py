@@ -31,7 +31,7 @@ STATUS_NAMES = sorted(RANK, key=lambda status: (RANK[status], status))
 
 
 def keyed_rows(tables: Tables) -> Keyed:
-    """Return every row of ``sms_events`` with what tells its message from others.
+    """Return every row of ``sms_events`` with the columns that identify its message.
 
     The length in front of the request id keeps two texts apart that would read alike when joined.
     """
@@ -143,10 +143,11 @@ def _told_code(code: Any) -> ir.StringValue:
     """Return how much a code says, a digit, and what it counts as; see ``core.statuses.counted_code``."""
     number = code.re_extract(CODE_PATTERN, 2).nullif("")
     says_none = code.lower().replace(" ", "").isin(("", *WORDS_FOR_NO_CODE))
-    told: ir.StringValue = ibis.cases(
+
+    counted: ir.StringValue = ibis.cases(
         (code.fill_null("") == "", "0"), (number.notnull(), "2" + number), (says_none, "0"), else_="1" + code
     )
-    return told
+    return counted
 
 
 def _with_alerts(found: ir.Table, tables: Tables, window: Window, days: Sequence[Window] = ()) -> ir.Table:

@@ -20,12 +20,12 @@ Tables = Mapping[str, ir.Table]
 
 @ibis.udf.scalar.builtin
 def reporting_day(at: dt.Timestamp(timezone="UTC"), zone: str) -> dt.date:  # type: ignore[valid-type]
-    """Return the calendar day of an instant in a zone; each engine writes it in its own words."""
+    """Return the calendar day of an instant in a zone; each engine writes it in its own dialect."""
 
 
 @ibis.udf.scalar.builtin
 def byte_order(text: str) -> str:  # type: ignore[empty-body]
-    """Mark a text that is compared by bytes, whatever the collation of the database."""
+    """Mark a text that is compared by bytes, independent of the collation of the database."""
 
 
 @ibis.udf.scalar.builtin
@@ -51,7 +51,7 @@ def scaled(value: ir.IntegerValue, unit: str, kind: str) -> ir.DecimalValue:
 
 @dataclass(frozen=True)
 class Window:
-    """The days a statement computes and what it may look at.
+    """The days a statement computes and the rows it may read.
 
     Attributes:
         days: Reporting days to compute.
@@ -109,7 +109,7 @@ class Window:
 
 @dataclass(frozen=True)
 class RecentWindow(Window):
-    """The time before ``as_of``, for alerts within minutes; messages mean the same as on a day.
+    """The time before ``as_of``, for alerts within minutes; messages are defined as for a day.
 
     Attributes:
         length: How long.
@@ -158,9 +158,9 @@ class Metric:
         inputs: Tables that ``rows`` and ``source_totals`` read.
         source: The event table whose days the metric accounts for; None for a metric derived from facts.
         looked_up: Other event tables that change what a row of ``source`` means.
-        repeated: Builds the keys of the inputs that are none on a day; None where nothing is grouped by a key.
+        repeated: Builds the keys of the inputs that identify nothing on a day; None where nothing is grouped by a key.
         daily: Columns of ``daily_stats`` that are summed from it.
-        shares_source: Whether another metric stands for the rows of ``source`` that were read.
+        shares_source: Whether another metric records the rows of ``source`` that were read.
         reads_neighbours: Whether rows of other days within the settle window change a day.
         dimensions: Columns that identify a row.
         day: The dimension that is the reporting day.

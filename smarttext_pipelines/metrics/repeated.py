@@ -15,7 +15,7 @@ from smarttext_pipelines.metrics.numbers import compared_number
 
 
 def repeated_keys(rows: ir.Table, window: Window) -> ir.Table:
-    """Return the ``key`` (``part`` is empty), and where that is none the finer ``part``, that is none on a ``day``.
+    """Return the ``key`` (``part`` is empty), or the finer ``part``, that identifies nothing on a ``day``.
 
     Args:
         rows: Rows as ``Keyed`` has them.

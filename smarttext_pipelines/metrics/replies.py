@@ -91,14 +91,14 @@ def _voice_rows(tables: Tables) -> Keyed:
 def _answered(calls: ir.Table, texts: ir.Table, named: ir.Table, window: Window) -> ir.Table:
     """Return the calls with ``replied_at``, and ``is_open``: whether a text may yet turn out to have answered it.
 
-    Calls and texts stand in one order, in which the first text from a call on is found: of callers and texts that are
-    thousands, too, no call meets each text.
+    Calls and texts are sorted together, and the first text from a call on is taken, so that a call is not joined
+    with each of the thousands of texts that its caller may have.
     """
     at = {name: ibis.null("timestamp('UTC')") for name in ("successful_at", "open_at", "unnamed_at")}
     may_answer = texts.is_open | texts.is_successful
     columns = ("key", "day", "business", "caller", "started_at", "missed_at")
     asked = calls.select(*columns, at=calls.started_at - ibis.interval(seconds=TOGETHER_SECONDS), **at)
-    told = texts.select(
+    answers = texts.select(
         key=ibis.null("string"),
         day="call_day",
         business="text_business",
@@ -110,7 +110,7 @@ def _answered(calls: ir.Table, texts: ir.Table, named: ir.Table, window: Window)
         open_at=ibis.ifelse(texts.is_open, texts.first_at, at["open_at"]),
         unnamed_at=ibis.ifelse(texts.text_business.isnull() & may_answer, texts.first_at, at["unnamed_at"]),
     )
-    both = asked.union(told)
+    both = asked.union(answers)
     of_business, of_any = (
         ibis.range_window(group_by=group, order_by=both["at"].desc(), following=0)
         for group in (["day", "caller", "business"], ["day", "caller"])
@@ -187,7 +187,7 @@ def rows(tables: Tables, window: Window) -> ir.Table:
 
 
 def repeated(tables: Tables, window: Window) -> ir.Table:
-    """Return the keys of calls, and of the texts that are looked for, that are none on a day."""
+    """Return the keys of calls and of the searched texts that identify nothing on a day."""
     near = [window]
     if not isinstance(window, RecentWindow):
         around = neighbours(window)

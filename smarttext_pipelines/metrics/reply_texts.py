@@ -1,6 +1,6 @@
 """Texts that may answer missed calls: those of the call's day and of the next, and some of the day before.
 
-Of a neighbour's texts one day less is looked at in both directions, so that nothing lies outside the window of the
+The windows of neighbouring days are a day shorter on both sides, so that nothing is outside the window of the
 call's own day, and a settled day stays settled.
 """
 
@@ -19,7 +19,7 @@ REPLY_HOURS = 24
 """A text later than that is about something else; one day, so that the settle window covers its reports."""
 
 TOGETHER_SECONDS = 5
-"""A call and its text are written side by side, in any order; so far apart at most."""
+"""How far apart a call and its text are written at most, in any order."""
 
 
 def find(tables: Tables, window: Window, calls: ir.Table) -> tuple[ir.Table, ir.Table]:
@@ -50,7 +50,7 @@ def find(tables: Tables, window: Window, calls: ir.Table) -> tuple[ir.Table, ir.
 
 
 def neighbours(window: Window) -> Window:
-    """Return the days around those of a window, of which one day less is looked at in both directions."""
+    """Return the days around those of a window, whose own windows are a day shorter on both sides."""
     return replace(window, days=window.days.widen(1), settle_days=window.settle_days - 1)
 
 
@@ -65,7 +65,7 @@ def _earliest(window: Window) -> datetime:
 def _passes(window: Window, naming: ir.Table) -> list[tuple[Window, PerKey]]:
     """Return the windows in which texts are looked for, and what groups their rows.
 
-    Of texts from before, only those that name a call, or were written beside it, are worth grouping.
+    Of earlier texts, only those that name a call, or were written at the same time, are worth grouping.
     """
     together = timedelta(seconds=TOGETHER_SECONDS)
     if isinstance(window, RecentWindow):
@@ -84,9 +84,9 @@ def _passes(window: Window, naming: ir.Table) -> list[tuple[Window, PerKey]]:
     def of_neighbours(keyed: Keyed, began: Window, measures: Measures) -> ir.Table:
         before, after = ends_of(began)
         rows = keyed.rows
-        beside = rows.filter(began.between(rows.at, before.end_at - together, before.end_at))
+        concurrent = rows.filter(began.between(rows.at, before.end_at - together, before.end_at))
         later = rows.filter(began.between(rows.at, after.start_at, after.end_at))
-        first = naming.select("key_hash").union(beside.select("key_hash"))
+        first = naming.select("key_hash").union(concurrent.select("key_hash"))
         return per_key_of_ends(keyed, first, later.select("key_hash"), began, measures)
 
     return [(window, per_key), (neighbours(window), of_neighbours)]

@@ -34,7 +34,7 @@ def rows(tables: Tables, window: Window) -> ir.Table:
 
 
 def source_totals(tables: Tables, window: Window) -> ir.Table:
-    """Return how many messages begin on each day, whatever they are."""
+    """Return how many messages of any kind begin on each day."""
     heads = first_days(keyed_rows(tables), window)
     if window.is_one_day:
         return heads.agg(keys=heads.count()).mutate(day=window.literal_day())

@@ -1,6 +1,6 @@
 """Fact ``spend``: requests, tokens and recorded cost by day, business, service, model and endpoint.
 
-Cost is summed as recorded. The upper estimate of unpriced tokens stands beside it and is never added.
+Cost is summed as recorded. The upper estimate of unpriced tokens is kept separately and never added.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from smarttext_pipelines.metrics.metric import Daily, Metric, Tables, Window, sc
 
 _DIMENSIONS = ("day", "business_id", "service", "model", "endpoint")
 _LARGEST_COST = 10**13
-"""More than anything costs; what is not between it and its negative, or no number (PostgreSQL's NaN), is nothing."""
+"""More than anything costs; values beyond it or its negative, and NaN, are ignored."""
 
 
 def usage(tables: Tables, window: Window) -> ir.Table:
@@ -66,7 +66,7 @@ def rows(tables: Tables, window: Window) -> ir.Table:
 
 
 def _with_upper_estimate(found: ir.Table, prices: ir.Table) -> ir.Table:
-    """Add what the unpriced tokens cost at most, in USD, at the model's dearest price on that day."""
+    """Add what the unpriced tokens cost at most, in USD, at the model's highest price on that day."""
     version = found.model.lower().re_replace(PREFIX, "").re_replace(FINE_TUNE, r"\1")
     joined = found.mutate(version=version, bare=version.re_replace(VERSION, ""))
     for name in ("version", "bare"):

@@ -1,4 +1,4 @@
-"""Which days there is something to do for, and why a day has to wait: reads what the policy in ``core`` decides by."""
+"""Which days have work to do, and why a day has to wait: reads what ``retention.policy`` decides on."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -61,7 +61,7 @@ def find_candidates(connection: Connection, table: str, last: date) -> list[Cand
 
 
 def find_undated(connection: Connection, table: str) -> list[Candidate]:
-    """Return the rows that no day has as one candidate; nothing where there are none and none are under way."""
+    """Return the undated rows as one candidate; nothing where there are none and no segment of them is unfinished."""
     counted = sql.SQL("SELECT count(*) FROM public.{} AS t WHERE {}").format(
         sql.Identifier(table), unit_condition(table, UNDATED)
     )
@@ -75,7 +75,7 @@ def _unfinished(connection: Connection, table: str) -> set[date]:
 
 
 def count_unholdable(connection: Connection, table: str, day: date) -> int:
-    """Return how many rows of a day no file can hold exactly: times that are infinite, numbers that are none."""
+    """Return how many rows of a day no file can hold exactly: those with infinite times or NaN."""
     shape = replace(read_shape(connection, table), is_text=day == UNDATED)
     query = sql.SQL("SELECT count(*) FILTER (WHERE NOT ({})) FROM public.{} AS t WHERE {}").format(
         holdable_condition(shape, day), sql.Identifier(table), unit_condition(table, day)
@@ -88,7 +88,7 @@ def why_not(
 ) -> str | None:
     """Return why the rows of a day may not be archived yet; None when they may.
 
-    Rows that no day has are in no number, so they wait for nothing but the end of a hold.
+    Undated rows are in no number, so they wait only for the end of a hold.
 
     Raises:
         ArchiveError: Rows of the same reporting day are archived, and their file cannot be read.

@@ -1,4 +1,4 @@
-"""The one statement that moves rows out of the database: it deletes those that a file, read back, holds exactly."""
+"""The one statement that moves rows out of the database: it deletes those that a file, read again, holds exactly."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class Deleted:
     Attributes:
         rows: Rows that were deleted.
         changed_rows: Rows of the file that were not, because they are gone or another version is there.
-        changed_ids: Those rows. The file does not represent them: a newer version is live, or in another day's file.
+        changed_ids: Those rows. The file is not valid for them: a newer version is live, or in another day's file.
     """
 
     rows: int

@@ -1,4 +1,4 @@
-"""Erase one person: the rows that mention a number go from the tables and from every file; what stays says not whose.
+"""Erase one person: rows that mention a number are removed from tables and files; what remains names nobody.
 
 Files are rewritten without the rows and read back like new ones. It can be interrupted anywhere and run again.
 """
@@ -97,12 +97,12 @@ def erase(
 
     Args:
         database: Result of ``open_engine``.
-        archive: Where the files lie.
+        archive: Where the files are stored.
         phone: The number as Twilio writes it, such as +15551234567.
         zone: Reporting zone.
         shared_senders: Numbers that identify no business.
-        begun: Hears how many days of the archive are searched.
-        done: Hears of each.
+        begun: Called with the number of archive days that are searched.
+        done: Called with each.
 
     Raises:
         InputError: The text is no number, or the number is that of a business.

@@ -1,4 +1,4 @@
-"""Rows into a Parquet file, and what was written against what is read back: streamed, whatever the day's size."""
+"""Rows into a Parquet file, and compared with what is read back; streamed, for days of any size."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Written:
 
 
 def write_day(
-    target: ArchiveTarget, path: Path, url: URL, shape: Shape, day: date, limit: int, told: Callable[[str], None]
+    target: ArchiveTarget, path: Path, url: URL, shape: Shape, day: date, limit: int, on_step: Callable[[str], None]
 ) -> Written:
     """Stream rows of a day, as one statement sees them, into a file.
 
@@ -46,19 +46,19 @@ def write_day(
         url: Database to read.
         shape: Columns to read.
         day: Day of the archive.
-        limit: Most rows.
-        told: Is told ``batch`` after each part.
+        limit: Rows at most.
+        on_step: Called with ``batch`` after each batch.
 
     Raises:
         ArchiveError: The file cannot be written.
         DatabaseError: The rows cannot be read.
     """
     with reading(url, select_unit(shape, day, limit)) as batches:
-        return write_batches(target, path, shape, batches, told)
+        return write_batches(target, path, shape, batches, on_step)
 
 
 def write_batches(
-    target: ArchiveTarget, path: Path, shape: Shape, batches: Iterator[pa.RecordBatch], told: Callable[[str], None]
+    target: ArchiveTarget, path: Path, shape: Shape, batches: Iterator[pa.RecordBatch], on_step: Callable[[str], None]
 ) -> Written:
     """Write batches into a file of a shape; their columns are cast to its types."""
     rows = size = 0
@@ -71,7 +71,7 @@ def write_batches(
                 part = pa.Table.from_batches([batch]).cast(shape.arrow)
                 writer.write_table(part)
                 rows, size = rows + part.num_rows, size + part.nbytes
-                told("batch")
+                on_step("batch")
         return Written(rows, file.bytes, size, file.sha256)
 
 

@@ -1,4 +1,4 @@
-"""Hash every file that the manifest names, as it lies in the archive, to find damage while a copy may exist."""
+"""Hash every file that the manifest names, as stored in the archive, so that damage is found while a copy may exist."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

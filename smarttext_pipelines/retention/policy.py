@@ -1,4 +1,4 @@
-"""Which days may leave the database. Pure: counts, times and settings are told."""
+"""Which days may leave the database. Pure: counts, times and settings are arguments."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ MIN_DAYS_BEYOND_SETTLING = 7
 """Counters of the present and reports that arrive late must never meet a day that is being archived."""
 
 MAX_DAYS = 36_500
-"""A century; beyond it days are no dates any more."""
+"""A century; beyond it days are no longer valid dates."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def reason_to_wait(
 
 
 def may_delete_unasked(*, is_embedded: bool, is_wanted: bool, has_archive_url: bool) -> bool:
-    """Tell whether a schedule may delete what it has verified.
+    """Return whether a schedule may delete what it has verified.
 
     A laptop that looks at a production database must never become the only holder of its rows.
     """

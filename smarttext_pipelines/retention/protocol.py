@@ -1,6 +1,6 @@
 """The protocol for one table and day: plan, write, read back, publish, verify, and in a new step delete.
 
-Whatever dies in between, a row is in its table or in a file that the manifest names. ``told`` hears each step by name.
+If a step is killed, each row is in its table or in a file that the manifest names.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,18 +36,18 @@ from smarttext_pipelines.retention.deletion import count_archived, delete_archiv
 from smarttext_pipelines.retention.files import Written, verify_file, write_day
 
 SEGMENT_ROWS = 100_000
-"""Most rows of a segment; a larger day has several, so that no deletion is long."""
+"""Rows of a segment at most; a larger day has several, so that no deletion takes long."""
 
-Told = Callable[[str], None]
+OnStep = Callable[[str], None]
 
 
 def finish_interrupted(connection: Connection, target: ArchiveTarget, table: str, day: date) -> Segment | None:
-    """Remove the files of segments that came to nothing; return a verified segment that waits for its deletion.
+    """Remove the files of failed segments; return a verified segment that waits for its deletion.
 
-    Only files that this database planned are touched: another one may keep its archive at the same place.
+    Only files that this database planned are touched: another one may keep its archive in the same place.
 
     Raises:
-        ArchiveError: A segment that came to nothing names a file that it did not make; that was left alone.
+        ArchiveError: A failed segment names a file that it did not make; that file was left alone.
     """
     waiting = None
     with connection.begin():
@@ -63,7 +63,7 @@ def finish_interrupted(connection: Connection, target: ArchiveTarget, table: str
 
 
 def archive_segment(
-    connection: Connection, target: ArchiveTarget, table: str, day: date, *, limit: int, told: Told
+    connection: Connection, target: ArchiveTarget, table: str, day: date, *, limit: int, on_step: OnStep
 ) -> Segment | None:
     """Write rows of a day into a file that is read back and published; return None when there are no rows.
 
@@ -72,8 +72,8 @@ def archive_segment(
         target: Where the file goes.
         table: Table to read.
         day: Day of the archive.
-        limit: Most rows.
-        told: Hears each step.
+        limit: Rows at most.
+        on_step: Called with the name of each step.
 
     Raises:
         ArchiveError: The file could not be written, or is not what was written; no row was deleted.
@@ -81,21 +81,21 @@ def archive_segment(
     with connection.begin():
         shape = replace(read_shape(connection, table), is_text=day == UNDATED)
         segment = plan_segment(connection, uuid4(), table, day)
-    told("planned")
+    on_step("planned")
     path = target.temporary(segment.folder, str(segment.id))
     try:
-        written = write_day(target, path, connection.engine.url, shape, day, limit, told)
-        told("written")
+        written = write_day(target, path, connection.engine.url, shape, day, limit, on_step)
+        on_step("written")
         if not written.rows:
             target.discard(path)
             supersede(connection, segment, None)
             return None
         found = verify_file(path, written)
-        told("read back")
-        segment = publish_file(connection, target, segment, path, written, told)
+        on_step("read back")
+        segment = publish_file(connection, target, segment, path, written, on_step)
         with connection.begin():
             segment = change_segment(connection, segment, state=VERIFIED, **file_values(shape, written, found))
-        told("verified")
+        on_step("verified")
         return segment
     except SmartTextError as error:
         note_failure(connection, segment, error)
@@ -103,14 +103,14 @@ def archive_segment(
 
 
 def publish_file(
-    connection: Connection, target: ArchiveTarget, segment: Segment, path: Path, written: Written, told: Told
+    connection: Connection, target: ArchiveTarget, segment: Segment, path: Path, written: Written, on_step: OnStep
 ) -> Segment:
     """Name the file of a planned segment in the manifest, then give it that name in the target."""
     with connection.begin():
         segment = change_segment(connection, segment, object_key=segment.name)
-    told("named")
+    on_step("named")
     target.publish(path, segment.name, written.sha256)
-    told("published")
+    on_step("published")
     return segment
 
 
@@ -130,8 +130,8 @@ def file_values(shape: Shape, written: Written, found: ReadBack) -> dict[str, An
     }
 
 
-def delete_segment(connection: Connection, target: ArchiveTarget, segment: Segment, told: Told) -> Segment:
-    """Delete what the file of a verified segment holds exactly; from then on the file represents those rows.
+def delete_segment(connection: Connection, target: ArchiveTarget, segment: Segment, on_step: OnStep) -> Segment:
+    """Delete what the file of a verified segment holds exactly; from then on the file is their only copy.
 
     Raises:
         DamagedFileError: The file is not the one that was verified; the segment is given up and its rows stay.
@@ -139,10 +139,10 @@ def delete_segment(connection: Connection, target: ArchiveTarget, segment: Segme
     with TemporaryDirectory(prefix="smarttext-") as folder:
         try:
             path = open_archived(target, segment, Path(folder)).path
-            told("hashed again")
+            on_step("hashed again")
             with connection.begin():
                 deleted = delete_archived(connection, segment, path)
-                told("deleting")
+                on_step("deleting")
                 if not deleted.rows:
                     msg = f"no row of {segment.table_name}, {name_day(segment.day)} is any longer as it was archived"
                     raise DamagedFileError(msg)
@@ -158,7 +158,7 @@ def delete_segment(connection: Connection, target: ArchiveTarget, segment: Segme
         except DamagedFileError as error:
             supersede(connection, segment, str(error))
             raise
-    told("deleted")
+    on_step("deleted")
     return segment
 
 
@@ -166,7 +166,7 @@ def compare_segment(connection: Connection, target: ArchiveTarget, segment: Segm
     """Count how many live rows a verified file holds exactly, where nothing may be deleted.
 
     Raises:
-        DamagedFileError: It is none; the file is given up.
+        DamagedFileError: The file is not the verified one; it is given up.
     """
     with TemporaryDirectory(prefix="smarttext-") as folder:
         path = open_archived(target, segment, Path(folder)).path
@@ -187,13 +187,13 @@ def supersede(connection: Connection, segment: Segment, failure: str | None) -> 
 
 
 def note_failure(connection: Connection, segment: Segment, error: SmartTextError) -> None:
-    """Record why a segment failed, if the database can still be told; the next run finishes it in any case."""
+    """Record why a segment failed, if the database can still be reached; the next run finishes it in any case."""
     with suppress(DBAPIError), connection.begin():
         change_segment(connection, segment, failure=str(error))
 
 
 def remove_files(connection: Connection, target: ArchiveTarget, segment: Segment) -> None:
-    """Remove the files of a superseded segment, then forget their names.
+    """Remove the files of a segment that is not valid for any row, then forget their names.
 
     A planned one is superseded after that: nobody looks for the temporary file of a superseded segment without a name.
 
@@ -225,7 +225,7 @@ def archive_rows(
     waiting: Segment | None,
     deletes: bool,
     max_rows: int,
-    told: Told = lambda _step: None,
+    on_step: OnStep = lambda _step: None,
     segment_rows: int = SEGMENT_ROWS,
 ) -> Iterator[Segment]:
     """Bring a day into the archive, segment by segment, and yield each when it is done.
@@ -238,8 +238,8 @@ def archive_rows(
         waiting: Verified segment of an earlier run.
         deletes: Whether rows are deleted; else one segment is written and compared with the live rows.
         max_rows: Rows after which to stop.
-        told: Hears each step.
-        segment_rows: Most rows of a segment.
+        on_step: Called with the name of each step.
+        segment_rows: Rows of a segment at most.
     """
     done = 0
     if waiting and not deletes:
@@ -247,17 +247,17 @@ def archive_rows(
     while done < max_rows:
         is_last = False
         if waiting is None:
-            segment = archive_segment(connection, target, table, day, limit=segment_rows, told=told)
+            segment = archive_segment(connection, target, table, day, limit=segment_rows, on_step=on_step)
             if segment is None:
                 return
-            # What was changed or came in meanwhile is for the next run.
+            # Rows that changed or arrived meanwhile are for the next run.
             is_last = (segment.rows or 0) < segment_rows
         else:
             segment, waiting = waiting, None
         if not deletes:
             yield compare_segment(connection, target, segment)
             return
-        segment = delete_segment(connection, target, segment, told)
+        segment = delete_segment(connection, target, segment, on_step)
         done += segment.rows or 0
         yield segment
         if is_last:

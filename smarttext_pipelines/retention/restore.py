@@ -60,11 +60,11 @@ def restore(
 
     Args:
         database: Result of ``open_engine``.
-        archive: Where the files lie.
+        archive: Where the files are stored.
         table: The table.
-        days: Days of the archive; UNDATED is that of the rows which no day has.
+        days: Days of the archive; UNDATED is that of undated rows.
         hold_days: Days for which the rows are not archived again.
-        done: Hears of each day.
+        done: Called with each day.
 
     Raises:
         InputError: The table is not archived.
@@ -82,18 +82,18 @@ def restore(
 
 
 def _restore_day(connection: Connection, archive: ArchiveTarget, table: str, day: date, hold_days: int) -> Restored:
-    rows = told = 0
+    rows = loaded_rows = 0
     until = connection.execute(select(func.now())).scalar_one() + timedelta(days=hold_days)
-    # The newest version of a row comes first, and whatever is there already stays.
+    # The newest version of a row comes first, and rows that exist already stay.
     segments = find_segments(connection, tables=[table], days=DayRange(day, day), states=[DELETED])
     for segment in reversed(segments):
         with TemporaryDirectory(prefix="smarttext-") as folder:
             archived = open_archived(archive, segment, Path(folder))
             _require_columns(read_shape(connection, table), archived.shape)
             loaded, inserted = _insert(connection, archived, segment)
-        rows, told = rows + inserted, told + loaded
+        rows, loaded_rows = rows + inserted, loaded_rows + loaded
         change_segment(connection, segment, state=RESTORED, hold_until=until)
-    return Restored(day, rows, told - rows)
+    return Restored(day, rows, loaded_rows - rows)
 
 
 def _require_columns(table: Shape, file: Shape) -> None:
@@ -104,7 +104,7 @@ def _require_columns(table: Shape, file: Shape) -> None:
 
 
 def _insert(connection: Connection, archived: ArchivedRows, segment: Segment) -> tuple[int, int]:
-    """Insert the rows that a file represents; return how many those are and how many were inserted.
+    """Insert the rows for which a file is valid; return how many those are and how many were inserted.
 
     Raises:
         ArchiveError: A row would not be what the file holds.
@@ -139,7 +139,7 @@ def _is_keyed(connection: Connection, table: str) -> bool:
 
 
 def _load(connection: Connection, archived: ArchivedRows, segment: Segment) -> int:
-    """Put the rows that a file represents into a temporary table of texts; return how many those are."""
+    """Put the rows for which a file is valid into a temporary table of texts; return how many those are."""
     columns = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(c.name)) for c in archived.shape.columns)
     run(connection, sql.SQL("DROP TABLE IF EXISTS pg_temp.restored_rows"))
     run(connection, sql.SQL("CREATE TEMPORARY TABLE restored_rows ({}, row_hash text) ON COMMIT DROP").format(columns))

@@ -36,7 +36,7 @@ class Retention:
         tables: Which tables.
         max_rows: Rows after which the run ends.
         max_seconds: Seconds after which it ends.
-        undated: Whether the rows that no day has are meant, and nothing else; only a person asks for that.
+        undated: Whether only undated rows are archived; only a person asks for that.
     """
 
     zone: ZoneInfo
@@ -166,8 +166,8 @@ def archive_days(
         database: Result of ``open_engine``.
         archive: Where the files go.
         retention: What may be done.
-        done: Hears of each day.
-        begun: Hears how many days there are to look at.
+        done: Called with each day.
+        begun: Called with the number of days to look at.
 
     Returns:
         What was done to each day. A table that fails is left as it is, and the others go on; see ``raise_failures``.

@@ -1,4 +1,4 @@
-"""The session that works on one table and day: it holds the lock, so whatever it commits was done with the lock."""
+"""The session that works on one table and day: it holds the lock, so everything it commits was done under the lock."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

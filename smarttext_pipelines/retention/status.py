@@ -9,7 +9,7 @@ from smarttext_pipelines.schema.tables.archive_segments import archive_segments
 def read_status(connection: Connection) -> list[tuple[object, ...]]:
     """Return table, state, days, files, rows, bytes, first day, last day and files that failed, by table and state.
 
-    Rows that no day has are a line of their own, without days.
+    Undated rows have a line of their own, without days.
     """
     t = archive_segments.c
     is_undated = (t.day == UNDATED).label("is_undated")

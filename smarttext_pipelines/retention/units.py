@@ -1,6 +1,6 @@
-"""Which rows belong together: those of a table and UTC day, and, as a unit of their own, those that no day has.
+"""Which rows belong together: those of a table and UTC day, and, as a unit of their own, undated rows.
 
-The conditions name the row ``t``. Times outside the days that can be rolled up count as none; where those days begin
+The conditions name the row ``t``. Times outside the days that can be rolled up count as missing; where those days begin
 and end follows from the zone that the database reports in.
 """
 

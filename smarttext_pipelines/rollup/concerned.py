@@ -1,4 +1,4 @@
-"""SQL that shows the rows or days a check is about: it stands on the check's page, and works when it is pasted there.
+"""SQL that shows the rows or days a check is about: it is shown on the check's page, and can be pasted as it is.
 
 No statement selects a telephone number, a text, or a payload. Days and instants are literals, so that nothing has to be
 filled in.
@@ -83,7 +83,7 @@ def alerts_that_failed(days: Iterable[date], zone: ZoneInfo) -> str:
 
 
 def rows_read(tables: Iterable[str], days: Iterable[date]) -> str:
-    """Return the SQL of what was read of the days before they kept their numbers."""
+    """Return the SQL of what was read of the days before they were frozen."""
     return (
         "SELECT row_day AS day, table_name, rows AS rows_read, newest_event_at, rolled_up_at, checked_at\n"
         f"FROM monitoring.rollup_days\nWHERE table_name IN ({texts(*tables)}) AND {on_days('row_day', days)}\n"

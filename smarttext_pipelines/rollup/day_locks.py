@@ -17,7 +17,7 @@ from smarttext_pipelines.database.connect import connected
 
 MAX_DAY_LOCKS = 32
 SILENT_S = 5
-"""Whoever waits longer than this says for what, and who holds it."""
+"""A session that waits longer than this logs which lock it waits for, and who holds it."""
 
 _PATIENCE = "30min"
 _SHARED = text("SELECT pg_advisory_lock_shared(hashtextextended('smarttext:' || :name, 0))")
@@ -66,7 +66,7 @@ def locked(engine: Engine, asset: str, days: DayRange) -> Iterator[Connection]:
         except Exception:
             raise
         except BaseException:
-            # Whoever interrupts us would leave the statement running, and the locks held, to its end.
+            # An interrupt would leave the statement running, and the locks held, to its end.
             with connected(engine, isolation="AUTOCOMMIT") as other:
                 other.execute(_TERMINATE, {"pid": pid})
             raise

@@ -1,4 +1,4 @@
-"""What the checks of a rollup have found, where they failed."""
+"""The findings of failed rollup checks."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange
 from smarttext_pipelines.core.display import shown
-from smarttext_pipelines.database.findings import Finding, first_rows, on_days, told
+from smarttext_pipelines.database.findings import Finding, date_phrase, first_rows, on_days
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.rollup import concerned
 from smarttext_pipelines.rollup.quality import Share, ShareCheck, undated_rows, undated_rows_query
@@ -21,7 +21,7 @@ _MAX_VALUES, _VALUE_LENGTH = 3, 30
 def share_finding(
     connection: Connection, check: ShareCheck, shares: Mapping[date, Share], zone: ZoneInfo
 ) -> Finding | None:
-    """Return what is wrong with the shares; None when all are within the limit."""
+    """Return the finding about the shares; None when all are within the limit."""
     above = {day: share for day, share in shares.items() if share.percent > check.limit_percent}
     if not above:
         return None
@@ -45,7 +45,7 @@ def history_finding(connection: Connection, result: RolledUp) -> Finding | None:
     tables = dict.fromkeys([metric.recorded_as, *([metric.source] if metric.source else []), *facts])
     first, last = min(result.kept), max(result.kept)
     said = (
-        f"{len(result.kept):,} of {len(result.days):,} days kept older numbers, {told(first, last)}: "
+        f"{len(result.kept):,} of {len(result.days):,} days kept older numbers, {date_phrase(first, last)}: "
         "their events are no longer all there"
     )
     sql = concerned.rows_read(tables, result.kept)
@@ -74,14 +74,14 @@ def repeated_finding(
     kinds = "call sids" if source == "call_events" else "message sids or request ids"
     said = (
         f"{sum(repeated.values()):,} {kinds} have more rows or numbers than one of them can have, "
-        f"{told(min(repeated), max(repeated))}"
+        f"{date_phrase(min(repeated), max(repeated))}"
     )
     sql = concerned.repeated_keys(source, repeated, zone)
     return Finding(said, first_rows(connection, sql), sql)
 
 
 def days_stored(metric: str, days: DayRange, said: str) -> Finding:
-    """Return the finding of a rollup that was rolled back: what stands is as it was."""
+    """Return the finding of a rollup that was rolled back; the stored numbers are unchanged."""
     target = table_named(metric)
     day = METRICS[metric].day
     sql = (

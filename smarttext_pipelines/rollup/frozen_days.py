@@ -1,4 +1,4 @@
-"""Which days keep their numbers, because the events they were computed from are no longer all there."""
+"""Which days are frozen, because the events they were computed from are no longer all there."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -37,11 +37,11 @@ def days_to_keep(
     """Return the days that must not be computed again.
 
     Args:
-        days: Days that are asked for.
+        days: Days that are requested.
         live: Rows of the source that can still be read, by day.
         recorded: What was once read, by day.
         stored: Days with stored counts above zero.
-        neighbour_days: How far rows of other days change a day; 0 for a source whose days stand alone.
+        neighbour_days: How far rows of other days change a day; 0 for a source whose days are independent.
         short_elsewhere: Days of which another source that is looked up has lost rows.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Shares that tell whether numbers can be trusted, by day: how many of what, and the limit of the check."""
+"""Shares that show whether numbers can be trusted, by day, and the limit beyond which a check fails."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ _COLUMNS_BY_FACT: Mapping[str, tuple[str, ...]] = {
 
 
 def days_kept(choice: EngineChoice, metric: Metric, window: Window, events: Mapping[date, SourceDay]) -> set[date]:
-    """Return the days of the window that keep their numbers because their events are no longer all there.
+    """Return the frozen days of the window, whose events are no longer all there.
 
     Args:
         choice: The engines of the rollup's transaction.

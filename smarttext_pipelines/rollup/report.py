@@ -1,4 +1,4 @@
-"""What is read after a rollup was committed, to be told: previews, history, shares, what the source holds."""
+"""What is read after a rollup was committed, for its metadata: previews, history, shares, the source's rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class Report:
 
 
 def read_report(connection: Connection, result: RolledUp, *, zone: ZoneInfo, settle_days: int) -> Report:
-    """Read what is to be told of a rollup."""
+    """Read what is shown of a rollup."""
     metric = METRICS[result.metric]
     days = DayRange(min(result.days), max(result.days))
     is_over = result.as_of >= day_end(days.last, zone)

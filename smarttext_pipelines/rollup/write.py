@@ -45,7 +45,7 @@ class DayResult:
         rows_changed: Rows inserted, updated or deleted.
         largest_change: The measure that moved most, as ``name 120 → 150``.
         totals: Sum of every measure.
-        is_kept: Whether the day kept its numbers because its events are no longer all there, or a fact is not computed.
+        is_kept: Whether the day is frozen: its events are no longer all there, or a fact is not computed.
     """
 
     rows: int
@@ -67,7 +67,7 @@ class RolledUp:
         sql: The statement that computed it.
         as_of: Start of the reading transaction, by the database's clock.
         engine: Name of the engine that ran it.
-        repeated: Keys of the metric's own rows that are none on a day, by day.
+        repeated: How many keys of the metric's own rows identify nothing, by day.
     """
 
     metric: str
@@ -79,7 +79,7 @@ class RolledUp:
 
     @property
     def kept(self) -> list[date]:
-        """Days that kept their numbers."""
+        """Frozen days."""
         return [day for day, result in self.days.items() if result.is_kept]
 
 
@@ -108,7 +108,7 @@ def roll_up(
         allow_empty: Write what is there even where events have gone since the last rollup.
         as_of: Time of reading; default is the start of the transaction by the database's clock.
         reply_minutes: Minutes within which a missed call should get a text.
-        archive: Where events lie that have left the database.
+        archive: Where archived events are stored.
 
     Raises:
         ArchiveError: Events of the days are archived, and their file is missing or damaged; nothing was written.
@@ -175,10 +175,10 @@ def _source_totals(engine: MetricEngine, metric: Metric, window: Window) -> DayT
 def _require_agreement(metric: Metric, result: DayTotals, source: DayTotals, days: Collection[date]) -> None:
     for day in days:
         for name, measures in metric.totals.items():
-            told = source.get(day, {}).get(name, Decimal(0))
+            expected = source.get(day, {}).get(name, Decimal(0))
             summed = sum((result.get(day, {}).get(measure, Decimal(0)) for measure in measures), Decimal(0))
-            if told != summed:
-                message = f"{metric.name} of {day}: {name} is {told} in the sources and {summed} in the result"
+            if expected != summed:
+                message = f"{metric.name} of {day}: {name} is {expected} in the sources and {summed} in the result"
                 msg = f"{message}; nothing was written"
                 raise AgreementError(msg)
 

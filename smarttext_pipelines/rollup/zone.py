@@ -23,7 +23,7 @@ _ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('smarttext:' || :as
 def change_reporting_zone(engine: Engine, zone: ZoneInfo, archive: ArchiveTarget | None = None) -> None:
     """Store the zone, forget what was read of every day whose events are still all there, and ask for those days.
 
-    Days that have lost events keep their numbers, which stay those of the old zone's days. Waits for rollups under way.
+    Days that have lost events are frozen with the numbers of the old zone's days. Waits for rollups in progress.
 
     Raises:
         SchemaError: The database is not migrated.

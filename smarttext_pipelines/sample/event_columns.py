@@ -1,6 +1,6 @@
 """Whole columns at once: random ids, sids, numbers, times and money as Arrow arrays, without a Python loop over rows.
 
-What the columns mean is none of this module's business.
+This module does not know what the columns mean.
 """
 
 from collections.abc import Mapping, Sequence

@@ -31,7 +31,7 @@ def load_sample(url: str, spec: SampleSpec, progress: Callable[[date, int], None
 
     Raises:
         InputError: The database holds this sample already.
-        DatabaseError: The database cannot be used. Whatever is raised, nothing was written.
+        DatabaseError: The database cannot be used. After any error, nothing was written.
     """
     written: dict[str, int] = {}
     with transaction(url) as cursor:
@@ -51,7 +51,7 @@ def load_sample(url: str, spec: SampleSpec, progress: Callable[[date, int], None
 
 @contextmanager
 def transaction(url: str) -> Iterator[Cursor]:
-    """Give a cursor whose work is committed at the end, or undone by whatever is raised."""
+    """Give a cursor whose work is committed at the end, or rolled back by any exception."""
     with connected(open_engine(url)) as connection:
         driver: Any = connection.connection.driver_connection
         try:
@@ -83,7 +83,7 @@ def _copy(cursor: Cursor, table: sql.Identifier, rows: pa.Table) -> None:
     with cursor.copy(command) as copy:
         for batch in rows.to_batches(max_chunksize=_CHUNK_ROWS):
             buffer = pa.BufferOutputStream()
-            # Nulls are written bare and empty texts in quotes, which is how COPY tells them apart.
+            # Nulls are written bare and empty texts in quotes, which is how COPY distinguishes them.
             pacsv.write_csv(batch, buffer, pacsv.WriteOptions(include_header=False))
             copy.write(buffer.getvalue().to_pybytes())
 

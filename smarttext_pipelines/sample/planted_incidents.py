@@ -35,7 +35,7 @@ class Incident:
     stop: int
 
     def covers(self, business: Ints, at: Ints) -> Bools:
-        """Tell which events it concerns."""
+        """Return which events it concerns."""
         concerned: Bools = (business == self.business) & (at >= self.start) & (at < self.stop)
         return concerned
 
@@ -74,7 +74,7 @@ def silence(spec: SampleSpec) -> tuple[Incident, ...]:
 
 
 def covered(incidents: tuple[Incident, ...], business: Ints, at: Ints) -> Bools:
-    """Tell which events any of the incidents concerns."""
+    """Return which events any of the incidents concerns."""
     found = np.zeros(len(at), dtype=np.bool_)
     for incident in incidents:
         found |= incident.covers(business, at)

@@ -1,4 +1,4 @@
-"""The rows of ``owner_alerts``: what owners were told, and what the application believed of it."""
+"""The rows of ``owner_alerts``: which alerts owners got, and what the application recorded."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""The rows of ``sms_events``: each text by its sender and again by the caller, then whatever reports arrive."""
+"""The rows of ``sms_events``: each text by its sender and again by the caller, then the reports that arrive."""
 
 from dataclasses import dataclass
 from datetime import date

@@ -1,4 +1,4 @@
-"""What a sample is asked for, and the random streams it is drawn from. Neither rows nor I/O live here.
+"""The parameters of a sample, and the random streams it is drawn from. No rows and no I/O here.
 
 Every stream is seeded by values alone, so that the rows of a day do not depend on the days around it.
 """
@@ -38,7 +38,7 @@ class SampleSpec:
     until: datetime
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
+        """Reject parameters that cannot be drawn."""
         for name, minimum, maximum in (
             ("days", 1, 20_000),
             ("businesses", 1, MAX_BUSINESSES),

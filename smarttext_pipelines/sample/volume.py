@@ -1,6 +1,6 @@
 """How many calls each business gets in each hour: trade, weekday, local hour, season and slow growth.
 
-A function of the calendar alone, so that a day is equally busy whatever range it is drawn in.
+A function of the calendar alone, so that a day is equally busy in every range it is drawn in.
 """
 
 import math
@@ -14,7 +14,7 @@ from smarttext_pipelines.sample.profiles import TRADES, businesses_of
 from smarttext_pipelines.sample.spec import SampleSpec
 
 ROWS_PER_CALL = 1.03
-"""Event rows that every call makes on average, and beside it what a missed one adds: measured, held by a test."""
+"""Event rows per call on average, and how many more for a missed one: measured, held by a test."""
 ROWS_PER_MISSED_CALL = 11.4
 
 _MISSED_OPEN, _MISSED_CLOSED = 0.28, 0.85

@@ -18,7 +18,7 @@ from smarttext_pipelines.schema.rights.writers import Writers
 from smarttext_pipelines.schema.tables import metadata
 from smarttext_pipelines.schema.views import public_view_statements
 
-# What people wrote in public stays; what we wrote in an earlier version is written anew.
+# Comments that people wrote in public stay; those of an earlier version of this project are replaced.
 _COMMENTS = """
 DO $do$
 DECLARE
@@ -58,11 +58,11 @@ END $do$
 
 @dataclass(frozen=True)
 class Standing:
-    """What stands in ``public`` and goes on standing.
+    """What stays in ``public`` across a migrate.
 
     Attributes:
         writers: Table of the application → who of the public roles writes it.
-        orders: View → what it is sorted by.
+        orders: View → its sort order.
     """
 
     writers: Writers = field(default_factory=dict)

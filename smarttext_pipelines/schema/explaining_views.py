@@ -1,4 +1,4 @@
-"""Views in ``monitoring`` that explain: every row of a message or a call, with masked numbers and what to do."""
+"""Explaining views in ``monitoring``: every row of a message or a call, with masked numbers and what to do."""
 
 from smarttext_pipelines.core.failure_classes import failure_classes
 from smarttext_pipelines.core.phones import masked_in_sql

@@ -39,14 +39,14 @@ class EventSpan:
 
 
 def revision(connection: Connection) -> str | None:
-    """Return the revision of the database, or None when nothing was ever migrated."""
+    """Return the revision of the database, or None if it was never migrated."""
     if not connection.execute(_REVISION).scalar():
         return None
     return connection.execute(text("SELECT version_num FROM monitoring.alembic_version")).scalar()
 
 
 def require_installation(engine: Engine, zone: ZoneInfo) -> None:
-    """Raise one clear error when this database cannot be worked with as the settings say."""
+    """Raise one clear error if this database cannot be used with these settings."""
     refuse_transaction_pooler(engine)
     with connected(engine) as connection:
         found = revision(connection)
@@ -60,14 +60,14 @@ def require_installation(engine: Engine, zone: ZoneInfo) -> None:
 
 
 def stored_zone(connection: Connection) -> str | None:
-    """Return the zone the database reports in, or None before a first migration has come to its end."""
+    """Return the zone the database reports in, or None before a first migration has completed."""
     if not connection.execute(_INSTALLED).scalar():
         return None
     return connection.execute(select(installation.c.reporting_timezone)).scalar()
 
 
 def counts_usage_by_time(connection: Connection) -> bool:
-    """Tell whether ``created_at`` says the reporting day of usage: where ``reset_date`` holds another zone's days."""
+    """Return whether ``created_at`` says the reporting day of usage: where ``reset_date`` holds another zone's days."""
     t = installation.c
     return bool(connection.execute(select(t.reset_date_zone != t.reporting_timezone)).scalar())
 
@@ -87,7 +87,7 @@ def require_zone(connection: Connection, zone: ZoneInfo) -> None:
 
 
 def event_span(connection: Connection, zone: ZoneInfo) -> EventSpan | None:
-    """Return the days between which there are events that can be rolled up, or None when there are none."""
+    """Return the first and last day with events that can be rolled up, or None if there are none."""
     bounds = {"start": day_start(FIRST_DAY, zone), "end": day_end(LAST_DAY, zone)}
     oldest, newest = connection.execute(_EVENT_DAYS, bounds).one()
     return EventSpan(_day(oldest, zone), _day(newest, zone)) if oldest else None

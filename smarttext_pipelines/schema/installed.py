@@ -1,4 +1,4 @@
-"""What ``migrate`` leaves behind, kept in ``monitoring.installed_objects``, so that it is noticed when it changes."""
+"""What ``migrate`` leaves behind, kept in ``monitoring.installed_objects`` so that changes are noticed."""
 
 import hashlib
 from typing import Any
@@ -41,13 +41,13 @@ END $do$
 
 
 def fingerprint() -> str:
-    """Return the hash of what every ``migrate`` of this version runs, wherever it runs."""
+    """Return the hash of what every ``migrate`` of this version runs, on any database."""
     statements = [source_statement(), *access_statements(ZoneInfo("UTC"), Standing())]
     return hashlib.sha256("\n".join(statements).encode()).hexdigest()
 
 
 def record_installed() -> str:
-    """Return the statement that stores what stands in ``public`` now as left there; it writes only what differs."""
+    """Return the statement that stores the present state of ``public`` as installed; it writes only what differs."""
     return _RECORD.replace("{sha256}", fingerprint())
 
 
@@ -59,5 +59,5 @@ def read_installed(connection: Connection) -> dict[tuple[str, str], dict[str, An
 
 
 def is_of_this_version(connection: Connection) -> bool:
-    """Tell whether the last migrate ran what this version would run."""
+    """Return whether the last migrate ran what this version would run."""
     return read_installed(connection).get(_SCRIPT) == {"sha256": fingerprint()}

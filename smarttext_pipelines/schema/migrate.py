@@ -1,4 +1,4 @@
-"""Bring a database to the schema, or tell whether it is there. Adopts what it finds; loses no row."""
+"""Brings a database to the schema, or checks that it is there. Adopts what it finds; loses no row."""
 
 from importlib.resources import files
 from time import monotonic, sleep
@@ -40,7 +40,7 @@ from smarttext_pipelines.schema.sources import source_statement
 from smarttext_pipelines.schema.tables import MONITORING, PUBLIC, SOURCE_TABLES, metadata
 
 LOCK_TIMEOUT = "30s"
-"""How long tables that are in use are tried again; nobody waits meanwhile (``migrations.lock``)."""
+"""How long locking tables in use is retried; nobody waits meanwhile (``migrations.lock``)."""
 
 _PATIENCE_S = 600
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('smarttext:migrate', 0))")
@@ -72,18 +72,18 @@ def migrate(
     Args:
         engine: Result of ``open_engine``, connected as the owner of the tables.
         zone: Reporting zone; stored by the first migration, compared by all others.
-        lock_timeout: How long tables that are in use are tried again, as PostgreSQL writes it.
-        agree: Is shown what will change of what others made, before anything is, and raises where nobody agrees;
+        lock_timeout: How long locking tables in use is retried, as PostgreSQL writes it.
+        agree: Receives the changes to objects of others before anything is changed, and raises if nobody agrees;
             without it the caller has agreed.
-        with_roles: Whether the optional roles that are missing are made, too.
+        with_roles: Whether missing optional roles are created, too.
 
     Returns:
-        What works otherwise than on tables as declared, and who has to reconnect, a line each.
+        What works differently from the declared tables, and who has to reconnect, a line each.
 
     Raises:
         SettingsError: The database was installed with another zone.
-        SchemaError: Something stands in the way; nothing was changed.
-        DatabaseError: A table was in use all the time; what was begun is taken up by the next migrate.
+        SchemaError: The migration is not possible; nothing was changed.
+        DatabaseError: A table was in use all the time; the next migrate continues.
     """
     refuse_transaction_pooler(engine)
     with connected(engine, isolation="AUTOCOMMIT") as guard:
@@ -101,11 +101,11 @@ def migrate(
 
 
 def require_agreement(engine: Engine, zone: ZoneInfo, agree: Agree | None) -> tuple[list[Change], list[str]]:
-    """Return what of others will change and what works otherwise than declared, once ``agree`` was shown the former.
+    """Return the changes to objects of others, once ``agree`` accepted them, and notes on tables that differ.
 
     Raises:
         SettingsError: The database was installed with another zone.
-        SchemaError: Something stands in the way.
+        SchemaError: The migration is not possible.
     """
     with connected(engine) as connection:
         refuse_newer(describe(engine.url), revision(connection))
@@ -119,10 +119,10 @@ def require_agreement(engine: Engine, zone: ZoneInfo, agree: Agree | None) -> tu
 
 
 def make_roles(engine: Engine) -> None:
-    """Make the optional roles that are missing, without login; the next ``migrate`` sets their rights.
+    """Create the missing optional roles, without login; the next ``migrate`` sets their rights.
 
     Raises:
-        DatabaseError: The role we are may not make roles.
+        DatabaseError: The current role may not create roles.
     """
     with connected(engine) as connection:
         connection.exec_driver_sql(create_roles(), execution_options={"no_parameters": True})
@@ -171,12 +171,12 @@ def lock_changed(changes: list[Change]) -> list[str]:
 
 
 def opening(zone: ZoneInfo, *, adopts: bool) -> list[str]:
-    """Return what follows the revisions: the installation, the views of the tables, and what statistics tell."""
+    """Return what runs after the revisions: the installation, the views of the tables, and what old statistics show."""
     return [install(zone), source_statement(), *([ADOPT_BOUNDARY_DAYS] if adopts else [])]
 
 
 def find_drift(engine: Engine) -> list[str]:
-    """Return how the database differs from the schema, one line each; empty when it is as it should be."""
+    """Return how the database differs from the schema, one line each; empty when there is none."""
     refuse_transaction_pooler(engine)
     with connected(engine) as connection:
         found = revision(connection)
@@ -191,7 +191,7 @@ def find_drift(engine: Engine) -> list[str]:
 
 
 def is_tolerated(change: Any) -> bool:
-    """Whether a difference that Alembic found is no drift: only what is needed and missing is."""
+    """Return whether a difference that Alembic found does not matter: only what we need and lack is drift."""
     if isinstance(change, list):
         return all(is_tolerated(part) for part in change)
     kind, schema = change[0], change[1]
@@ -201,7 +201,7 @@ def is_tolerated(change: Any) -> bool:
 
 def _comparison(connection: Connection) -> MigrationContext:
     ours = {(t.schema, t.name) for t in metadata.tables.values()}
-    # A view in the place of one of the application's tables is read as well as the table.
+    # A view in place of one of the application's tables is read like the table.
     views = {
         ("public", name)
         for name in connection.execute(_READ_ONLY, {"names": [t.name for t in SOURCE_TABLES]}).scalars()
@@ -213,7 +213,7 @@ def _comparison(connection: Connection) -> MigrationContext:
         # An adopted database has indexes and keys under names of its own.
         return kind not in ("index", "unique_constraint", "foreign_key_constraint")
 
-    # Alembic reports tables of the default schema without their schema; so none of this project may be the default.
+    # Alembic reports tables of the default schema without their schema; so none of our schemas may be the default.
     connection.dialect.default_schema_name = "pg_catalog"
     options = {
         "include_schemas": True,

@@ -1,4 +1,4 @@
-"""Functions in ``monitoring`` that find the rows one answer needs by an index, with and without masked numbers."""
+"""Functions in ``monitoring`` that find the rows of one answer by an index, with and without masked numbers."""
 
 from importlib.resources import files
 
@@ -13,7 +13,7 @@ from smarttext_pipelines.core.statuses import (
 
 ARGUMENTS = "text, uuid, text[], text[], timestamptz, timestamptz, timestamptz, timestamptz, boolean"
 NUMBER_INDEXES = {"sms_events": "to_number", "call_events": "from_number"}
-"""Table → the column whose numbers are looked for, whatever their spelling."""
+"""Table → the column whose numbers are searched, in any spelling."""
 
 
 def compared(column: str) -> str:
@@ -46,5 +46,5 @@ def _array(words: tuple[str, ...]) -> str:
 
 
 def _separators() -> str:
-    """Return the separators as a literal in which every sign can be seen."""
+    """Return the separators as a literal in which every character is visible."""
     return "E'" + "".join(sign if sign in " -.()/" else f"\\u{ord(sign):04x}" for sign in SEPARATORS) + "'"

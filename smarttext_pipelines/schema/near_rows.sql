@@ -128,7 +128,7 @@ BEGIN
     FROM monitoring.businesses AS b;
 END $$;
 
--- The same for those who may not see numbers. What stands for a number compares like it: blanks and hyphens, which are
+-- The same for those who may not see numbers. A masked number compares like the number: blanks and hyphens, which are
 -- left out where numbers are compared, give its place in the order, then a number of its own with its last two digits.
 CREATE OR REPLACE FUNCTION monitoring.masked_near_rows(
     kind text, business uuid, numbers text[], sids text[], begins timestamptz, ends timestamptz,

@@ -1,6 +1,6 @@
-"""What stands in ``public`` under the names that this project shares with the application, as the catalog has it.
+"""The objects in ``public`` whose names this project shares with the application, as the catalog has them.
 
-One query serves the record of what was found, the table of what will change, and the search for what others put back.
+One query serves the record of what was found, the table of changes, and the search for what others restored.
 """
 
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ EVENT_TABLES = ("call_events", "sms_events", "api_usage", "owner_alerts")
 TABLES = ("businesses", *EVENT_TABLES, "daily_stats")
 VIEWS = ("sms_failure_rates", "openai_daily_usage")
 PUBLIC_ROLES = ("PUBLIC", "anon", "authenticated")
-"""Whoever has the key that is in every browser, or none."""
+"""The roles of callers with the public key, which is in every browser, or with none."""
 
 APPLICATION_FUNCTIONS = {
     "update_daily_stats(uuid, date)": "daily_stats",
     "reset_daily_openai_usage()": "api_usage",
 }
-"""Functions that the application has, too, and the table that each of them stands for."""
+"""Functions that the application has, too, and the table that each of them is about."""
 
 FUNCTIONS = tuple(each.removeprefix("public.") for each in ROLES_OF_FUNCTIONS if each.startswith("public."))
 FUNCTION_NAMES = tuple(dict.fromkeys(each.split("(")[0] for each in FUNCTIONS))
@@ -99,7 +99,7 @@ WHERE f.pronamespace = 'public'::regnamespace AND f.prokind IN ('f', 'p')
 
 
 def read_state(connection: Connection) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return what stands in ``public`` under our names; locks and changes nothing."""
+    """Return the objects in ``public`` with our names; locks and changes nothing."""
     before = connection.execute(text("SELECT current_setting('search_path')")).scalar_one()
     set_path = text("SELECT set_config('search_path', :path, true)")
     connection.execute(set_path, {"path": "pg_catalog"})

@@ -1,7 +1,7 @@
 """The day that ``api_usage.reset_date`` holds: the application's where it made the table, else the reporting day.
 
-An application sums the ``reset_date`` of a day that it computes itself, and must find every row there, whatever zone is
-reported in. So on a table that was there before us the default stays as it was found, and what we write has the date
+An application sums the ``reset_date`` of a day that it computes itself, and must find every row there, in any
+reporting zone. So on a table that was there before us the default stays as it was found, and what we write has the date
 that the default would have given it. Reports and budgets then take the reporting day from ``created_at``.
 """
 
@@ -53,5 +53,5 @@ def install(zone: ZoneInfo) -> str:
 
 
 def reset_date_default(zone: ZoneInfo) -> str:
-    """Return the statement that makes usage count for the reporting day of its insertion."""
+    """Return the statement that makes usage count for the reporting day of its insertion, on a table that we made."""
     return _DEFAULT.replace("{zone}", zone.key).replace("{take}", TAKE)

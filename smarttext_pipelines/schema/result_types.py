@@ -26,7 +26,7 @@ def read_result_types(connection: Connection) -> dict[str, list[str]]:
 
 
 def reconnect_notes(before: Mapping[str, list[str]], after: Mapping[str, list[str]]) -> list[str]:
-    """Return what to say to whoever has prepared statements on what was changed; nothing where there is none."""
+    """Return the note for sessions with prepared statements on what was changed; nothing where there is none."""
     changed = [name for name, columns in before.items() if after.get(name) != columns]
     if not changed:
         return []

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def newest_revision() -> str:
-    """Return the revision that this version needs."""
+    """Return the revision that this version requires."""
     head = _scripts().get_current_head()
     assert head is not None, "the package has migrations"  # noqa: S101
     return head

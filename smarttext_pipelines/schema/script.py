@@ -1,4 +1,4 @@
-"""The statements of ``migrate`` as a script for a database that it may look at, or for one that it cannot see."""
+"""The statements of ``migrate`` as a script, for a database that it can inspect or for one that it cannot see."""
 
 from io import StringIO
 from zoneinfo import ZoneInfo
@@ -33,8 +33,8 @@ _COUNT_ROLES = text("SELECT count(*) FROM pg_roles WHERE rolname = ANY (:names)"
 def migration_sql(zone: ZoneInfo, engine: Engine | None = None, *, with_roles: bool = False) -> str:
     """Return what ``migrate`` would run, as a script; changes nothing and asks nobody.
 
-    Without an engine it cannot look first: where the database has indexes under names of its own, they are built a
-    second time, its views are sorted no more, and the public roles keep nothing but the right to insert.
+    Without an engine it cannot inspect the database: indexes that it has under other names are built a second time,
+    its views lose their sort order, and the public roles keep only the right to insert.
 
     Args:
         zone: Reporting zone.
@@ -43,7 +43,7 @@ def migration_sql(zone: ZoneInfo, engine: Engine | None = None, *, with_roles: b
 
     Raises:
         SettingsError: The database was installed with another zone.
-        SchemaError: Something stands in the way of a migration.
+        SchemaError: The migration is not possible.
     """
     roles = f"{create_roles().strip()};\n\n" if with_roles else ""
     if engine is None:

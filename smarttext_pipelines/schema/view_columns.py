@@ -1,4 +1,4 @@
-"""What a view that somebody wrote sorts by, in names of its own columns, so that ours can sort by the same."""
+"""The sort order of an existing view, in names of its own columns, so that ours can keep it."""
 
 import re
 from collections.abc import Iterator

@@ -124,7 +124,7 @@ def public_view_statements(orders: Mapping[str, str]) -> list[str]:
     """Return the statements that bring row level security and the views to their present state.
 
     Args:
-        orders: View → what it is sorted by; a view that is not in it is not sorted.
+        orders: View → its sort order; other views are not sorted.
     """
     clauses = ", ".join(f'"{view}": " ORDER BY {_json(order)}"' for view, order in orders.items() if order)
     values = {

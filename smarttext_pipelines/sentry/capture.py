@@ -1,7 +1,7 @@
-"""Sentry, initialised once per process from SENTRY_DSN, and the only way by which this project captures anything.
+"""Sentry, initialised once per process from SENTRY_DSN, and the only way in which this project captures anything.
 
-Nothing is captured through logging, so no failure is told twice; every event leaves scrubbed, without local variables,
-request bodies and users. An event's id follows from what it tells of: Sentry drops a second one.
+Nothing is captured through logging, so no failure is reported twice; events are redacted and have no local variables,
+request bodies or users. An event's id follows from what it reports: Sentry drops a second one.
 """
 
 import sys
@@ -22,7 +22,7 @@ _DROPPED = ("request", "user")
 
 
 def watch_process(settings: Settings, component: str) -> None:
-    """Scrub what this process logs, and tell Sentry of what it captures; safe to call again.
+    """Redact what this process logs, and report what it captures to Sentry; safe to call again.
 
     Args:
         settings: Where Sentry is, and what is secret.
@@ -33,7 +33,7 @@ def watch_process(settings: Settings, component: str) -> None:
 
 
 def init_sentry(settings: Settings, component: str) -> bool:
-    """Initialise Sentry unless this process, or the application it is part of, has done so; whether it is there."""
+    """Initialise Sentry unless this process, or its application, has done so; return whether it is initialised."""
     if is_active():
         return True
     if settings.sentry_dsn is None:
@@ -70,7 +70,7 @@ def init_sentry(settings: Settings, component: str) -> bool:
             before_breadcrumb=clean,
         )
     except BadDsn:
-        # What watches must not stop what is watched; doctor names it.
+        # A monitor must not stop what it monitors; doctor names the fault.
         return False
     # Ticks are evaluated in threads that inherit no other scope.
     sentry_sdk.get_global_scope().set_tag("component", component)
@@ -105,11 +105,11 @@ def _frames(event: Mapping[str, Any]) -> list[dict[str, Any]]:
 def capture_failure(
     kind: str, identity: str, message: str, *, tags: Mapping[str, str], level: str = "error", detail: str = ""
 ) -> None:
-    """Tell Sentry of a failure, where it is initialised; the same one again is the same event.
+    """Report a failure to Sentry, where it is initialised; the same failure again is the same event.
 
     Args:
         kind: What failed: run, sensor, schedule, check or delivery.
-        identity: What tells this failure from the next one, such as the id of the run.
+        identity: What distinguishes this failure from the next one, such as the id of the run.
         message: One line.
         tags: Such as job, asset, partition and run_id; with ``kind`` and the first of them failures are grouped.
         level: error or warning.

@@ -1,4 +1,4 @@
-"""Log records of this process without numbers, texts and keys, whoever writes them and whoever handles them.
+"""Redacts numbers, texts and keys in the log records of this process, for every logger and handler.
 
 A filter sees only what passes its own logger or handler; the factory makes every record of the process.
 """
@@ -15,10 +15,10 @@ _MARK = "_smarttext_scrubs"
 
 
 def scrub_logs(secrets: Iterable[str] = ()) -> None:
-    """Scrub every log record that this process makes from now on; asking again changes the secrets only.
+    """Redact every log record that this process makes from now on; a second call only changes the secrets.
 
     Args:
-        secrets: Values that are secret here, whatever their form.
+        secrets: Values that are secret here, in any form.
     """
     found = logging.getLogRecordFactory()
     below = getattr(found, _MARK, found)

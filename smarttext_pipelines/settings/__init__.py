@@ -1,4 +1,4 @@
-"""Settings: what comes from the environment, and the form that each value must have."""
+"""The settings of a process, and the form that each value must have."""
 
 from smarttext_pipelines.settings.environment import (
     ARCHIVE_SCHEMES,

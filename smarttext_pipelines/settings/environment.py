@@ -1,4 +1,4 @@
-"""Settings, read from the environment (and ``.env``) here and nowhere else, when somebody asks for them."""
+"""Settings, read from the environment (and ``.env``) here and nowhere else, when they are requested."""
 
 import os
 import re
@@ -22,12 +22,12 @@ ARCHIVE_SCHEMES = ("file", "s3", "s3a", "gs", "gcs", "memory")
 """What an archive's URL begins with; a text without :// is a directory."""
 
 LONG_PASSWORD = 12
-"""A shorter password of letters alone may be an ordinary word, and is not searched for in texts."""
+"""A shorter password of letters alone may be an ordinary word, so it is not redacted from texts."""
 
 
 PREFIX, ENV_FILE = "SMARTTEXT_", ".env"
 OTHER_VARIABLES = ("DAGSTER_STORAGE_URL", "TEST_DATABASE_URL")
-"""What else has the prefix: what ``launch`` tells Dagster, and the database of the tests."""
+"""Other variables with the prefix: what ``launch`` passes to Dagster, and the database of the tests."""
 
 
 def _secret(form: Callable[[str], str]) -> AfterValidator:
@@ -50,9 +50,9 @@ def _provider(variable: str, description: str, *others: str) -> Any:
 
 
 class Settings(BaseSettings):
-    """Everything a process can be told; the variable of a field is ``SMARTTEXT_`` and its name in capitals.
+    """Every setting; the variable of a field is ``SMARTTEXT_`` and its name in capitals.
 
-    Providers' settings keep the names that they have everywhere, without the prefix.
+    Providers' settings keep their usual names, without the prefix.
     """
 
     model_config = SettingsConfigDict(
@@ -114,7 +114,9 @@ class Settings(BaseSettings):
         default=(), description="Telephone numbers of operators that alerts are texted to, separated by commas."
     )
     alert_texts_per_hour: int = Field(
-        default=10, ge=1, description="Most texts an operator gets in an hour; that something is over is always told."
+        default=10,
+        ge=1,
+        description="Texts an operator gets in an hour at most; resolved incidents are always notified.",
     )
     alert_webhook_url: SecretUrl | None = Field(
         default=None, description="URL that alerts are posted to in the format of Alertmanager's webhook."
@@ -144,7 +146,7 @@ class Settings(BaseSettings):
         default=None, description="Public URL of `smarttext receiver`, as given to Twilio as statusCallback."
     )
     pagerduty_routing_key: SecretStr | None = _provider("PAGERDUTY_ROUTING_KEY", "PagerDuty Events v2 routing key.")
-    sentry_dsn: SentryDsn | None = _provider("SENTRY_DSN", "Sentry project that failures are told to.")
+    sentry_dsn: SentryDsn | None = _provider("SENTRY_DSN", "Sentry project that failures are reported to.")
     sentry_environment: str = Field(
         default="production",
         description="Environment of the events in Sentry.",
@@ -233,9 +235,9 @@ def load_settings() -> Settings:
 
 
 def _refuse_misspelt() -> None:
-    """Raise SettingsError for a variable that is nearly a setting: unread, it would let a default answer instead.
+    """Raise SettingsError for a misspelt variable: ignored, it would let a default apply instead.
 
-    Variables with the prefix that resemble no setting belong to the application.
+    Variables with our prefix that resemble none of our settings belong to the application.
     """
     ours = [variable_of(name).removeprefix(PREFIX) for name in Settings.model_fields]
     for variable in sorted({*os.environ, *dotenv_values(ENV_FILE)}):

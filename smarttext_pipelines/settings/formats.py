@@ -1,4 +1,4 @@
-"""How a value that people type must look: telephone numbers, mail addresses, URLs; whether they exist is not asked.
+"""The form of values that people type: telephone numbers, mail addresses, URLs; whether they exist is not checked.
 
 Each function returns the value as it is used, or raises ValueError with the form to write. A value may be a secret, so
 no message quotes it.
@@ -65,7 +65,7 @@ def sentry_dsn(value: str) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that a misspelt one is taken for: nearly the same letters, or the end of a longer name."""
+    """Return the known name that a misspelt one resembles: nearly the same letters, or the end of a longer name."""
     written = name.replace("DB", "DATABASE")
     scored = [
         (

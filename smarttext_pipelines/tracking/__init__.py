@@ -1,4 +1,4 @@
-"""What an application imports to tell events and to stay within its OpenAI budget.
+"""What an application imports to record events and to stay within its OpenAI budget.
 
 Every ``track_*`` call validates, stamps the time, appends to a file (0600) and returns; a background thread writes.
 Database trouble never reaches the caller, and an event outlives its process: another one writes it, once.

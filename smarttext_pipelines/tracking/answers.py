@@ -8,14 +8,14 @@ _CONNECTION = ("08", "57P", "28", "3D", "25", "26")
 """The session and the server; 25006 is a standby that is not promoted yet."""
 
 _PASSING = ("57", "40", "53", "55P03", "55006")
-"""Time limits, deadlocks, full disks and locks: never the fault of a row, whatever was running."""
+"""Time limits, deadlocks, full disks and locks: never the fault of a row."""
 
 _TABLE = ("42", "3F", "0A", "55", "58", "F0", "HV", "XX")
-"""A relation, column or right that is missing; what the server cannot do with this table."""
+"""A missing relation, column or right; anything the server cannot do with this table."""
 
 
 class About(Enum):
-    """What stands in the way."""
+    """What an error is about."""
 
     connection = auto()
     """Nothing can be written now."""
@@ -24,7 +24,7 @@ class About(Enum):
     """Nothing can be written into this table now."""
 
     some_row = auto()
-    """One of the rows, or the table: it is the row where others are taken."""
+    """One of the rows, or the table: it is the row if others are accepted."""
 
     row = auto()
     """One of the rows, for good."""
@@ -53,7 +53,7 @@ def is_too_slow(error: psycopg.Error) -> bool:
 
 
 def reason(error: psycopg.Error) -> str:
-    """Return the error without what quotes the row: its DETAIL, and values within its message."""
+    """Return the error without quotes of the row: its DETAIL, and values within its message."""
     if error.diag.constraint_name and error.sqlstate == "23503":
         return "business_id names no business" if "business" in error.diag.constraint_name else "it refers to no row"
     named = error.diag.constraint_name or error.diag.column_name

@@ -188,7 +188,7 @@ def reserve_openai_usage(
     arguments = (business, upper, values.text("request_id", request_id), endpoint, values.text("model", model), cost)
     usage: dict[str, Any] = {"business_id": business, "endpoint": endpoint, "model": model}
 
-    # A caller who was told no makes no call, so what is admitted too late is given back.
+    # A refused caller makes no call, so what is admitted too late is given back.
     undo = _give_back(request_id) if process.guard_policy()[0] == "closed" else None
     found = _value_errors(lambda: ask_within(_RESERVE, *arguments, undo=undo))
     decision = _by_policy(upper) if found is None else _decision(found)
@@ -232,7 +232,7 @@ def _decision(found: dict[str, Any]) -> LimitDecision:
 
 
 def _by_policy(tokens: int) -> LimitDecision:
-    """Return what the policy says of a call that the store was not asked about."""
+    """Return the policy's decision on a call when the store did not answer."""
     policy, allowance = process.guard_policy()
     process.current().count_policy(policy)
     allowed = policy == "open" or (policy == "open_local" and process.spend_locally(tokens, allowance))

@@ -1,4 +1,4 @@
-"""What an event may hold beside the values that decide: cleaned, cut or left out, and never a reason to reject it.
+"""The fields of an event other than its key values: cleaned, cut or left out, and never a reason to reject it.
 
 PostgreSQL stores no NUL and no half of a surrogate pair; JSON in it no NaN, and nothing that is nested without end.
 """
@@ -14,19 +14,19 @@ from typing import Any
 from uuid import UUID
 
 TEXT_LIMIT = 65_536
-"""Most characters of one text."""
+"""Characters of one text at most."""
 
 WORD_LIMIT = 255
-"""Most characters of a status, a type, a code or a number: an index can hold them."""
+"""Characters of a status, a type, a code or a number at most: an index can hold them."""
 
 KEY_BYTES = 2000
-"""Most bytes of a sid or request id, for the same reason."""
+"""Bytes of a sid or request id at most, for the same reason."""
 
 PAYLOAD_LIMIT = 262_144
-"""Most characters of a payload as JSON."""
+"""Characters of a payload as JSON at most."""
 
 DEEPEST = 100
-"""Most levels of a payload; PostgreSQL's own limit depends on its stack."""
+"""Levels of a payload at most; PostgreSQL's own limit depends on its stack."""
 
 _LARGEST_INT_BITS = 3000
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -42,7 +42,7 @@ def clean(value: str) -> str:
 
 
 def spell(value: object) -> str | None:
-    """Return a value as text; None for what has none that says anything."""
+    """Return a value as text; None where it has no useful one."""
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, str):
@@ -55,7 +55,7 @@ def spell(value: object) -> str | None:
 
 
 def cut_key(value: str) -> str:
-    """Return a key that an index can hold: different ones stay different, and the end that means something stays."""
+    """Return a key that an index can hold: different keys stay different, and the meaningful end stays."""
     data = value.encode()
     if len(data) <= KEY_BYTES:
         return value
@@ -74,7 +74,7 @@ def tree(value: object) -> tuple[Any, bool]:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether a payload can be written as it is; what is told hundreds of times a second nearly always can."""
+    """Whether a payload can be written as it is, which is nearly always so."""
     try:
         written = dumps(value, allow_nan=False)
     except Exception:  # noqa: BLE001 - an object may raise anything

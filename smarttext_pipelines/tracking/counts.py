@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 
 LOST = ("dropped", "damaged", "rejected")
-"""What somebody should hear of soon."""
+"""Counters that are reported soon."""
 
 
 class Counts:
@@ -14,7 +14,7 @@ class Counts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
-        # Appending cannot be interrupted: a signal handler may tell events in the middle of an event.
+        # Appending cannot be interrupted: a signal handler may record an event in the middle of another.
         self._new: deque[Mapping[str, int]] = deque()
 
     def add(self, **more: int) -> None:

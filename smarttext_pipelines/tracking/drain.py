@@ -1,7 +1,7 @@
 """Writes into the database what waits in files, in one thread: a batch of each table in turn, each row once.
 
-What the server says of a row sets that row apart; of a table, makes its rows wait; of the connection, all
-(``answers``). Whatever else goes wrong makes the table wait, too: nothing that is raised here ends the thread.
+An error about a row sets that row apart; one about a table makes its rows wait; one about the connection makes all
+rows wait (``answers``). Any other error makes the table wait, too: no exception ends the thread.
 """
 
 import time
@@ -142,7 +142,7 @@ class Drain:
         if damaged:
             self._counts.add(damaged=damaged)
             self._problems.warn("%s: %d events of a damaged file are lost", table, damaged)
-        # What comes in meanwhile is for the next round; else there would be none, and no report.
+        # Rows that arrive meanwhile are for the next round; otherwise the round, and its report, would never end.
         return not piece.is_last or file.is_sealed
 
     def _empty_memory(self) -> bool:
@@ -226,4 +226,4 @@ class Drain:
             if not isinstance(error, psycopg.Error) or about(error) is About.connection:
                 self._cannot_connect(error)
             else:
-                self._problems.warn("the counters of this process cannot be told: %s", reason(error))
+                self._problems.warn("the counters of this process cannot be reported: %s", reason(error))

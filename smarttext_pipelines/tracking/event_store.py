@@ -1,7 +1,7 @@
 """Questions to the database with a time limit: a few threads with a connection each, so that no caller waits longer.
 
 The threads are daemons of our own, not an executor's: that one takes no question any more once the interpreter is
-ending, and joins threads that may wait for a lock. They never configure the process; who asks has done so before.
+ending, and joins threads that may wait for a lock. They never configure the process; the caller has done so before.
 """
 
 import atexit
@@ -23,13 +23,13 @@ from smarttext_pipelines.tracking import process
 from smarttext_pipelines.tracking.inserts import connect
 
 SETTLE_DEADLINE_S = 2.0
-"""How long a caller waits after his call, when nobody waits for him."""
+"""How long a question is pursued when its caller no longer waits."""
 
 FIRST_CONNECTION_S = 2.0
 """How long callers wait for the first connection of a process, before their own time begins."""
 
 EXIT_TIMEOUT_S = 2.0
-"""How long the end of the process waits for questions whose callers do not wait any more."""
+"""How long the end of the process waits for questions whose callers no longer wait."""
 
 THREADS = 8
 
@@ -40,7 +40,7 @@ Undo = Callable[[Row], Statement | None]
 
 @dataclass(frozen=True)
 class _Question:
-    """What is asked. The caller who gives up cancels the answer; then ``undo`` says what takes it back."""
+    """A question. A caller that gives up cancels the answer; ``undo`` is the statement that takes it back."""
 
     statement: Statement
     undo: Undo | None
@@ -53,7 +53,7 @@ class _Pool:
     def __init__(self, url: str | None) -> None:
         self.url = url
         self.connected = threading.Event()
-        """Set when the first connection stands, or cannot be had."""
+        """Set when the first connection is open, or has failed."""
         self._born = time.monotonic()
         self._queue: SimpleQueue[_Question | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -64,7 +64,7 @@ class _Pool:
         self._unanswered = 0
 
     def put(self, question: _Question) -> bool:
-        """Hand the question to a thread; False when there is none any more and none can be started."""
+        """Hand the question to a thread; False when there is none left and none can be started."""
         with self._lock:
             if self._ended:
                 return False
@@ -125,12 +125,12 @@ class _Asker:
         self._connection: psycopg.Connection[Any] | None = None
 
     def prepare(self) -> None:
-        """Connect ahead of the first question, which tells what is wrong if that fails."""
+        """Connect ahead of the first question, which reports the error if that fails."""
         with contextlib.suppress(Exception):
             self._connected()
 
     def answer(self, question: _Question) -> None:
-        """Ask, and answer the caller; where he has given up, take the answer back."""
+        """Ask, and answer the caller; take the answer back if it has given up."""
         if question.undo is not None and question.answer.cancelled():
             return
         try:
@@ -233,7 +233,7 @@ def ask_within(
         statement: Text with placeholders.
         values: Values for them.
         deadline: Seconds to wait; default is what the process was configured with.
-        undo: What to do with an answer that comes too late; without it, a late answer stands.
+        undo: What to do with an answer that comes too late; without it, a late answer is kept.
 
     Raises:
         psycopg.DataError: A value cannot be used.
@@ -261,5 +261,5 @@ def _ask(pool: _Pool, question: _Question, seconds: float) -> Row | None:
     try:
         return question.answer.result(seconds)
     except TooLate:
-        # Either he gives up before the answer is there, or it is there after all.
+        # Either the caller gives up before the answer is there, or it is there after all.
         return None if question.answer.cancel() else question.answer.result()

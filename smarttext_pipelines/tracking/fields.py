@@ -1,6 +1,6 @@
 """The values of one event as they are written, and what had to be done to them.
 
-A value that decides raises ValueError when it cannot be kept; any other is cleaned, cut or left out, and noted.
+A key value raises ValueError when it cannot be kept; any other is cleaned, cut or left out, and noted.
 """
 
 import re
@@ -14,7 +14,7 @@ from smarttext_pipelines.tracking import cleaning, values
 _ADDRESS = re.compile(
     r"(?:[a-z]{2,12}:)?(?:\+?[0-9(][0-9 ().-]{2,20}|[A-Za-z][A-Za-z0-9 &_-]{0,10})|[a-z]{2,12}:\S{1,200}"
 )
-# What Twilio and carriers put in place of a number; as the name of a sender they would pass.
+# What Twilio and carriers put in place of a number; they would pass as the name of a sender.
 _NO_NUMBER = frozenset({"anonymous", "restricted", "unavailable", "unknown", "private", "blocked", "withheld"})
 
 
@@ -25,8 +25,8 @@ class Fields:
     """Takes the values of one event.
 
     Attributes:
-        trimmed: Names of fields that are not written as they were told.
-        odd: Names of fields that should be telephone numbers and are none.
+        trimmed: Names of fields that are not written as they were passed.
+        odd: Names of fields that should be telephone numbers and are not.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Fields:
         return self._noted(name, told, cleaning.clean(told[: cleaning.WORD_LIMIT]))
 
     def key(self, name: str, value: object) -> str | None:
-        """Return what joins rows: the same told twice is the same here, and different ones differ."""
+        """Return a key that joins rows: equal values give equal keys, and different ones differ."""
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, str | int | UUID):
@@ -52,43 +52,43 @@ class Fields:
         return self._noted(name, told, cleaning.cut_key(cleaning.clean(told)))
 
     def phone(self, name: str, value: object, *, required: bool = False) -> str | None:
-        """Return where a text or call comes from or goes to, as it was told."""
+        """Return where a text or call comes from or goes to, as it was passed."""
         if value is None:
             if required:
                 msg = f"{name} is required"
                 raise ValueError(msg)
             return None
-        found = self.side(name, value, max_length=cleaning.WORD_LIMIT) or ""
+        found = self.side(name, value, size=cleaning.WORD_LIMIT) or ""
         is_number = _ADDRESS.fullmatch(found) and found.lower() not in _NO_NUMBER
         if not is_number and (found or required):
             self.odd.append(name)
         return found
 
-    def side(self, name: str, value: object, *, max_length: int = cleaning.TEXT_LIMIT) -> str | None:
-        """Return a text that decides nothing."""
+    def side(self, name: str, value: object, *, size: int = cleaning.TEXT_LIMIT) -> str | None:
+        """Return a text that is not a key value."""
         if value is None:
             return None
         try:
             told = cleaning.spell(value)
-            found = None if told is None else cleaning.clean(told[:max_length])
+            found = None if told is None else cleaning.clean(told[:size])
         except Exception:  # noqa: BLE001 - an object may raise anything
             found = None
         return self._noted(name, value if isinstance(value, str) else found, found)
 
     def content(self, name: str, value: object) -> str:
-        """Return a text that decides nothing, and that a row must have."""
+        """Return a text that is not a key value, and that a row must have."""
         found = self.side(name, value)
         if found is None:
             self.trimmed.append(name)
         return found or ""
 
     def code(self, name: str, value: object) -> str | None:
-        """Return an error code; a number stands for itself."""
+        """Return an error code; a number becomes its digits."""
         is_whole = isinstance(value, float) and value.is_integer()
-        return self.side(name, int(value) if is_whole else value, max_length=cleaning.WORD_LIMIT)  # type: ignore[call-overload]
+        return self.side(name, int(value) if is_whole else value, size=cleaning.WORD_LIMIT)  # type: ignore[call-overload]
 
     def number(self, name: str, value: object) -> int | None:
-        """Return a count that decides nothing."""
+        """Return a count that is not a key value."""
         try:
             return values.count(name, value)
         except Exception:  # noqa: BLE001 - an object may raise anything
@@ -96,7 +96,7 @@ class Fields:
             return None
 
     def payload(self, name: str, value: object) -> dict[str, Any]:
-        """Return a mapping as JSON holds it; what is none stands under the key ``value``."""
+        """Return a mapping as JSON holds it; any other value is stored under the key ``value``."""
         if value is None:
             return {}
         found, is_changed = cleaning.tree(value)

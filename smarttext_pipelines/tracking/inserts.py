@@ -8,7 +8,7 @@ import psycopg
 from smarttext_pipelines.database.connect import parse_url
 from smarttext_pipelines.tracking.answers import About, about, reason
 
-# Another table shall not wait long for one that somebody has locked.
+# Another table should not wait long for one that somebody has locked.
 _LIMITS = "SELECT set_config('statement_timeout', '20s', true), set_config('lock_timeout', '2s', true)"
 
 # The day of usage is that of its call, also when it is written late; what was reserved is booked by its settlement.
@@ -33,7 +33,7 @@ _STATEMENTS = {table: _statement(table) for table in TABLES}
 
 
 def connect(url: str) -> psycopg.Connection[Any]:
-    """Return a connection that a transaction pooler can serve, and that notices within seconds when it is dead."""
+    """Return a connection that works behind a transaction pooler, and notices within seconds when it is dead."""
     parsed = parse_url(url)
     names: Any = {**parsed.translate_connect_args(database="dbname", username="user"), **parsed.query}
     return psycopg.connect(

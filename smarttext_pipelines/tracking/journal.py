@@ -1,6 +1,6 @@
-"""One file (0600) of records that a process appends to and reads from behind: whoever holds its lock may read it.
+"""One file (0600) of records that a process appends to and reads from the start; the holder of its lock may read it.
 
-What was appended survives the process, however it ends, since it is in the page cache. A child of a fork neither keeps
+What was appended is in the page cache, so it survives any end of the process. A child of a fork neither keeps
 its parent's locks nor writes into its files.
 """
 
@@ -14,21 +14,21 @@ from pathlib import Path
 from smarttext_pipelines.tracking.records import HEADER_BYTES, Piece, Position, encode, read
 
 RECORD_BYTES = HEADER_BYTES + 1
-"""Bytes of a record beside its row."""
+"""Bytes of a record in addition to its row."""
 
 _BLOCK_BYTES = 4096
 _handles: set[int] = set()
 """Every handle of this process that holds a lock."""
 
 lock = threading.RLock()
-"""Held while files are opened, appended to or shortened, and during a fork. A signal handler may tell events, too."""
+"""Held while files are opened, appended to or shortened, and during a fork. A signal handler may record events, too."""
 
 
 def _after_fork() -> None:
     global lock
     lock = threading.RLock()
     for handle in _handles:
-        # Else the locks would outlive the parent.
+        # Otherwise the locks would outlive the parent.
         with contextlib.suppress(OSError):
             os.close(handle)
     _handles.clear()
@@ -42,9 +42,9 @@ os.register_at_fork(
 
 
 class Journal:
-    """An open, locked file; ``is_own`` tells whether this process appends to it.
+    """An open, locked file; ``is_own`` is whether this process appends to it.
 
-    While its rows wait, a file beside it (``.told``) says how many they are; an end that was cut off is missed then.
+    While its rows wait, a second file (``.told``) says how many they are, so that a cut-off end is noticed.
     """
 
     def __init__(self, path: Path, table: str, handle: int, *, is_own: bool) -> None:
@@ -76,7 +76,7 @@ class Journal:
             while written < len(data):
                 written += os.write(self._handle, data[written:])
         except OSError:
-            # Half a record would make its reader believe in damage.
+            # Its reader would take half a record for damage.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._handle, self.size)
             return False
@@ -90,7 +90,7 @@ class Journal:
         with lock:
             size, told = self.size, self.told
             if self.is_own and os.fstat(self._handle).st_size < size:
-                # Somebody shortened it: what is left is read from the beginning, and what is done is passed over.
+                # Somebody shortened it: what is left is read from the beginning, and what is done is skipped.
                 self.is_sealed = True
                 size = self.size = os.fstat(self._handle).st_size
                 self._position = Position(number=self._position.number)
@@ -156,7 +156,7 @@ class Journal:
         try:
             return os.pread(self._handle, min(length, _BLOCK_BYTES), offset)
         except OSError:
-            # The medium does not give this block back.
+            # The medium cannot read this block.
             return b"\0" * min(length, _BLOCK_BYTES)
 
 
@@ -167,7 +167,7 @@ def create(path: Path, table: str) -> Journal:
         OSError: It cannot be made, or locked.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Under another name until it is locked: nobody shall believe that its process has ended.
+    # Under another name until it is locked, so that nobody believes its process has ended.
     unlocked = path.with_suffix(".new")
     with lock:
         handle = os.open(unlocked, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND, 0o600)

@@ -28,7 +28,7 @@ class Journals:
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder, self._limit = folder, limit_bytes
         self._rotate = min(ROTATE_BYTES, limit_bytes // 4)
-        # By table, and by how deep within itself ``append`` is: a signal handler, too, may tell events.
+        # By table, and by the depth of nested ``append`` calls: a signal handler may record events, too.
         self._active: dict[tuple[str, int], Journal] = {}
         self._depth = 0
         self._full: dict[str, deque[Journal]] = {table: deque() for table in TABLES}
@@ -62,12 +62,12 @@ class Journals:
         return True
 
     def told(self, table: str) -> int:
-        """Return how many rows of a table were ever appended."""
+        """Return how many rows of a table have ever been appended."""
         with journal.lock:
             return self._gone[table] + sum(file.ever for file in self._own() if file.table == table)
 
     def is_done(self, table: str, told: int) -> bool:
-        """Whether nothing waits any more of the first rows of a table."""
+        """Whether none of the first rows of a table wait any more."""
         with journal.lock:
             return self.told(table) - self._pending(table) >= told
 
@@ -125,14 +125,14 @@ class Journals:
                     self._taken[name[1]].append(file)
 
     def give_up_taken(self) -> None:
-        """Leave the files of ended processes to who can write them."""
+        """Leave the files of ended processes to a process that can write them."""
         with journal.lock:
             for files in self._taken.values():
                 while files:
                     files.popleft().close()
 
     def note_told(self) -> None:
-        """Write down beside each file how many rows wait in it."""
+        """Record next to each file how many rows wait in it."""
         with journal.lock:
             for file in self._own():
                 file.note_told()

@@ -1,7 +1,7 @@
 """The list price of a call to OpenAI, from the table of ``genai-prices``; None where it does not follow from it.
 
-Importing it takes a quarter of a second. A caller who only tells of a call is not held up by that: until somebody has
-imported it, the row says that its price is wanted, and who writes the row looks it up.
+Importing it takes a quarter of a second. A caller that only records a call does not wait for that: until the table is
+imported, the row says that its price is wanted, and the thread that writes the row looks it up.
 """
 
 import json
@@ -37,7 +37,7 @@ _GENAI_NAMES = {
     "cached_audio_tokens": "cache_audio_read_tokens",
     "cached_image_tokens": "cache_image_read_tokens",
 }
-"""Reasoning tokens are output and have its price, so they are not told apart here."""
+"""Reasoning tokens are output and have its price, so they are not distinguished here."""
 
 _is_loaded = False
 
@@ -51,7 +51,7 @@ def list_price(model: str, counts: Counts, at: str, service_tier: str | None = N
     """Return the price in USD, rounded up to the sixth decimal.
 
     None where the table does not know the model or the price of a kind of token, where the kinds of tokens of a model
-    for speech or images are not told, where the service tier has no price, and where the counts contradict each other.
+    for speech or images are unknown, where the service tier has no price, and where the counts contradict each other.
 
     Args:
         model: Model as OpenAI names it, with or without a provider's prefix, a date or the name of a fine-tune.
@@ -86,7 +86,7 @@ def _find_model(told: str) -> "ModelInfo | None":
 
     provider = next(p for p in get_snapshot().providers if p.id == "openai")
     bare = re.sub("^(?:[^/]*/)*(?:openai:)?", "", told.lower())
-    # OpenAI names what was tuned with its date, people do not.
+    # OpenAI names the base model with its date, people do not.
     tuned = f"{model_names(told)[1]}-2024-" if bare.startswith("ft:") else bare
     return provider.find_model(bare) or provider.find_model(tuned)
 
@@ -99,7 +99,7 @@ def _price_of_tier(model: "ModelInfo", at: datetime, tier: str | None) -> "Model
 
 
 def _covers(price: "ModelPrice", name: str, counts: Counts) -> bool:
-    """Whether the table has the price of each kind of token that was used, and the kinds are told where they matter."""
+    """Whether the table has the price of each kind of token used, and the kinds are known where they matter."""
     prices: Mapping[str, Any] = {key: value for key, value in price.__dict__.items() if value is not None}
     needed = {
         "input_tokens": "input_mtok",
@@ -126,7 +126,7 @@ def _kinds_are_told(side: str, prices: Mapping[str, Any], name: str, counts: Cou
 
 
 def complete(rows: Sequence[str]) -> list[str]:
-    """Return rows of usage with the prices that they want."""
+    """Return rows of usage with the prices that were wanted."""
     return [_complete(row) if WANTED in row else row for row in rows]
 
 

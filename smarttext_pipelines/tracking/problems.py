@@ -1,7 +1,7 @@
-"""What people should hear of: warnings in the log, once a minute each, and failed messages as events in Sentry.
+"""Reports problems: warnings in the log, once a minute each, and failed messages as events in Sentry.
 
 Sentry gets one event per (kind, status, code, business) and ten minutes, with a count; where the application has not
-initialised it, the first event does, if SENTRY_DSN is set. Importing never does.
+initialised it, the first event does, if SENTRY_DSN is set. Our import never does.
 """
 
 import logging
@@ -27,7 +27,7 @@ class Problems:
         self._noted: dict[tuple[str, ...], tuple[float, int]] = {}
 
     def warn(self, message: str, *values: object) -> None:
-        """Log a warning, scrubbed; the same one with the same first value at most once a minute."""
+        """Log a warning, redacted; the same one with the same first value at most once a minute."""
         now, key = time.monotonic(), (message, *values[:1])
         with self._lock:
             if now - self._warned.get(key, -_WARN_S) < _WARN_S:
@@ -66,7 +66,7 @@ class Problems:
 
 
 def _is_told() -> bool:
-    """Whether there is a Sentry to tell; asked when there is something to tell, and not before."""
+    """Whether there is a Sentry to report to; checked only when there is something to report."""
     if is_active():
         return True
     try:

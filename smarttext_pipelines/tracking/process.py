@@ -1,4 +1,4 @@
-"""The one writer of a process: made by the first event and again after a fork, flushed at exit."""
+"""The one writer of a process: made with the first event and again after a fork, flushed at exit."""
 
 import atexit
 import logging
@@ -27,15 +27,15 @@ class Counters:
     """What became of the events of this process.
 
     Attributes:
-        accepted: Events that were told and valid.
+        accepted: Valid events.
         written: Of those, in the database.
         spilled: Of those, that an attempt to write them found waiting in a file and left there.
         buffered: Of those, ever in memory only, because no file could be written: a kill would have lost them.
         dropped: Of those, lost because files and memory were full.
-        damaged: Events that were lost because a file was damaged, also one that an ended process left.
+        damaged: Events that were lost because a file was damaged, also one left by an ended process.
         rejected: Events that were not valid, or that the database refused; those are in ``TABLE.rejected``.
-        trimmed: Events with a field that decides nothing and was cleaned, cut or left out.
-        odd_numbers: Events with a telephone number that is none; it is written as it was told.
+        trimmed: Events with a field that is not a key value and was cleaned, cut or left out.
+        odd_numbers: Events with an invalid telephone number, which is written as passed.
         pending: Accepted, and neither written, lost nor refused.
         by_policy: Decisions on the budget that the policy took, because the store did not answer.
     """
@@ -65,7 +65,7 @@ class _Process:
 
 _lock = threading.Lock()
 _configuring = threading.RLock()
-"""Held by who reads the settings, so that of many first callers one does."""
+"""Held while the settings are read, so that only one of many first callers does."""
 
 _process = _Process()
 
@@ -93,8 +93,8 @@ def configure(
         decide_within_s: How long a caller waits for a decision on the budget.
         spill_folder: Folder of the files that hold events until they are written; default is ``spill`` in
             SMARTTEXT_DATA_DIR.
-        spill_bytes: Most bytes that this process may have waiting there.
-        buffer_bytes: Most bytes in memory while no file can be written, such as on a full disk.
+        spill_bytes: Bytes that this process may have waiting there at most.
+        buffer_bytes: Bytes in memory at most while no file can be written, such as on a full disk.
 
     Raises:
         ValueError: The policy is none of the three.
@@ -103,7 +103,7 @@ def configure(
     if policy not in ("closed", "open", "open_local"):
         msg = f"policy is '{policy}'; choose closed, open or open_local"
         raise ValueError(msg)
-    # Importing this library shall not read the environment.
+    # Importing this library must not read the environment.
     from smarttext_pipelines.settings import load_settings
 
     with _configuring:
@@ -193,7 +193,7 @@ def spend_locally(tokens: int, allowance: int) -> bool:
 
 
 def flush(timeout: float = 5.0) -> bool:
-    """Write what this process was told, and what ended processes left in its folder, within ``timeout`` seconds.
+    """Write the events of this process, and what ended processes left in its folder, within ``timeout`` seconds.
 
     Returns:
         Whether every accepted event of this process was taken by the database, or refused by it. False when some
@@ -223,7 +223,7 @@ def _close_with_worker() -> None:
 
 
 def _after_fork() -> None:
-    # The parent writes what it was told; its thread and its locks do not exist here, its files are closed (journal).
+    # The parent writes its own events; its thread and its locks do not exist here, its files are closed (journal).
     global _lock, _configuring
     _lock, _configuring = threading.Lock(), threading.RLock()
     _process.writer = None

@@ -21,7 +21,7 @@ _ROWS = (
 
 
 def get_sms_failure_rate(business_id: UUID | str | None, start: date, end: date) -> list[dict[str, Any]]:
-    """Return rows of ``public.sms_failure_rates``; a rate of nothing is None, and beside it stands its coverage.
+    """Return rows of ``public.sms_failure_rates``; a rate of nothing is None, and its coverage is next to it.
 
     Args:
         business_id: Business; None for what could not be attributed.

@@ -1,7 +1,7 @@
-"""How rows stand in a journal, so that what surrounds a damaged place can still be read.
+"""How rows are stored in a journal, so that the rows around a damaged place can still be read.
 
 A record is one line: a mark that JSON never holds, its number in the file, length and checksum of the row, and the row
-as ASCII JSON. A mark is where reading resumes after damage; a gap between numbers tells how many rows the damage took.
+as ASCII JSON. A mark is where reading resumes after damage; a gap between numbers shows how many rows the damage took.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from zlib import crc32
 MARK = b"\x1e"
 HEADER_BYTES = 28
 MAX_ROW_BYTES = 4 * 2**20
-"""Most bytes of a row; a greater length is damage."""
+"""Bytes of a row at most; a greater length is damage."""
 
 UNNUMBERED = 2**32 - 1
 """Number of each record in a file that several processes append to: nothing follows from it."""
@@ -64,7 +64,7 @@ def encode(number: int, row: bytes) -> bytes:
 
 
 def read(
-    load: Callable[[int, int], bytes], position: Position, size: int, max_rows: int, told: int, *, is_exact: bool
+    load: Callable[[int, int], bytes], position: Position, size: int, max_rows: int, written: int, *, is_exact: bool
 ) -> Piece:
     """Return the next rows of a file.
 
@@ -73,8 +73,8 @@ def read(
         position: Where to begin.
         size: Bytes of the file.
         max_rows: Rows to return at most.
-        told: Records that were written to the file.
-        is_exact: Whether there were not more of them.
+        written: Records that were written to the file.
+        is_exact: Whether that number is exact.
     """
     for length in (CHUNK_BYTES, MAX_ROW_BYTES + HEADER_BYTES):
         data = load(position.offset, min(length, size - position.offset))
@@ -82,7 +82,7 @@ def read(
         if piece.is_last or piece.after.offset > position.offset:
             break
     if piece.is_last:
-        piece.after = _at_end(piece.after, size, told, is_exact=is_exact)
+        piece.after = _at_end(piece.after, size, written, is_exact=is_exact)
     return piece
 
 
@@ -142,15 +142,15 @@ def _note(piece: Piece, number: int, row: bytes) -> None:
     )
 
 
-def _at_end(position: Position, size: int, told: int, *, is_exact: bool) -> Position:
-    damaged = max(told - position.number, 0 if is_exact else _guess(position))
+def _at_end(position: Position, size: int, written: int, *, is_exact: bool) -> Position:
+    damaged = max(written - position.number, 0 if is_exact else _guess(position))
     return replace(
         position, offset=size, number=position.number + damaged, damaged=position.damaged + damaged, garbage=0, marks=0
     )
 
 
 def _guess(position: Position) -> int:
-    """Return how many rows the unreadable bytes were, where no number tells."""
+    """Return how many rows the unreadable bytes were, where no number shows it."""
     if not position.garbage:
         return 0
     length = position.row_bytes / position.rows + HEADER_BYTES + 1 if position.rows else position.garbage

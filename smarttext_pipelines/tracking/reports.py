@@ -44,21 +44,21 @@ class WriterReport:
         self._sent: dict[str, int] = {}
 
     def is_due(self, counts: Mapping[str, int], *, is_asked: bool) -> bool:
-        """Tell whether it is time for the next report; ``is_asked`` when somebody waits for it."""
-        told = _told(counts)
-        if not any(told.values()):
+        """Return whether it is time for the next report; ``is_asked`` when somebody waits for it."""
+        current = _counters(counts)
+        if not any(current.values()):
             return False
         waited = time.monotonic() - self._sent_at
-        is_lost = any(told[name] != self._sent.get(name, 0) for name in LOST)
-        return waited >= INTERVAL_S or (is_asked and told != self._sent) or (is_lost and waited >= LOSS_INTERVAL_S)
+        is_lost = any(current[name] != self._sent.get(name, 0) for name in LOST)
+        return waited >= INTERVAL_S or (is_asked and current != self._sent) or (is_lost and waited >= LOSS_INTERVAL_S)
 
     def send(self, connection: psycopg.Connection[Any], counts: Mapping[str, int]) -> None:
         """Write the counters."""
         self._sent_at = time.monotonic()
-        told = _told(counts)
-        connection.execute(_UPSERT, {**self._self, **told})
-        self._sent = told
+        current = _counters(counts)
+        connection.execute(_UPSERT, {**self._self, **current})
+        self._sent = current
 
 
-def _told(counts: Mapping[str, int]) -> dict[str, int]:
+def _counters(counts: Mapping[str, int]) -> dict[str, int]:
     return {name: counts.get(name, 0) for name in COUNTED}

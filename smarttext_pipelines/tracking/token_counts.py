@@ -1,4 +1,4 @@
-"""How many tokens of which kind a call used, as OpenAI's own ``usage`` object says it in each of its APIs."""
+"""How many tokens of which kind a call used, from OpenAI's own ``usage`` object in each of its APIs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -47,23 +47,23 @@ def of_usage(usage: object) -> dict[str, int]:
     """Return the counts of a ``usage`` object: a mapping, or an object of OpenAI's SDK.
 
     Raises:
-        ValueError: It is no such object, or a count is no whole number.
+        ValueError: It is not such an object, or a count is not a whole number.
     """
     dump = getattr(usage, "model_dump", None)
-    told = dump() if callable(dump) else usage
-    if not isinstance(told, Mapping):
+    raw = dump() if callable(dump) else usage
+    if not isinstance(raw, Mapping):
         msg = "usage must be the usage object of OpenAI's answer"
         raise ValueError(msg)
-    found = {name: values.count(f"usage {name}", _first(told, paths)) for name, paths in _PATHS.items()}
+    found = {name: values.count(f"usage {name}", _first(raw, paths)) for name, paths in _PATHS.items()}
     counts = {name: count for name, count in found.items() if count is not None}
     if "output_tokens" not in counts and counts.get("input_tokens") == counts.get("total_tokens", -1):
         counts["output_tokens"] = 0  # Embeddings have no output.
     return counts
 
 
-def _first(told: Mapping[str, Any], paths: tuple[tuple[str, ...], ...]) -> Any:
+def _first(raw: Mapping[str, Any], paths: tuple[tuple[str, ...], ...]) -> Any:
     for path in paths:
-        found: Any = told
+        found: Any = raw
         for key in path:
             found = found.get(key) if isinstance(found, Mapping) else None
         if found is not None:

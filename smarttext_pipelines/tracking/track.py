@@ -1,8 +1,8 @@
-"""The ``track_*`` functions but that of ``usage_events``: an event as the application tells it, and its row.
+"""The ``track_*`` functions except that of ``usage_events``: an event as the application passes it, and its row.
 
 Meanings are those of the existing columns (docs/data-dictionary.md): rows of this library and of any other writer
-cannot be told apart. Each raises ValueError for a bad value only where ``configure(synchronous=True)`` was called;
-otherwise the event is rejected, counted and logged, and the caller goes on. Only status or type, tokens, cost, sids,
+are indistinguishable. Each raises ValueError for a bad value only where ``configure(synchronous=True)`` was called;
+otherwise the event is rejected, counted and logged, and the caller continues. Only status or type, tokens, cost, sids,
 request id, business, time and an absent telephone number are such values; any other is cleaned, cut or left out, and
 the event counted as trimmed (``Fields``). Each returns the id of the row, or None.
 """
@@ -35,7 +35,7 @@ def track_sms_event(
     payload: Mapping[str, Any] | None = None,
     occurred_at: datetime | None = None,
 ) -> UUID | None:
-    """Tell that a text was sent, tried, or changed its status.
+    """Record that a text was sent, tried, or changed its status.
 
     Args:
         from_: Sending number.
@@ -75,9 +75,9 @@ def track_sms_event(
 def track_delivery_report(
     *, to: str, status: str, message_sid: str, error_code: str, occurred_at: datetime | None = None
 ) -> UUID | None:
-    """Tell what Twilio says of a message that was told before; the same report told again is the same row.
+    """Record Twilio's report on a known message; the same report again is the same row.
 
-    The id is that of the rows which ``delivery`` fetches, so a report that comes both ways is there once.
+    The id is that of the rows that polling writes, so a report that arrives both ways is stored once.
 
     Args:
         to: Recipient.
@@ -121,7 +121,7 @@ def track_owner_alert(
     error_message: str | None = None,
     occurred_at: datetime | None = None,
 ) -> UUID | None:
-    """Tell that the owner of a business was alerted.
+    """Record that the owner of a business was alerted.
 
     Args:
         business_id: Business.
@@ -146,7 +146,7 @@ def track_owner_alert(
             "customer_phone": fields.phone("customer_phone", customer_phone, required=True),
             "alert_type": fields.word("alert_type", alert_type),
             "message_content": fields.content("message_content", message_content),
-            "detection_source": fields.side("detection_source", detection_source, max_length=WORD_LIMIT),
+            "detection_source": fields.side("detection_source", detection_source, size=WORD_LIMIT),
             "message_sid": fields.key("message_sid", message_sid),
             "delivered": bool(delivered),
             "error_message": fields.side("error_message", error_message),
@@ -168,7 +168,7 @@ def track_call_event(
     payload: Mapping[str, Any] | None = None,
     occurred_at: datetime | None = None,
 ) -> UUID | None:
-    """Tell of a call or an inbound text.
+    """Record a call or an inbound text.
 
     Args:
         event_type: ``voice.missed``, ``voice.inbound``, ``sms.inbound`` …
@@ -177,7 +177,7 @@ def track_call_event(
         to: Number that was called.
         business_id: Business; None where it is not known.
         call_status: Twilio's status of the call.
-        owner_notified: Whether the owner was told.
+        owner_notified: Whether the owner was notified.
         payload: The webhook.
         occurred_at: Aware time; now by default.
     """
@@ -189,7 +189,7 @@ def track_call_event(
             "to_number": fields.phone("to", to),
             "business_id": values.uuid("business_id", business_id),
             "event_type": fields.word("event_type", event_type),
-            "call_status": fields.side("call_status", call_status, max_length=WORD_LIMIT),
+            "call_status": fields.side("call_status", call_status, size=WORD_LIMIT),
             "owner_notified": bool(owner_notified),
             "ts": values.instant("occurred_at", occurred_at),
             "payload": fields.payload("payload", payload),

@@ -32,7 +32,7 @@ def track_openai_usage(
     reasoning_tokens: int | None = None,
     service_tier: str | None = None,
 ) -> UUID | None:
-    """Tell what a call to OpenAI used. A ``request_id`` that was reserved is settled instead: then nothing is written.
+    """Record what a call to OpenAI used. A reserved ``request_id`` must be settled instead: here it writes nothing.
 
     Args:
         endpoint: What was called, such as ``chat``.
@@ -45,7 +45,7 @@ def track_openai_usage(
         request_id: Request that made the call.
         metadata: Anything else, as JSON.
         occurred_at: Aware time of the call; now by default.
-        usage: The ``usage`` object of OpenAI's answer as it is; a count that is passed beside it goes before it.
+        usage: The ``usage`` object of OpenAI's answer as it is; a count passed explicitly takes precedence.
         cached_input_tokens: Tokens of the prompt read from the cache.
         cache_write_tokens: Tokens of the prompt written into the cache.
         reasoning_tokens: Tokens of the answer that nobody sees; they cost what the answer costs.
@@ -56,9 +56,7 @@ def track_openai_usage(
 
     def row(fields: Fields) -> dict[str, Any]:
         counts, at = _token_counts(fields, usage, tokens_used, told), values.instant("occurred_at", occurred_at)
-        name, tier = (
-            fields.side(n, v, max_length=WORD_LIMIT) for n, v in (("model", model), ("service_tier", service_tier))
-        )
+        name, tier = (fields.side(n, v, size=WORD_LIMIT) for n, v in (("model", model), ("service_tier", service_tier)))
         return {
             "endpoint": fields.word("endpoint", endpoint),
             "business_id": values.uuid("business_id", business_id),
@@ -90,7 +88,7 @@ def _as_told(counts: dict[str, int], tier: str | None) -> dict[str, Any]:
 def _token_counts(
     fields: Fields, usage: object, all_tokens: int | None, told: Mapping[str, int | None]
 ) -> dict[str, int]:
-    """Return the counts by kind; where the total is told, a part that is no number is left out."""
+    """Return the counts by kind; where the total is given, a part that is not a number is left out."""
     counts = {} if usage is None else token_counts.of_usage(usage)
     total = values.count("tokens_used", all_tokens)
     count = values.count if total is None and usage is None else fields.number
@@ -99,6 +97,6 @@ def _token_counts(
 
 
 def total_tokens(counts: Mapping[str, int]) -> int:
-    """Return the tokens that are booked: the total as told, else input and output."""
+    """Return the tokens that are booked: the total if given, else input and output."""
     whole = counts.get("input_tokens", 0) + counts.get("output_tokens", 0)
     return values.count("input_tokens and output_tokens", counts.get("total_tokens", whole)) or 0

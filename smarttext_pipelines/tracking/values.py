@@ -1,4 +1,4 @@
-"""Values that decide. A function returns the value as it is written, or raises ValueError that says what to do."""
+"""Key values. A function returns the value as it is written, or raises ValueError that says what to do."""
 
 import operator
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from decimal import Context, Decimal, InvalidOperation
 from uuid import UUID
 
 TEXT_LIMIT = 65_536
-"""Most characters of one text."""
+"""Characters of one text at most."""
 
 LARGEST_TOKENS = 2**31 - 1
 """``api_usage.tokens_used`` is an integer of four bytes."""

@@ -23,7 +23,7 @@ LINGER_S = 0.2
 """How long a row waits for others."""
 
 SYNCHRONOUS_S = 30.0
-"""Most that a synchronous call waits; its row is safe in a file."""
+"""How long a synchronous call waits at most; its row is safe in a file."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class WriterOptions:
     Attributes:
         database_url: Where rows go; None keeps them in files.
         spill_folder: Folder of those files.
-        spill_bytes: Most bytes that they hold.
-        buffer_bytes: Most bytes in memory while no file can be written.
-        synchronous: Let the caller wait until his row is written, and raise ValueError for bad values.
+        spill_bytes: Bytes that they hold at most.
+        buffer_bytes: Bytes in memory at most while no file can be written.
+        synchronous: Let the caller wait until its row is written, and raise ValueError for bad values.
     """
 
     database_url: str | None = field(repr=False)
@@ -73,7 +73,7 @@ class Writer:
 
     @property
     def synchronous(self) -> bool:
-        """Whether a caller waits until his row is written."""
+        """Whether a caller waits until its row is written."""
         return self._options.synchronous
 
     def counts(self) -> Mapping[str, int]:
@@ -81,7 +81,7 @@ class Writer:
         return {**self._counts.now(), "pending": self._pending()}
 
     def accept(self, table: str, row: Mapping[str, Any], **noted: int) -> bool:
-        """Take a row, and count what was noted of it; False when there is no room for it.
+        """Take a row, and count what was noted about it; False when there is no room for it.
 
         Raises:
             ValueError: In synchronous use, when the database refuses it.
@@ -108,7 +108,7 @@ class Writer:
         self._start()
 
     def warn(self, message: str, *values: object) -> None:
-        """Log a warning, scrubbed; the same one at most once a minute."""
+        """Log a warning, redacted; the same one at most once a minute."""
         self._problems.warn(message, *values)
 
     def count_policy(self, policy: str) -> None:
@@ -117,7 +117,7 @@ class Writer:
         self._problems.warn("the OpenAI budget cannot be asked; policy %s decides", policy)
 
     def note_problem(self, *key: object) -> None:
-        """Remember a failed message or an undelivered alert, to be told in one event for ten minutes."""
+        """Remember a failed message or an undelivered alert, to be reported in one event for ten minutes."""
         self._problems.note(*key)
 
     def flush(self, timeout: float) -> bool:
@@ -212,7 +212,7 @@ class Writer:
             self._release()
 
     def _work(self) -> None:
-        """Write what can be written; whatever happens, say so and go on."""
+        """Write what can be written; log any error and continue."""
         try:
             with self._round:
                 asked = self._asked

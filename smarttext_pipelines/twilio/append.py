@@ -1,8 +1,8 @@
-"""Appending what Twilio says: a row of ``sms_events`` for a new outcome, a row of ``api_usage`` for a price.
+"""Appends what Twilio reports: a row of ``sms_events`` for a new outcome, a row of ``api_usage`` for a price.
 
-Ids are derived from what a row says, so what comes twice is stored once. Numbers are copied from the message's own
+Ids are derived from what a row says, so a repeated report is stored once. Numbers are copied from the message's own
 rows, so that a report moves no message to another business. A page with a row that a table refuses is written row by
-row: the refused ones are kept (``delivery.refused``), the others stand.
+row: the refused ones are kept (``refused_rows``), the others are written.
 """
 
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ _PRICES = text(
     FROM told AS t JOIN known AS k USING (sid)
     """
 )
-# What nobody recorded, but for the alerts of this pipeline, which stand in the outbox alone.
+# Messages that nobody recorded, except the alerts of this pipeline, which are only in the outbox.
 _UNNAMED = text(
     """
     SELECT count(*) FROM unnest(CAST(:sids AS text[])) AS t (sid)
@@ -84,7 +84,7 @@ _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('smarttext:
 
 @dataclass(frozen=True)
 class Appended:
-    """Rows that were written, and what could not be."""
+    """Rows that were written, and those that could not be."""
 
     statuses: int
     prices: int
@@ -128,7 +128,7 @@ def append_reports(
 
 
 def require_tables(connection: Connection) -> None:
-    """Raise SchemaError where a view stands in the place of a table that reports are written into."""
+    """Raise SchemaError where a view replaces a table that reports are written into."""
     views = [f"public.{name}" for name in connection.execute(_VIEWS).scalars()]
     if views:
         msg = f"{', '.join(views)} is a view: what Twilio says cannot be written into it"

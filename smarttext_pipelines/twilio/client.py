@@ -1,6 +1,6 @@
-"""Twilio's own client with a base URL, a timeout and retries that are ours.
+"""Twilio's own client with our own base URL, timeout and retries.
 
-No request is repeated below us: only who knows whether a message was stored may send it again.
+The SDK repeats no request: only the caller knows whether a message was stored and may be sent again.
 """
 
 import logging

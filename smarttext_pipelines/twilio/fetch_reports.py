@@ -1,6 +1,6 @@
-"""One run of fetching: what is due, in portions; each answer is written before the next question is asked.
+"""One polling run: what is due, in portions; each answer is written before the next request.
 
-Whatever ends a run, the next one asks for what has not been answered.
+However a run ends, the next one asks for what has not been answered.
 """
 
 import time
@@ -31,7 +31,7 @@ MAX_EMPTY_PAGES = 3
 
 LONGEST_PORTION = timedelta(hours=6)
 SENT_BEFORE_RECORDED, SENT_AFTER_RECORDED = timedelta(minutes=2), timedelta(minutes=10)
-"""How far Twilio's time of sending lies from ours; a message outside is fetched on its own."""
+"""How far Twilio's time of sending is from ours; a message outside is fetched on its own."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Asking Twilio about messages, by pages of a list or one by one: bounded calls, each repeated with patience."""
+"""Polls Twilio for messages, by pages of a list or one by one: bounded calls, each retried with backoff."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class BudgetSpentError(Exception):
-    """The calls of a run are used up, or Twilio does not answer; the next run goes on."""
+    """The calls of a run are used up, or Twilio does not answer; the next run continues."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Twilio's list of messages beside ours: in both, only here, only there, and why where that is known. Pure.
+"""Compares Twilio's list of messages with ours: in both, only here, only there, and why if known. Pure.
 
 The list is what Twilio's console exports as CSV, or the messages of its API as JSON.
 """
@@ -25,7 +25,7 @@ _NAMES = {
     "direction": ("direction",),
 }
 _ENDS = timedelta(hours=48)
-"""Nearer to an end of the month than that, a message may count for the month beside it."""
+"""A message nearer than that to an end of the month may count for the neighbouring month."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A message of ours.
+    """One of our messages.
 
     Attributes:
         sid: Twilio's sid; empty where it never had one.
@@ -75,8 +75,8 @@ class Reconciled:
 
     Attributes:
         in_both: Messages that both have.
-        without_sid: Messages of ours that never reached Twilio, so no list can have them.
-        ours_usd: Sum of the prices of ours that both have.
+        without_sid: Our messages that never reached Twilio, so no list can have them.
+        ours_usd: Sum of our prices of the messages that both have.
         twilios_usd: Sum of Twilio's prices of the same.
         differences: Where they do not agree.
     """
@@ -89,7 +89,7 @@ class Reconciled:
 
 
 def read_list(content: str) -> list[Listed]:
-    """Return the outbound messages of an exported list, each line as it stands, repeated ones, too.
+    """Return the outbound messages of an exported list, each line as it is, repeated ones included.
 
     Raises:
         InputError: It is no list of messages.

@@ -17,7 +17,7 @@ from smarttext_pipelines.twilio.poll import Report
 
 STATUS_ROWS, PRICE_ROWS = "sms_events", "api_usage"
 PAUSE = timedelta(hours=1)
-"""How long a refused row rests."""
+"""How long a refused row waits for its next try."""
 
 MAX_RETRIED = 10_000
 """Rows of one run that are tried again, those first that were not tried for the longest time."""

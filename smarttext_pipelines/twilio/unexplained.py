@@ -1,4 +1,4 @@
-"""Days of Twilio's bill that no recorded row explains, and the SQL of the rows that there are."""
+"""Days of Twilio's bill that our rows do not explain, and the SQL of the rows that exist."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date

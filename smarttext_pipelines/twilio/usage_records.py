@@ -1,7 +1,7 @@
-"""Twilio's bill compared with ours: its usage records by its own days (GMT), and what no recorded row explains.
+"""Compares Twilio's bill with ours: its usage records by its own days (GMT), and what our rows do not explain.
 
 Twilio counts by itself: these are the only numbers that do not come from what was recorded. The price of a message
-includes the carrier's fee, which the usage records tell apart: both are added.
+includes the carrier's fee, which the usage records list separately: both are added.
 """
 
 from dataclasses import dataclass
@@ -127,7 +127,7 @@ def days_to_compare(now: datetime) -> DayRange:
 
 
 def compare_usage(engine: Engine, asker: Asker, days: DayRange) -> list[UsageDay]:
-    """Return the days in Twilio's numbers and in ours, but for days before the first row of ours.
+    """Return the days in Twilio's numbers and in ours, from the day of our first row on.
 
     Args:
         engine: Result of ``open_engine``.
@@ -138,7 +138,7 @@ def compare_usage(engine: Engine, asker: Asker, days: DayRange) -> list[UsageDay
         SmartTextError: Twilio refuses or does not answer.
     """
     try:
-        told = {name: asker.usage(name, days.first, days.last) for name in (TEXTS, FEES, INBOUND)}
+        answers = {name: asker.usage(name, days.first, days.last) for name in (TEXTS, FEES, INBOUND)}
     except BudgetSpentError as error:
         msg = f"{error}; the next run asks again"
         raise SmartTextError(msg) from None
@@ -151,7 +151,7 @@ def compare_usage(engine: Engine, asker: Asker, days: DayRange) -> list[UsageDay
         ours = connection.execute(_OURS, {**bounds, **names}).all()
     found = []
     for day, texts, alerts, unpriced, usd, inbound in ours:
-        sent, fees, received = (told[name].get(day, UsageRecord()) for name in (TEXTS, FEES, INBOUND))
+        sent, fees, received = (answers[name].get(day, UsageRecord()) for name in (TEXTS, FEES, INBOUND))
         is_usd = {sent.currency, fees.currency} == {CURRENCY}
         cost = sent.price + fees.price if is_usd else None
         found.append(UsageDay(day, sent.count, texts, alerts, unpriced, cost, usd, received.count, inbound))

@@ -1,4 +1,4 @@
-"""Which messages wait for an outcome or a price, and which of them are due to be asked for again.
+"""Which messages wait for an outcome or a price, and which of them are due to be polled again.
 
 A message waits while no row of it has a final status, or no row of ``api_usage`` has its price, from 2 minutes to
 72 hours after its first row. The pause between two questions grows with its age, so that a message that Twilio will
@@ -40,7 +40,7 @@ _DUE = """
                             AND e.created_at < CAST(:now AS timestamptz) - :oldest)
     )
 """
-_READ = text(_DUE + "SELECT message_sid, first_at FROM due ORDER BY first_at, message_sid LIMIT :max_rows")  # noqa: S608 - text of ours
+_READ = text(_DUE + "SELECT message_sid, first_at FROM due ORDER BY first_at, message_sid LIMIT :max_rows")  # noqa: S608 - constant text
 _COUNT = text(_DUE + "SELECT count(*) FROM due")  # noqa: S608
 _ASKED = text(
     """

@@ -56,11 +56,11 @@ def test_a_tick_tells_what_it_finds_and_asks_for_no_run(
 ) -> None:
     world = _world(database)
     first = _tick(settings, instance)
-    assert (first.run_requests, first.skip_message) == ([], "nothing to tell")
+    assert (first.run_requests, first.skip_message) == ([], "nothing to report")
     world.send(1, ago=MINUTE, status="failed", error_code="30034", message_sid="")
     assert _tick(settings, instance).skip_message == "1 firing, 1 sent"
     assert "was refused because the sender is not registered" in (settings.data_dir / LOG_FILE).read_text()
-    assert _tick(settings, instance).skip_message == "nothing to tell"
+    assert _tick(settings, instance).skip_message == "nothing to report"
 
 
 def test_more_than_fits_into_a_tick_asks_for_one_run(

@@ -85,7 +85,7 @@ class World:
             options: dict[str, Any] = {"waiting": waiting, "deletes": True, "max_rows": 10_000}
             told = interrupt_at(step)
             for _ in archive_rows(
-                connection, self.target, "sms_events", day, told=told, segment_rows=segment_rows, **options
+                connection, self.target, "sms_events", day, on_step=told, segment_rows=segment_rows, **options
             ):
                 pass
 

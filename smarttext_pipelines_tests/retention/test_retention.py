@@ -245,7 +245,7 @@ def test_a_row_that_moved_to_another_day_after_it_was_read_is_there_once(
                 "UPDATE public.sms_events SET created_at = created_at + interval '1 day' WHERE message_sid = 'SM2'"
             )
 
-    archive_day(database, archive, "sms_events", told=move)
+    archive_day(database, archive, "sms_events", on_step=move)
     assert count(database, "sms_events") == 1
     days = DayRange(DAY, next_day)
     for _ in range(2):

@@ -192,7 +192,9 @@ def test_a_file_that_the_disk_does_not_give_back_is_never_published(
 
     with locked_day(loaded.engine, "sms_events", DAY) as connection, pytest.raises(DamagedFileError):
         list(
-            archive_rows(connection, archive, "sms_events", DAY, waiting=None, deletes=True, max_rows=10**6, told=spoil)
+            archive_rows(
+                connection, archive, "sms_events", DAY, waiting=None, deletes=True, max_rows=10**6, on_step=spoil
+            )
         )
     assert live(loaded) == ROWS
     require_resumed(loaded, archive, tmp_path / "archive")

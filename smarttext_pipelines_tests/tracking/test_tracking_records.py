@@ -47,11 +47,16 @@ def damage(chance: random.Random, rows: list[bytes]) -> Damaged:
     return Damaged(data[:first] + spoiled + data[end:], whole, rows[-1] not in whole)
 
 
-def drain(data: bytes, most: int, told: int | None = None) -> tuple[list[bytes], int]:
+def drain(data: bytes, most: int, written: int | None = None) -> tuple[list[bytes], int]:
     position, found = Position(), []
     for _ in range(len(data) + 10):
         piece = read(
-            lambda at, length: data[at : at + length], position, len(data), most, told or 0, is_exact=told is not None
+            lambda at, length: data[at : at + length],
+            position,
+            len(data),
+            most,
+            written or 0,
+            is_exact=written is not None,
         )
         found += [row for _, row in piece.rows]
         position = piece.after
@@ -74,7 +79,7 @@ def test_every_row_that_damage_did_not_touch_is_read_and_every_other_counted(see
     assert set(spoiled.whole) <= set(found) <= set(rows)
     assert len(found) + lost == len(rows) or spoiled.is_tail
     # Who appended knows how many, also of the end.
-    assert drain(spoiled.data, 50, told=len(rows)) == (found, len(rows) - len(found))
+    assert drain(spoiled.data, 50, written=len(rows)) == (found, len(rows) - len(found))
 
 
 def test_an_end_of_zeros_counts_as_many_rows_as_fit_into_it() -> None:

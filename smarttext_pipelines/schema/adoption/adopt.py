@@ -1,4 +1,4 @@
-"""Read what ``plan`` judges; what others put back; and take the right to write from the public roles."""
+"""Reads what ``plan`` judges and what others put back; revokes the right to write from the public roles."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -32,7 +32,7 @@ _ROLES = text("SELECT rolname, rolbypassrls FROM pg_roles WHERE rolname IN ('ano
 
 
 def read_facts(connection: Connection, zone: ZoneInfo | None = None) -> Facts:
-    """Return what the plan needs beside the catalog; the zone only before a first migration."""
+    """Return what the plan needs in addition to the catalog; the zone only before a first migration."""
     record = recorded(connection)
     roles = {row.rolname: row.rolbypassrls for row in connection.execute(_ROLES)}
     facts = Facts(
@@ -50,7 +50,7 @@ def read_facts(connection: Connection, zone: ZoneInfo | None = None) -> Facts:
 
 
 def read_standing(connection: Connection, facts: Facts) -> Standing:
-    """Return what stands in ``public`` and goes on standing; a view that was dropped on the way is remembered."""
+    """Return what stays in ``public``; a view that was dropped on the way is remembered."""
     found, record = read_state(connection), facts.record or {}
     definitions = {
         view: [state[("view", view)]["definition"] for state in (found, record) if ("view", view) in state]
@@ -61,7 +61,7 @@ def read_standing(connection: Connection, facts: Facts) -> Standing:
 
 
 def put_back_lines(connection: Connection) -> list[str]:
-    """Return, one line each, what others replaced, what is missing, and what cannot be called."""
+    """Return, one line each, which of our objects others replaced, which are missing, and which cannot be called."""
     found, installed, record = read_state(connection), read_installed(connection), recorded(connection)
     lines = [f"{kind} public.{name} is not as migrate left it" for kind, name in put_back(found, installed)]
     lines += [
@@ -89,31 +89,31 @@ def _missing_rights(found: State) -> list[str]:
 
 
 def overload_statements(connection: Connection, facts: Facts) -> list[str]:
-    """Return what drops functions that came later and answer the same call as ours; the record has their definition."""
+    """Return the statements that drop later functions that answer the same call as ours; they are on record."""
     return [f"DROP ROUTINE public.{name}" for name in ambiguous_overloads(read_state(connection), facts.record)]
 
 
 def record_changes(changes: Sequence[Change]) -> list[str]:
-    """Return what records the state of what is about to be changed; the first migration has recorded all of it."""
+    """Return the statements that record what is about to change; the first migration has recorded all of it."""
     keys = [key for change in changes for key in change.keys]
     return [add_to_record(keys)] if keys else []
 
 
 def writing_roles(facts: Facts) -> dict[str, list[str]]:
-    """Return who of the public roles writes the application's tables → which."""
+    """Return which of the application's tables each public role writes."""
     found = {role: [t for t in WATCHED_TABLES if role in facts.writers.get(t, ())] for role in PUBLIC_ROLES}
     return {role: tables for role, tables in found.items() if tables}
 
 
 def revoke_writers(engine: Engine, agree: Agree) -> list[Change]:
-    """Take from the public roles what adoption left them on the application's tables, and remember it.
+    """Revoke from the public roles what adoption left them on the application's tables, and remember it.
 
     Args:
         engine: Result of ``open_engine``, connected as the owner of the tables.
-        agree: Is shown what will change, and raises where nobody agrees.
+        agree: Receives the changes, and raises if nobody agrees.
 
     Returns:
-        What was changed; empty where nothing was left to them.
+        What was changed; empty where they had nothing left.
     """
     with connected(engine) as connection:
         facts = replace(read_facts(connection), is_revoked=True, writers={})

@@ -1,4 +1,4 @@
-"""A change that ``migrate`` makes of what others made, and the facts that it follows from. Pure."""
+"""A change that ``migrate`` makes to objects of others, and the facts that it follows from. Pure."""
 
 from dataclasses import dataclass, field
 
@@ -23,10 +23,10 @@ class Change:
     """One line of the table.
 
     Attributes:
-        what: The object, as people name it.
+        what: The object, as people call it.
         now: What is there.
         then: What will be there.
-        keys: What of the catalog it concerns.
+        keys: Catalog entries it concerns.
     """
 
     what: str
@@ -37,17 +37,17 @@ class Change:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the catalog of ``public`` does not say.
+    """What the catalog of ``public`` does not contain.
 
     Attributes:
         zone: Reporting zone.
-        is_finished: Whether a first migration has come to its end.
-        record: What was found at first; None where nothing was recorded yet.
+        is_finished: Whether a first migration has completed.
+        record: What was found originally; None where nothing was recorded yet.
         installed: What the last migrate left there.
         roles: Which of Supabase's roles there are.
         needs_policy: Whether ``service_role`` is bound by row level security.
-        writers: Who of the public roles really inserts where.
-        is_revoked: Whether they write no more, by a person's decision.
+        writers: Which public roles can really insert into each table.
+        is_revoked: Whether a person has revoked their right to write.
     """
 
     zone: str

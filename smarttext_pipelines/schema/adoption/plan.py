@@ -1,6 +1,6 @@
-"""What ``migrate`` is about to change of what others made: object, now, then. Pure; ``adopt`` reads and asks.
+"""What ``migrate`` is about to change in objects of others: object, now, then. Pure; ``adopt`` reads and asks.
 
-Whatever is created beside it in schema ``monitoring``, or put right again where it is ours, is not in it.
+Objects that it creates in schema ``monitoring``, and our own objects that it repairs, are not listed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ _THIS_VERSION = "as this version has it"
 
 
 def plan(found: State, facts: Facts) -> list[Change]:
-    """Return what will change of what others made, in the order in which people look for it."""
+    """Return what will change in objects of others, in the order in which people look for it."""
     adopted = adopted_tables(found, facts.record)
     rules = (
         rights_changes(found, facts),
@@ -35,12 +35,12 @@ def plan(found: State, facts: Facts) -> list[Change]:
 
 
 def put_back(found: State, installed: State) -> list[Key]:
-    """Return what is there and no more what the last migrate left there."""
+    """Return what is no longer as the last migrate left it."""
     return [key for key, state in installed.items() if key in found and _differs(found[key], state, key[0])]
 
 
 def ambiguous_overloads(found: State, record: State | None) -> list[str]:
-    """Return functions that came later under the same name and answer the same call."""
+    """Return functions that were added later under one of our names and answer the same call."""
     functions = {name: state for (kind, name), state in found.items() if kind == "function"}
     others = [name for name in functions if name not in FUNCTIONS and ("function", name) not in (record or {})]
     return [
@@ -59,7 +59,7 @@ def _replaced(found: State, facts: Facts) -> Iterator[Change]:
 
 
 def _is_theirs(kind: str, name: str, state: Mapping[str, Any], facts: Facts) -> bool:
-    """Whether the application made what a first migrate replaces."""
+    """Whether the application made the object that a first migrate replaces."""
     if kind == "policy":
         return name.endswith(".service_role_all") and facts.needs_policy and not _lets_service_in(state)
     replaced = {"view": SOURCES, "function": FUNCTIONS}.get(kind, ())
@@ -94,14 +94,14 @@ def _namesakes(name: str, functions: State | Mapping[str, Any]) -> list[str]:
 
 
 def _answers(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """Whether a call of this project, with or without names of arguments, is answered by their function, too."""
+    """Return whether a call of our function, with or without argument names, is also answered by theirs."""
     shared = range(max(theirs["least"], ours["least"]), min(theirs["most"], ours["most"]) + 1)
     names = (theirs["arguments"] or [], ours["arguments"] or [])
     return any(count == 0 or names[0][:count] == names[1][:count] for count in shared)
 
 
 WATCHED_TABLES = (*EVENT_TABLES, "daily_stats")
-"""Tables into which the public roles should write no more once the application has a key of its own."""
+"""Tables that the public roles should no longer write once the application has a key of its own."""
 
 
 def _lets_service_in(state: Mapping[str, Any]) -> bool:

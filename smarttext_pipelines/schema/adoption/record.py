@@ -1,6 +1,6 @@
 """The record of what was found before anything of it was changed: enough to put everything back.
 
-``monitoring.adoption_record`` is filled once, in the transaction of the first change. What others put back later, and a
+``monitoring.adoption_record`` is filled once, in the transaction of the first change. What others restore later, and a
 later ``migrate`` replaces again, is added. Nothing in it is ever overwritten.
 """
 
@@ -32,7 +32,7 @@ END $do$
 
 REVOKED = "revoke-writers"
 IS_REVOKED = f"EXISTS (SELECT FROM monitoring.adoption_record WHERE occasion = '{REVOKED}')"
-"""SQL: whether the public roles write events no more, by a person's decision."""
+"""SQL: whether a person has revoked the public roles' right to write events."""
 
 _HAS_RECORD = text("SELECT to_regclass('monitoring.adoption_record') IS NOT NULL")
 _FOUND = text("SELECT kind, object, state FROM monitoring.adoption_record WHERE occasion = 'adoption'")
@@ -54,21 +54,21 @@ END $do$
 
 
 def recorded(connection: Connection) -> dict[tuple[str, str], dict[str, Any]] | None:
-    """Return what was found first, or None where nothing was recorded yet."""
+    """Return what was found originally, or None where nothing was recorded yet."""
     if not connection.execute(_HAS_RECORD).scalar_one():
         return None
     return {(row.kind, row.object): row.state for row in connection.execute(_FOUND)}
 
 
 def add_to_record(keys: Iterable[tuple[str, str]]) -> str:
-    """Return what records the present state of what is about to be changed, unless that very state is recorded."""
+    """Return the statement that records the present state of what is about to change, unless it is recorded already."""
     wanted = ", ".join(f"({_literal(kind)}, {_literal(name)})" for kind, name in keys)
     found = f"SELECT f.* FROM ({STATE}) AS f WHERE (f.kind, f.object) IN ({wanted})"  # noqa: S608 - quoted
     return _ADD.format(occasion="put back", found=found)
 
 
 def record_revocation() -> str:
-    """Return what records that a person took the right to write events from the public roles, for good."""
+    """Return the statement that records that a person revoked the public roles' right to write events, for good."""
     found = "SELECT 'decision' AS kind, 'public' AS object, '{}'::jsonb AS state"
     return _ADD.format(occasion=REVOKED, found=found)
 
@@ -78,5 +78,5 @@ def _literal(value: str) -> str:
 
 
 def is_revoked(connection: Connection) -> bool:
-    """Tell whether the public roles write events no more, by a person's decision."""
+    """Return whether a person has revoked the public roles' right to write events."""
     return bool(connection.execute(_HAS_RECORD).scalar_one() and connection.execute(_IS_REVOKED).scalar_one())

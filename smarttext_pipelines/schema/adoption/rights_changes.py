@@ -24,7 +24,7 @@ def rights_changes(found: State, facts: Facts) -> list[Change]:
 
 
 def rights_of(found: State, relation: str, grantee: str) -> dict[str, frozenset[str] | None]:
-    """Return right → the columns that it is limited to, or None for the whole relation."""
+    """Return each right with the columns that it is limited to, or None for the whole relation."""
     kind = "view" if relation in VIEWS else "table"
     whole = (found.get((kind, relation), {}).get("rights") or {}).get(grantee, [])
     limited: dict[str, set[str]] = {}
@@ -116,7 +116,7 @@ def _was_open(facts: Facts, table: str, state: Mapping[str, Any]) -> bool:
 
 
 def row_security_changes(found: State, facts: Facts) -> Iterator[Change]:
-    """Yield tables whose row level security is put on again, and the policy that lets ``service_role`` in."""
+    """Yield tables whose row level security is enabled again, and the policy that admits ``service_role``."""
     adopted = adopted_tables(found, facts.record)
     for table in TABLES:
         state = found.get(("table", table))

@@ -25,7 +25,7 @@ _ROWS = """
             OFFSET 0
         ) AS r WHERE r.day >= {first}
 """
-"""What rows of ``api_usage`` count, each: the one place where the trigger, the recount and the check read them."""
+"""What each row of ``api_usage`` counts; the trigger, the recount and the check all read it here."""
 
 
 def guardrail_statements() -> list[str]:

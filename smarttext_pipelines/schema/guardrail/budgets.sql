@@ -1,6 +1,6 @@
 -- What callers use: check here, reserve, settle, cancel and reset in the next files. SECURITY DEFINER, so the caller needs no
 -- right on a table.
--- pg_temp stands last in every search_path: unnamed it would come before pg_catalog, and a caller's type pg_temp.date
+-- pg_temp is last in every search_path: unnamed it would come before pg_catalog, and a caller's type pg_temp.date
 -- would run its CHECK with the owner's rights. Columns are always qualified, so arguments may have the names that
 -- callers like to write.
 
@@ -19,7 +19,7 @@ COMMENT ON FUNCTION monitoring.usage_date(timestamptz) IS
 
 CREATE OR REPLACE FUNCTION monitoring.usage_time(at timestamptz, day date) RETURNS timestamptz
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    -- A call at midnight is told a little later than its day was chosen.
+    -- A call at midnight is reported a little later than its day was chosen.
     SELECT CASE WHEN monitoring.reporting_day(at) = day THEN at
                 ELSE day::timestamp AT TIME ZONE i.reporting_timezone END FROM monitoring.installation AS i
 $$;

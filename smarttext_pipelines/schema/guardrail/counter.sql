@@ -172,7 +172,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WHERE u.tokens <> 0 OR u.usd <> 0
     ON CONFLICT (day, business_key) DO UPDATE SET used_tokens = excluded.used_tokens, used_usd = excluded.used_usd;
 $$;
-COMMENT ON FUNCTION monitoring.recount_openai_usage() IS 'Counts the ledger of the open days anew.';
+COMMENT ON FUNCTION monitoring.recount_openai_usage() IS 'Recounts the ledger of the open days.';
 
 CREATE OR REPLACE FUNCTION monitoring.recount_at_new_prices() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -1,4 +1,4 @@
--- Prices that are ours. What somebody added for a model of his own stays, and a trigger counts anew.
+-- Our own prices. Rows that somebody added for another model stay, and a trigger recounts.
 DO $do$
 DECLARE
     relations text := 'public.api_usage';

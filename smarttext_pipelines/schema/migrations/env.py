@@ -1,4 +1,4 @@
-"""Alembic environment; ``storage.migrate`` is the only caller and passes a connection, or none to print the SQL."""
+"""Alembic environment; ``schema.migrate`` is the only caller and passes a connection, or none to print the SQL."""
 
 from typing import Any
 

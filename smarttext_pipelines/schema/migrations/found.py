@@ -1,4 +1,4 @@
-"""What a migration meets: a view in the place of a table is read and never altered."""
+"""What a migration finds: a view in place of a table is read and never altered."""
 
 from alembic import context, op
 from sqlalchemy import Connection, text
@@ -15,7 +15,7 @@ _IS_KEYED = text(
 
 
 def database() -> Connection | None:
-    """Return the database that can be looked at; while statements are only printed it is as it was, or none."""
+    """Return the database that can be inspected; while statements are only printed, its present state, or none."""
     if context.is_offline_mode():
         looked_at: Connection | None = context.config.attributes.get("looked_at")
         return looked_at
@@ -23,7 +23,7 @@ def database() -> Connection | None:
 
 
 def kind_of(name: str) -> str:
-    """Return what stands in ``public`` under a name, as ``pg_class.relkind``; a table where nobody can look."""
+    """Return the ``pg_class.relkind`` of a relation in ``public``; that of a table where it cannot be looked up."""
     found = database()
     return (found.execute(_KIND, {"name": name}).scalar() if found else None) or "r"
 
@@ -34,7 +34,7 @@ def is_table(name: str) -> bool:
 
 
 def to_business() -> str:
-    """Return the clause of a foreign key to ``businesses``; empty where its id is no key of a table."""
+    """Return the clause of a foreign key to ``businesses``; empty where its id is not a table's key."""
     found = database()
     if found and not found.execute(_IS_KEYED).scalar():
         return ""

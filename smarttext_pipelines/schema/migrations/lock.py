@@ -1,8 +1,8 @@
 """Lock tables without making anybody wait.
 
 A lock that is waited for makes every later writer wait, too, and ends in a deadlock with one that holds the next table:
-an insert locks its own table first and ``businesses``, for the foreign key, second. So all tables are asked for at
-once and given back at once when one is in use, until ``lock_timeout`` has passed.
+an insert locks its own table first and ``businesses``, for the foreign key, second. So all tables are locked at
+once and released at once when one is in use, until ``lock_timeout`` has passed.
 """
 
 TAKE = """
@@ -34,6 +34,6 @@ BEGIN{take}END $$
 def lock(*names: str) -> str:
     """Return the statement that locks those tables and views of ``public`` that exist, to the transaction's end.
 
-    A view in the place of one of the application's tables is left alone: locking it would lock what it reads.
+    A view in place of one of the application's tables is left alone: locking it would lock what it reads.
     """
     return _BLOCK.replace("{names}", f"{{{','.join(names)}}}").replace("{sources}", _SOURCES).replace("{take}", TAKE)

@@ -1,4 +1,4 @@
-"""Row level security on what a migration creates; a table that is there keeps what it has."""
+"""Row level security on tables that a migration creates; an existing table keeps what it has."""
 
 
 def create_table(table: str) -> str:

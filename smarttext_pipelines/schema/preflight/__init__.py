@@ -1,4 +1,4 @@
-"""Before the first statement of a migration: everything that is in its way, in one error, with nothing changed."""
+"""Checks before the first statement of a migration: all obstacles in one error, with nothing changed."""
 
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,7 @@ __all__ = ["Findings", "find_obstacles", "require_possible"]
 
 
 def find_obstacles(connection: Connection, zone: ZoneInfo) -> Findings:
-    """Return what stands in the way of a migration, and what works otherwise than on a table as declared."""
+    """Return what prevents a migration, and what works differently from the declared tables."""
     return judge(read_catalog(connection, revision(connection), SIGNATURES), zone)
 
 
@@ -22,7 +22,7 @@ def require_possible(connection: Connection, zone: ZoneInfo) -> list[str]:
     """Return what is worth knowing before a migration.
 
     Raises:
-        SchemaError: Something stands in the way; nothing was changed.
+        SchemaError: The migration is not possible; nothing was changed.
     """
     findings = find_obstacles(connection, zone)
     if findings.refusals:

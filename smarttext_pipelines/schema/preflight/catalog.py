@@ -45,7 +45,7 @@ _COLUMNS = text(
     ORDER BY c.relname, a.attnum
     """
 )
-# Indexes, constraints and statistics are rebuilt with a column; what else names it stands in the way of its new type.
+# Indexes, constraints and statistics are rebuilt with a column; anything else that names it prevents its new type.
 _BUILT_ON_COLUMNS = text(
     """
     SELECT DISTINCT c.relname AS relation, a.attname AS name,
@@ -108,7 +108,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Relation:
-    """What exists in ``public`` under a name of this project; ``kind`` as ``pg_class.relkind``."""
+    """A relation in ``public`` that has one of our names; ``kind`` as ``pg_class.relkind``."""
 
     name: str
     kind: str
@@ -125,7 +125,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class Function:
-    """A function in ``public`` that has the signature of one of this project."""
+    """A function in ``public`` with the signature of one of our functions."""
 
     signature: str
     name: str
@@ -161,7 +161,7 @@ def read_catalog(connection: Connection, revision: str | None, signatures: list[
     Args:
         connection: As the role that migrates.
         revision: Newest revision that has run.
-        signatures: Functions of this project in ``public``.
+        signatures: Our functions in ``public``.
     """
     names = [*(table.name for table in TABLES), *PUBLIC_VIEWS]
     found = connection.execute(_RELATIONS, {"names": names}).mappings()
@@ -177,7 +177,7 @@ def read_catalog(connection: Connection, revision: str | None, signatures: list[
 
 
 def _with_rows(connection: Connection, relation: Relation) -> Relation:
-    """Look whether there is a row, where a column that cannot be NULL would have to be added."""
+    """Look for rows where a column that cannot be NULL would have to be added."""
     table = next((table for table in TABLES if table.name == relation.name), None)
     if table is None or all(c.nullable or c.name in relation.columns for c in table.columns) or not relation.is_owned:
         return relation

@@ -1,4 +1,4 @@
-"""What stands in the way of a migration, and what is only worth knowing: judged by the catalog alone; pure."""
+"""What prevents a migration, and what is only worth knowing: judged by the catalog alone; pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ FUNCTION_SHAPES = {
     "cancel_openai_usage": (["request_id"], "record"),
     "reset_daily_openai_usage": (["business_id"], "void"),
 }
-"""Names of the arguments and the result of our functions: PostgreSQL replaces only a function that has the same."""
+"""Names of the arguments and the result of our functions: PostgreSQL replaces only a function with the same ones."""
 
 _VIEW_COLUMNS = {
     "sms_failure_rates": {
@@ -51,7 +51,7 @@ _ALIKE = {
     "jsonb": ("jsonb", "json", "text"),
 }
 _MAY_BE_COMPUTED = ("reset_date", "body_length", "error_message", "call_status", "owner_notified", "detection_source")
-"""Columns that may be left to the table: no number depends on what we would have written there."""
+"""Columns that the table may fill by itself: no number depends on what we would have written."""
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Findings:
 
     Attributes:
         refusals: What must be changed before a migration, a line each: object, what it is, what to do.
-        notes: What works otherwise than on a table as declared.
+        notes: What works differently from the declared tables.
     """
 
     refusals: list[str] = field(default_factory=list)
@@ -96,7 +96,7 @@ def is_workable(table: str, column: str, found: Column) -> bool:
 
 
 def is_workable_type(table: str, column: str, type_: TypeEngine[Any]) -> bool:
-    """Return the same of a type as SQLAlchemy reflects it, where it is of another kind than declared."""
+    """Return the same for a type that SQLAlchemy reflects, where it is of another kind than declared."""
     base = _REFLECTED.get(type(type_).__name__) or kind_of(type_)
     if getattr(type_, "timezone", None) is False:
         base = "timestamp without time zone"
@@ -137,7 +137,7 @@ def _judge_table(findings: Findings, catalog: Catalog, table: Table, relation: R
 
 
 def _judge_kind(findings: Findings, catalog: Catalog, table: Table, relation: Relation) -> bool:
-    """Judge what a relation is and whose; return whether its columns are worth a look."""
+    """Judge what a relation is and who owns it; return whether its columns need to be judged."""
     name = f"public.{table.name}"
     is_source = table.name != "daily_stats"
     if relation.kind in _READ_ONLY and table.name not in ("api_usage", "daily_stats"):
@@ -173,7 +173,7 @@ def _judge_column(findings: Findings, table: Table, relation: Relation, found: C
     declared = table.columns[found.name]
     wanted = kind_of(declared.type)
     if not is_workable(table.name, found.name, found):
-        why = "rows are told apart, tracked and archived by a uuid" if found.name == "id" else f"it must be {wanted}"
+        why = "rows are identified, tracked and archived by a uuid" if found.name == "id" else f"it must be {wanted}"
         findings.refusals.append(f"{name} is {found.type}: {why}; change its type")
         return
     if found.base == "timestamp without time zone":

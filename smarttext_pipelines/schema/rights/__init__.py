@@ -1,1 +1,1 @@
-"""Who may do what: the public roles, the optional roles, and who really writes."""
+"""Rights of the public roles and of the optional roles, and which roles really write."""

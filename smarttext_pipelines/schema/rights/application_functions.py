@@ -1,8 +1,8 @@
-"""Functions that the application has under the same name: ours take their place, and theirs can take it back.
+"""Functions that the application has under the same name: ours replace them, and its script can restore them.
 
 The application's schema script runs at any time, so its ``CREATE OR REPLACE`` always meets the very signature that it
-knows, with the names of its arguments, and no overload of ours answers the same call. They return what theirs return
-(PL/pgSQL's void is an empty text, SQL's is NULL). People's comments stay.
+knows, with the names of its arguments, and none of our overloads answers the same call. They return what the
+application's return (PL/pgSQL's void is an empty text, SQL's is NULL). People's comments stay.
 """
 
 _FUNCTIONS = """
@@ -47,5 +47,5 @@ END $do$;
 
 
 def application_function_statements() -> list[str]:
-    """Return the statements that put our functions in the place of the application's."""
+    """Return the statements that replace the application's functions with ours."""
     return [_FUNCTIONS]

@@ -1,9 +1,9 @@
-"""Who of ``PUBLIC``, ``anon``, ``authenticated`` and ``service_role`` may do what.
+"""The rights of ``PUBLIC``, ``anon``, ``authenticated`` and ``service_role``.
 
-On a table that was adopted whoever could insert goes on inserting; reading and changing is what is taken away. Usage of
-paid services stays readable, in the columns that a limit of the application's own sums up, for whoever both read and
-wrote it. ``businesses`` is left alone there. On tables of ours, and once ``smarttext access --revoke-writers`` was
-typed, the public roles have nothing. ``service_role`` is given what it needs; it loses nothing that it was found with.
+On an adopted table every role that could insert still can; reading and changing are revoked. Usage of paid services
+stays readable for roles that both read and wrote it, in the columns that a limit of the application's own sums up.
+``businesses`` is left alone. On tables that we made, and once ``smarttext access --revoke-writers`` was run, the public
+roles have no rights. ``service_role`` is granted what it needs and keeps what it had.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from smarttext_pipelines.schema.rights.roles import SERVICE, functions_of
 from smarttext_pipelines.schema.rights.writers import Writers
 
 USAGE_COLUMNS = ("id", "service", "endpoint", "business_id", "tokens_used", "cost_estimate", "created_at", "reset_date")
-"""Columns of ``api_usage`` that tell nothing of a person: what a limit on usage sums up."""
+"""Columns of ``api_usage`` without personal data: what a limit on usage sums up."""
 
 SERVICE_ON_TABLES = ("DELETE", "INSERT", "SELECT", "UPDATE")
 
@@ -133,7 +133,7 @@ END $$;
 def function_rights(writers: Writers) -> str:
     """Return the statement that sets the rights on the functions in ``public``.
 
-    Whoever writes a table, and could call the application's own function that writes it, goes on calling it.
+    A role that writes a table, and could call the application's own function that writes it, still can.
     """
     callers = {function: sorted(writers.get(APPLICATION_FUNCTIONS.get(function, ""), ())) for function in FUNCTIONS}
     values = (

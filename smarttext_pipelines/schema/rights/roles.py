@@ -1,8 +1,8 @@
 """Optional roles with least privilege, for a database where not everything should connect as the owner.
 
-Made by ``smarttext migrate --roles`` without login: whoever runs the database gives each a password. Every migrate sets
-their rights anew where they exist. They bypass row level security where whoever makes them may grant that; else a
-policy of their own shows them every row. What they see is bounded by their grants: a filtered table is an error.
+Created by ``smarttext migrate --roles`` without login: the database's owner gives each a password. Every migrate resets
+their rights where they exist. They bypass row level security where their creator may grant that; otherwise a policy
+of their own shows them every row. Their grants limit what they see: a filtered table is an error.
 """
 
 from smarttext_pipelines.schema.migrations.lock import TAKE
@@ -29,7 +29,7 @@ FUNCTIONS = {
     "public.reset_daily_openai_usage()": (SERVICE, PIPELINE),
     "public.update_daily_stats(uuid, date)": (SERVICE,),
     "monitoring.usage_date(timestamptz)": (SERVICE, WRITER),
-    # What a library asks for that began before this migrate.
+    # What a library asks for that was started before this migrate.
     "monitoring.reporting_day(timestamptz)": (SERVICE, WRITER),
     "monitoring.usage_day(date, timestamptz, text, text)": (PIPELINE, RETENTION),
     "monitoring.usage_day(date, timestamp, text, text)": (PIPELINE, RETENTION),
@@ -50,7 +50,7 @@ FUNCTIONS = {
     **dict.fromkeys(ADD_FUNCTIONS, (SERVICE, WRITER)),
     **dict.fromkeys(READ_FUNCTIONS, (PIPELINE, RETENTION)),
 }
-"""Who may execute what; every other function of this project is the owner's alone."""
+"""Who may execute what; only the owner may execute our other functions."""
 
 _TABLES = ("businesses", "sms_events", "call_events", "api_usage", "owner_alerts", "daily_stats")
 _EVENTS = "public.sms_events, public.call_events, public.api_usage, public.owner_alerts"
@@ -177,7 +177,7 @@ BEGIN
 
 
 def create_roles() -> str:
-    """Return the statement that makes the roles that are missing; they cannot log in yet."""
+    """Return the statement that creates the missing roles; they cannot log in yet."""
     return _CREATE.replace("{roles}", _names())
 
 
@@ -187,7 +187,7 @@ def functions_of(role: str) -> list[str]:
 
 
 def role_grants() -> str:
-    """Return the statement that gives the roles that exist exactly their rights."""
+    """Return the statement that gives existing roles exactly their rights."""
     functions = "".join(
         f"    IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN\n"
         f"        GRANT EXECUTE ON FUNCTION {', '.join(functions_of(role))} TO {role};\n    END IF;\n"
@@ -205,7 +205,7 @@ def role_grants() -> str:
 
 
 def role_policies() -> str:
-    """Return the statement that shows every row to the roles that exist and do not bypass row level security."""
+    """Return the statement that shows every row to existing roles that do not bypass row level security."""
     tables = ", ".join(f"'{table}'" for table in _TABLES)
     values = {"roles": _names(), "policy": POLICY, "tables": tables, "take": TAKE}
     statement = _POLICIES

@@ -1,7 +1,7 @@
 """Which of the public roles really write and read a table: a grant alone says nothing where a policy decides.
 
-Policies are asked, not read: the condition is evaluated as the role, with the claims that its key has. One that needs a
-row, or that we may not evaluate, counts as admitting: nothing is taken from somebody because we could not look.
+Policies are evaluated, not parsed: each condition runs as the role, with the claims that its key has. One that needs a
+row, or that we may not evaluate, counts as admitting: no right is revoked because we could not look.
 """
 
 from collections.abc import Mapping
@@ -42,11 +42,11 @@ _CLAIMS = text(
 _MAY_BE = text("SELECT pg_has_role(current_user, CAST(:role AS name), 'MEMBER')")
 
 Writers = Mapping[str, frozenset[str]]
-"""Table → who of ``PUBLIC_ROLES`` can insert into it."""
+"""Table → which of ``PUBLIC_ROLES`` can insert into it."""
 
 
 def read_writers(connection: Connection) -> dict[str, frozenset[str]]:
-    """Return, for each table, who of the public roles can insert a row now."""
+    """Return, for each table, which of the public roles can insert a row now."""
     known = set(connection.execute(_ROLES, {"names": list(PUBLIC_ROLES)}).scalars())
     found: dict[str, set[str]] = {table: set() for table in TABLES}
     for row in connection.execute(_TABLES, {"tables": list(TABLES)}).all():

@@ -1,9 +1,9 @@
-"""The one place through which the application's tables are read and written, whatever types their columns have.
+"""The one place through which the application's tables are read and written, with any column types.
 
 ``monitoring.sms_events`` and its like are what the pipeline reads: a view over a function that PostgreSQL inlines, so
 that a condition finds the table's own index, and that names no column for good, so that the application may change one.
 ``monitoring.add_sms_events(rows jsonb)`` and its like insert each row once by its id, and return how many were new.
-Both say the same of a column that is of another type than declared: an instant without a zone is of UTC, a label of an
+Both treat a column of another type than declared alike: an instant without a zone is of UTC, a label of an
 enum is a text, a code that is a number is a text of digits, and what a table computes is read and never written.
 """
 
@@ -22,7 +22,7 @@ _READ_OF_BUSINESSES = ("id", "name", "business_type", "public_phone", "twilio_ph
 
 
 def source_columns(table: Table) -> list[Column[Any]]:
-    """Return the columns that are read or written; of a business most are not needed, whatever their types."""
+    """Return the columns that are read or written; most columns of ``businesses`` are neither."""
     return [c for c in table.columns if table.name != "businesses" or c.name in _READ_OF_BUSINESSES]
 
 

@@ -43,7 +43,7 @@ BEGIN
         SELECT s.relation, s.relkind IN ('r', 'p') AS is_table,
                string_agg(format('%I %s', s.name, s.result), ', ' ORDER BY s.place) AS results,
                string_agg(s.read, ', ' ORDER BY s.place) AS reads,
-               string_agg(format('%I %s', s.name, s.kind), ', ' ORDER BY s.place) AS told,
+               string_agg(format('%I %s', s.name, s.kind), ', ' ORDER BY s.place) AS declared,
                string_agg(format('%I', s.name), ', ' ORDER BY s.place) FILTER (WHERE NOT s.is_generated) AS names,
                string_agg(CASE WHEN s.standard IS NULL THEN s.written
                                ELSE format('coalesce(%s, %s)', s.written, s.standard) END, ', ' ORDER BY s.place)
@@ -82,7 +82,7 @@ BEGIN
             CASE WHEN source.is_table THEN format(
                 'DECLARE added bigint; BEGIN INSERT INTO public.%I (%s) SELECT %s FROM jsonb_to_recordset(rows) AS r (%s)'
                 ' %s DO NOTHING; GET DIAGNOSTICS added = ROW_COUNT; RETURN added; END',
-                source.relation, source.names, source.writes, source.told,
+                source.relation, source.names, source.writes, source.declared,
                 CASE WHEN source.is_keyed THEN 'ON CONFLICT (id)'
                      ELSE format('WHERE NOT EXISTS (SELECT FROM public.%I AS e WHERE e.id = r.id) ON CONFLICT',
                                  source.relation) END)

@@ -1,4 +1,4 @@
-"""Alerting: incidents, the outbox of what is told of them, silences, signals. No telephone number stands in them."""
+"""Alerting: incidents, the outbox of their notifications, silences, signals. They contain no telephone number."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Identity, Index, Integer, Numeric, Table, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -33,14 +33,14 @@ incidents = Table(
     column("part", Numeric, "k of k of n at the last evaluation."),
     column("whole", Numeric, "n of k of n at the last evaluation."),
     column("peak", Numeric, "Worst value of the episode."),
-    column("told", Text, "Worst severity that was told; NULL while nobody was told."),
+    column("told", Text, "Worst severity that was notified; NULL while nobody was notified."),
     column("acknowledged", Text, "Severity at which it was acknowledged."),
     column("acknowledged_by", Text, "Who acknowledged it."),
     column(
-        "held_by", Text, "What holds the next notice back: a silence, an incident that inhibits, a group, the baseline."
+        "held_by", Text, "What suppresses the next notice: a silence, an incident that inhibits, a group, the baseline."
     ),
-    column("muted_by", Text, "Baseline or group incident that tells of this one, until it becomes worse."),
-    column("muted_severity", Text, "Severity up to which that one tells of it."),
+    column("muted_by", Text, "Baseline or group incident that covers this one, until it becomes worse."),
+    column("muted_severity", Text, "Severity up to which that one covers it."),
     _required("sequence", Integer, "Number of the last notice.", "0"),
     _required("evaluated_at", Instant, "When its state was last computed."),
     column("counted_at", Instant, "When the last of what was counted began."),
@@ -65,13 +65,13 @@ notifications = Table(
         "Short mark in the message by which it is found at the provider.",
         "substr(replace(gen_random_uuid()::text, '-', ''), 1, 10)",
     ),
-    _required("incident_id", BigInteger, "Incident that it tells of; 0 for a test, below 0 for the digest of a day."),
+    _required("incident_id", BigInteger, "Incident that it is about; 0 for a test, below 0 for the digest of a day."),
     _required("sequence", Integer, "Number of the notice within the incident."),
     _required("kind", Text, "firing, worse, repeat, resolved, baseline, digest or test."),
     _required("severity", Text, "info, warning or critical."),
     _required("channel", Text, "Channel, by its name in docs/alerting.md."),
     _required("recipient", Text, "Reference to the recipient; the number or URL is resolved when it is sent."),
-    _required("message", JSONB, "What is told, before a channel gives it its form."),
+    _required("message", JSONB, "The message, before a channel renders it."),
     _required("status", Text, "pending, sending, sent, unknown, dead or suppressed.", "'pending'"),
     _required("attempts", Integer, "How often sending was begun.", "0"),
     _required("may_have_arrived", Boolean, "Whether an attempt ended without an answer.", "false"),
@@ -80,15 +80,15 @@ notifications = Table(
     _required("due_at", Instant, "When it may be claimed next.", "clock_timestamp()"),
     _required("deadline_at", Instant, "After that it is given up."),
     column("provider_id", Text, "The provider's id of the message."),
-    column("note", Text, "Last error, or what held it back; numbers and secrets are masked."),
+    column("note", Text, "Last error, or what suppressed it; numbers and secrets are masked."),
     _required("created_at", Instant, "When it was enqueued.", "clock_timestamp()"),
     column("first_attempt_at", Instant, "When sending first began."),
-    column("finished_at", Instant, "When it was sent, found, given up or held back."),
+    column("finished_at", Instant, "When it was sent, found, given up or suppressed."),
     Index("notifications_key", "incident_id", "sequence", "channel", "recipient", unique=True),
     Index("notifications_open_idx", "due_at", postgresql_where=text("status IN ('pending', 'sending', 'unknown')")),
     Index("notifications_created_at_idx", "created_at"),
     schema=MONITORING,
-    comment="Outbox: what is told of incidents, to whom, and what became of it.",
+    comment="Outbox: the notifications of incidents, their recipients, and what became of them.",
 )
 
 silences = Table(
@@ -100,9 +100,9 @@ silences = Table(
     _required("author", Text, "Who silenced."),
     _required("reason", Text, "Why."),
     _required("starts_at", Instant, "From when.", "now()"),
-    _required("ends_at", Instant, "Until when; still firing then is told at once."),
+    _required("ends_at", Instant, "Until when; what still fires then is notified at once."),
     schema=MONITORING,
-    comment="Notices that somebody holds back for a while; evaluation goes on.",
+    comment="Notices that somebody suppresses for a while; evaluation continues.",
 )
 
 signals = Table(
@@ -113,9 +113,9 @@ signals = Table(
     _required("value", Numeric, "Present value; 0 when all is well."),
     column("detail", Text, "Reason in one line; numbers and secrets are masked."),
     column("subject", JSONB, "What was run, so that it can be seen when that very thing is well."),
-    _required("told_at", Instant, "When it was last told.", "clock_timestamp()"),
+    _required("told_at", Instant, "When it was last reported.", "clock_timestamp()"),
     schema=MONITORING,
-    comment="What other parts of the pipeline tell the rules: one row per signal and scope, the last value.",
+    comment="What other parts of the pipeline report to the rules: one row per signal and scope, the last value.",
 )
 
 rule_states = Table(

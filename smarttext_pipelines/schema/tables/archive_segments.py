@@ -13,15 +13,15 @@ archive_segments = Table(
     column(
         "day",
         Date,
-        "UTC day of the rows; for api_usage their reset_date where there is one. 0001-01-01: rows that no day has.",
+        "UTC day of the rows; for api_usage their reset_date where there is one. 0001-01-01: undated rows.",
         nullable=False,
     ),
     column("seq", Integer, "Order among the segments of a table and day; the highest wins.", nullable=False),
     column(
         "state",
         Text,
-        "planned, verified (file read back, rows still live), deleted (the file speaks for the rows), restored (they "
-        "are live again), superseded (speaks for nothing).",
+        "planned, verified (file read back, rows still live), deleted (the file is the rows' only copy), restored "
+        "(they are live again), superseded (not valid for any row).",
         nullable=False,
     ),
     column("object_key", Text, "Path of the file below SMARTTEXT_ARCHIVE_URL; NULL where there is none."),
@@ -37,7 +37,7 @@ archive_segments = Table(
     column(
         "changed_ids",
         ARRAY(Uuid),
-        "Ids of those rows; the file does not speak for them.",
+        "Ids of those rows; the file is not valid for them.",
     ),
     column("hold_until", Instant, "Until when restored rows are not archived again."),
     column("schema_version", Text, "Digest of the names and types of the columns in the file."),
@@ -82,7 +82,7 @@ erasures = Table(
         nullable=False,
         server_default=text("'{}'::jsonb"),
     ),
-    column("segments_rewritten", Integer, "Files that were written anew.", nullable=False, server_default=text("0")),
+    column("segments_rewritten", Integer, "Files that were rewritten.", nullable=False, server_default=text("0")),
     schema=MONITORING,
     comment="Erasures of a person's rows; nothing here says whose.",
 )

@@ -174,7 +174,7 @@ budget_thresholds = Table(
     metadata,
     column("percent", SmallInteger, "Share of limit and grants, in percent.", primary_key=True, autoincrement=False),
     schema=MONITORING,
-    comment="Shares of a budget whose crossing is told.",
+    comment="Shares of a budget whose crossing is notified.",
 )
 
 budget_crossings = Table(
@@ -220,7 +220,7 @@ tracking_writers = Table(
     *(
         column(name, BigInteger, comment, nullable=False)
         for name, comment in (
-            ("accepted", "Events it was told."),
+            ("accepted", "Events it accepted."),
             ("written", "Events it inserted, or found inserted."),
             ("spilled", "Events that an attempt to write them left waiting in its files."),
             ("dropped", "Events that were lost because its files and memory were full."),

@@ -33,14 +33,14 @@ rollup_days = Table(
     column(
         "table_name",
         Text,
-        "Source table, or the table that was written where another one stands for the source.",
+        "Source table, or the table that was written where another metric records the source.",
         primary_key=True,
     ),
     column("row_day", Date, "Reporting day.", primary_key=True),
     column(
         "rows",
         BigInteger,
-        "Rows of the day that were read; a later rollup that finds fewer keeps the day.",
+        "Rows of the day that were read; a later rollup that finds fewer freezes the day.",
         nullable=False,
     ),
     column("newest_event_at", Instant, "Newest time among those rows."),
@@ -49,7 +49,7 @@ rollup_days = Table(
         Instant,
         "Start of the transaction that read what the numbers are made of; NULL where only a row count is known.",
     ),
-    column("checked_at", Instant, "Start of the last rollup of the day, also of one that kept its numbers."),
+    column("checked_at", Instant, "Start of the last rollup of the day, also if the day was frozen."),
     schema=MONITORING,
     comment="What each day was last computed from.",
 )

@@ -58,7 +58,7 @@ call_events = Table(
     _business(),
     column("event_type", Text, "voice.missed, voice.inbound, voice.test, sms.inbound, …", nullable=False),
     column("call_status", Text, "Twilio's status of the call."),
-    column("owner_notified", Boolean, "Whether the owner was told.", server_default=text("false")),
+    column("owner_notified", Boolean, "Whether the owner was notified.", server_default=text("false")),
     _recorded_at("ts", "When it happened."),
     _json("payload", "{}", "The webhook. Personal data."),
     Index("call_events_business_id_idx", "business_id"),

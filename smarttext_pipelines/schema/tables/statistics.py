@@ -45,7 +45,7 @@ sms_outcomes = Table(
     dimension("sender", "Smallest sending number among the rows of the messages."),
     column("status", Text, "Status of the highest rank among the rows of a message.", nullable=False),
     column("status_class", Text, "in_flight, successful, failed, suppressed or unknown.", nullable=False),
-    dimension("error_code", "Error code beside the highest status, a number before words; NULL for none."),
+    dimension("error_code", "Error code with the highest status, a number before words; NULL for none."),
     _count("message_count", "Messages attempted on the day."),
     _count("late_report_count", "Messages of which only late reports were seen; no attempt of the day."),
     _count("inbound_count", "Messages all of whose rows are received or receiving; no attempt."),

@@ -1,6 +1,6 @@
 """The ASGI application: refuses what is too large, malformed or not signed by Twilio, counts it, and hands on the rest.
 
-Beside Twilio's route it answers how it is, see ``health``.
+Besides Twilio's route it serves health checks, see ``health_pages``.
 
 The signature is Twilio's over the public URL, because what a proxy in between makes of it is not what was signed.
 """
@@ -29,7 +29,7 @@ _log = logging.getLogger("smarttext_pipelines.receiver")
 
 
 class Outcome(IntEnum):
-    """What becomes of a request, with the HTTP status that says so."""
+    """The outcome of a request, with its HTTP status."""
 
     accepted = 204
     malformed = 400
@@ -52,7 +52,7 @@ class Receiver:
     """The application.
 
     Attributes:
-        counts: Requests by the name of what became of them.
+        counts: Requests by outcome.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class Receiver:
         track: Callable[[StatusReport], object],
         looks: Mapping[str, Callable[[], Verdict]] | None = None,
     ) -> None:
-        """Take what signs, and where reports go.
+        """Prepare to check signatures and to hand on reports.
 
         Args:
             auth_token: Twilio's auth token.
             public_url: URL that Twilio calls, as it was given as ``statusCallback``, without a query.
             track: Takes each report and returns at once.
-            looks: What finds the verdict to GET, by path.
+            looks: Functions that find the verdict of each GET path.
 
         Raises:
             SettingsError: The URL cannot be one that Twilio calls.

@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"[^\x00-\x1f]{1,64}")
 
 
 class MalformedError(Exception):
-    """The body is no form, or no report of a status."""
+    """The body is not a form, or not a status report."""
 
 
 class Form(dict[str, list[str]]):

@@ -1,4 +1,4 @@
-"""``/healthz`` and ``/readyz``: a verdict as an HTTP answer, looked up at most once in ten seconds however many ask."""
+"""``/healthz`` and ``/readyz``: a verdict as an HTTP answer, looked up at most once in ten seconds."""
 
 import asyncio
 import json
@@ -7,11 +7,11 @@ from time import monotonic
 from typing import Any, Protocol
 
 KEEP_SECONDS = 10.0
-"""Anyone can ask, so that asking must not load the database."""
+"""Anyone can ask, so requests must not load the database."""
 
 
 class Verdict(Protocol):
-    """What was found: an HTTP status, and what may be told to anyone."""
+    """What was found: an HTTP status, and what anyone may see."""
 
     @property
     def http_status(self) -> int:

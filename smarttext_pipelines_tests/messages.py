@@ -13,7 +13,7 @@ from smarttext_pipelines.alerting.measuring.measure import Row
 from smarttext_pipelines.alerting.notify.compose import Setting, compose
 from smarttext_pipelines.alerting.notify.markup import PLAIN
 from smarttext_pipelines.alerting.notify.message import Message, full_text, sms_text
-from smarttext_pipelines.alerting.rules.rule import Measured
+from smarttext_pipelines.alerting.rules.judge import Measured
 from smarttext_pipelines.alerting.rules.rules_file import load_rules
 
 NOW = datetime(2026, 3, 16, 15, 50, tzinfo=UTC)
@@ -56,9 +56,7 @@ def _told(
         whole,
         value,
         True,
-        known.threshold,
-        known.critical_threshold,
-        known.clear_below,
+        known.thresholds_for(business, None),
         first_at=NOW - timedelta(minutes=min(minutes, 71)) if known.alert_metric.counts_messages else None,
     )
     row = Row(rule, scope, known.scope, business, label, minutes, measured)

@@ -3,6 +3,7 @@
 import re
 from contextlib import suppress
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from smarttext_pipelines.alerting.incidents.lifecycle import Severity, Verdict
 from smarttext_pipelines.alerting.metrics import ALERT_METRICS
-from smarttext_pipelines.alerting.rules.rule import LAST_WINDOW, Measured, evidence, judge
+from smarttext_pipelines.alerting.rules.judge import Measured, evidence, judge
+from smarttext_pipelines.alerting.rules.rule import LAST_WINDOW, Limits, Thresholds
 from smarttext_pipelines.alerting.rules.rules_file import RulesError, load_rules, parse_rules
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.failure_classes import class_by_code, class_of, failure_classes
@@ -141,7 +143,7 @@ def test_any_text_is_rules_or_a_mistake(text: str) -> None:
 
 def _measured(part: int, whole: int, *, is_enough: bool = True) -> Measured:
     value = 100 * part / whole if whole else 0
-    return Measured(part, whole, value, is_enough, threshold=10, critical_threshold=25, clear_threshold=8)
+    return Measured(part, whole, value, is_enough, Thresholds(10, 25, 8))
 
 
 def test_a_rate_fires_only_when_its_lower_bound_exceeds_the_threshold() -> None:
@@ -173,3 +175,20 @@ def test_a_rule_keeps_its_windows_and_widens_when_it_is_a_rate() -> None:
     assert SHIPPED["registration_errors"].windows == (timedelta(hours=6),)
     assert SHIPPED["registration_errors"].policy.breaches_to_fire == 1
     assert SHIPPED["sms_failure_rate"].policy.breaches_to_fire == 2
+
+
+def test_the_limits_of_a_business_come_before_those_of_its_plan_and_those_before_the_rules() -> None:
+    one, two = UUID(int=1), UUID(int=2)
+    rule = SHIPPED["sms_failure_rate"].model_copy(
+        update={
+            "plans": {"pro": Limits(threshold=5, critical_threshold=40)},
+            "businesses": {one: Limits(threshold=2, clear_threshold=1), two: Limits(critical_threshold=60)},
+        }
+    )
+    own = Thresholds(rule.threshold, rule.critical_threshold, rule.clear_below)
+    assert rule.thresholds_for(None, None) == own
+    assert rule.thresholds_for(UUID(int=9), "basic") == own
+    assert rule.thresholds_for(UUID(int=9), "pro") == (5, 40, 4)
+    assert rule.thresholds_for(one, "pro") == (2, 40, 1)
+    assert rule.thresholds_for(two, "pro") == (5, 60, 4)
+    assert rule.lowest_threshold == 2

@@ -15,7 +15,8 @@ from smarttext_pipelines.alerting.incidents.lifecycle import Severity, acknowled
 from smarttext_pipelines.alerting.incidents.notices import GROUP_SCOPE, Around, Silence, Told, hold_back
 from smarttext_pipelines.alerting.incidents.transitions import plan
 from smarttext_pipelines.alerting.measuring.measure import Measurement, Row
-from smarttext_pipelines.alerting.rules.rule import Measured
+from smarttext_pipelines.alerting.rules.judge import Measured
+from smarttext_pipelines.alerting.rules.rule import Thresholds
 from smarttext_pipelines.alerting.rules.rules_file import parse_rules
 
 BUSINESSES = [UUID(int=n) for n in range(1, MAX_SEPARATE + 4)]
@@ -109,7 +110,7 @@ class Evaluations(RuleBasedStateMachine):
             business = UUID(scope.split(":")[1]) if kind == "business" else None
             for name, each in self.rules.items():
                 if each.scope == kind and rate is not None and (rate >= 10 or (name, scope) in self.stored):
-                    measured = Measured(rate * 100, 10_000, rate, True, 10, each.critical_threshold, 8)
+                    measured = Measured(rate * 100, 10_000, rate, True, Thresholds(10, each.critical_threshold, 8))
                     rows[name, scope] = Row(name, scope, kind, business, None, 60, measured)
         return rows
 
@@ -140,7 +141,7 @@ class Store:
     def tick(self, rate: float, *, hours: int = 0, silences: Sequence[Silence] = ()) -> list[Told]:
         """Return what is told when every business has that rate."""
         self.now += timedelta(hours=hours, minutes=1)
-        measured = Measured(rate * 100, 10_000, rate, True, 10, 50, 8)
+        measured = Measured(rate * 100, 10_000, rate, True, Thresholds(10, 50, 8))
         found = Measurement(has_outcomes=True)
         for each in BUSINESSES:
             scope = f"business:{each}"

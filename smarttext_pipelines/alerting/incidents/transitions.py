@@ -18,7 +18,8 @@ from smarttext_pipelines.alerting.incidents.lifecycle import (
 )
 from smarttext_pipelines.alerting.incidents.notices import GROUP_SCOPE, NOTHING, Around, Plan, Told, silence_of, take
 from smarttext_pipelines.alerting.measuring.measure import Measurement, Row
-from smarttext_pipelines.alerting.rules.rule import NO_OUTCOME, Rule, judge
+from smarttext_pipelines.alerting.rules.judge import NO_OUTCOME, judge
+from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import Key
 from smarttext_pipelines.alerting.rules.span import Scope, Span
 

@@ -17,7 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from smarttext_pipelines.alerting.measuring.now import Now, Place, has_outcomes, read_sql, recent_window
 from smarttext_pipelines.alerting.metrics import ALERT_METRICS
 from smarttext_pipelines.alerting.metrics.alert_metric import LONGEST_SHORT_WINDOW
-from smarttext_pipelines.alerting.rules.rule import Measured, Rule
+from smarttext_pipelines.alerting.rules.judge import Measured
+from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import Key, minutes_of, prepare_tables
 from smarttext_pipelines.alerting.rules.span import LAST_TEXTS
 from smarttext_pipelines.core.redact import scrub
@@ -105,7 +106,7 @@ def measure(
     found.present = {(row.signal, row.kind) for row in connection.execute(_PRESENT)}
     values = {"now": now, "today": here.today, "zone": str(place.zone), "longest_short": _LONGEST}
     for row in connection.execute(read_sql("judged"), values).mappings():
-        found.rows[row["rule"], row["scope"]] = _row(row)
+        found.rows[row["rule"], row["scope"]] = _row(row, rules[row["rule"]])
     return found
 
 
@@ -141,16 +142,13 @@ def _guarded(found: Measurement, connection: Connection, wanted: list[Rule], run
     return True
 
 
-def _row(row: Mapping[Any, Any]) -> Row:
-    critical = row["critical_threshold"]
+def _row(row: Mapping[Any, Any], rule: Rule) -> Row:
     measured = Measured(
         part=float(row["part"]),
         whole=float(row["whole"]),
         value=float(row["value"]),
         is_enough=bool(row["is_enough"]),
-        threshold=float(row["threshold"]),
-        critical_threshold=None if critical is None else float(critical),
-        clear_threshold=float(row["clear_threshold"]),
+        thresholds=rule.thresholds_for(row["business_id"], row["plan"]),
         first_at=row["first_at"],
         last_at=row["last_at"],
         is_last=row["minutes"] == LAST_TEXTS,

@@ -12,7 +12,8 @@ from sqlalchemy import TextClause, text
 from smarttext_pipelines.alerting.measuring.now import Now, read_text
 from smarttext_pipelines.alerting.metrics.alert_metric import LONGEST_SHORT_WINDOW, AlertMetric
 from smarttext_pipelines.alerting.metrics.texts import DECIDED, FAILED
-from smarttext_pipelines.alerting.rules.rule import BURST, Rule, least_failures
+from smarttext_pipelines.alerting.rules.judge import BURST, least_failures
+from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import minutes_of
 from smarttext_pipelines.alerting.rules.span import LAST_TEXTS, Span
 from smarttext_pipelines.core.display import shown, shown_name

@@ -161,7 +161,7 @@ def _usual(told: Told, setting: Setting) -> str:
     row = setting.details.get(told.stored.key)
     if not row or (row["days"] or 0) < _FEWEST_USUAL_DAYS or told.row is None:
         return ""
-    if row["most"] >= told.row.measured.threshold:
+    if row["most"] >= told.row.measured.thresholds.breach:
         return ""
     least, most = (f"{Decimal(row[name]):.0f}" for name in ("least", "most"))
     return f" (usual on a {_weekday(setting)}: {least if least == most else f'{least}–{most}'} %)"

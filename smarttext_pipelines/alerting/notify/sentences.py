@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from smarttext_pipelines.alerting.metrics.alert_metric import AlertMetric
-from smarttext_pipelines.alerting.rules.rule import Measured, Rule, evidence
+from smarttext_pipelines.alerting.rules.judge import Measured, evidence
+from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.failure_classes import class_of
 from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
@@ -92,7 +93,9 @@ def confidence(measured: Measured, metric: AlertMetric, row: Details | None) -> 
             said.append("That is too little for a rate: the share is unknown, the counts are true.")
     if metric.is_rate:
         lower, sure = evidence(metric, measured), "99.7 %" if measured.is_last else "95 %"
-        said.append(f"The rule fires above {measured.threshold:g} %; at least {lower:.1f} % ({sure} confidence).")
+        said.append(
+            f"The rule fires above {measured.thresholds.breach:g} %; at least {lower:.1f} % ({sure} confidence)."
+        )
     elif metric.unit == "factor":
-        said.append(f"The rule fires from {measured.threshold:g} × on.")
+        said.append(f"The rule fires from {measured.thresholds.breach:g} × on.")
     return " ".join(said)

@@ -1,16 +1,15 @@
-"""Alert rules: what a rule is, which metrics it can watch, and the judgement of one measured value. Pure."""
+"""Alert rules: what a rule is, which metrics it can watch, and which thresholds count for whom. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from smarttext_pipelines.alerting.channels import CHANNELS
-from smarttext_pipelines.alerting.incidents.lifecycle import Finding, OnNoData, Policy, Severity, Verdict
+from smarttext_pipelines.alerting.incidents.lifecycle import OnNoData, Policy, Severity
 from smarttext_pipelines.alerting.metrics import ALERT_METRICS
 from smarttext_pipelines.alerting.metrics.alert_metric import (
     DAY,
@@ -20,25 +19,13 @@ from smarttext_pipelines.alerting.metrics.alert_metric import (
     ScopeKind,
 )
 from smarttext_pipelines.alerting.rules.span import LAST_TEXTS
-from smarttext_pipelines.core.rates import WILSON_Z, wilson_lower_percent
 
 WIDER_WINDOWS = (timedelta(days=1), timedelta(days=7))
 """Where a rate widens to while it has too few of what it counts; a rate of texts widens to the last texts."""
 
 LAST_WINDOW = timedelta(minutes=LAST_TEXTS)
-LAST_Z = 3.0
-"""Each text makes a new set of last texts, so that they are judged hundreds of times a year, where a window of time is
-judged once: 99.7 % in place of 95 % keeps false alarms below one in ten years."""
-
-BURST = 5
-"""Different numbers, texts to all of which failed since the last success, that fire at once."""
-
 DAYTIME = range(7, 21)
 """Hours of the reporting zone in which rules with ``notify: daytime`` notify."""
-
-NO_OUTCOME = "no outcome for 24 hours"
-GOOD_AFTER = 5
-"""Good outcomes after the last counted failure that say it is over."""
 
 MAX_SHORT_WINDOWS = 3
 CLEAR_SHARE = 0.8
@@ -88,6 +75,20 @@ ChannelName = Annotated[str, AfterValidator(_known_channel)]
 def _default_window(metric: str) -> timedelta:
     signal = ALERT_METRICS.get(metric)
     return signal.default_window if signal else DAY
+
+
+class Thresholds(NamedTuple):
+    """What a value is compared with, in the unit of its metric.
+
+    Attributes:
+        breach: Above it is a breach.
+        critical: Above it the breach is critical; None where none is.
+        clear: Below it is clear.
+    """
+
+    breach: float
+    critical: float | None
+    clear: float
 
 
 class Limits(BaseModel):
@@ -187,99 +188,25 @@ class Rule(BaseModel):
         return self.threshold * CLEAR_SHARE if self.clear_threshold is None else self.clear_threshold
 
     @property
+    def lowest_threshold(self) -> float:
+        """Value below which nothing is a breach, whatever the plan or business."""
+        limits = (each.threshold for each in (*self.plans.values(), *self.businesses.values()))
+        return min([self.threshold, *(limit for limit in limits if limit is not None)])
+
+    def thresholds_for(self, business: UUID | None, plan: str | None) -> Thresholds:
+        """Return what counts for a business: its own limits, else those of its plan, else those of the rule."""
+        found = (self.businesses.get(business) if business else None, self.plans.get(plan) if plan else None)
+        given = [limits for limits in found if limits is not None]
+        return Thresholds(
+            next((each.threshold for each in given if each.threshold is not None), self.threshold),
+            next(
+                (each.critical_threshold for each in given if each.critical_threshold is not None),
+                self.critical_threshold,
+            ),
+            next((each.clear_below for each in given if each.clear_below is not None), self.clear_below),
+        )
+
+    @property
     def runbook_page(self) -> str:
         """Where it is said what to do."""
         return self.runbook or f"docs/runbooks/{self.name}.md"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A value of a metric for one scope, with the limits that count there.
-
-    Attributes:
-        part: k of k of n.
-        whole: n of k of n.
-        value: In the unit of the metric.
-        is_enough: Whether the whole reaches the least count of the rule.
-        threshold: Above it is a breach.
-        critical_threshold: Above it the breach is critical.
-        clear_threshold: Below it is clear.
-        first_at: When the first of what was counted began; None where that is not known.
-        last_at: When the last of it began.
-        is_last: Whether it is of the last texts instead of a window of time.
-        is_burst: Whether texts to several numbers all failed since the last success.
-        good_after: Good outcomes after the last of what was counted, among the last texts.
-        is_stale: Whether no outcome of the last texts is of the last 24 hours.
-    """
-
-    part: float
-    whole: float
-    value: float
-    is_enough: bool
-    threshold: float
-    critical_threshold: float | None
-    clear_threshold: float
-    first_at: datetime | None = None
-    last_at: datetime | None = None
-    is_last: bool = False
-    is_burst: bool = False
-    good_after: int = 0
-    is_stale: bool = False
-
-
-def evidence(metric: AlertMetric, measured: Measured) -> float:
-    """Return what is compared with the threshold: for a rate its lower bound, else the value."""
-    if not metric.is_rate:
-        return measured.value
-    return lower_bound(int(measured.part), int(measured.whole), is_last=measured.is_last)
-
-
-def lower_bound(part: int, whole: int, *, is_last: bool) -> float:
-    """Return the lower bound of a rate in percent, with 95 % confidence; of last texts with 99.7 %."""
-    return float(wilson_lower_percent(part, whole - part, LAST_Z if is_last else WILSON_Z) or 0)
-
-
-def least_failures(rules: Iterable[Rule], texts: int) -> int:
-    """Return how many of the last texts must have failed, at least, for any of the rules to be in breach."""
-    limits = [each.threshold for rule in rules for each in (*rule.plans.values(), *rule.businesses.values())]
-    lowest = min([*(rule.threshold for rule in rules), *(limit for limit in limits if limit is not None)])
-    fitting = (k for k in range(1, texts + 1) if lower_bound(k, texts, is_last=True) > lowest)
-    return min(next(fitting, texts), BURST)
-
-
-def judge(rule: Rule, measured: Measured) -> Finding:
-    """Return the finding for a value; too few messages are no traffic."""
-    severity = rule.severity
-    if over := _is_over(measured):
-        verdict = Verdict.ok
-    elif not measured.is_enough and not measured.is_burst:
-        verdict = Verdict.no_traffic
-    else:
-        verdict, severity = _compared(rule, measured)
-    return Finding(
-        verdict,
-        severity,
-        measured.value,
-        since=measured.first_at,
-        counted_at=measured.last_at,
-        at_once=measured.is_burst,
-        reason=over,
-    )
-
-
-def _compared(rule: Rule, measured: Measured) -> tuple[Verdict, Severity]:
-    """Compare the evidence with the thresholds: a rate must exceed its own, a count or share of a budget reach it."""
-    seen = evidence(rule.alert_metric, measured)
-    if seen > measured.threshold or (not rule.alert_metric.is_rate and seen == measured.threshold):
-        critical = measured.critical_threshold is not None and seen >= measured.critical_threshold
-        return Verdict.breach, Severity.critical if critical else rule.severity
-    return Verdict.ok if measured.value < measured.clear_threshold else Verdict.near, rule.severity
-
-
-def _is_over(measured: Measured) -> str:
-    """Return why last texts are no trouble any more, whatever their rate; empty where that cannot be said."""
-    if not measured.is_last:
-        return ""
-    if measured.good_after >= GOOD_AFTER:
-        return f"recovered: {measured.good_after} texts arrived since the last failure"
-    return NO_OUTCOME if measured.is_stale else ""

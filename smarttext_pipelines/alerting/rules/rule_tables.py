@@ -1,9 +1,7 @@
 """Rules, what differs from them, open incidents and failure classes, as temporary tables of one measurement."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import timedelta
-from decimal import Decimal
-from typing import Any
 
 import pyarrow as pa
 from sqlalchemy import Connection
@@ -45,55 +43,38 @@ def prepare_tables(connection: Connection, rules: Mapping[str, Rule], open_keys:
     )
 
 
-def _numbers(rows: list[dict[str, Any]], text_columns: Sequence[str]) -> pa.Table:
-    limits = ("threshold", "critical_threshold", "clear_threshold")
-    columns: dict[str, Any] = {name: pa.array([row[name] for row in rows], pa.string()) for name in text_columns}
-    columns |= {name: pa.array([_decimal(row[name]) for row in rows], pa.decimal128(38, 6)) for name in limits}
-    return pa.table({**columns, "min_count": pa.array([row["min_count"] for row in rows], pa.int64())})
-
-
-def _decimal(value: float | None) -> Decimal | None:
-    return None if value is None else Decimal(str(value)).quantize(Decimal("0.000001"))
-
-
 def _rules_table(rules: Mapping[str, Rule]) -> pa.Table:
-    rows = [
+    rows = [(rule, minutes_of(window)) for rule in rules.values() for window in rule.windows]
+    return pa.table(
         {
-            "rule": rule.name,
-            "signal": rule.metric,
-            "kind": rule.scope,
-            "threshold": rule.threshold,
-            "critical_threshold": rule.critical_threshold,
-            "clear_threshold": rule.clear_below,
-            "min_count": rule.min_count,
-            "minutes": minutes_of(window),
+            "rule": pa.array([rule.name for rule, _ in rows], pa.string()),
+            "signal": pa.array([rule.metric for rule, _ in rows], pa.string()),
+            "kind": pa.array([rule.scope for rule, _ in rows], pa.string()),
+            "minutes": pa.array([minutes for _, minutes in rows], pa.int32()),
+            "min_count": pa.array([rule.min_count for rule, _ in rows], pa.int64()),
+            "lowest_threshold": pa.array([rule.lowest_threshold for rule, _ in rows], pa.float64()),
         }
-        for rule in rules.values()
-        for window in rule.windows
-    ]
-    table = _numbers(rows, ("rule", "signal", "kind"))
-    return table.append_column("minutes", pa.array([row["minutes"] for row in rows], pa.int32()))
+    )
 
 
 def _overrides_table(rules: Mapping[str, Rule]) -> pa.Table:
+    """Return the least counts that differ; where one is not given the next less specific one counts."""
     rows = [
-        {
-            "rule": rule.name,
-            "plan": plan,
-            "business_id": business,
-            # What is not said stays empty, so that the next less specific one says it.
-            "threshold": limits.threshold,
-            "critical_threshold": limits.critical_threshold,
-            "clear_threshold": limits.clear_below,
-            "min_count": limits.min_count,
-        }
+        (rule.name, plan, business, limits.min_count)
         for rule in rules.values()
         for plan, business, limits in (
             *((plan, None, limits) for plan, limits in rule.plans.items()),
             *((None, str(business), limits) for business, limits in rule.businesses.items()),
         )
     ]
-    return _numbers(rows, ("rule", "plan", "business_id"))
+    return pa.table(
+        {
+            "rule": pa.array([row[0] for row in rows], pa.string()),
+            "plan": pa.array([row[1] for row in rows], pa.string()),
+            "business_id": pa.array([row[2] for row in rows], pa.string()),
+            "min_count": pa.array([row[3] for row in rows], pa.int64()),
+        }
+    )
 
 
 def minutes_of(window: timedelta) -> int:

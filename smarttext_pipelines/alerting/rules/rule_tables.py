@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import timedelta
+from decimal import ROUND_FLOOR, Decimal
 
 import pyarrow as pa
 from sqlalchemy import Connection
@@ -52,7 +53,7 @@ def _rules_table(rules: Mapping[str, Rule]) -> pa.Table:
             "kind": pa.array([rule.scope for rule, _ in rows], pa.string()),
             "minutes": pa.array([minutes for _, minutes in rows], pa.int32()),
             "min_count": pa.array([rule.min_count for rule, _ in rows], pa.int64()),
-            "lowest_threshold": pa.array([rule.lowest_threshold for rule, _ in rows], pa.float64()),
+            "lowest_threshold": pa.array([_decimal(rule.lowest_threshold) for rule, _ in rows], pa.decimal128(38, 6)),
         }
     )
 
@@ -75,6 +76,10 @@ def _overrides_table(rules: Mapping[str, Rule]) -> pa.Table:
             "min_count": pa.array([row[3] for row in rows], pa.int64()),
         }
     )
+
+
+def _decimal(value: float) -> Decimal:
+    return Decimal(str(value)).quantize(Decimal("0.000001"), ROUND_FLOOR)
 
 
 def minutes_of(window: timedelta) -> int:

@@ -7,9 +7,8 @@ from itertools import islice, pairwise
 from typing import Any
 
 import dagster as dg
-from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
-from dagster._utils.schedules import cron_string_iterator
 
+from smarttext_pipelines.defs.dagster_internals import InstigatorTick, TickStatus, cron_string_iterator
 from smarttext_pipelines.health.verdicts import Heartbeat
 from smarttext_pipelines.sentry.capture import capture_failure
 

@@ -1,9 +1,9 @@
 """Daily partitions in the reporting zone; today is one of them, and partial."""
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.defs.dagster_internals import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from smarttext_pipelines.settings import Settings
 
 

@@ -10,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster import DagsterEventType
-from dagster._core.events.log import EventLogEntry
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
-from dagster._serdes import ConfigurableClassData
-from dagster_postgres.event_log import PostgresEventLogStorage
-from dagster_postgres.utils import pg_url_from_config
-from dagster_shared.record import replace
 from sqlalchemy import text
 
+from smarttext_pipelines.defs.dagster_internals import (
+    ConfigurableClassData,
+    EventLogEntry,
+    PostgresEventLogStorage,
+    SqlEventLogStorageTable,
+    pg_url_from_config,
+    replace_record,
+)
 from smarttext_pipelines.launch.private import scrubbed, watch_dagster_process
 
 _RESULT = "result"
@@ -85,7 +87,7 @@ class LeanEventLogStorage(PostgresEventLogStorage):
 
 def _without_partitions(event: EventLogEntry) -> EventLogEntry:
     planned = event.get_dagster_event()
-    data = replace(planned.asset_check_planned_data, partitions_subset=None)
+    data = replace_record(planned.asset_check_planned_data, partitions_subset=None)
     return event._replace(dagster_event=planned._replace(event_specific_data=data))
 
 

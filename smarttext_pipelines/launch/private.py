@@ -10,13 +10,18 @@ from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 from dagster import DagsterEventType
-from dagster._core.scheduler.instigation import InstigatorTick, TickData
-from dagster._serdes import ConfigurableClassData, deserialize_value, serialize_value
-from dagster_postgres.schedule_storage import PostgresScheduleStorage
-from dagster_postgres.utils import pg_url_from_config
 
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.core.redact import scrub, scrub_tree
+from smarttext_pipelines.defs.dagster_internals import (
+    ConfigurableClassData,
+    InstigatorTick,
+    PostgresScheduleStorage,
+    TickData,
+    deserialize_value,
+    pg_url_from_config,
+    serialize_value,
+)
 from smarttext_pipelines.sentry.capture import watch_process
 from smarttext_pipelines.settings import load_settings
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -76,6 +76,65 @@ WITHHELD = {
 }
 Z = 1.959964
 UTC_ZONE = ZoneInfo("UTC")
+
+
+# Rows of facts, with the names of their columns
+
+
+class OutcomeKey(NamedTuple):
+    business_id: UUID | None
+    audience: str
+    sender: str | None
+    status: str
+    status_class: str
+    error_code: str | None
+
+
+class MessageCounts(NamedTuple):
+    message_count: int = 0
+    late_report_count: int = 0
+    inbound_count: int = 0
+
+
+class SpendKey(NamedTuple):
+    business_id: UUID | None
+    service: str | None
+    model: str | None
+    endpoint: str | None
+
+
+class Spent(NamedTuple):
+    request_count: int = 0
+    tokens_used: int = 0
+    cost_usd: Decimal = Decimal(0)
+    unpriced_requests: int = 0
+    unpriced_tokens: int = 0
+
+
+class Calls(NamedTuple):
+    calls_total: int = 0
+    calls_missed: int = 0
+    messages_received: int = 0
+
+
+class Replies(NamedTuple):
+    replied_in_time_count: int = 0
+    replied_late_count: int = 0
+    unreplied_count: int = 0
+    reply_unknown_count: int = 0
+    wait_p50_ms: int | None = None
+    wait_p95_ms: int | None = None
+    reply_minutes: int = 5
+
+
+class AlertKey(NamedTuple):
+    business_id: UUID | None
+    alert_type: str | None
+
+
+class Deliveries(NamedTuple):
+    sent_count: int = 0
+    failed_count: int = 0
 
 
 # Days
@@ -308,13 +367,13 @@ def counted_code_in_bytes(row: Row) -> tuple[int, bytes]:
     return kind, code.encode()
 
 
-def counted_as(rows: list[Row]) -> tuple[int, int, int]:
-    """Return (message_count, late_report_count, inbound_count) of one message."""
+def counted_as(rows: list[Row]) -> MessageCounts:
+    """Return how one message counts."""
     if all((row["status"] or "").lower() in {"received", "receiving"} for row in rows):
-        return 0, 0, 1
+        return MessageCounts(inbound_count=1)
     if all(row["request_id"] == "twilio-report" for row in rows):
-        return 0, 1, 0
-    return 1, 0, 0
+        return MessageCounts(late_report_count=1)
+    return MessageCounts(message_count=1)
 
 
 # Facts
@@ -328,22 +387,20 @@ def sms_outcomes(
     settle_days: int = 4,
     shared_senders: Collection[str] = frozenset(),
     as_of: datetime | None = None,
-) -> dict[tuple[Any, ...], tuple[int, int, int]]:
-    """Return {(business, audience, sender, status, class, error): (message, late report, inbound counts)}."""
-    outcomes: dict[tuple[Any, ...], tuple[int, int, int]] = {}
+) -> dict[OutcomeKey, MessageCounts]:
+    outcomes: dict[OutcomeKey, MessageCounts] = {}
     for rows, alerts in grouped_messages(events, day, zone=zone, settle_days=settle_days):
         status, error = status_and_error(rows)
-        key = (
-            business_of_message(events, rows, alerts, shared_senders),
-            audience_of(rows, alerts),
-            cut(smallest(row["from_number"] for row in rows)),
-            status,
-            class_of(status),
-            cut(error),
+        key = OutcomeKey(
+            business_id=business_of_message(events, rows, alerts, shared_senders),
+            audience=audience_of(rows, alerts),
+            sender=cut(smallest(row["from_number"] for row in rows)),
+            status=status,
+            status_class=class_of(status),
+            error_code=cut(error),
         )
-        sent, late, inbound = outcomes.get(key, (0, 0, 0))
-        sent_more, late_more, inbound_more = counted_as(rows)
-        outcomes[key] = (sent + sent_more, late + late_more, inbound + inbound_more)
+        earlier = outcomes.get(key, MessageCounts())
+        outcomes[key] = MessageCounts(*map(sum, zip(earlier, counted_as(rows), strict=True)))
     return outcomes
 
 
@@ -356,9 +413,8 @@ def spend(
     shared_senders: Collection[str] = frozenset(),
     as_of: datetime | None = None,
     usage_by_time: bool = False,
-) -> dict[tuple[Any, ...], tuple[int, int, Decimal, int, int]]:
-    """Return {(business, service, model, endpoint): (requests, tokens, cost, unpriced requests and tokens)}."""
-    totals: dict[tuple[Any, ...], tuple[int, int, Decimal, int, int]] = {}
+) -> dict[SpendKey, Spent]:
+    totals: dict[SpendKey, Spent] = {}
     for row in events["api_usage"]:
         tokens = row["tokens_used"] or 0
         recorded = row["cost_estimate"]
@@ -368,14 +424,14 @@ def spend(
         if usage_day(row, zone, usage_by_time=usage_by_time) != day or (is_marker and tokens == 0 and cost == 0):
             continue
         is_unpriced = not is_marker and tokens > 0 and cost == 0
-        key = (row["business_id"], cut(row["service"]), cut(row["model"]), cut(row["endpoint"]))
-        requests, all_tokens, all_cost, unpriced, unpriced_tokens = totals.get(key, (0, 0, Decimal(0), 0, 0))
-        totals[key] = (
-            requests + (0 if is_marker else 1),
-            all_tokens + tokens,
-            all_cost + cost,
-            unpriced + (1 if is_unpriced else 0),
-            unpriced_tokens + (tokens if is_unpriced else 0),
+        key = SpendKey(row["business_id"], cut(row["service"]), cut(row["model"]), cut(row["endpoint"]))
+        earlier = totals.get(key, Spent())
+        totals[key] = Spent(
+            request_count=earlier.request_count + (0 if is_marker else 1),
+            tokens_used=earlier.tokens_used + tokens,
+            cost_usd=earlier.cost_usd + cost,
+            unpriced_requests=earlier.unpriced_requests + (1 if is_unpriced else 0),
+            unpriced_tokens=earlier.unpriced_tokens + (tokens if is_unpriced else 0),
         )
     return totals
 
@@ -388,8 +444,7 @@ def call_volume(
     settle_days: int = 4,
     shared_senders: Collection[str] = frozenset(),
     as_of: datetime | None = None,
-) -> dict[UUID | None, tuple[int, int, int]]:
-    """Return {business: (calls, missed calls, inbound texts)}."""
+) -> dict[UUID | None, Calls]:
     voice = [
         row
         for row in events["call_events"]
@@ -411,7 +466,7 @@ def call_volume(
         missed[business_of(rows)] += any(row["event_type"] == "voice.missed" for row in rows)
     for rows in grouped_calls(texts, day, zone=zone, settle_days=settle_days):
         received[business_of(rows)] += 1
-    return {business: (total[business], missed[business], received[business]) for business in {*total, *received}}
+    return {business: Calls(total[business], missed[business], received[business]) for business in {*total, *received}}
 
 
 def texts_to_customers(
@@ -425,7 +480,7 @@ def texts_to_customers(
     for days, window in ((-1, settle_days - 1), (0, settle_days), (1, settle_days - 1)):
         first_day = day + timedelta(days=days)
         for rows, alerts in grouped_messages(events, first_day, zone=zone, settle_days=window):
-            if counted_as(rows) == (1, 0, 0) and audience_of(rows, alerts) == "customer":
+            if counted_as(rows).message_count and audience_of(rows, alerts) == "customer":
                 found.append(
                     {
                         "at": min(row["created_at"] for row in rows),
@@ -447,8 +502,7 @@ def missed_call_replies(
     shared_senders: Collection[str] = frozenset(),
     as_of: datetime,
     reply_minutes: int = 5,
-) -> dict[UUID | None, tuple[Any, ...]]:
-    """Return {business: (in time, late, never, unknown, median and 95th percentile of the wait in ms, minutes)}."""
+) -> dict[UUID | None, Replies]:
     voice = [
         row
         for row in events["call_events"]
@@ -498,11 +552,14 @@ def missed_call_replies(
         return ordered[math.ceil(Fraction(share * len(ordered), 100)) - 1] if ordered else None
 
     return {
-        business: (
-            *(count[state] for state in ("in time", "late", "never", "unknown")),
-            nearest_rank(business, 50),
-            nearest_rank(business, 95),
-            reply_minutes,
+        business: Replies(
+            replied_in_time_count=count["in time"],
+            replied_late_count=count["late"],
+            unreplied_count=count["never"],
+            reply_unknown_count=count["unknown"],
+            wait_p50_ms=nearest_rank(business, 50),
+            wait_p95_ms=nearest_rank(business, 95),
+            reply_minutes=reply_minutes,
         )
         for business, count in counts.items()
     }
@@ -516,16 +573,15 @@ def owner_alert_delivery(
     settle_days: int = 4,
     shared_senders: Collection[str] = frozenset(),
     as_of: datetime | None = None,
-) -> dict[tuple[Any, ...], tuple[int, int]]:
-    """Return {(business, alert type): (sent, failed)}."""
-    deliveries: dict[tuple[Any, ...], tuple[int, int]] = {}
+) -> dict[AlertKey, Deliveries]:
+    deliveries: dict[AlertKey, Deliveries] = {}
     for alert in events["owner_alerts"]:
         if local_day(alert["created_at"], zone) != day or alert["alert_type"].startswith("pipeline."):
             continue
         is_sent = alert["delivered"] is True and is_real_sid(alert["message_sid"])
-        key = (alert["business_id"], cut(alert["alert_type"]))
-        sent, failed = deliveries.get(key, (0, 0))
-        deliveries[key] = (sent + 1, failed) if is_sent else (sent, failed + 1)
+        key = AlertKey(alert["business_id"], cut(alert["alert_type"]))
+        sent, failed = deliveries.get(key, Deliveries())
+        deliveries[key] = Deliveries(sent + 1, failed) if is_sent else Deliveries(sent, failed + 1)
     return deliveries
 
 
@@ -536,17 +592,18 @@ def failure_class_of(error: str | None) -> str:
     return next((name for name, codes in FAILURE_CODES.items() if error in codes), "unmapped")
 
 
-def message_counts(outcomes: Mapping[tuple[Any, ...], tuple[int, int, int]]) -> dict[UUID | None, Counter[str]]:
+def message_counts(outcomes: Mapping[OutcomeKey, MessageCounts]) -> dict[UUID | None, Counter[str]]:
     """Return the attempted messages of each business, counted by status, by class and as ``all`` and ``final``."""
     counts: dict[UUID | None, Counter[str]] = defaultdict(Counter)
-    for (business, _, _, status, status_class, error), (messages, _, _) in outcomes.items():
+    for key, (messages, _, _) in outcomes.items():
         if messages:
-            counts[business]["all"] += messages
-            counts[business]["class " + status_class] += messages
-            if status_class == "failed":
-                counts[business]["failed " + failure_class_of(error)] += messages
-            counts[business]["delivered or read"] += messages if status in {"delivered", "read"} else 0
-            counts[business]["final"] += messages if status in OUTCOME_IS_FINAL else 0
+            count = counts[key.business_id]
+            count["all"] += messages
+            count["class " + key.status_class] += messages
+            if key.status_class == "failed":
+                count["failed " + failure_class_of(key.error_code)] += messages
+            count["delivered or read"] += messages if key.status in {"delivered", "read"} else 0
+            count["final"] += messages if key.status in OUTCOME_IS_FINAL else 0
     return counts
 
 
@@ -569,39 +626,38 @@ def daily_stats(
     )
     usage = spend(events, day, zone=zone, usage_by_time=usage_by_time)
     alerts = owner_alert_delivery(events, day, zone=zone)
-    businesses = {*messages, *calls, *(business for business, *_ in usage), *(business for business, _ in alerts)}
+    businesses = {*messages, *calls, *(key.business_id for key in usage), *(key.business_id for key in alerts)}
 
     def row_of(business: UUID | None) -> dict[str, Any]:
         sms = messages.get(business, Counter())
-        total, missed, received = calls.get(business, (0, 0, 0))
-        in_time, late, never, reply_unknown, *_ = replies.get(business, (0, 0, 0, 0))
-        openai = [v for (whose, service, _, _), v in usage.items() if whose == business and service == "openai"]
-        delivery = [v for (whose, _), v in alerts.items() if whose == business]
+        called, replied = calls.get(business, Calls()), replies.get(business, Replies())
+        openai = [v for key, v in usage.items() if (key.business_id, key.service) == (business, "openai")]
+        delivery = [v for key, v in alerts.items() if key.business_id == business]
         return {
             "business_id": business,
             "date": day,
-            "calls_total": total,
-            "calls_missed": missed,
-            "calls_answered": total - missed,
-            "messages_received": received,
+            "calls_total": called.calls_total,
+            "calls_missed": called.calls_missed,
+            "calls_answered": called.calls_total - called.calls_missed,
+            "messages_received": called.messages_received,
             "messages_sent": sms["all"],
             "sms_success_count": sms["class successful"],
             "sms_failure_count": sms["class failed"],
-            "openai_tokens_used": sum(tokens for _, tokens, _, _, _ in openai),
-            "openai_cost_estimate": sum((cost for _, _, cost, _, _ in openai), Decimal(0)),
-            "owner_alerts_sent": sum(sent for sent, _ in delivery),
+            "openai_tokens_used": sum(each.tokens_used for each in openai),
+            "openai_cost_estimate": sum((each.cost_usd for each in openai), Decimal(0)),
+            "owner_alerts_sent": sum(each.sent_count for each in delivery),
             "sms_delivered_count": sms["delivered or read"],
             "sms_in_flight_count": sms["class in_flight"],
             "sms_suppressed_count": sms["class suppressed"],
             "sms_unknown_count": sms["class unknown"],
-            "openai_requests": sum(requests for requests, _, _, _, _ in openai),
-            "openai_unpriced_requests": sum(unpriced for _, _, _, unpriced, _ in openai),
-            "owner_alerts_failed": sum(failed for _, failed in delivery),
+            "openai_requests": sum(each.request_count for each in openai),
+            "openai_unpriced_requests": sum(each.unpriced_requests for each in openai),
+            "owner_alerts_failed": sum(each.failed_count for each in delivery),
             "data_through": min(end_of_day(day, zone), as_of),
             "is_final": as_of >= end_of_day(day + timedelta(days=settle_days), zone),
-            "missed_calls_replied": in_time + late,
-            "missed_calls_unreplied": never,
-            "missed_calls_reply_unknown": reply_unknown,
+            "missed_calls_replied": replied.replied_in_time_count + replied.replied_late_count,
+            "missed_calls_unreplied": replied.unreplied_count,
+            "missed_calls_reply_unknown": replied.reply_unknown_count,
         }
 
     return {business: row_of(business) for business in businesses}

@@ -1,6 +1,7 @@
 """Every column of daily_stats follows from a fact: what nobody computes, means or explains is named here."""
 
 from datetime import UTC, date, datetime
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -43,3 +44,13 @@ def test_every_column_of_daily_stats_is_explained(column: str, database: Databas
     window = window_of(DAY, UTC_ZONE, 4, datetime(2026, 4, 1, tzinfo=UTC), 5)
     with database.engine.connect() as connection:
         assert explain_column(connection, column, None, window) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["sms_outcomes", "spend", "call_volume", "missed_call_replies", "owner_alert_delivery"]
+)
+def test_the_reference_names_its_values_as_the_table_of_the_fact_does(name: str) -> None:
+    key, values = get_args(get_type_hints(getattr(reference, name))["return"])
+    columns = {column.name for column in table_named(name).columns}
+    assert ("day", *getattr(key, "_fields", ("business_id",))) == METRICS[name].dimensions
+    assert set(values._fields) <= columns

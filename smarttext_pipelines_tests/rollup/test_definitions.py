@@ -15,6 +15,7 @@ from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.engines import ArchiveEngine, Parameters, add_repeated_keys
 from smarttext_pipelines.metrics import METRICS, Window
 from smarttext_pipelines_tests import reference, strategies
+from smarttext_pipelines_tests.agreement import cells_of, expected_cells, require_same
 from smarttext_pipelines_tests.conftest import SOAK, Database
 from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all, write_parquet
 
@@ -34,48 +35,25 @@ ADOPTED = [
     ("Asia/Tokyo", date(2026, 3, 15), "Asia/Tokyo"),
 ]
 """Zones, days, and the zone whose days an adopted ``api_usage`` was found to hold."""
-FACTS = {
-    "sms_outcomes": ("business_id", "audience", "sender", "status", "status_class", "error_code"),
-    "spend": ("business_id", "service", "model", "endpoint"),
-    "call_volume": ("business_id",),
-    "missed_call_replies": ("business_id",),
-    "owner_alert_delivery": ("business_id", "alert_type"),
-}
+FACTS = tuple(name for name, metric in METRICS.items() if metric.source)
 
 
-def _expected(
-    events: Any, days: DayRange, zone: ZoneInfo, as_of: datetime, *, by_time: bool
-) -> dict[str, dict[Any, Any]]:
-    shared = strategies.SHARED_SENDERS
-    told: dict[str, dict[Any, Any]] = {name: {} for name in METRICS}
-    for day in days:
-        for name in ("sms_outcomes", "call_volume", "missed_call_replies"):
-            found = getattr(reference, name)(
-                events, day, zone=zone, settle_days=SETTLE, shared_senders=shared, as_of=as_of
-            )
-            told[name].update({(day, *_key(k)): tuple(v) for k, v in found.items()})
-        for name, usage in (("spend", {"usage_by_time": by_time}), ("owner_alert_delivery", {})):
-            found = getattr(reference, name)(events, day, zone=zone, **usage)
-            told[name].update({(day, *_key(k)): tuple(v) for k, v in found.items()})
-        for name, usage in (("daily_stats", {"usage_by_time": by_time}), ("sms_failure_rates", {})):
-            found = getattr(reference, name)(
-                events, day, zone=zone, settle_days=SETTLE, shared_senders=shared, as_of=as_of, **usage
-            )
-            told[name].update({(day, k): v for k, v in found.items()})
-    return told
-
-
-def _key(key: Any) -> tuple[Any, ...]:
-    return key if isinstance(key, tuple) else (key,)
-
-
-def _as_told(name: str, rows: list[dict[str, Any]]) -> dict[Any, Any]:
-    """Shape rows of a table as the reference gives them."""
-    if name not in FACTS:
-        return {(row["date"], row["business_id"]): row for row in rows}
-    keys = ("day", *FACTS[name])
-    measures = [k for k in (rows[0] if rows else {}) if k not in keys and k != "unpriced_cost_upper_usd"]
-    return {tuple(row[k] for k in keys): tuple(row[m] for m in measures) for row in rows}
+def _require_expected(
+    name: str, rows: list[dict[str, Any]], events: Any, days: DayRange, zone: ZoneInfo, as_of: datetime, by_time: bool
+) -> None:
+    terms: dict[str, Any] = {
+        "zone": zone,
+        "settle_days": SETTLE,
+        "shared_senders": strategies.SHARED_SENDERS,
+        "as_of": as_of,
+        **({"usage_by_time": by_time} if name in ("spend", "daily_stats") else {}),
+    }
+    if name in FACTS:
+        require_same(name, cells_of(name, rows), expected_cells(name, events, days, **terms))
+        return
+    found = {(row["date"], row["business_id"]): row for row in rows}
+    read = getattr(reference, name)
+    assert found == {(day, key): row for day in days for key, row in read(events, day, **terms).items()}, name
 
 
 def _sorted(rows: list[dict[str, Any]]) -> list[str]:
@@ -125,12 +103,11 @@ def test_every_cell_is_what_the_contract_defines(
         roll_up_all(
             database.engine, days, zone=zone_name, shared_senders=sorted(strategies.SHARED_SENDERS), as_of=as_of
         )
-        told = _expected(events, days, zone, as_of, by_time=by_time)
         window = Window(days=days, zone=zone, settle_days=SETTLE, as_of=as_of, usage_by_time=by_time)
         on_duckdb = _on_duckdb(events, window, tmp_path)
         for name in METRICS:
             rows = cells(database.engine, name)
-            assert _as_told(name, rows) == told[name], name
+            _require_expected(name, rows, events, days, zone, as_of, by_time)
             assert _sorted(on_duckdb[name]) == _sorted(rows), name
 
     agrees()

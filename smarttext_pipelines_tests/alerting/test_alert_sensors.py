@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from smarttext_pipelines.alerting.evaluation_service import LOG_FILE, configured_channels
+from smarttext_pipelines.alerting.rules.rules_file import SHIPPED
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.definitions import build_definitions
@@ -36,7 +37,10 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def settings(database: Database, tmp_path: Path) -> Settings:
-    return database.settings(data_dir=tmp_path)
+    """Return settings with rules that notify at every hour, so that the tests pass at night, too."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(SHIPPED.read_text(encoding="utf-8").replace("notify: daytime", "notify: always"))
+    return database.settings(data_dir=tmp_path, alert_rules=rules)
 
 
 def _tick(settings: Settings, instance: dg.DagsterInstance) -> Any:

@@ -19,9 +19,10 @@ from smarttext_pipelines.alerting.measuring.now import Place
 from smarttext_pipelines.alerting.notify.targets import Target, targets_of
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import Key
+from smarttext_pipelines.alerting.rules.span import with_scopes
 from smarttext_pipelines.database.connect import connected
 
-_SENDERS = text("SELECT id, 'sender:' || left(md5(twilio_phone), 12) AS sender FROM monitoring.businesses")
+_SENDERS = text(with_scopes("SELECT id, sender_scope(twilio_phone) AS sender FROM monitoring.businesses"))
 
 
 @dataclass

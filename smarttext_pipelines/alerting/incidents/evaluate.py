@@ -26,6 +26,7 @@ from smarttext_pipelines.alerting.notify.outbox import Enqueued, enqueue
 from smarttext_pipelines.alerting.notify.targets import register
 from smarttext_pipelines.alerting.rules.rule import DAYTIME, Rule
 from smarttext_pipelines.alerting.rules.rule_tables import Key, minutes_of
+from smarttext_pipelines.alerting.rules.span import with_scopes
 from smarttext_pipelines.core.days import day_of
 from smarttext_pipelines.core.failure_classes import OUTSIDE_THE_RATE
 from smarttext_pipelines.core.statuses import FINAL_STATUSES
@@ -37,20 +38,24 @@ _SILENCES = text(
     "SELECT id, rule, scope FROM monitoring.silences WHERE starts_at <= :now AND ends_at > :now ORDER BY id"
 )
 _BUSINESSES = text(
-    """
-    SELECT id, 'sender:' || left(md5(twilio_phone), 12) AS sender FROM monitoring.businesses
+    with_scopes(
+        """
+    SELECT id, sender_scope(twilio_phone) AS sender FROM monitoring.businesses
     WHERE id = ANY (CAST(:ids AS uuid[]))
     """
+    )
 )
 _NAMES = text(
-    """
-    SELECT 'business:' || id, name FROM monitoring.businesses WHERE 'business:' || id = ANY (:scopes)
+    with_scopes(
+        """
+    SELECT business_scope(id), name FROM monitoring.businesses WHERE business_scope(id) = ANY (:scopes)
     UNION ALL
-    SELECT DISTINCT 'sender:' || left(md5(twilio_phone), 12), twilio_phone FROM monitoring.businesses
-    WHERE 'sender:' || left(md5(twilio_phone), 12) = ANY (:scopes)
+    SELECT DISTINCT sender_scope(twilio_phone), twilio_phone FROM monitoring.businesses
+    WHERE sender_scope(twilio_phone) = ANY (:scopes)
     UNION ALL
-    SELECT 'sender:' || left(md5(number), 12), number FROM unnest(CAST(:shared AS text[])) AS s (number)
+    SELECT sender_scope(number), number FROM unnest(CAST(:shared AS text[])) AS s (number)
     """
+    )
 )
 _TEXTS_THIS_HOUR = text(
     """

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from smarttext_pipelines.alerting.rules.span import with_scopes
 from smarttext_pipelines.alerting.signals import mark_well
 from smarttext_pipelines.core.errors import InputError
 
@@ -17,18 +18,18 @@ _SCOPES = ("platform", "group", "business:none")
 _NAMED_SCOPES = ("sender", "job", "run", "check", "channel", "heartbeat", "rules")
 """What stands before the colon in scopes with a name: of senders, and of what the pipeline tells of itself."""
 
-_NAMED = """
+_NAMED = with_scopes("""
     SELECT i.id, i.rule, i.scope,
            coalesce(b.name, CASE WHEN i.scope LIKE 'sender:%' THEN (
                SELECT 'sender ' || min(o.twilio_phone) FROM monitoring.businesses AS o
-               WHERE 'sender:' || left(md5(o.twilio_phone), 12) = i.scope) END, i.scope) AS whom,
+               WHERE sender_scope(o.twilio_phone) = i.scope) END, i.scope) AS whom,
            i.state, i.severity, i.since, i.fired_at, i.resolved_at, i.reason, i.value, i.part, i.whole, i.peak, i.told,
            i.acknowledged_by, i.held_by, i.detail,
            (SELECT 'silence ' || s.id || ' by ' || s.author FROM monitoring.silences AS s
             WHERE coalesce(s.rule, i.rule) = i.rule AND coalesce(s.scope, i.scope) = i.scope
                 AND now() BETWEEN s.starts_at AND s.ends_at ORDER BY s.ends_at DESC LIMIT 1) AS silenced_by
     FROM monitoring.incidents AS i LEFT JOIN monitoring.businesses AS b ON b.id = i.business_id
-"""
+""")
 _LIST = text(
     _NAMED
     + """ WHERE i.state IN ('firing', 'recovering') OR (:all AND i.fired_at IS NOT NULL)

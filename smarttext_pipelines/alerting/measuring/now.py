@@ -15,6 +15,7 @@ from sqlalchemy import Connection, TextClause, text
 from smarttext_pipelines.alerting.metrics.alert_metric import LONGEST_SHORT_WINDOW
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import minutes_of
+from smarttext_pipelines.alerting.rules.span import with_scopes
 from smarttext_pipelines.core.days import DayRange, day_of
 from smarttext_pipelines.engines import PostgresEngine
 from smarttext_pipelines.metrics.metric import REPLY_MINUTES, RecentWindow
@@ -65,7 +66,8 @@ def recent_window(place: Place, now: datetime, length: timedelta) -> RecentWindo
 @cache
 def read_text(name: str) -> str:
     """Return the text of a statement of ``alerting/metrics/sql``."""
-    return files("smarttext_pipelines.alerting.metrics").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    path = files("smarttext_pipelines.alerting.metrics").joinpath("sql", f"{name}.sql")
+    return with_scopes(path.read_text(encoding="utf-8"))
 
 
 @cache

@@ -1,5 +1,6 @@
 """Scopes and spans: whom a value concerns, and from when to when it was counted. Pure."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -41,6 +42,17 @@ class Scope:
     def is_of_events(self) -> bool:
         """Whether it is one of the events of customers, not of the pipeline itself."""
         return self.kind in ("platform", "business", "sender")
+
+
+_SQL = {"business": "('business:' || {})", "sender": "('sender:' || left(md5({}), 12))"}
+
+
+def with_scopes(statement: str) -> str:
+    """Write out ``business_scope(id)`` and ``sender_scope(number)`` in a statement: the text of a scope.
+
+    A function of the database would need a fixed ``search_path``, and PostgreSQL inlines none that has one.
+    """
+    return re.sub(r"\b(business|sender)_scope\(([\w.]+)\)", lambda found: _SQL[found[1]].format(found[2]), statement)
 
 
 PLATFORM = Scope("platform")

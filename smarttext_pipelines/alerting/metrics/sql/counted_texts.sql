@@ -4,6 +4,6 @@ SELECT m.first_at AS at, CASE WHEN m.key LIKE 's%' THEN substr(m.key, 2) ELSE '(
 FROM alert_texts AS m LEFT JOIN monitoring.businesses AS b ON b.id = m.business_id
 WHERE {counted} AND m.first_at >= :start_at AND m.first_at < :end_at
     AND (:kind = 'platform' OR :kind = 'business' AND m.business_id = :business_id
-         OR :kind = 'sender' AND 'sender:' || left(md5(m.sender), 12) = :scope)
+         OR :kind = 'sender' AND sender_scope(m.sender) = :scope)
     AND (CAST(:apart AS uuid) IS NULL OR m.business_id IS DISTINCT FROM CAST(:apart AS uuid))
 ORDER BY m.first_at, m.key

@@ -8,7 +8,7 @@ WITH told AS (
            m.business_id, 1 AS messages, CASE WHEN m.audience = 'customer' THEN m.recipient END AS recipient
     FROM told AS t JOIN alert_texts AS m ON t.minutes <= :longest_short AND m.first_at >= t.start_at
         AND (t.kind = 'platform' OR t.kind = 'business' AND m.business_id = t.business_id
-             OR t.kind = 'sender' AND 'sender:' || left(md5(m.sender), 12) = t.scope)
+             OR t.kind = 'sender' AND sender_scope(m.sender) = t.scope)
         AND (t.apart IS NULL OR m.business_id IS DISTINCT FROM t.apart)
     UNION ALL
     SELECT t.rule, t.scope, {counted}, {among}, m.status_class, m.status = ANY (:final), m.error_code, m.business_id,
@@ -19,7 +19,7 @@ WITH told AS (
     ) AS m ON t.minutes > :longest_short AND m.day > :today - t.minutes / 1440 AND m.day <= :today
         AND m.message_count > 0
         AND (t.kind = 'platform' OR t.kind = 'business' AND m.business_id = t.business_id
-             OR t.kind = 'sender' AND 'sender:' || left(md5(m.sender), 12) = t.scope)
+             OR t.kind = 'sender' AND sender_scope(m.sender) = t.scope)
         AND (t.apart IS NULL OR m.business_id IS DISTINCT FROM t.apart)
 ), people AS (
     SELECT rule, scope, recipient, bool_or(is_counted) AS was_hit, bool_or(status_class = 'successful') AS was_reached

@@ -6,8 +6,8 @@ WITH scoped AS (
     SELECT k.kind, k.scope, CASE k.kind WHEN 'business' THEN m.business_id END AS business_id, m.business_id AS of_business,
            m.key, m.first_at, m.recipient, {failed} AS has_failed, m.class = 'filtered' AS is_filtered
     FROM alert_texts AS m CROSS JOIN LATERAL (VALUES
-        ('business', 'business:' || m.business_id, m.business_id IS NOT NULL),
-        ('sender', 'sender:' || left(md5(m.sender), 12), m.sender IS NOT NULL),
+        ('business', business_scope(m.business_id), m.business_id IS NOT NULL),
+        ('sender', sender_scope(m.sender), m.sender IS NOT NULL),
         ('platform', 'platform', true)
     ) AS k (kind, scope, is_there)
     WHERE k.is_there AND {decided} AND (k.kind = 'business' OR :everything OR m.first_at >= :complete_since)

@@ -45,8 +45,8 @@ WITH counted AS (
     GROUP BY GROUPING SETS ((minutes, business_id), (minutes, sender), (minutes))
 )
 SELECT v.signal, s.kind,
-       CASE s.kind WHEN 'business' THEN 'business:' || s.business_id
-                   WHEN 'sender' THEN 'sender:' || left(md5(s.sender), 12) ELSE 'platform' END,
+       CASE s.kind WHEN 'business' THEN business_scope(s.business_id)
+                   WHEN 'sender' THEN sender_scope(s.sender) ELSE 'platform' END,
        s.business_id, s.minutes,
        CASE WHEN s.minutes <= :longest_short THEN :now - make_interval(mins => s.minutes)
             ELSE CAST(CAST(:today AS date) - s.minutes / 1440 + 1 AS timestamp) AT TIME ZONE :zone END,

@@ -12,6 +12,6 @@ WITH counted AS (
     WHERE f.day <= :today
     GROUP BY 1, 2
 )
-SELECT 'missed_calls_unanswered', 'business', 'business:' || business_id, business_id, minutes, unreplied, missed, unreplied,
+SELECT 'missed_calls_unanswered', 'business', business_scope(business_id), business_id, minutes, unreplied, missed, unreplied,
        first_at, last_at
 FROM counted WHERE business_id IS NOT NULL

@@ -11,7 +11,7 @@ WITH days AS (
     WHERE service = 'openai' AND day BETWEEN :today - 7 AND :today
     GROUP BY GROUPING SETS ((business_id), ())
 )
-SELECT 'openai_spend', kind, CASE kind WHEN 'platform' THEN kind ELSE 'business:' || business_id END, business_id,
+SELECT 'openai_spend', kind, CASE kind WHEN 'platform' THEN kind ELSE business_scope(business_id) END, business_id,
        1440, round(today_usd, 2), round(today_usd, 2),
        coalesce(round(today_usd * days_before / nullif(before_usd, 0), 2), 0), NULL
 -- Fewer than three days since the first use say nothing about what is usual.
@@ -22,7 +22,7 @@ SELECT 'unpriced_share', kind, 'platform', NULL, 1440, unpriced, requests,
 FROM days WHERE kind = 'platform'
 UNION ALL
 -- A crossing stays when more is granted; the counter says what is used and allowed now.
-(SELECT DISTINCT ON (b.business_key) 'openai_budget', 'business', 'business:' || coalesce(b.business_id::text, 'none'),
+(SELECT DISTINCT ON (b.business_key) 'openai_budget', 'business', coalesce(business_scope(b.business_id), 'business:none'),
         b.business_id, 1440, round(u.used, 2), round(u.allowed, 2), coalesce(100 * u.used / nullif(u.allowed, 0), 100),
         c.unit
 FROM monitoring.budget_crossings AS c

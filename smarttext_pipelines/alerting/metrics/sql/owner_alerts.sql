@@ -13,6 +13,6 @@ WITH counted AS (
            sum(failed) AS failed, sum(alerts) AS alerts, min(first_at) AS first_at, max(last_at) AS last_at
     FROM counted GROUP BY GROUPING SETS ((minutes, business_id), (minutes))
 )
-SELECT 'owner_alerts_failed_rate', kind, CASE kind WHEN 'platform' THEN kind ELSE 'business:' || business_id END,
+SELECT 'owner_alerts_failed_rate', kind, CASE kind WHEN 'platform' THEN kind ELSE business_scope(business_id) END,
        business_id, minutes, failed, alerts, 100.0 * failed / nullif(alerts, 0), first_at, last_at
 FROM scoped WHERE alerts > 0 AND (kind = 'platform' OR business_id IS NOT NULL)

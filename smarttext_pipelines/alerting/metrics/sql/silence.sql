@@ -24,6 +24,6 @@ WITH ranges AS (
                 THEN min(events) FILTER (WHERE week > 0) ELSE 0 END AS usual
     FROM weekly CROSS JOIN seen GROUP BY kind, business_id, seen.weeks
 )
-SELECT 'event_silence', kind, CASE kind WHEN 'platform' THEN kind ELSE 'business:' || business_id END, business_id,
+SELECT 'event_silence', kind, CASE kind WHEN 'platform' THEN kind ELSE business_scope(business_id) END, business_id,
        :minutes, now_events, usual, greatest(0, coalesce(100 - 100 * now_events / nullif(usual, 0), 0))
 FROM compared WHERE kind = 'platform' OR business_id IS NOT NULL

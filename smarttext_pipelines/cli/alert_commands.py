@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -165,20 +164,14 @@ def _zoned(value: Any, zone: ZoneInfo) -> Any:
 @app.command()
 def runbook(incident: Number) -> None:
     """Print the runbook of an incident's rule."""
-    import smarttext_pipelines
     from smarttext_pipelines.alerting.incidents import review
     from smarttext_pipelines.alerting.rules.rules_file import load_rules
+    from smarttext_pipelines.alerting.rules.runbook_text import read_runbook
 
     settings = load_settings()
     with event_transaction(settings) as connection:
         found = review.find_incident(connection, incident_number(incident))
-    rule = load_rules(settings.alert_rules).get(found["rule"])
-    page = rule.runbook_page if rule else f"docs/runbooks/{found['rule']}.md"
-    path = Path(smarttext_pipelines.__file__).parents[1] / page
-    if "://" in page or not path.is_file():
-        say(f"the runbook of {found['rule']} is {page}")
-    else:
-        say(path.read_text(encoding="utf-8").rstrip())
+    say(read_runbook(load_rules(settings.alert_rules).get(found["rule"]), found["rule"]))
 
 
 @app.command()

@@ -22,6 +22,7 @@ from smarttext_pipelines.cli import (
     rollup_commands,
     simulate_command,
     stats_command,
+    web_command,
 )
 from smarttext_pipelines.cli.printing import say
 from smarttext_pipelines.core.display import shown
@@ -64,6 +65,8 @@ app.command("digest")(digest_command.digest)
 app.command("explain")(explain_command.explain)
 app.command("reconcile")(reconcile_command.reconcile)
 app.command("receiver")(receiver_command.receiver)
+app.command("web")(web_command.web)
+app.command("sampler")(web_command.sampler)
 app.add_typer(budget_commands.app, name="budgets")
 app.command("reset-openai")(budget_commands.reset_openai)
 app.command("simulate")(simulate_command.simulate)

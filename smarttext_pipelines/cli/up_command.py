@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from smarttext_pipelines.settings import Settings
 
 DEFAULT_PORT = 3000
+DEFAULT_WEB_PORT = 8000
 CHECK_TO_SHOW = ("sms_outcomes", "undated_rows")
 """Asset and check that fail on the sample; ``up`` links to them."""
 
@@ -37,6 +38,9 @@ def up(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the UI.")] = DEFAULT_PORT,
+    web_port: Annotated[
+        int, typer.Option("--web-port", min=0, max=65535, help="Port of the dashboard; 0 starts none.")
+    ] = DEFAULT_WEB_PORT,
     follow: Annotated[
         bool, typer.Option("--follow/--no-follow", help="Let sample events come in as time goes by.")
     ] = True,
@@ -50,16 +54,18 @@ def up(
     settings = settings.model_copy(update={"data_dir": settings.data_dir.resolve()})
     with suppress(KeyboardInterrupt), _stopped_by_signals():
         try:
-            _run(settings, WebAddress(host, port), follow=follow)
+            dashboard = WebAddress("127.0.0.1", web_port) if web_port else None
+            _run(settings, WebAddress(host, port), dashboard, follow=follow)
         except ChildEndedError as error:
             Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(f"error: {error}")
             raise typer.Exit(1) from None
     _console.print("stopped")
 
 
-def _run(settings: "Settings", address: "WebAddress", *, follow: bool) -> None:
+def _run(settings: "Settings", address: "WebAddress", dashboard: "WebAddress | None", *, follow: bool) -> None:
     from smarttext_pipelines.alerting.evaluation_service import follow_log
     from smarttext_pipelines.cli.printing import say
+    from smarttext_pipelines.launch.dashboard_services import start_dashboard
     from smarttext_pipelines.launch.databases import databases, prepare_dagster_home
     from smarttext_pipelines.launch.launch_locks import only_launcher, require_free_port
     from smarttext_pipelines.launch.processes import Children
@@ -67,16 +73,22 @@ def _run(settings: "Settings", address: "WebAddress", *, follow: bool) -> None:
 
     with ExitStack() as stack:
         lock = stack.enter_context(only_launcher(settings.data_dir))
-        require_free_port(address.host, address.port)
+        for each in (address, dashboard):
+            if each is not None:
+                require_free_port(each.host, each.port)
         with step(_console, "Databases opened"):
             ready = stack.enter_context(databases(settings, dagster=True, create=True))
         environment = _environment(ready, prepare_dagster_home(ready), address)
+        if dashboard and not ready.web_url:
+            environment["SMARTTEXT_WEB_URL"] = dashboard.url
         children = stack.enter_context(Children(environment, settings.data_dir / "logs", lock))
         new_alerts = follow_log(settings)
         is_ours = settings.database_url is None
         _prepare_events(ready, children, is_ours=is_ours)
+        if dashboard:
+            start_dashboard(children, dashboard)
         _serve(ready, children, address, follow=follow and is_ours)
-        _print_links(address)
+        _print_links(address, dashboard)
         for look in count(1):
             children.check()
             if alerts := new_alerts():
@@ -131,7 +143,7 @@ def _serve(ready: "Settings", children: "Children", address: "WebAddress", *, fo
         )
 
 
-def _print_links(address: "WebAddress") -> None:
+def _print_links(address: "WebAddress", dashboard: "WebAddress | None") -> None:
     asset, check = CHECK_TO_SHOW
     links = {
         "lineage": "/assets/daily_stats?view=lineage&lineageScope=upstream&lineageDepth=2",
@@ -141,6 +153,8 @@ def _print_links(address: "WebAddress") -> None:
         "alerts": "/assets/notifications?view=lineage&lineageScope=upstream&lineageDepth=3",
     }
     _console.print()
+    if dashboard:
+        _console.print(f"{'dashboard':<14} {dashboard.url}")
     for name, path in links.items():
         _console.print(f"{name:<14} {address.url}{path}")
     _console.print("\nCtrl-C stops everything")

@@ -190,6 +190,11 @@ def comparable_days(connection: Connection, day: date, zone: ZoneInfo) -> list[d
     return calm if len(calm) >= 3 else [d for d in days if d in known]
 
 
+def read_refusals(connection: Connection, day: date) -> dict[str, int]:
+    """Return how many requests the guard refused on a day, by reason."""
+    return {row.reason: row[1] for row in connection.execute(_REFUSED, {"day": day})}
+
+
 def read_facts(
     connection: Connection, day: date, *, zone: ZoneInfo, settle_days: int, reply_minutes: int, now: datetime
 ) -> Facts:
@@ -223,7 +228,7 @@ def read_facts(
             if row["unreplied"]
         ],
         month=read_month(connection, day, is_over=is_complete),
-        refused={row.reason: row[1] for row in connection.execute(_REFUSED, of_day)},
+        refused=read_refusals(connection, day),
         incidents=[Incident(**row) for row in connection.execute(_INCIDENTS, of_day).mappings()],
         crossings=[Crossing(**row) for row in connection.execute(_CROSSINGS, of_day).mappings()],
         silent=[Silent(**row) for row in connection.execute(_SILENT, {**of_day, "least": least}).mappings()],

@@ -107,7 +107,7 @@ _TOTALS = """
                bool_or(sms_suppressed_count IS NULL OR sms_delivered_count IS NULL) AS is_old,
                sum(sms_success_count)::bigint AS ok, sum(sms_failure_count)::bigint AS failed,
                sum(openai_tokens_used)::bigint AS tokens, sum(openai_cost_estimate) AS openai_usd
-        FROM public.daily_stats WHERE date = ANY (CAST(:days AS date[])) {business} GROUP BY date
+        FROM {stats} WHERE date = ANY (CAST(:days AS date[])) {business} GROUP BY date
     ) AS s ON s.date = d.day
     LEFT JOIN LATERAL (
         SELECT coalesce(sum(replied_in_time_count), 0)::bigint AS in_time,
@@ -116,16 +116,28 @@ _TOTALS = """
                coalesce(sum(reply_unknown_count), 0)::bigint AS unknown,
                coalesce(sum(replied_in_time_count + replied_late_count + unreplied_count + reply_unknown_count), 0)
                    AS known
-        FROM monitoring.missed_call_replies WHERE day = d.day {business}) AS r ON true
+        FROM {replies} WHERE day = d.day {business}) AS r ON true
     LEFT JOIN LATERAL (
         SELECT sum(cost_usd) FILTER (WHERE endpoint NOT LIKE '%fee%') AS texts_usd,
                sum(cost_usd) FILTER (WHERE endpoint LIKE '%fee%') AS fees_usd
-        FROM monitoring.spend WHERE day = d.day AND service = 'twilio' {business}) AS c ON true
+        FROM {spend} WHERE day = d.day AND service = 'twilio' {business}) AS c ON true
     WHERE s.date IS NOT NULL OR EXISTS (
         SELECT FROM monitoring.rollup_days AS c
         WHERE c.table_name = 'daily_stats' AND c.row_day = d.day AND c.checked_at IS NOT NULL)
     ORDER BY d.day
 """
+
+
+@dataclass(frozen=True)
+class Source:
+    """The tables that totals are read from, as SQL names them."""
+
+    stats: str = "public.daily_stats"
+    replies: str = "monitoring.missed_call_replies"
+    spend: str = "monitoring.spend"
+
+
+RECORDED = Source()
 _ADDED = (
     "calls", "missed", "in_time", "late", "never", "unknown", "received", "texts", "suppressed", "delivered", "ok",
     "failed", "tokens", "openai_usd",
@@ -133,7 +145,12 @@ _ADDED = (
 
 
 def read_totals(
-    connection: Connection, days: Iterable[date], *, business: UUID | None = None, unattributed: bool = False
+    connection: Connection,
+    days: Iterable[date],
+    *,
+    business: UUID | None = None,
+    unattributed: bool = False,
+    source: Source = RECORDED,
 ) -> Mapping[date, Totals]:
     """Return the totals of each day that was rolled up or has numbers of the old cron script, in order.
 
@@ -142,10 +159,12 @@ def read_totals(
         days: The days.
         business: Only this business; all by default.
         unattributed: Only what has no business.
+        source: Where they are; what the rollup wrote by default.
     """
     of = "AND business_id IS NULL" if unattributed else "AND business_id = :business" if business else ""
     values = {"days": list(days), **({"business": business} if business and not unattributed else {})}
-    rows = connection.execute(text(_TOTALS.replace("{business}", of)), values).mappings()
+    statement = _TOTALS.format(business=of, stats=source.stats, replies=source.replies, spend=source.spend)
+    rows = connection.execute(text(statement), values).mappings()
     return {row["key"]: Totals(**{name: row[name] for name in row if name != "key"}) for row in rows}
 
 

@@ -49,7 +49,7 @@ def compile_sql(
     key = (type(compiler), shape)
     text = _statements.get(key)
     if text is None:
-        marks = {_written(compiler, each): sge.Var(this=_mark(place)) for place, each in enumerate(stand_ins)}
+        marks = {written(compiler, each): sge.Var(this=_mark(place)) for place, each in enumerate(stand_ins)}
         text = _compile(compiler, shape, spelling, dialect, finish, marks)
         if any(year in text for year in _LEFT):
             return _compile(compiler, op, spelling, dialect, finish, {})
@@ -59,7 +59,7 @@ def compile_sql(
             _statements.pop(next(iter(list(_statements)), key), None)
     # From the last on: the mark of the first is the beginning of that of the tenth.
     for place in reversed(range(len(times))):
-        text = text.replace(_mark(place), _written(compiler, times[place]).sql(dialect=dialect))
+        text = text.replace(_mark(place), written(compiler, times[place]).sql(dialect=dialect))
     return text
 
 
@@ -78,9 +78,10 @@ def _stand_in(literal: ops.Literal, place: int) -> ops.Literal:
     return ops.Literal(at if isinstance(literal.value, datetime) else at.date(), literal.dtype)
 
 
-def _written(compiler: Any, literal: ops.Literal) -> sge.Expression:
-    written: sge.Expression = compiler.visit_Literal(literal, value=literal.value, dtype=literal.dtype)
-    return written
+def written(compiler: Any, literal: ops.Literal) -> sge.Expression:
+    """Return how a compiler writes a literal."""
+    expression: sge.Expression = compiler.visit_Literal(literal, value=literal.value, dtype=literal.dtype)
+    return expression
 
 
 def _compile(

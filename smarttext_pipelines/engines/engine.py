@@ -43,15 +43,19 @@ def add_repeated_keys(engine: Engine, repeated: Sequence[ir.Table]) -> dict[date
     """
     found = [row for expression in repeated for row in engine.fetch(expression)]
     if found:
-        rows = pa.table(
-            {
-                "key": pa.array([row["key"] for row in found], pa.string()),
-                "part": pa.array([row["part"] for row in found], pa.string()),
-                "day": _dates(row["day"] for row in found),
-            }
-        )
-        engine.add(REPEATED, rows)
+        engine.add(REPEATED, repeated_rows(found))
     return Counter(row["day"] for row in found if not row["part"])
+
+
+def repeated_rows(found: Sequence[Mapping[Any, Any]]) -> pa.Table:
+    """Return keys that identify nothing on a day as the parameter table ``REPEATED``."""
+    return pa.table(
+        {
+            "key": pa.array([row["key"] for row in found], pa.string()),
+            "part": pa.array([row["part"] for row in found], pa.string()),
+            "day": _dates(row["day"] for row in found),
+        }
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The default engine: compiles to SQL and runs inside the caller's transaction; only the result moves."""
 
+from datetime import datetime
 from typing import Any
 
+import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 import sqlglot.expressions as sge
@@ -9,7 +11,7 @@ from ibis.backends.sql.compilers import PostgresCompiler
 from sqlalchemy import Connection
 
 from smarttext_pipelines.core.wording import quoted
-from smarttext_pipelines.engines.compiled import Spelling, compile_sql
+from smarttext_pipelines.engines.compiled import Spelling, compile_sql, written
 from smarttext_pipelines.engines.engine import Parameters
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
 from smarttext_pipelines.engines.unbound import unbound_parameter, unbound_table
@@ -40,6 +42,11 @@ def _read_twice(statement: sge.Expression) -> sge.Expression:
         if not cte.this.find(sge.Join, sge.Group, sge.Distinct, sge.Union, sge.AggFunc):
             cte.set("materialized", False)
     return statement
+
+
+def postgres_instant(at: datetime) -> str:
+    """Return an instant as statements of this engine hold it."""
+    return written(_COMPILER, ibis.literal(at).op()).sql(dialect=_COMPILER.dialect)
 
 
 class PostgresEngine:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from datetime import date, time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
@@ -41,6 +41,8 @@ Email = Annotated[SecretStr, _secret(formats.email)]
 HttpUrl = Annotated[str, AfterValidator(formats.http_url)]
 SecretUrl = Annotated[SecretStr, _secret(formats.http_url)]
 SmtpUrl = Annotated[SecretStr, _secret(formats.smtp_url)]
+Network = Annotated[str, AfterValidator(formats.network)]
+Token = Annotated[SecretStr, _secret(formats.token)]
 SentryDsn = Annotated[SecretStr, _secret(formats.sentry_dsn)]
 
 
@@ -104,6 +106,24 @@ class Settings(BaseSettings):
         "On the embedded server it always does.",
     )
     ui_url: HttpUrl = Field(default="http://127.0.0.1:3000", description="Where people open the Dagster UI.")
+    web_url: HttpUrl | None = Field(
+        default=None, description="Where people open the dashboard; links of alerts lead there. Empty: to Dagster."
+    )
+    web_auth: Literal["", "proxy", "token"] = Field(
+        default="",
+        description="How people sign in to the dashboard: proxy or token. Empty: it listens on this machine alone.",
+    )
+    web_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        default=(), description="Addresses of the proxy that signs people in, such as 10.0.0.5 or 10.0.0.0/24."
+    )
+    web_proxy_header: str = Field(
+        default="X-Forwarded-User", pattern=r"^[A-Za-z][A-Za-z0-9-]*$", description="Header in which it names them."
+    )
+    web_operators: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="People who may act in the dashboard, as the proxy names them, separated by commas."
+    )
+    web_viewer_token: Token | None = Field(default=None, description="Token with which people may see the dashboard.")
+    web_operator_token: Token | None = Field(default=None, description="Token with which people may also act there.")
     failure_codes: Path | None = Field(
         default=None, description="File that gives error codes of no class one: a line `code,class` each."
     )
@@ -183,7 +203,7 @@ class Settings(BaseSettings):
         load_zone(name)
         return name
 
-    @field_validator("shared_senders", "alert_phones", "digest_emails", mode="before")
+    @field_validator("shared_senders", "alert_phones", "digest_emails", "web_proxies", "web_operators", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -7,12 +7,14 @@ no message quotes it.
 import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from ipaddress import ip_network
 from urllib.parse import SplitResult, urlsplit
 
 _E164 = re.compile(r"(?:whatsapp:)?\+[1-9][0-9]{6,14}")
 _SHORT_CODE = re.compile(r"[0-9]{3,8}")
 _EMAIL = re.compile(r"[^\s@<>,;]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 _SENTRY_KEY, _SENTRY_PATH = re.compile(r"[0-9a-zA-Z]+"), re.compile(r"(?:/[^/]+)*/[0-9]+")
+_LONG_TOKEN = 16
 _CLOSE = 0.8
 _LONG_ENDING = 6
 
@@ -61,6 +63,23 @@ def sentry_dsn(value: str) -> str:
     if parts and _SENTRY_KEY.fullmatch(parts.username or "") and _SENTRY_PATH.fullmatch(parts.path):
         return value
     msg = "not a DSN; copy it from the project's settings in Sentry, as https://KEY@HOST/NUMBER"
+    raise ValueError(msg)
+
+
+def network(value: str) -> str:
+    """Return the address of a machine or of a network."""
+    try:
+        return str(ip_network(value, strict=False))
+    except ValueError:
+        msg = "not an address; write 10.0.0.5 or 10.0.0.0/24"
+        raise ValueError(msg) from None
+
+
+def token(value: str) -> str:
+    """Return a token that nobody guesses."""
+    if len(value) >= _LONG_TOKEN and value.isascii() and value.isprintable():
+        return value
+    msg = f"not a token; make one of at least {_LONG_TOKEN} characters, with `openssl rand -hex 16`"
     raise ValueError(msg)
 
 

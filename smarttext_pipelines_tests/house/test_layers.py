@@ -28,6 +28,19 @@ ALLOWED = {
     "health": {"core", "database", "schema", "budgets", "alerting", "sentry", "twilio", "settings"},
     "explain": {"core", "metrics", "engines", "database", "schema"},
     "digest": {"core", "database", "schema", "budgets", "alerting", "settings"},
+    "web": {
+        "core",
+        "settings",
+        "database",
+        "schema",
+        "metrics",
+        "engines",
+        "budgets",
+        "alerting",
+        "health",
+        "digest",
+        "explain",
+    },
     "sample": {"core", "database", "schema"},
     "defs": {
         "core",
@@ -76,6 +89,7 @@ ALLOWED = {
         "health",
         "digest",
         "explain",
+        "web",
         "launch",
     },
 }

@@ -117,8 +117,9 @@ def test_what_workers_told_is_written_when_their_pool_is_terminated(
     try:
         assert process.wait(180) == 0
     except subprocess.TimeoutExpired:
-        # Says in which line each of its threads stands.
-        process.send_signal(signal.SIGABRT)
+        # Each of its processes says in which line its threads stand.
+        os.killpg(process.pid, signal.SIGABRT)
+        process.wait(10)
         raise
     assert Counter(told(log)) == write_the_rest(database, tmp_path / "spill")
 

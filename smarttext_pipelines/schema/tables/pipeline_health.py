@@ -1,6 +1,7 @@
 """What the pipeline knows of itself: when each of its parts last succeeded, and how its days went."""
 
 from sqlalchemy import BigInteger, Date, Integer, Numeric, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from smarttext_pipelines.schema.tables.conventions import MONITORING, Instant, column, metadata
 
@@ -38,4 +39,19 @@ pipeline_health = Table(
     column("read_at", Instant, "When it was read.", nullable=False, server_default=text("now()")),
     schema=MONITORING,
     comment="How a day of the pipeline went: runs, failures, durations, and silence of the sources.",
+)
+
+live_today = Table(
+    "live_today",
+    metadata,
+    column("day", Date, "Reporting day.", primary_key=True),
+    column("as_of", Instant, "When its events were read.", nullable=False),
+    column(
+        "numbers",
+        JSONB,
+        "Totals of the day as daily_stats would have them, businesses with unanswered callers, newest row by source.",
+        nullable=False,
+    ),
+    schema=MONITORING,
+    comment="Today as it is now, counted by the sampler as events come in; the facts are written by the rollup alone.",
 )

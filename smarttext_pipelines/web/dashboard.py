@@ -1,0 +1,253 @@
+"""The endpoints of the dashboard: who asks, what is answered, and what becomes of errors."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+from uuid import uuid4
+
+from sqlalchemy import Engine
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Match, Route
+from starlette.websockets import WebSocket
+
+from smarttext_pipelines.core.errors import DatabaseError, InputError, SmartTextError
+from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.web.access import COOKIE, SESSION, Access, Person
+from smarttext_pipelines.web.acting import act
+from smarttext_pipelines.web.live import Live, Open, Rendered
+from smarttext_pipelines.web.openapi import openapi_document
+from smarttext_pipelines.web.pages import PAGES
+from smarttext_pipelines.web.reading import Found, Reader
+from smarttext_pipelines.web.rendering import as_csv, environment
+from smarttext_pipelines.web.view import Page, View
+
+_MAX_FORM_BYTES = 10_000
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def by_address() -> list[Page]:
+    """Return the pages in an order in which a fixed part of an address comes before one that varies."""
+    return sorted(PAGES, key=lambda page: (page.route.count("{"), -len(page.route)))
+
+
+class Dashboard:
+    """The endpoints."""
+
+    def __init__(self, engine: Engine, settings: Settings, access: Access) -> None:
+        """Begin with nothing read."""
+        self._engine, self._settings, self._access = engine, settings, access
+        self._reader = Reader(engine, settings)
+        self._templates = environment()
+
+    def html(self, page: Page) -> Endpoint:
+        """Return the endpoint of a page."""
+
+        async def endpoint(request: Request) -> Response:
+            person = self._person(request)
+            if isinstance(person, Response):
+                return person
+            return await self._answer(request, page, person, self._as_html)
+
+        return endpoint
+
+    def data(self, page: Page) -> Endpoint:
+        """Return the endpoint of a page's view model as JSON, and of its tables as CSV."""
+
+        async def endpoint(request: Request) -> Response:
+            person = self._person(request)
+            if isinstance(person, Response):
+                return PlainTextResponse("sign in first", 401) if person.status_code in (303, 401) else person
+            return await self._answer(request, page, person, self._as_data)
+
+        return endpoint
+
+    async def openapi(self, request: Request) -> Response:
+        """Describe the view models."""
+        person = self._person(request)
+        return person if isinstance(person, Response) else JSONResponse(openapi_document())
+
+    def acting(self, route: str) -> Endpoint:
+        """Return the endpoint of something that a person does."""
+
+        async def endpoint(request: Request) -> Response:
+            person = self._person(request)
+            if isinstance(person, Response):
+                return person
+            form = await self._form(request)
+            if not person.may_act:
+                return self._refuse("viewer who acts", "Only operators may do this.")
+            if not self._access.is_same_origin(request):
+                return self._refuse("foreign origin", "This form is of another page.")
+            if not self._access.is_form_token(person, form.get("csrf", "")):
+                return self._refuse("missing form token", "This form is too old: open the page again.")
+            try:
+                where = await asyncio.to_thread(act, route, self._engine, request.path_params, form, person.name)
+            except SmartTextError as error:
+                return self._message(person, "That was not done", str(error), 400)
+            return RedirectResponse(where, 303)
+
+        return endpoint
+
+    async def sign_in(self, request: Request) -> Response:
+        """Exchange a token for a signed cookie."""
+        if self._access.way != "token" or not self._access.is_known_host(request):
+            return self._refuse("no sign-in here", "There is nothing to sign in to.", 404)
+        wrong, form = False, {}
+        if request.method == "POST":
+            form = await self._form(request)
+            role = self._access.sign_in(form.get("token", ""))
+            if role and self._access.is_same_origin(request) and form.get("name", "").strip():
+                response = RedirectResponse(_local(form.get("next", "")), 303)
+                is_secure = str(self._settings.web_url or "").startswith("https")
+                cookie = self._access.cookie(form["name"].strip()[:80], role, datetime.now(UTC))
+                response.set_cookie(
+                    COOKIE, cookie, int(SESSION.total_seconds()), httponly=True, samesite="strict", secure=is_secure
+                )
+                return response
+            self._access.refused["wrong token"] += 1
+            wrong = True
+        target = _local(form.get("next") or request.query_params.get("next", ""))
+        page = self._templates.get_template("sign_in.html").render(wrong=wrong, next=target)
+        return HTMLResponse(page, 401 if wrong else 200)
+
+    async def sign_out(self, request: Request) -> Response:
+        """Forget the cookie."""
+        response = RedirectResponse("/sign-in", 303)
+        if self._access.is_same_origin(request):
+            response.delete_cookie(COOKIE)
+        return response
+
+    def socket(self, live: Live) -> Callable[[WebSocket], Awaitable[None]]:
+        """Return the endpoint of the socket that keeps a page up to date."""
+
+        async def endpoint(socket: WebSocket) -> None:
+            person = self._access.find(socket)
+            is_ours = self._access.is_known_host(socket) and self._access.is_same_origin(socket)
+            opened = self._opened(socket.query_params.get("page", ""), person) if person and is_ours else None
+            if opened is None:
+                self._access.refused["socket"] += 1
+                await socket.close(1008)
+                return
+            await live.serve(socket, opened)
+
+        return endpoint
+
+    def render_open(self, opened: Open) -> Rendered:
+        """Render the main part of an open page; in a thread."""
+        path, query = dict(opened.path), dict(opened.query)
+        found = self._reader.read(opened.page, path, query, opened.address)
+        context = self._context(opened.page, urlsplit(opened.address).path, query, opened.person, found)
+        return Rendered(self._templates.get_template("main.html").render(context), found.away_since)
+
+    async def not_found(self, request: Request, _error: Exception) -> Response:
+        """Say that there is no such page."""
+        person = self._person(request)
+        if isinstance(person, Response):
+            return person
+        return self._message(person, "No such page", f"There is no page {request.url.path[:100]}.", 404)
+
+    async def broken(self, request: Request, error: Exception) -> Response:
+        """Say that something is wrong with us, without saying what to strangers."""
+        return PlainTextResponse(f"Something went wrong ({type(error).__name__}); see the log of the server.", 500)
+
+    async def _answer(self, request: Request, page: Page, person: Person, form: Callable[..., Response]) -> Response:
+        query = dict(request.query_params)
+        try:
+            found = await asyncio.to_thread(self._reader.read, page, request.path_params, query, _address(request))
+            return await asyncio.to_thread(form, request, page, person, found)
+        except InputError as error:
+            return self._message(person, "Nothing to show", str(error), 404)
+        except DatabaseError as error:
+            return self._message(person, "The database cannot be reached", str(error), 503)
+
+    def _as_html(self, request: Request, page: Page, person: Person, found: Found) -> Response:
+        path = request.url.path
+        context = self._context(page, path, dict(request.query_params), person, found)
+        context |= {"is_live": bool(page.topics), "path_and_query": _address(request), **self._frame(person)}
+        return HTMLResponse(self._templates.get_template("page.html").render(context), 503 if found.away_since else 200)
+
+    def _as_data(self, request: Request, _page: Page, _person: Person, found: Found) -> Response:
+        if request.query_params.get("format") != "csv":
+            return Response(found.view.model_dump_json(), media_type="application/json")
+        name = request.query_params.get("table", "")
+        table = next((each for each in found.view.tables if each.name == name), None)
+        if table is None:
+            msg = f"there is no table '{name[:40]}' here; there are {', '.join(t.name for t in found.view.tables)}"
+            raise InputError(msg)
+        headers = {"content-disposition": f'attachment; filename="{table.name}.csv"'}
+        return Response(as_csv(table), media_type="text/csv; charset=utf-8", headers=headers)
+
+    def _context(self, page: Page, path: str, query: Mapping[str, str], person: Person, found: Found) -> dict[str, Any]:
+        return {
+            "page": page,
+            "view": found.view,
+            "path": path,
+            "query": query,
+            "person": person,
+            "csrf": self._access.form_token(person),
+            "form_id": str(uuid4()),
+            "stale_since": found.away_since,
+        }
+
+    def _frame(self, person: Person) -> dict[str, Any]:
+        return {
+            "menu": [page for page in PAGES if page.menu],
+            "can_leave": self._access.way == "token",
+            "person": person,
+            "csrf": self._access.form_token(person),
+        }
+
+    def _message(self, person: Person, title: str, said: str, status: int) -> Response:
+        view = View(title=title, headline=said, as_of=datetime.now(UTC), zone=self._settings.zone.key)
+        context = {"view": view, "is_live": False, "path": "", **self._frame(person)}
+        return HTMLResponse(self._templates.get_template("message.html").render(context), status)
+
+    def _person(self, connection: HTTPConnection) -> Person | Response:
+        """Return who asks, or the answer to nobody."""
+        if not self._access.is_known_host(connection):
+            return self._refuse("unknown host", "This address is not one of the dashboard.", 421)
+        person = self._access.find(connection)
+        if person is not None:
+            return person
+        if self._access.way == "token":
+            return RedirectResponse(f"/sign-in?next={_quoted(connection)}", 303)
+        return self._refuse("nobody", "The proxy names nobody.", 403)
+
+    def _refuse(self, why: str, said: str, status: int = 403) -> Response:
+        self._access.refused[why] += 1
+        return PlainTextResponse(said, status)
+
+    def _opened(self, address: str, person: Person) -> Open | None:
+        parts = urlsplit(address)
+        scope = {"type": "http", "method": "GET", "path": parts.path, "root_path": ""}
+        for page in by_address():
+            match, found = Route(page.route, self.html(page)).matches(scope)
+            if match is Match.FULL and page.topics:
+                query = parse_qsl(parts.query)[:20]
+                return Open(page, address[:2000], tuple(found["path_params"].items()), tuple(query), person)
+        return None
+
+    async def _form(self, request: Request) -> dict[str, str]:
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > _MAX_FORM_BYTES:
+                return {}
+        return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
+
+
+def _address(request: HTTPConnection) -> str:
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _quoted(connection: HTTPConnection) -> str:
+    return quote(_address(connection), safe="")
+
+
+def _local(target: str) -> str:
+    """Return an address of our own, whatever was asked for."""
+    is_ours = target.startswith("/") and not target.startswith(("//", "/\\"))
+    return target if is_ours and target.isprintable() else "/"

@@ -1,0 +1,63 @@
+"""``/businesses/{business}``: one business: its days, why its texts failed, its OpenAI limit, its incidents."""
+
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from smarttext_pipelines.alerting.incidents.review import list_incidents
+from smarttext_pipelines.budgets.ledger import name_of, read_budgets
+from smarttext_pipelines.core.display import shown_name
+from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.digest.totals import read_totals, summed
+from smarttext_pipelines.web.budget_rows import budgets_table
+from smarttext_pipelines.web.failure_rows import failures_table
+from smarttext_pipelines.web.incident_rows import incidents_table
+from smarttext_pipelines.web.totals_view import by_day, charts, figures
+from smarttext_pipelines.web.view import Ask, Page, View
+
+_DAYS = 30
+_KNOWN = text("SELECT name FROM monitoring.business_names WHERE id = :id")
+
+
+class BusinessView(View):
+    """A business, and its id for what may be done with it."""
+
+    business: UUID | None
+
+
+def view(connection: Connection, ask: Ask) -> BusinessView:
+    """Return a business; raise InputError when there is none of that id."""
+    business = ask.business(ask.path["business"])
+    if business is not None and connection.execute(_KNOWN, {"id": business}).first() is None:
+        msg = f"there is no business {business}"
+        raise InputError(msg)
+    days = ask.days(_DAYS)
+    found = read_totals(connection, days, business=business, unattributed=business is None)
+    latest = max(found, default=None)
+    scope = f"business:{business or 'none'}"
+    open_ones = [row for row in list_incidents(connection, all_=False) if row["scope"] == scope]
+    past = [row for row in list_incidents(connection, all_=True) if row["scope"] == scope and row["resolved_at"]]
+    budgets = [use for use in read_budgets(connection) if use.business_id == business]
+    whole = summed(list(found.values()))
+    said = f"{days.first} to {days.last}: {whole.missed:,} calls missed, {whole.texts:,} texts, {whole.failed:,} failed"
+    return BusinessView(
+        title="(no business)" if business is None else shown_name(name_of(connection, business)),
+        headline=said if found else f"No day from {days.first} to {days.last} was computed",
+        tone="bad" if any(row["severity"] == "critical" for row in open_ones) else "look" if open_ones else "",
+        as_of=ask.now,
+        zone=ask.zone.key,
+        business=business,
+        note=f"The numbers above the charts are those of {latest}." if latest else "",
+        figures=tuple(figures(found[latest], latest, ask.settings.reply_minutes, business)) if latest else (),
+        tables=(
+            incidents_table(open_ones, ask.now),
+            budgets_table(budgets, ask.zone),
+            failures_table(connection, days, business, is_all=False),
+            by_day(found, days, is_of_all=False),
+            incidents_table(past, ask.now, name="past", title="Past incidents", empty="There was none yet."),
+        ),
+        series=charts(found, days),
+    )
+
+
+PAGE = Page("business", "/businesses/{business}", view, topics=("rollup", "incidents", "budgets"))

@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 
 from smarttext_pipelines.database.connect import parse_url
+from smarttext_pipelines.tracking import fork_gate
 from smarttext_pipelines.tracking.answers import About, about, reason
 
 # Another table should not wait long for one that somebody has locked.
@@ -36,6 +37,11 @@ def connect(url: str) -> psycopg.Connection[Any]:
     """Return a connection that works behind a transaction pooler, and notices within seconds when it is dead."""
     parsed = parse_url(url)
     names: Any = {**parsed.translate_connect_args(database="dbname", username="user"), **parsed.query}
+    with fork_gate.opening():
+        return _open(names)
+
+
+def _open(names: Any) -> psycopg.Connection[Any]:
     return psycopg.connect(
         **names,
         autocommit=True,

@@ -16,8 +16,8 @@ _COLUMNS = (
     Column(key="counted", label="Counted"),
     Column(key="since", label="Since"),
     Column(key="lasted", label="For"),
-    Column(key="who", label="Who has it"),
-    Column(key="suppressed", label="Suppressed by"),
+    Column(key="who", label="Who has it", none="–"),
+    Column(key="suppressed", label="Suppressed by", none="–"),
 )
 
 

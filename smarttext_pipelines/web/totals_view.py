@@ -8,6 +8,7 @@ from uuid import UUID
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.rates import percent
+from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.digest.totals import Totals
 from smarttext_pipelines.web.view import Column, Figure, Series, Table
 
@@ -101,12 +102,13 @@ def charts(found: Mapping[date, Totals], days: DayRange) -> tuple[Series, ...]:
 def headline(totals: Totals | None, open_incidents: Sequence[Mapping[str, object]]) -> tuple[str, str]:
     """Return what is said above everything else, and its tone."""
     critical = sum(row["severity"] == "critical" for row in open_incidents)
+    pressing = [row for row in open_incidents if row["severity"] != "info"]
     if critical:
-        return f"{critical} critical incident{'s' * (critical > 1)} open", "bad"
-    if open_incidents:
-        return f"{len(open_incidents)} incident{'s' * (len(open_incidents) > 1)} open", "look"
+        return f"{counted(critical, 'critical incident')} open", "bad"
+    if pressing:
+        return f"{counted(len(pressing), 'incident')} open", "look"
     if totals is None:
-        return "No incident is open; today was not computed yet", ""
+        return "No incident needs anybody; today was not computed yet", ""
     if totals.in_time is None or totals.missed == 0:
-        return "No incident is open", "good"
-    return f"No incident is open; {totals.in_time:,} of {totals.missed:,} missed calls answered in time", "good"
+        return "No incident needs anybody", "good"
+    return f"No incident needs anybody; {totals.in_time:,} of {totals.missed:,} missed calls answered in time", "good"

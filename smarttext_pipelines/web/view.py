@@ -32,12 +32,14 @@ class Column(Model):
         label: Its heading.
         unit: What its numbers are in: percent, USD, or nothing.
         link: Key of the row that holds where the cell leads; empty when it leads nowhere.
+        none: What is said for None; an unknown number says so.
     """
 
     key: str
     label: str
     unit: str = ""
     link: str = ""
+    none: str = "unknown"
 
 
 class Table(Model):

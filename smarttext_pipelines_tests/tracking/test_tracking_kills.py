@@ -42,7 +42,9 @@ def log(tmp_path: Path) -> Path:
 def start(url: str, folder: Path, log: Path, kind: str, events: int) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-X", "faulthandler", "-W", "ignore", "-m", "smarttext_pipelines_tests.tellers"]
     return subprocess.Popen(
-        [*command, url, str(folder), str(log), kind, str(events)], start_new_session=True, stderr=subprocess.DEVNULL
+        [*command, url, str(folder), str(log), kind, str(events)],
+        start_new_session=True,
+        stderr=(log.parent / "stderr").open("ab"),
     )
 
 
@@ -120,6 +122,7 @@ def test_what_workers_told_is_written_when_their_pool_is_terminated(
         # Each of its processes says in which line its threads stand.
         os.killpg(process.pid, signal.SIGABRT)
         process.wait(10)
+        print((log.parent / "stderr").read_text())  # noqa: T201
         raise
     assert Counter(told(log)) == write_the_rest(database, tmp_path / "spill")
 

@@ -85,7 +85,7 @@ def _notices(rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table(
         name="notifications",
         title="Who was notified",
-        columns=tuple(Column(key=key, label=label) for key, label in keys.items()),
+        columns=tuple(Column(key=key, label=label, none="–") for key, label in keys.items()),
         rows=tuple({key: row[key] for key in keys} for row in rows),
         empty="Nobody was notified.",
     )
@@ -95,7 +95,7 @@ def as_table(name: str, title: str, rows: Sequence[Mapping[str, Any]], empty: st
     """Return rows of any columns as a table; lists are written as text."""
     keys = list(rows[0]) if rows else []
     cells = tuple({key: _cell(row.get(key)) for key in keys} for row in rows)
-    columns = tuple(Column(key=key, label=key.replace("_", " ")) for key in keys)
+    columns = tuple(Column(key=key, label=key.replace("_", " "), none="–") for key in keys)
     return Table(name=name, title=title, columns=columns, rows=cells, empty=empty)
 
 

@@ -34,6 +34,8 @@ def configured_channels(settings: Settings, write: Callable[[str], None] | None 
 
 def incident_link(settings: Settings) -> str:
     """Return where people open an incident; ``{incident}`` is its number."""
+    if settings.web_url:
+        return f"{settings.web_url.rstrip('/')}/incidents/{{incident}}"
     return f"{str(settings.ui_url).rstrip('/')}/assets/alert_incidents"
 
 

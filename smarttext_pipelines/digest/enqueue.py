@@ -70,7 +70,8 @@ def enqueue_digest(connection: Connection, settings: Settings, channels: Sequenc
         Its lines.
     """
     head, *lines = read_digest(connection, settings, day)
-    message = Message("digest", 0, "daily_digest", "info", "", head, lines)
+    link = f"{settings.web_url.rstrip('/')}/digest?date={day}" if settings.web_url else ""
+    message = Message("digest", 0, "daily_digest", "info", "", head, lines, link=link)
     carrying = {name for name, kind in CHANNELS.items() if kind.carries_digest}
     targets = [target for target in register(connection, channels) if target[0] in carrying]
     # A number of its own for each day, below those of incidents: the outbox holds one row per number and recipient.

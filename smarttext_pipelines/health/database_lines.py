@@ -236,3 +236,17 @@ def alert_rules(connection: Connection) -> Line:
         return Line("alert rules", State.ok, "every rule was evaluated")
     said = f"{counted(len(found), 'rule')} in error: {', '.join(row.rule for row in found)} ({found[0].note})"
     return Line("alert rules", State.fail, said, "see docs/runbooks/rules_in_error.md")
+
+
+_SAMPLED = text("SELECT max(as_of) FROM monitoring.live_today")
+_SAMPLED_WITHIN = timedelta(minutes=3)
+
+
+def sampler(connection: Connection, now: datetime, *, is_expected: bool) -> Line:
+    """Return whether today is counted for the dashboard; it is counted each minute, also when nothing happens."""
+    at: datetime | None = connection.execute(_SAMPLED).scalar()
+    if at is None and not is_expected:
+        return Line("sampler", State.unknown, "no dashboard is configured: SMARTTEXT_WEB_URL is not set")
+    if at is not None and now - at <= _SAMPLED_WITHIN:
+        return Line("sampler", State.ok, f"counted today {ago(at, now)}")
+    return Line("sampler", State.warn, f"counted today {ago(at, now)}", "see that `smarttext sampler` runs")

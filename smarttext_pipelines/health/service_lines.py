@@ -1,5 +1,6 @@
 """Lines on what lies outside the database: credentials, asked without sending anything, and the disk."""
 
+import http
 import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ DISK_FAIL_BYTES, DISK_WARN_BYTES = 500 * 10**6, 2 * 10**9
 def service_lines(settings: Settings) -> list[Line]:
     """Judge every service that is configured, and name those that are not."""
     channels = [_probed(kind.name, kind.probe(settings)) for kind in CHANNELS.values() if kind.probe]
-    return [*channels, *(check(settings) for check in (twilio, sentry, receiver, switch))]
+    return [*channels, *(check(settings) for check in (twilio, sentry, receiver, dashboard, switch))]
 
 
 def _probed(channel: str, found: Probe) -> Line:
@@ -62,6 +63,20 @@ def sentry(settings: Settings) -> Line:
     if parts.scheme not in ("http", "https") or not parts.username or not parts.path.strip("/").isdigit():
         return Line("sentry", State.fail, "the DSN cannot be read", "copy it anew from the project's Client Keys")
     return Line("sentry", State.ok, f"told at {parts.hostname}")
+
+
+def dashboard(settings: Settings) -> Line:
+    """Ask the dashboard whether it runs, as people reach it."""
+    if settings.web_url is None:
+        return Line("dashboard", State.unknown, "SMARTTEXT_WEB_URL is not set")
+    try:
+        status = requests.get(f"{settings.web_url.rstrip('/')}/healthz", timeout=_TIMEOUT_SECONDS).status_code
+        said = f"answers {status} at SMARTTEXT_WEB_URL"
+    except requests.RequestException as error:
+        status, said = 0, f"does not answer at SMARTTEXT_WEB_URL: {type(error).__name__}"
+    if status == http.HTTPStatus.OK:
+        return Line("dashboard", State.ok, "answers at SMARTTEXT_WEB_URL")
+    return Line("dashboard", State.fail, said, "see that `smarttext web` runs, and the proxy before it")
 
 
 def receiver(settings: Settings) -> Line:

@@ -44,6 +44,7 @@ def build_app(engine: Engine, settings: Settings, access: Access) -> Starlette:
     routes += [Route(page.route, dashboard.html(page)) for page in by_address()]
     routes += [Route(action, dashboard.acting(action), methods=["POST"]) for action in ACTIONS]
     routes += [
+        Route("/healthz", dashboard.healthz),
         Route("/sign-in", dashboard.sign_in, methods=["GET", "POST"]),
         Route("/sign-out", dashboard.sign_out, methods=["POST"]),
         WebSocketRoute("/live", dashboard.socket(live)),

@@ -91,6 +91,10 @@ class Dashboard:
 
         return endpoint
 
+    async def healthz(self, _request: Request) -> Response:
+        """Say that the server runs; anyone may ask."""
+        return JSONResponse({"status": "ok"})
+
     async def sign_in(self, request: Request) -> Response:
         """Exchange a token for a signed cookie."""
         if self._access.way != "token" or not self._access.is_known_host(request):

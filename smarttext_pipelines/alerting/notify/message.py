@@ -128,7 +128,8 @@ def full_text(message: Message, markup: Markup, *, attempt: int = 1) -> str:
     """
     lines = [markup.escape(line) for line in (headline(message), *_body(message))]
     repeated = f"attempt {attempt}: may repeat" if attempt > 1 else ""
-    last = [repeated] if message.kind == "digest" else [*_footer(message, markup), repeated]
+    page = markup.link(message.link, "dashboard") if message.link else ""
+    last = [page, repeated] if message.kind == "digest" else [*_footer(message, markup), repeated]
     return "\n".join([*lines, *filter(None, [" · ".join(filter(None, last))])])
 
 
@@ -150,7 +151,7 @@ def _footer(message: Message, markup: Markup) -> list[str]:
     return [
         *map(markup.escape, said),
         markup.link(message.runbook, "runbook") if is_page else markup.escape(message.runbook),
-        markup.link(message.link, "UI") if message.link else "",
+        markup.link(message.link, "incident" if "/incidents/" in message.link else "UI") if message.link else "",
         f"`{message.command}`" if message.command else "",
     ]
 

@@ -24,8 +24,8 @@ def web(
     """Serve the dashboard until it is interrupted; on another address it needs SMARTTEXT_WEB_AUTH."""
     import uvicorn
 
-    from smarttext_pipelines.web.access import access_of
     from smarttext_pipelines.web.app import build_app
+    from smarttext_pipelines.web.sign_in import access_of
 
     settings = load_settings()
     access = access_of(settings, host)
@@ -33,7 +33,7 @@ def web(
     with databases(settings) as ready:
         engine = open_engine(ready.database_url.get_secret_value())  # type: ignore[union-attr]
         require_installation(engine, ready.zone)
-        # Access logs would hold what is in the addresses; headers of a proxy are read by `web.access` alone.
+        # Access logs would hold what is in the addresses; headers of a proxy are read by `web.sign_in` alone.
         uvicorn.run(
             build_app(engine, ready, access), host=host, port=port, log_level="warning", access_log=False,
             proxy_headers=False, server_header=False, ws_max_size=4096, timeout_graceful_shutdown=2,

@@ -42,6 +42,7 @@ HttpUrl = Annotated[str, AfterValidator(formats.http_url)]
 SecretUrl = Annotated[SecretStr, _secret(formats.http_url)]
 SmtpUrl = Annotated[SecretStr, _secret(formats.smtp_url)]
 Network = Annotated[str, AfterValidator(formats.network)]
+Person = Annotated[str, AfterValidator(formats.person)]
 Token = Annotated[SecretStr, _secret(formats.token)]
 SentryDsn = Annotated[SecretStr, _secret(formats.sentry_dsn)]
 
@@ -119,7 +120,7 @@ class Settings(BaseSettings):
     web_proxy_header: str = Field(
         default="X-Forwarded-User", pattern=r"^[A-Za-z][A-Za-z0-9-]*$", description="Header in which it names them."
     )
-    web_operators: Annotated[tuple[str, ...], NoDecode] = Field(
+    web_operators: Annotated[tuple[Person, ...], NoDecode] = Field(
         default=(), description="People who may act in the dashboard, as the proxy names them, separated by commas."
     )
     web_viewer_token: Token | None = Field(default=None, description="Token with which people may see the dashboard.")

@@ -14,7 +14,7 @@ _E164 = re.compile(r"(?:whatsapp:)?\+[1-9][0-9]{6,14}")
 _SHORT_CODE = re.compile(r"[0-9]{3,8}")
 _EMAIL = re.compile(r"[^\s@<>,;]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 _SENTRY_KEY, _SENTRY_PATH = re.compile(r"[0-9a-zA-Z]+"), re.compile(r"(?:/[^/]+)*/[0-9]+")
-_LONG_TOKEN = 16
+_TOKEN, _PERSON = re.compile(r"[!-~]{16,}"), re.compile(r"[^\s,]{1,80}")
 _CLOSE = 0.8
 _LONG_ENDING = 6
 
@@ -75,11 +75,19 @@ def network(value: str) -> str:
         raise ValueError(msg) from None
 
 
+def person(value: str) -> str:
+    """Return the name under which a proxy signs somebody in."""
+    if _PERSON.fullmatch(value):
+        return value
+    msg = "not a name of one word, such as a mail address"
+    raise ValueError(msg)
+
+
 def token(value: str) -> str:
     """Return a token that nobody guesses."""
-    if len(value) >= _LONG_TOKEN and value.isascii() and value.isprintable():
+    if _TOKEN.fullmatch(value):
         return value
-    msg = f"not a token; make one of at least {_LONG_TOKEN} characters, with `openssl rand -hex 16`"
+    msg = "not a token; make one of at least 16 characters without spaces, with `openssl rand -hex 16`"
     raise ValueError(msg)
 
 

@@ -11,11 +11,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.web.access import Access
 from smarttext_pipelines.web.acting import ACTIONS
 from smarttext_pipelines.web.dashboard import Dashboard, by_address
-from smarttext_pipelines.web.live import Live
+from smarttext_pipelines.web.live_pages import Live
 from smarttext_pipelines.web.openapi import API
+from smarttext_pipelines.web.sign_in import Access
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "

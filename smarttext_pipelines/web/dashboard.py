@@ -15,14 +15,14 @@ from starlette.websockets import WebSocket
 
 from smarttext_pipelines.core.errors import DatabaseError, InputError, SmartTextError
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.web.access import COOKIE, SESSION, Access, Person
 from smarttext_pipelines.web.acting import act
-from smarttext_pipelines.web.live import Live, Open, Rendered
+from smarttext_pipelines.web.live_pages import Live, Open, Rendered
 from smarttext_pipelines.web.openapi import openapi_document
 from smarttext_pipelines.web.pages import PAGES
-from smarttext_pipelines.web.reading import Found, Reader
 from smarttext_pipelines.web.rendering import as_csv, environment
+from smarttext_pipelines.web.sign_in import COOKIE, SESSION, Access, Person
 from smarttext_pipelines.web.view import Page, View
+from smarttext_pipelines.web.view_reader import Found, Reader
 
 _MAX_FORM_BYTES = 10_000
 Endpoint = Callable[[Request], Awaitable[Response]]

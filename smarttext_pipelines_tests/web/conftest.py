@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.web.access import access_of
 from smarttext_pipelines.web.app import build_app
+from smarttext_pipelines.web.sign_in import access_of
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import replace_events, roll_up_all

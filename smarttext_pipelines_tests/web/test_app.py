@@ -14,11 +14,11 @@ from starlette.websockets import WebSocketDisconnect
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.database.connect import open_engine
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.web.access import COOKIE, access_of
 from smarttext_pipelines.web.app import build_app
 from smarttext_pipelines.web.openapi import openapi_document
 from smarttext_pipelines.web.pages import PAGES
 from smarttext_pipelines.web.rendering import STATIC
+from smarttext_pipelines.web.sign_in import COOKIE, access_of
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.web.conftest import ADDRESS, DAY
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import uvicorn
 
-from smarttext_pipelines.web.access import access_of
 from smarttext_pipelines.web.app import build_app
 from smarttext_pipelines.web.pages import PAGES
 from smarttext_pipelines.web.sampler import Sampler, run_sampler
+from smarttext_pipelines.web.sign_in import access_of
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import insert_events

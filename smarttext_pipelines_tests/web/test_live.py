@@ -9,9 +9,9 @@ from sqlalchemy import event
 from starlette.testclient import TestClient
 
 from smarttext_pipelines.settings import Settings
-from smarttext_pipelines.web.access import access_of
 from smarttext_pipelines.web.app import build_app
 from smarttext_pipelines.web.sampler import CHANNEL
+from smarttext_pipelines.web.sign_in import access_of
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.web.conftest import ADDRESS
 

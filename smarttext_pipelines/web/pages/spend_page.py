@@ -1,6 +1,7 @@
 """``/spend``: the month to date, what it is expected to be, by service, model and business; today's budgets."""
 
 from calendar import monthrange
+from datetime import date
 
 from sqlalchemy import Connection, text
 
@@ -58,43 +59,51 @@ def view(connection: Connection, ask: Ask) -> View:
         ),
         tables=(
             budgets_table(read_budgets(connection), ask.zone),
-            Table(
-                name="models",
-                title="By service and model",
-                columns=(
-                    Column(key="service", label="Service"),
-                    Column(key="model", label="Model"),
-                    Column(key="requests", label="Requests"),
-                    Column(key="tokens", label="Tokens"),
-                    Column(key="usd", label="Cost", unit="USD"),
-                    Column(key="unpriced", label="Without a price"),
-                    Column(key="upper_usd", label="These at most", unit="USD"),
-                ),
-                rows=tuple(dict(row) for row in connection.execute(_MODELS, values).mappings()),
-                empty="Nothing was spent.",
-            ),
-            Table(
-                name="businesses",
-                title="By business, the first 50",
-                columns=(
-                    Column(key="business", label="Business", link="link"),
-                    Column(key="requests", label="Requests"),
-                    Column(key="tokens", label="Tokens"),
-                    Column(key="usd", label="Cost", unit="USD"),
-                ),
-                rows=tuple(
-                    {
-                        **row,
-                        "business": "(no business)" if row["business"] is None else shown_name(row["business"]),
-                        "link": f"/businesses/{row['business_id'] or 'none'}",
-                    }
-                    for row in connection.execute(_BUSINESSES, values).mappings()
-                ),
-                empty="Nothing was spent.",
-            ),
+            _by_model(connection, values),
+            _by_business(connection, values),
         ),
         series=charts(read_totals(connection, days), days)[2:],
     )  # fmt: skip
+
+
+def _by_model(connection: Connection, values: dict[str, date]) -> Table:
+    return Table(
+        name="models",
+        title="By service and model",
+        columns=(
+            Column(key="service", label="Service"),
+            Column(key="model", label="Model"),
+            Column(key="requests", label="Requests"),
+            Column(key="tokens", label="Tokens"),
+            Column(key="usd", label="Cost", unit="USD"),
+            Column(key="unpriced", label="Without a price"),
+            Column(key="upper_usd", label="These at most", unit="USD"),
+        ),
+        rows=tuple(dict(row) for row in connection.execute(_MODELS, values).mappings()),
+        empty="Nothing was spent.",
+    )
+
+
+def _by_business(connection: Connection, values: dict[str, date]) -> Table:
+    return Table(
+        name="businesses",
+        title="By business, the first 50",
+        columns=(
+            Column(key="business", label="Business", link="link"),
+            Column(key="requests", label="Requests"),
+            Column(key="tokens", label="Tokens"),
+            Column(key="usd", label="Cost", unit="USD"),
+        ),
+        rows=tuple(
+            {
+                **row,
+                "business": "(no business)" if row["business"] is None else shown_name(row["business"]),
+                "link": f"/businesses/{row['business_id'] or 'none'}",
+            }
+            for row in connection.execute(_BUSINESSES, values).mappings()
+        ),
+        empty="Nothing was spent.",
+    )
 
 
 PAGE = Page("spend", "/spend", view, menu="Spend", topics=("rollup", "budgets"))

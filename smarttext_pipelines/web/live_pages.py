@@ -14,8 +14,8 @@ import psycopg
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from smarttext_pipelines.core.errors import SmartTextError
-from smarttext_pipelines.web.access import Person
 from smarttext_pipelines.web.sampler import CHANNEL
+from smarttext_pipelines.web.sign_in import Person
 from smarttext_pipelines.web.view import Page
 
 HEARTBEAT_SECONDS = 10.0

@@ -16,7 +16,7 @@ import sqlglot.expressions as sge
 Spelling = Mapping[str, Callable[..., Any]]
 """For each function of ``metrics.metric``, what an engine writes instead of a call of it."""
 
-_MAX_KEPT = 512
+_MAX_KEPT, _MAX_LATEST = 512, 128
 _FIRST = datetime(9100, 1, 1, 0, 0, 0, 7, tzinfo=UTC)
 """Placeholder of the first instant of an expression; no event has that time."""
 
@@ -24,6 +24,10 @@ _LEFT = ("9100", "9101")
 """Years that reveal a placeholder that was written in an unexpected form."""
 
 _statements: OrderedDict[Any, str] = OrderedDict()
+"""By shape, with marks for the times."""
+
+_latest: OrderedDict[Any, str] = OrderedDict()
+"""Of the last expressions, as they are."""
 
 
 def compile_sql(
@@ -43,6 +47,21 @@ def compile_sql(
         finish: Last change to the whole statement.
     """
     op = expression.unbind().op()
+    known = _latest.get((type(compiler), op))
+    if known is not None:
+        return known
+    text = _compiled(compiler, op, spelling, dialect, finish)
+    _keep(_latest, (type(compiler), op), text, _MAX_LATEST)
+    return text
+
+
+def _compiled(
+    compiler: Any,
+    op: Any,
+    spelling: Spelling,
+    dialect: Any,
+    finish: Callable[[sge.Expression], sge.Expression],
+) -> str:
     times = _times(op)
     stand_ins = [_stand_in(literal, place) for place, literal in enumerate(times)]
     shape = op.replace(dict(zip(times, stand_ins, strict=True)))
@@ -53,14 +72,18 @@ def compile_sql(
         text = _compile(compiler, shape, spelling, dialect, finish, marks)
         if any(year in text for year in _LEFT):
             return _compile(compiler, op, spelling, dialect, finish, {})
-        _statements[key] = text
-        if len(_statements) > _MAX_KEPT:
-            # Another thread may have taken the oldest meanwhile.
-            _statements.pop(next(iter(list(_statements)), key), None)
+        _keep(_statements, key, text, _MAX_KEPT)
     # From the last on: the mark of the first is the beginning of that of the tenth.
     for place in reversed(range(len(times))):
         text = text.replace(_mark(place), written(compiler, times[place]).sql(dialect=dialect))
     return text
+
+
+def _keep(kept: "OrderedDict[Any, str]", key: Any, text: str, most: int) -> None:
+    kept[key] = text
+    if len(kept) > most:
+        # Another thread may have taken the oldest meanwhile.
+        kept.pop(next(iter(list(kept)), key), None)
 
 
 def _mark(place: int) -> str:

@@ -1,5 +1,6 @@
 """The shape of a metric, the window it is computed over, and the few functions every engine must provide."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from smarttext_pipelines.core.days import DayRange, day_end, day_start
 REPLY_MINUTES = 5
 
 Tables = Mapping[str, ir.Table]
+_MAX_REMEMBERED = 16
 
 
 @ibis.udf.scalar.builtin
@@ -149,6 +151,29 @@ Daily = Mapping[str, Callable[[ir.Table], ir.NumericValue]]
 """What a row of a fact adds to columns of ``daily_stats``, by their names."""
 
 
+Build = Callable[[Tables, Window], ir.Table]
+
+
+def remembered(build: Build) -> Build:
+    """Return a builder that gives the same expression again for the same tables and window.
+
+    Building takes longer than compiling a known shape, and a day of few rows costs little else.
+    """
+    kept: OrderedDict[object, ir.Table] = OrderedDict()
+
+    def built(tables: Tables, window: Window) -> ir.Table:
+        key = (tuple((name, table.op()) for name, table in tables.items()), type(window), window)
+        found = kept.get(key)
+        if found is None:
+            found = kept[key] = build(tables, window)
+            if len(kept) > _MAX_REMEMBERED:
+                # Another thread may have taken the oldest meanwhile.
+                kept.pop(next(iter(list(kept)), key), None)
+        return found
+
+    return built
+
+
 @dataclass(frozen=True)
 class Metric:
     """One table of numbers.
@@ -182,6 +207,13 @@ class Metric:
     repeated: Callable[[Tables, Window], ir.Table] | None = None
     shares_source: bool = False
     daily: Daily = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Remember what the builders built."""
+        for name in ("rows", "source_totals", "repeated"):
+            build = getattr(self, name)
+            if build is not None:
+                object.__setattr__(self, name, remembered(build))
 
     @property
     def recorded_as(self) -> str:

@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_USER=0 $(BIN)/python -m pip --quiet
 
-.PHONY: help install run test lint bench soak docs prices lock
+.PHONY: help install run test lint bench soak docs screenshots prices lock
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -38,6 +38,9 @@ soak: install ## Look for counterexamples for a long time
 
 docs: install ## Write the parts of docs/ that follow from the code
 	@$(BIN)/python -m smarttext_pipelines_tests.docs
+
+screenshots: install ## Write the pictures of the README; needs Chromium and a running `make run`
+	@$(BIN)/python -m smarttext_pipelines_tests.screenshots $(ARGS)
 
 prices: install ## Write the table of upper prices from genai-prices
 	@$(BIN)/python -m smarttext_pipelines_tests.prices

@@ -2,10 +2,10 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, wraps
 from zoneinfo import ZoneInfo
 
 import ibis
@@ -154,14 +154,25 @@ Daily = Mapping[str, Callable[[ir.Table], ir.NumericValue]]
 Build = Callable[[Tables, Window], ir.Table]
 
 
-def remembered(build: Build) -> Build:
+_NO_TIME = datetime(9000, 1, 1, tzinfo=UTC)
+"""Time of reading of an expression in which it does not occur."""
+
+
+def remembered(build: Build, *, reads_clock: bool) -> Build:
     """Return a builder that gives the same expression again for the same tables and window.
 
     Building takes longer than compiling a known shape, and a day of few rows costs little else.
+
+    Args:
+        build: A pure function.
+        reads_clock: Whether the time of reading occurs in the expression of days.
     """
     kept: OrderedDict[object, ir.Table] = OrderedDict()
 
+    @wraps(build)
     def built(tables: Tables, window: Window) -> ir.Table:
+        if type(window) is Window and not reads_clock:
+            window = replace(window, as_of=_NO_TIME)
         key = (tuple((name, table.op()) for name, table in tables.items()), type(window), window)
         found = kept.get(key)
         if found is None:
@@ -186,6 +197,7 @@ class Metric:
         repeated: Builds the keys of the inputs that identify nothing on a day; None where nothing is grouped by a key.
         daily: Columns of ``daily_stats`` that are summed from it.
         shares_source: Whether another metric records the rows of ``source`` that were read.
+        reads_clock: Whether ``rows`` depends on the time of reading.
         reads_neighbours: Whether rows of other days within the settle window change a day.
         dimensions: Columns that identify a row.
         day: The dimension that is the reporting day.
@@ -206,6 +218,7 @@ class Metric:
     looked_up: tuple[str, ...] = ()
     repeated: Callable[[Tables, Window], ir.Table] | None = None
     shares_source: bool = False
+    reads_clock: bool = False
     daily: Daily = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -213,7 +226,8 @@ class Metric:
         for name in ("rows", "source_totals", "repeated"):
             build = getattr(self, name)
             if build is not None:
-                object.__setattr__(self, name, remembered(build))
+                reads_clock = self.reads_clock and name == "rows"
+                object.__setattr__(self, name, remembered(build, reads_clock=reads_clock))
 
     @property
     def recorded_as(self) -> str:

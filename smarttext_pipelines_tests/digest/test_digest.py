@@ -17,7 +17,7 @@ from smarttext_pipelines.digest.facts import comparable_days
 from smarttext_pipelines.digest.forms import Form, in_form
 from smarttext_pipelines.digest.weekly import week_lines
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import replace_events, roll_up_all
 from smarttext_pipelines_tests.fakes.smtp import Mailbox, mailbox
 from smarttext_pipelines_tests.strategies import (
@@ -44,8 +44,22 @@ def _text(number: int, at: datetime, to: str, status: str) -> dict[str, Any]:
     return sms_event(number, at, message_sid=f"SM{number}", business_id=FIRST, to_number=to, status=status)
 
 
+@pytest.fixture(scope="module")
+def weeks(server: Server, template: str) -> Iterator[str]:
+    """Return the name of a database with five rolled-up Mondays, which each test gets a copy of."""
+    with fresh_database(server, template) as database:
+        _fill(database)
+        database.engine.dispose()
+        yield database.name
+
+
 @pytest.fixture
-def rolled_up(database: Database) -> Database:
+def rolled_up(server: Server, weeks: str) -> Iterator[Database]:
+    with fresh_database(server, weeks) as database:
+        yield database
+
+
+def _fill(database: Database) -> None:
     calls, texts = [], []
     for week in range(5):
         at = AT - timedelta(weeks=week)
@@ -71,7 +85,6 @@ def rolled_up(database: Database) -> Database:
         day = DAY - timedelta(weeks=week)
         roll_up_all(database.engine, DayRange(day, day))
     roll_up_all(database.engine, DayRange(DAY.replace(day=1), DAY), metrics={"spend": METRICS["spend"]})
-    return database
 
 
 def test_it_names_who_got_no_text_what_it_cost_and_who_is_silent(rolled_up: Database) -> None:

@@ -1,6 +1,7 @@
 """A statement of a shape that was compiled before is the statement that compiling it by itself gives."""
 
 import re
+from collections import OrderedDict
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -33,6 +34,23 @@ def test_the_times_of_another_window_are_put_into_the_same_text(name: str, monke
     kept = [_statement(name, day) for day in days]
     assert len(compiled._statements) == before, "compiled once"
     monkeypatch.setattr(compiled, "_times", lambda _: [])
+    monkeypatch.setattr(compiled, "_latest", OrderedDict())
     assert [_statement(name, day) for day in days] == kept
     assert "9100" not in "".join(kept)
     assert kept[0] != kept[1]
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("part", ["rows", "source_totals", "repeated"])
+def test_the_time_of_reading_occurs_only_where_it_is_declared(name: str, part: str) -> None:
+    """Else an expression that was built at another time would be used."""
+    built = getattr(METRICS[name], part)
+    if built is None:
+        return
+    days = DayRange(date(2026, 3, 8), date(2026, 3, 9))
+    early, late = (Window(days, ZoneInfo("UTC"), 4, datetime(2026, 6, n, tzinfo=UTC)) for n in (1, 2))
+    tables = {table.name: unbound_table(table) for table in metadata.tables.values()}
+    tables |= {key: unbound_parameter(key, rows) for key, rows in Parameters(early).tables.items()}
+    is_same = built.__wrapped__(tables, early).op() == built.__wrapped__(tables, late).op()
+    assert is_same is not (METRICS[name].reads_clock and part == "rows")
+    assert (built(tables, early).op() == built(tables, late).op()) is is_same

@@ -179,6 +179,7 @@ CHANGED_BY_PIPELINE = [
     "rollup_requests",
     "rule_states",
     "silences",
+    "live_today",
     "sms_failure_rates",
     "sms_outcomes",
     "sms_report_asks",
@@ -225,6 +226,7 @@ PEOPLE = [
     "rollup_days",
     "rule_states",
     "silences",
+    "live_today",
     "sms_failure_rates",
     "spend",
 ]

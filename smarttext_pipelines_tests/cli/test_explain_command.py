@@ -102,6 +102,12 @@ def test_mistakes_say_what_to_do(smarttext, told: Database) -> None:
 def test_a_reader_without_rights_on_events_explains_and_reveals_nothing(
     smarttext, told: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told.run(
+        "INSERT INTO monitoring.incidents (rule, scope, state, severity, since, fired_at, evaluated_at, counted_at,"
+        " window_minutes, window_start, window_end)"
+        " VALUES ('sms_failure_rate', 'sender:abc', 'firing', 'warning', now(), now(), now(), now(), 60,"
+        " now() - interval '1 h', now())"
+    )
     make_roles(told.engine)
     migrate(told.engine, ZoneInfo("America/New_York"))
     with logged_in(told, "smarttext_reader") as engine:
@@ -118,6 +124,11 @@ def test_a_reader_without_rights_on_events_explains_and_reveals_nothing(
         for arguments in (("digest", "--date", str(DAY)), ("stats", "--date", str(DAY)), ("budgets", "show")):
             code, _, errors = smarttext(*arguments)
             assert (code, errors) == (0, ""), (arguments, errors)
+        for arguments in (("alerts", "list", "--all"), ("alerts", "show", "1"), ("alerts", "why", "1")):
+            code, out, errors = smarttext(*arguments)
+            assert (code, errors) == (0, ""), (arguments, errors)
+        assert "a sender" in smarttext("alerts", "list")[1]
+        assert "smarttext_reader may not" in smarttext("alerts", "ack", "1", "--by", "ann")[2]
         code, out, errors = smarttext("explain", "calls_missed", "--all", "--date", str(DAY), "--reveal")
         assert code == 2
         assert "use the owner of the database or smarttext_pipeline" in errors

@@ -6,13 +6,16 @@ import io
 import re
 from collections.abc import Iterator
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from pydantic import SecretStr
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.database.connect import open_engine
+from smarttext_pipelines.schema.migrate import make_roles, migrate
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.web.app import build_app
 from smarttext_pipelines.web.openapi import openapi_document
@@ -20,6 +23,7 @@ from smarttext_pipelines.web.pages import PAGES
 from smarttext_pipelines.web.rendering import STATIC
 from smarttext_pipelines.web.sign_in import COOKIE, access_of
 from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.schema.test_roles import logged_in
 from smarttext_pipelines_tests.web.conftest import ADDRESS, DAY
 
 HOSTILE = '<script>alert(1)</script> <!channel> =cmd|x \u202e javascript:alert(2) &amp; "quoted"'
@@ -262,3 +266,29 @@ def test_files_of_others_are_what_their_package_has() -> None:
         assert digest in listed
     own = [each for each in STATIC.iterdir() if each.name.endswith(".js")]
     assert sum(len(each.read_text(encoding="utf-8").splitlines()) for each in own) < 300
+
+
+def test_a_role_that_only_reads_sees_every_page_and_changes_nothing(acting: tuple[Database, TestClient]) -> None:
+    database, _ = acting
+    database.run(
+        "INSERT INTO monitoring.incidents (rule, scope, state, severity, since, fired_at, evaluated_at)"
+        " VALUES ('sms_failure_rate', 'sender:abc', 'firing', 'warning', now(), now(), now())"
+    )
+    make_roles(database.engine)
+    migrate(database.engine, ZoneInfo("UTC"))
+    with logged_in(database, "smarttext_reader") as engine:
+        url = SecretStr(engine.url.render_as_string(hide_password=False))
+        settings = database.settings().model_copy(update={"database_url": url})
+        app = build_app(engine, settings, access_of(settings, "127.0.0.1"))
+        with TestClient(app, base_url=ADDRESS, follow_redirects=False) as visitor:
+            for address in ADDRESSES:
+                assert visitor.get(address).status_code in (200, 404), address
+            assert "a sender" in visitor.get("/incidents").text
+            form = {"csrf": _form_token(visitor.get("/incidents/1").text)}
+            answer = visitor.post("/incidents/1/acknowledge", data=form, headers={"origin": ADDRESS})
+            assert answer.status_code == 400
+            assert "smarttext_reader may not" in answer.text
+    assert [row["by"] for row in database.rows("SELECT acknowledged_by AS by FROM monitoring.incidents")] == [
+        None,
+        None,
+    ]

@@ -16,10 +16,11 @@ from smarttext_pipelines.engines import add_repeated_keys
 from smarttext_pipelines.metrics import replies
 
 _INCIDENT = text("SELECT * FROM monitoring.incidents WHERE id = :id")
+_SEES_EVENTS = text("SELECT has_table_privilege('monitoring.sms_events', 'SELECT')")
 _MEMBERS = text(
     """
     SELECT 'INC-' || i.id AS incident, b.name AS business, i.part, i.whole, i.since, i.state
-    FROM monitoring.incidents AS i LEFT JOIN monitoring.businesses AS b ON b.id = i.business_id
+    FROM monitoring.incidents AS i LEFT JOIN monitoring.business_names AS b ON b.id = i.business_id
     WHERE i.rule = :rule AND i.scope <> 'group' AND i.muted_by = 'group' AND i.evaluated_at >= :since
     ORDER BY i.part DESC NULLS LAST, i.id
     """
@@ -57,6 +58,8 @@ def counted_rows(connection: Connection, number: int, rules: Mapping[str, Rule],
         return Counted(said=f"there is no rule {incident['rule']} any more")
     if span is None or rule.alert_metric.rows is None:
         return Counted(said=incident["detail"] or "there are no rows of events behind it")
+    if not connection.execute(_SEES_EVENTS).scalar():
+        return Counted(said="the rows behind it are events, which smarttext_pipeline or the owner can read")
     engine = open_engine(connection, place, span.end_at)
     prepare_tables(connection, {}, ())
     now = Now(engine, connection, place, span.end_at, facts_are_fresh=True)

@@ -18,25 +18,27 @@ _SCOPES = ("platform", "group", "business:none")
 _NAMED_SCOPES = ("sender", "job", "run", "check", "channel", "heartbeat", "rules")
 """What stands before the colon in scopes with a name: of senders, and of what the pipeline tells of itself."""
 
-_NAMED = with_scopes("""
-    SELECT i.id, i.rule, i.scope,
-           coalesce(b.name, CASE WHEN i.scope LIKE 'sender:%' THEN (
-               SELECT 'sender ' || min(o.twilio_phone) FROM monitoring.businesses AS o
-               WHERE sender_scope(o.twilio_phone) = i.scope) END, i.scope) AS whom,
+_NAMED = """
+    SELECT i.id, i.rule, i.scope, coalesce(b.name, {sender}, i.scope) AS whom,
            i.state, i.severity, i.since, i.fired_at, i.resolved_at, i.reason, i.value, i.part, i.whole, i.peak, i.told,
            i.acknowledged_by, i.held_by, i.detail,
            (SELECT 'silence ' || s.id || ' by ' || s.author FROM monitoring.silences AS s
             WHERE coalesce(s.rule, i.rule) = i.rule AND coalesce(s.scope, i.scope) = i.scope
                 AND now() BETWEEN s.starts_at AND s.ends_at ORDER BY s.ends_at DESC LIMIT 1) AS silenced_by
-    FROM monitoring.incidents AS i LEFT JOIN monitoring.businesses AS b ON b.id = i.business_id
-""")
-_LIST = text(
-    _NAMED
-    + """ WHERE i.state IN ('firing', 'recovering') OR (:all AND i.fired_at IS NOT NULL)
+    FROM monitoring.incidents AS i LEFT JOIN monitoring.business_names AS b ON b.id = i.business_id
+"""
+_NUMBER = with_scopes("""CASE WHEN i.scope LIKE 'sender:%' THEN (
+               SELECT 'sender ' || min(o.twilio_phone) FROM monitoring.businesses AS o
+               WHERE sender_scope(o.twilio_phone) = i.scope) END""")
+_NO_NUMBER = "CASE WHEN i.scope LIKE 'sender:%' THEN 'a sender' END"
+_WHICH = """ WHERE i.state IN ('firing', 'recovering') OR (:all AND i.fired_at IS NOT NULL)
       ORDER BY i.state = 'resolved', array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.id DESC
       LIMIT 200"""
+_LIST, _LIST_WITHOUT = (text(_NAMED.replace("{sender}", sender) + _WHICH) for sender in (_NUMBER, _NO_NUMBER))
+_ONE, _ONE_WITHOUT = (
+    text(_NAMED.replace("{sender}", sender) + " WHERE i.id = :id") for sender in (_NUMBER, _NO_NUMBER)
 )
-_ONE = text(_NAMED + " WHERE i.id = :id")
+_SEES_NUMBERS = text("SELECT has_table_privilege('monitoring.businesses', 'SELECT')")
 _MESSAGES = text("SELECT message FROM monitoring.notifications WHERE incident_id = :id ORDER BY sequence DESC LIMIT 1")
 _WHY = text(
     """
@@ -85,8 +87,9 @@ class Why:
 
 
 def list_incidents(connection: Connection, *, all_: bool) -> Rows:
-    """Return open incidents, or the last two hundred."""
-    return [dict(row) for row in connection.execute(_LIST, {"all": all_}).mappings()]
+    """Return open incidents, or the last two hundred; a sender has its number for who may read that."""
+    statement = _LIST if _sees_numbers(connection) else _LIST_WITHOUT
+    return [dict(row) for row in connection.execute(statement, {"all": all_}).mappings()]
 
 
 def rule_states(connection: Connection) -> Rows:
@@ -96,7 +99,8 @@ def rule_states(connection: Connection) -> Rows:
 
 def find_incident(connection: Connection, number: int) -> dict[str, Any]:
     """Return an incident; raise InputError when there is none."""
-    row = connection.execute(_ONE, {"id": number}).mappings().first()
+    statement = _ONE if _sees_numbers(connection) else _ONE_WITHOUT
+    row = connection.execute(statement, {"id": number}).mappings().first()
     if row is None:
         msg = f"there is no incident INC-{number}; see `smarttext alerts list --all`"
         raise InputError(msg)
@@ -150,6 +154,10 @@ def end_silence(connection: Connection, number: int) -> None:
     if connection.execute(_END_SILENCE, {"id": number}).scalar() is None:
         msg = f"there is no silence {number} that still counts; see `smarttext alerts silences`"
         raise InputError(msg)
+
+
+def _sees_numbers(connection: Connection) -> bool:
+    return bool(connection.execute(_SEES_NUMBERS).scalar())
 
 
 def _known_scope(connection: Connection, scope: str) -> str:

@@ -100,7 +100,7 @@ def test_mistakes_are_one_line_and_exit_code_two(alerts, tmp_path: Path) -> None
     code, _, errors = alerts("validate", str(wrong))
     assert code == 2
     assert "line 4: unknown key 'treshold' in rule 'a'; did you mean 'threshold'?" in errors
-    assert alerts("validate")[1] == "alert_rules.yaml (shipped): 20 rules, no mistake\n"
+    assert alerts("validate")[1] == f"alert_rules.yaml (shipped): {len(load_rules(None))} rules, no mistake\n"
 
 
 def test_a_backtest_counts_what_would_have_been_told(failing: World, alerts) -> None:

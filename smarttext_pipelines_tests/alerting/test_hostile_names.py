@@ -20,7 +20,7 @@ from smarttext_pipelines.alerting.channels import CHANNELS, Channel, build_chann
 from smarttext_pipelines.alerting.channels.channel import Delivery, Sent
 from smarttext_pipelines.alerting.evaluation_service import configured_channels, deliver_now, log_to
 from smarttext_pipelines.alerting.notify.markup import MARKDOWN
-from smarttext_pipelines.alerting.notify.message import Message
+from smarttext_pipelines.alerting.notify.message import Message, html_text
 from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.cli.printing import print_rows
 from smarttext_pipelines.core.display import LINE_LENGTH, NAME_LENGTH
@@ -240,3 +240,11 @@ def test_the_commands_show_a_hostile_name_short_and_as_text(
 def test_a_row_of_the_outbox_that_an_older_version_wrote_is_cleaned_when_it_is_read() -> None:
     kept = json.loads(json.dumps({**_message("x", "firing").as_json(), "subject": NAMES["terminal"]}))
     assert not CONTROLS.search(Message.from_json(kept).subject)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_hostile_name_is_text_in_the_html_of_a_mail(stack: ExitStack, tmp_path: Path, name: str) -> None:
+    page = html_text(_message(NAMES[name], "firing"))
+    inside = re.sub(r"</?(?:html|head|body|title|h1|p|meta|a)\b[^<>]*>|<!DOCTYPE html>", "", page)
+    assert "<" not in inside
+    assert "evil" not in " ".join(re.findall(r"href=\"[^\"]*\"", page))

@@ -4,11 +4,15 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import uuid5
+from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import text
 from typer.testing import CliRunner
 
+from smarttext_pipelines.alerting.incidents.counted_rows import counted_rows
 from smarttext_pipelines.alerting.incidents.lifecycle import Verdict
+from smarttext_pipelines.alerting.measuring.now import Place
 from smarttext_pipelines.alerting.metrics import ALERT_METRICS, AlertMetric
 from smarttext_pipelines.alerting.metrics.alert_metric import Reading
 from smarttext_pipelines.alerting.rules.rule import Rule
@@ -24,6 +28,12 @@ from smarttext_pipelines_tests.strategies import ID_SPACE
 
 Build = Callable[[World, bool], object]
 """Makes a world in which the metric must breach, or one in which it must not."""
+
+WITHOUT_ROWS = ("event_silence",)
+"""Nothing came, so there is no row."""
+
+OF_FACTS = ("openai_budget", "openai_spend", "unpriced_share")
+"""Their worlds are made of rolled-up numbers, which have no events behind them."""
 
 METRICS = pytest.mark.parametrize("metric", ALERT_METRICS.values(), ids=list(ALERT_METRICS))
 
@@ -155,9 +165,26 @@ def test_it_breaches_where_it_must_and_only_there(metric: AlertMetric, is_bad: b
     world.begin()
     WORLDS[metric.name](world, is_bad)
     verdict = world.tick().verdicts[rule.name]
-    assert verdict is Verdict.breach if is_bad else verdict in (Verdict.ok, Verdict.no_traffic)
+    wanted = (Verdict.breach,) if is_bad else (Verdict.ok, Verdict.no_traffic)
+    said = (
+        f"{metric.name} is {verdict.name}: compare signal, scope and minutes of its rows with the rule, and min_count"
+    )
+    assert verdict in wanted, said
     mine = [state for name, _, state in world.incidents() if name == rule.name and state != "pending"]
     assert bool(mine) is is_bad
+    if is_bad and metric.rows is not None:
+        with database.engine.begin() as connection:
+            number = connection.execute(
+                text("SELECT id FROM monitoring.incidents WHERE rule = :r"), {"r": rule.name}
+            ).scalar()
+            rows = counted_rows(connection, int(number or 0), world.rules, Place(ZoneInfo("UTC"), 4, ())).rows
+        assert rows, f"{metric.name} lists no row behind its incident"
+
+
+@METRICS
+def test_it_lists_rows_unless_it_counts_none(metric: AlertMetric) -> None:
+    is_excepted = metric.is_state or metric.name in WITHOUT_ROWS
+    assert (metric.rows is None) is is_excepted, f"{metric.name} counts events, so it needs `rows`"
 
 
 @METRICS

@@ -1,5 +1,8 @@
 """The digest reads what was rolled up, and is told once through the outbox."""
 
+import email
+import email.policy
+import html
 import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -247,7 +250,19 @@ def test_it_is_mailed_and_a_refused_address_is_given_up(
         enqueue_digest(connection, settings, channels, DAY)
     deliver_now(rolled_up.engine, channels, budget_seconds=5)
     assert len(box.mails) == (0 if refuse else 1)
-    assert all("To: team@example.com" in each for each in box.mails)
+    for mail in box.mails:
+        parsed = email.message_from_string(mail, policy=email.policy.default)
+        assert parsed["To"] == "team@example.com"
+        assert abs(datetime.now(UTC) - parsed["Date"].datetime) < timedelta(minutes=5)
+        assert [part.get_content_type() for part in parsed.walk()] == [
+            "multipart/alternative",
+            "text/plain",
+            "text/html",
+        ]
+        assert max(map(len, mail.splitlines())) < 998
+        lines = [line for line in box.body(mail).splitlines() if line]
+        page = box.body(mail, "html")
+        assert all(html.escape(line) in page for line in lines)
     ((row),) = rolled_up.rows("SELECT status, recipient FROM monitoring.notifications")
     assert row["status"] == ("dead" if refuse else "sent")
     assert "example" not in row["recipient"]

@@ -32,8 +32,9 @@ class Mailbox(socketserver.StreamRequestHandler):
         return str(email.message_from_string(mail, policy=email.policy.default)["Subject"])
 
     @staticmethod
-    def body(mail: str) -> str:
-        return str(email.message_from_string(mail, policy=email.policy.default).get_content())
+    def body(mail: str, kind: str = "plain") -> str:
+        part = email.message_from_string(mail, policy=email.policy.default).get_body((kind,))  # type: ignore[attr-defined]
+        return str(part.get_content())
 
     def _take(self) -> None:
         body = []

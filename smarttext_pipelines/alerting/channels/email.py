@@ -1,9 +1,11 @@
-"""Channel ``email``: plain text over SMTP. A server cannot be asked what it has; a repetition carries the same id."""
+"""Channel ``email``: text and HTML over SMTP. A server cannot be asked what it has; a repetition has the same id."""
 
 import smtplib
 import ssl
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from email.message import EmailMessage
+from email.utils import format_datetime
 from urllib.parse import unquote, urlsplit
 
 from smarttext_pipelines.alerting.channels.channel import (
@@ -22,7 +24,7 @@ from smarttext_pipelines.alerting.channels.channel import (
 from smarttext_pipelines.alerting.channels.http import TIMEOUT_SECONDS
 from smarttext_pipelines.alerting.channels.recipients import reference
 from smarttext_pipelines.alerting.notify.markup import PLAIN
-from smarttext_pipelines.alerting.notify.message import full_text, headline
+from smarttext_pipelines.alerting.notify.message import full_text, headline, html_text
 from smarttext_pipelines.settings import Settings
 
 _RETRY_SECONDS = 60.0
@@ -51,7 +53,9 @@ class EmailChannel:
         mail["Subject"] = self.markup.escape(headline(delivery.message))
         mail["From"], mail["To"] = self._sender, self._addresses[delivery.recipient]
         mail["Message-ID"] = f"<{delivery.tag}@{self._sender.partition('@')[2] or 'smarttext'}>"
+        mail["Date"] = format_datetime(datetime.now(UTC))
         mail.set_content(full_text(delivery.message, self.markup, attempt=delivery.attempt))
+        mail.add_alternative(html_text(delivery.message, attempt=delivery.attempt), subtype="html")
         try:
             with self._connect() as server:
                 return _hand_over(server, mail)

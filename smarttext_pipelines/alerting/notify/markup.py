@@ -3,6 +3,7 @@
 A text that is escaped is read as text, whatever it says. Commands of ours, which are written in backticks, stay code.
 """
 
+import html
 import re
 import unicodedata
 from collections.abc import Callable
@@ -93,3 +94,9 @@ MARKDOWN = Markup(
     link=lambda address, name: f"[{name}]({address})",
 )
 """Pages of the UI."""
+
+HTML = Markup(
+    escape=lambda text: html.escape(text),
+    link=lambda address, name: f'<a href="{html.escape(address)}">{html.escape(name)}</a>',
+)
+"""Mail, beside plain text."""

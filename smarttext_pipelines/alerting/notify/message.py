@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from smarttext_pipelines.alerting.notify.markup import SMS, Markup
+from smarttext_pipelines.alerting.notify.markup import HTML, SMS, Markup
 from smarttext_pipelines.core.display import shown, visible
 
 SYMBOLS = {"info": "🔵", "warning": "🟠", "critical": "🔴"}
@@ -16,6 +16,7 @@ RESOLVED_SYMBOL = "✅"
 SEGMENT = 160
 """Characters of one text message in the GSM alphabet; anything outside it halves that and more."""
 
+_MAIL_STYLE = "max-width:44em;font-family:sans-serif;line-height:1.4"
 _SEEN_TO_END = ("recovered", "window rolled")
 _KEPT = frozenset({"runbook", "link", "command", "sender"})
 """What a cut would break: addresses, commands and the company's own number."""
@@ -131,6 +132,16 @@ def full_text(message: Message, markup: Markup, *, attempt: int = 1) -> str:
     page = markup.link(message.link, "dashboard") if message.link else ""
     last = [page, repeated] if message.kind == "digest" else [*_footer(message, markup), repeated]
     return "\n".join([*lines, *filter(None, [" · ".join(filter(None, last))])])
+
+
+def html_text(message: Message, *, attempt: int = 1) -> str:
+    """Return the whole text as a page of its own, a paragraph on each line: a mail's lines must not be long."""
+    first, *rest = full_text(message, HTML, attempt=attempt).split("\n")
+    paragraphs = "\n".join(f"<p>{line}</p>" for line in rest)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{first}</title></head>\n'
+        f'<body style="{_MAIL_STYLE}">\n<h1 style="font-size:1.2em">{first}</h1>\n{paragraphs}\n</body>\n</html>\n'
+    )
 
 
 def _body(message: Message) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from smarttext_pipelines.alerting.rules.rules_file import load_rules
 from smarttext_pipelines_tests.alerts import MINUTE, World
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.fakes.pagerduty import FakePagerDuty

@@ -125,6 +125,9 @@ class Settings(BaseSettings):
     )
     web_viewer_token: Token | None = Field(default=None, description="Token with which people may see the dashboard.")
     web_operator_token: Token | None = Field(default=None, description="Token with which people may also act there.")
+    metrics_businesses: int = Field(
+        default=0, ge=0, le=1000, description="Businesses with series of their own in /metrics; the rest is `other`."
+    )
     failure_codes: Path | None = Field(
         default=None, description="File that gives error codes of no class one: a line `code,class` each."
     )

@@ -45,6 +45,7 @@ def build_app(engine: Engine, settings: Settings, access: Access) -> Starlette:
     routes += [Route(action, dashboard.acting(action), methods=["POST"]) for action in ACTIONS]
     routes += [
         Route("/healthz", dashboard.healthz),
+        Route("/metrics", dashboard.metrics),
         Route("/sign-in", dashboard.sign_in, methods=["GET", "POST"]),
         Route("/sign-out", dashboard.sign_out, methods=["POST"]),
         WebSocketRoute("/live", dashboard.socket(live)),

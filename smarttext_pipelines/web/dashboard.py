@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket
 
 from smarttext_pipelines.core.errors import DatabaseError, InputError, SmartTextError
 from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.telemetry.collector import DatabaseCollector, exposition
 from smarttext_pipelines.web.acting import act
 from smarttext_pipelines.web.live_pages import Live, Open, Rendered
 from smarttext_pipelines.web.openapi import openapi_document
@@ -40,6 +41,7 @@ class Dashboard:
         """Begin with nothing read."""
         self._engine, self._settings, self._access = engine, settings, access
         self._reader = Reader(engine, settings)
+        self._collector = DatabaseCollector(engine, settings)
         self._templates = environment()
 
     def html(self, page: Page) -> Endpoint:
@@ -94,6 +96,15 @@ class Dashboard:
     async def healthz(self, _request: Request) -> Response:
         """Say that the server runs; anyone may ask."""
         return JSONResponse({"status": "ok"})
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer a scrape of Prometheus; where people sign in by token, it brings the viewer's as a bearer token."""
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+        is_known = self._access.is_known_host(request) and (self._access.find(request) or self._access.sign_in(bearer))
+        if not is_known:
+            return self._refuse("scrape", "scrape with the viewer's token, or through the proxy", 401)
+        found = await asyncio.to_thread(exposition, self._collector, request.headers.get("accept", ""))
+        return Response(found[0], media_type=found[1])
 
     async def sign_in(self, request: Request) -> Response:
         """Exchange a token for a signed cookie."""

@@ -11,11 +11,14 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 from smarttext_pipelines.core.display import visible
 from smarttext_pipelines.web.view import Cell, Series, Table
 
 UNKNOWN = "unknown"
+_MARKDOWN = MarkdownIt("commonmark", {"html": False})
 _WIDTH, _HEIGHT = 600, 120
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -44,6 +47,11 @@ def _number(value: Decimal | float, unit: str) -> str:
     if unit == "percent":
         return f"{value:,.2f} %"
     return f"{value:,f}".rstrip("0").rstrip(".") if "." in f"{value:f}" else f"{value:,f}"
+
+
+def as_html(text: str) -> Markup:
+    """Return a text in Markdown as HTML; HTML in it stays text."""
+    return Markup(_MARKDOWN.render(text))  # noqa: S704 - the renderer escapes
 
 
 def is_number(value: Cell) -> bool:
@@ -99,7 +107,7 @@ def environment() -> Environment:
         loader=PackageLoader("smarttext_pipelines.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    found.filters |= {"cell": shown_cell, "visible": visible}
+    found.filters |= {"cell": shown_cell, "visible": visible, "markdown": as_html}
     found.tests["numeric"] = is_number
     found.globals |= {"chart": chart, "address": address}
     return found

@@ -28,6 +28,7 @@ ALLOWED = {
     "health": {"core", "database", "schema", "budgets", "alerting", "sentry", "twilio", "settings"},
     "explain": {"core", "metrics", "engines", "database", "schema"},
     "digest": {"core", "database", "schema", "budgets", "alerting", "settings"},
+    "telemetry": {"core", "settings", "database", "schema", "budgets", "digest"},
     "web": {
         "core",
         "settings",
@@ -40,6 +41,7 @@ ALLOWED = {
         "health",
         "digest",
         "explain",
+        "telemetry",
     },
     "sample": {"core", "database", "schema"},
     "defs": {
@@ -89,6 +91,7 @@ ALLOWED = {
         "health",
         "digest",
         "explain",
+        "telemetry",
         "web",
         "launch",
     },

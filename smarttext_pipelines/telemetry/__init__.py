@@ -1,0 +1,1 @@
+"""The numbers of today for machines: Prometheus' text format."""

@@ -1,6 +1,7 @@
 """The default engine: compiles to SQL and runs inside the caller's transaction; only the result moves."""
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import ibis
@@ -49,6 +50,12 @@ def postgres_instant(at: datetime) -> str:
     return written(_COMPILER, ibis.literal(at).op()).sql(dialect=_COMPILER.dialect)
 
 
+@cache
+def _schema_tables() -> dict[str, ir.Table]:
+    """Return the tables of the schema, which are the same for every engine of a process."""
+    return {table.name: unbound_table(table) for table in metadata.tables.values()}
+
+
 class PostgresEngine:
     """Runs metrics where the rows are.
 
@@ -60,7 +67,7 @@ class PostgresEngine:
     def __init__(self, connection: Connection, parameters: Parameters | None = None) -> None:
         """Put the parameters, where a statement reads some, into temporary tables of the current transaction."""
         self._connection = connection
-        self.tables: dict[str, ir.Table] = {t.name: unbound_table(t) for t in metadata.tables.values()}
+        self.tables: dict[str, ir.Table] = dict(_schema_tables())
         for name, rows in parameters.tables.items() if parameters else ():
             self.add(name, rows)
 

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sqlalchemy.dialects import postgresql
 
@@ -79,11 +80,20 @@ def alerting() -> str:
     return _TABLE.sub(lambda _: "\n".join(rows) + "\n", (DOCS / "alerting.md").read_text())
 
 
+def failures() -> str:
+    """Return who learns of each failure; the graph is that of an installation without settings."""
+    from smarttext_pipelines_tests.failures import failures_page
+
+    with TemporaryDirectory() as folder:
+        return failures_page(Settings(data_dir=Path(folder)))
+
+
 PAGES = {
     "data-dictionary.md": data_dictionary,
     "settings.md": settings_table,
     "messages.md": messages.page,
     "alerting.md": alerting,
+    "failures.md": failures,
     "../.env.example": example_file,
 }
 

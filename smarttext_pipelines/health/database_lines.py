@@ -250,3 +250,19 @@ def sampler(connection: Connection, now: datetime, *, is_expected: bool) -> Line
     if at is not None and now - at <= _SAMPLED_WITHIN:
         return Line("sampler", State.ok, f"counted today {ago(at, now)}")
     return Line("sampler", State.warn, f"counted today {ago(at, now)}", "see that `smarttext sampler` runs")
+
+
+_FAILED_CHECKS = text(
+    "SELECT substr(scope, 7) AS name FROM monitoring.alert_signals WHERE scope LIKE 'check:%' AND value > 0 ORDER BY 1"
+)
+_NAMED = 3
+
+
+def checks(connection: Connection) -> Line:
+    """Return the asset checks that did not pass the last time they ran on a day."""
+    found = connection.execute(_FAILED_CHECKS).scalars().all()
+    if not found:
+        return Line("checks", State.ok, "every asset check passed, as far as it was reported")
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    said = f"{counted(len(found), 'check')} failed: {', '.join(found[:_NAMED])}{more}"
+    return Line("checks", State.warn, said, "see `smarttext alerts list`, or the check in the UI")

@@ -108,6 +108,7 @@ def _events(settings: Settings, now: datetime, *, anew: bool) -> list[Line]:
         ("daily_stats", lambda c: database_lines.daily_stats(c, settings.zone, now, settings.start_date)),
         ("heartbeats", lambda c: database_lines.heartbeats(c, now)),
         ("alert rules", database_lines.alert_rules),
+        ("checks", database_lines.checks),
         ("sampler", lambda c: database_lines.sampler(c, now, is_expected=settings.web_url is not None)),
         ("outbox", database_lines.outbox),
         ("dead notifications", database_lines.dead_notifications),

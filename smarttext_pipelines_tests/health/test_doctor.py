@@ -347,6 +347,19 @@ def test_rows_are_tried_every_quarter_of_an_hour_unless_somebody_asks(database: 
     assert lines(settings, services=False, anew=True)["table rows"].state is State.warn
 
 
+def test_a_check_that_fails_is_a_line_until_it_passes(database: Database, settings: Settings) -> None:
+    assert lines(settings, services=False)["checks"].state is State.ok
+    for value, state in ((1, State.warn), (0, State.ok)):
+        database.run("DELETE FROM monitoring.alert_signals")
+        database.run(
+            "INSERT INTO monitoring.alert_signals (signal, scope, value, detail)"
+            f" VALUES ('failed_checks', 'check:spend.undated_rows', {value}, 'x')"
+        )
+        line = lines(settings, services=False)["checks"]
+        assert line.state is state
+        assert ("spend.undated_rows" in line.said) is (value == 1)
+
+
 def test_a_role_that_only_reads_is_told_that_nothing_was_tried(database: Database, settings: Settings) -> None:
     reader = f"reader_{database.name}"
     database.run(f"CREATE ROLE {reader} LOGIN BYPASSRLS")

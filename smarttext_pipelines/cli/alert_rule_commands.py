@@ -77,7 +77,7 @@ def backtest(
                 progress=lambda at: status.update(f"replaying {at:%Y-%m-%d %H:%M}"),
             )  # fmt: skip
         names = _names(engine)
-    heads = ("rule", "began", "worse", "repeated", "over", "held back", "to whom", "about")
+    heads = ("rule", "began", "worse", "repeated", "over", "suppressed", "to whom", "about")
     title = f"{days}: {counted(done.total, 'notice')} in {counted(done.evaluations, 'evaluation')}"
     table = Table(*heads, title=title)
     for name in known:

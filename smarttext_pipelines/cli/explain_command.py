@@ -31,7 +31,7 @@ from smarttext_pipelines.settings import Settings, load_settings
 if TYPE_CHECKING:
     from smarttext_pipelines.explain import Reading
 
-MOST_SHOWN = 200
+MAX_SHOWN = 200
 _SID = re.compile(r"(?:CA|SM|MM)[0-9A-Za-z]+")
 _INCIDENT = re.compile(r"(?i)INC-\d+")
 
@@ -191,6 +191,6 @@ def _column(connection: Connection, settings: Settings, asked: _Asked, reading: 
     chosen = None if asked.business is None else find_business(connection, asked.business)
     scope = Scope(chosen, asked.all_, asked.audience, reading.shared_senders, reading.reveals)
     rows = explain_scope(connection, asked.what, scope, window)
-    shown = "" if len(rows) <= MOST_SHOWN else f", the first {MOST_SHOWN} are shown"
+    shown = "" if len(rows) <= MAX_SHOWN else f", the first {MAX_SHOWN} are shown"
     total = f"{counted(len(rows), 'row')} of {asked.what} on {day}{shown}"
-    return _Told([("", rows[:MOST_SHOWN])], [total])
+    return _Told([("", rows[:MAX_SHOWN])], [total])

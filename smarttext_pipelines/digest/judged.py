@@ -15,12 +15,12 @@ from smarttext_pipelines.digest.totals import Totals
 from smarttext_pipelines.digest.usual import Usual, is_more_than_chance, sampling_spread, usual_of
 
 _NAMED = 4
-_LEAST_TEXTS, _LEAST_CALLS, _LEAST_UNREPLIED = 20, 10, 3
+_MIN_TEXTS, _MIN_CALLS, _MIN_UNREPLIED = 20, 10, 3
 _POOR_PERCENT = Decimal(50)
 """Share answered in time below which a day is worth a look where there is nothing to compare it with."""
 _FAILED_PERCENT = Decimal(10)
 """Failure rate above which it is, too."""
-_LOOK_FACTOR, _BAD_FACTOR, _LEAST_USD = Decimal("1.5"), Decimal(3), Decimal("0.10")
+_LOOK_FACTOR, _BAD_FACTOR, _MIN_USD = Decimal("1.5"), Decimal(3), Decimal("0.10")
 _FULL = 100
 
 
@@ -161,7 +161,7 @@ def _unanswered(each: Unanswered, facts: Facts, urgency: Urgency, said: str) -> 
 def _is_left(each: Unanswered, of_all: float, businesses: int) -> bool:
     # Its own days, and a little of everybody's: few calls alone say little.
     own = (each.usual_unreplied + 20 * of_all) / (each.usual_missed + 20)
-    is_many = each.unreplied >= _LEAST_UNREPLIED and each.unreplied * 4 >= each.missed
+    is_many = each.unreplied >= _MIN_UNREPLIED and each.unreplied * 4 >= each.missed
     return is_many and is_more_than_chance(each.unreplied, each.missed, own, businesses)
 
 
@@ -180,7 +180,7 @@ def _replies(facts: Facts) -> Iterator[Judgement]:
         yield Judgement("replies", Urgency.look, "replies are unknown", text, f"smarttext rollup {_on(facts.day)}")
         return
     in_time, found = t.in_time_percent, usual(facts, lambda each: each.in_time_percent)
-    if in_time is not None and t.missed >= _LEAST_CALLS:
+    if in_time is not None and t.missed >= _MIN_CALLS:
         few = found.is_below(in_time, _spread(found, t.missed)) if found else in_time < _POOR_PERCENT
         if few:
             before = f" (usually {found.median:.0f} %)" if found else ""
@@ -213,7 +213,7 @@ def _delivery(facts: Facts) -> Iterator[Judgement]:
         yield Judgement("delivery", urgency, "whether texts arrive is unknown", text, "smarttext doctor")
         return
     failed, found = t.failed_percent, usual(facts, lambda each: each.failed_percent)
-    if failed is None or t.decided < _LEAST_TEXTS:
+    if failed is None or t.decided < _MIN_TEXTS:
         return
     if found.is_above(failed, _spread(found, t.decided)) if found else failed > _FAILED_PERCENT:
         before = f" (usually {found.median:.2f} %)" if found else ""
@@ -232,7 +232,7 @@ def _cost(facts: Facts) -> Iterator[Judgement]:
         if cost is None or found is None:
             continue
         before = Decimal(found.median)
-        is_more = cost >= _LOOK_FACTOR * before and cost - before >= _LEAST_USD
+        is_more = cost >= _LOOK_FACTOR * before and cost - before >= _MIN_USD
         if is_more and found.is_above(cost, found.median * 0.05):
             urgency = Urgency.bad if before and cost >= _BAD_FACTOR * before else Urgency.look
             said = f"{words} {cost:.2f} USD (usually {before:.2f})"

@@ -9,7 +9,7 @@ from smarttext_pipelines.digest.facts import Facts
 from smarttext_pipelines.digest.judged import Judgement, Urgency, is_quiet, judge, share, usual
 from smarttext_pipelines.digest.totals import Totals
 
-MOST_LINES = 20
+MAX_LINES = 20
 _PHRASES = 3
 
 
@@ -64,11 +64,11 @@ def write_digest(facts: Facts, before: Facts | None = None) -> Digest:
         numbers = [Line(f"{numbers[0].text} {numbers[1].text}", numbers[0].command), *numbers[2:]]
     told = [*_marked(lines, before), *numbers] if _any_new(lines) else [*numbers, *lines]
     zone = [Line(f"Times: {facts.zone.key}.")] if facts.incidents else []
-    return Digest(state, f"{_LEADS[state]}, {day}: {_headline(facts, state, found)}", (*told[: MOST_LINES - 2], *zone))
+    return Digest(state, f"{_LEADS[state]}, {day}: {_headline(facts, state, found)}", (*told[: MAX_LINES - 2], *zone))
 
 
 def digest_lines(facts: Facts, before: Facts | None = None) -> list[str]:
-    """Return the headline and the lines as text: at most ``MOST_LINES``, four when all is well."""
+    """Return the headline and the lines as text: at most ``MAX_LINES``, four when all is well."""
     digest = write_digest(facts, before)
     return [digest.headline, *map(str, digest.lines)]
 

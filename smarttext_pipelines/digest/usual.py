@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from statistics import median
 
-LEAST_DAYS = 3
+MIN_DAYS = 3
 """Days below which nothing is called usual."""
 
 _DEVIATIONS = 3.5
@@ -36,9 +36,9 @@ class Usual:
 
 
 def usual_of(values: Iterable[Decimal | None]) -> Usual | None:
-    """Return what is usual of the days that have a value; None where these are fewer than ``LEAST_DAYS``."""
+    """Return what is usual of the days that have a value; None where these are fewer than ``MIN_DAYS``."""
     known = [float(value) for value in values if value is not None]
-    if len(known) < LEAST_DAYS:
+    if len(known) < MIN_DAYS:
         return None
     middle = median(known)
     return Usual(middle, _MAD * median(abs(value - middle) for value in known))

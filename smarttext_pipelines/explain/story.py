@@ -19,7 +19,7 @@ from smarttext_pipelines.metrics import replies
 
 Row = dict[str, Any]
 
-_LEAST_DIGITS, _NATIONAL_DIGITS = 4, 10
+_MIN_DIGITS, _NATIONAL_DIGITS = 4, 10
 _WITHOUT = str.maketrans("", "", SEPARATORS)
 
 
@@ -27,7 +27,7 @@ def is_number(word: str) -> bool:
     """Tell whether a word is a telephone number rather than a column or a sid."""
     bare = word.strip().removeprefix(WHATSAPP_PREFIX).translate(_WITHOUT)
     digits = bare.removeprefix("+")
-    return digits.isascii() and digits.isdecimal() and len(digits) >= _LEAST_DIGITS
+    return digits.isascii() and digits.isdecimal() and len(digits) >= _MIN_DIGITS
 
 
 def spellings(word: str) -> list[str]:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.days import weeks_before
-from smarttext_pipelines.health.verdicts import LEAST_USUAL, Traffic
+from smarttext_pipelines.health.verdicts import MIN_USUAL, Traffic
 
 SOURCES = {"sms_events": "created_at", "call_events": "ts", "api_usage": "created_at", "owner_alerts": "created_at"}
 WINDOWS_HOURS = (1, 3, 12, 24)
@@ -50,6 +50,6 @@ def _read(connection: Connection, table: str, at: str, now: datetime, ends: Sequ
         rows = connection.execute(text(_counts(table, at)), {"hours": hours, "ends": list(ends)}).all()
         counts = [int(row.events) for row in rows]
         traffic = Traffic(table, hours, counts[0], counts[1:], newest)
-        if traffic.usual >= LEAST_USUAL or len(traffic.weeks) < 2:
+        if traffic.usual >= MIN_USUAL or len(traffic.weeks) < 2:
             break
     return traffic

@@ -12,10 +12,10 @@ SHORTEST_INTERVAL = timedelta(seconds=60)
 WATCHER = ("sensor", "heartbeat_sensor")
 """Kind and name of the part that writes all heartbeats."""
 
-LEAST_GRACE, MOST_GRACE = timedelta(minutes=3), timedelta(hours=1)
+MIN_GRACE, MAX_GRACE = timedelta(minutes=3), timedelta(hours=1)
 """What a part has at least and at most to tick again, when nothing was watched for a while."""
 
-LEAST_USUAL = 10
+MIN_USUAL = 10
 """Events that a source must usually have in a window before none of them is called silence.
 
 With a Poisson mean of 10, a window without any comes once in 22,000.
@@ -80,7 +80,7 @@ class Heartbeat:
         allowed = LATE_AFTER_INTERVALS * max(self.interval, SHORTEST_INTERVAL)
         due = (self.last_success_at or self.watched_since) + allowed
         if awake_since is not None and (self.kind, self.name) != WATCHER:
-            due = max(due, awake_since + min(max(allowed, LEAST_GRACE), MOST_GRACE))
+            due = max(due, awake_since + min(max(allowed, MIN_GRACE), MAX_GRACE))
         return now - due if now > due else None
 
     def is_failing(self) -> bool:
@@ -143,7 +143,7 @@ def judge_traffic(traffic: Traffic, now: datetime) -> Line:
     newest = f"newest event {ago(traffic.newest_at, now)}" if traffic.newest_at else "no event yet"
     if len(traffic.weeks) < 2:
         return Line(name, State.unknown, f"{newest}; two weeks of traffic say what is usual", "")
-    if traffic.now_count == 0 and traffic.usual >= LEAST_USUAL:
+    if traffic.now_count == 0 and traffic.usual >= MIN_USUAL:
         said = f"no event for {traffic.hours} h, at least {traffic.usual} are usual at this time of the week; {newest}"
         todo = "see that the application runs and writes to this database, and its credentials"
         return Line(name, State.fail, said, todo)

@@ -26,7 +26,7 @@ from smarttext_pipelines.cli.printing import print_rows
 from smarttext_pipelines.core.display import LINE_LENGTH, NAME_LENGTH
 from smarttext_pipelines.defs.metadata import table_metadata
 from smarttext_pipelines.digest.facts import Facts, Incident, Silent, Unanswered
-from smarttext_pipelines.digest.text import MOST_LINES, digest_lines
+from smarttext_pipelines.digest.text import MAX_LINES, digest_lines
 from smarttext_pipelines.digest.totals import Totals
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines_tests.alerts import World
@@ -179,7 +179,7 @@ def test_the_digest_stays_a_page_whatever_businesses_are_called(what: str) -> No
             silent=[Silent(name, UUID(int=1))] * 9,
         )
     )
-    assert len(lines) <= MOST_LINES
+    assert len(lines) <= MAX_LINES
     assert max(map(len, lines)) <= LINE_LENGTH
     assert not CONTROLS.search("".join(lines))
     assert not re.search(r"(?<!\\)[<>\[\]|!*]", MARKDOWN.escape("\n".join(lines)))

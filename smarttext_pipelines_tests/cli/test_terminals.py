@@ -27,7 +27,7 @@ ROWS = [
     {
         "incident": f"INC-{n}", "state": "critical firing", "rule": "sms_failure_rate_of_a_business",
         "whom": f"Hartley Plumbing & Sons of Dover Street {n}", "k of n": f"{n} of 1,204", "since": AT,
-        "held back by": "an incident of the platform that inhibits it",
+        "suppressed by": "an incident of the platform that inhibits it",
         "why": "no text of the business reached the caller within 24 hours " * 3,
     }
     for n in range(3)

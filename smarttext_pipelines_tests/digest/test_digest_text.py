@@ -10,7 +10,7 @@ import pytest
 
 from smarttext_pipelines.digest.facts import Facts, Unanswered
 from smarttext_pipelines.digest.judged import Urgency
-from smarttext_pipelines.digest.text import MOST_LINES, digest_lines, write_digest
+from smarttext_pipelines.digest.text import MAX_LINES, digest_lines, write_digest
 from smarttext_pipelines.digest.totals import Totals
 from smarttext_pipelines_tests.digest.scripted import BAD, DAY, GOOD, SCRIPTED, business_id
 
@@ -34,7 +34,7 @@ def test_a_digest_reads_as_it_is_kept(name: str) -> None:
 @pytest.mark.parametrize("name", SCRIPTED)
 def test_each_line_but_the_zone_ends_in_its_command_and_they_fit_a_page(name: str) -> None:
     lines = digest_lines(SCRIPTED[name][0])
-    assert len(lines) <= MOST_LINES
+    assert len(lines) <= MAX_LINES
     assert [line for line in lines[1:] if not line.endswith("`")] in ([], ["Times: America/New_York."])
 
 

@@ -33,7 +33,7 @@ class Backtest:
         notices: By rule and kind of notice.
         scopes: By rule, how often each scope would have been told.
         recipients: By rule, how often each channel would have been used.
-        held: By rule, first notices that something would have held back.
+        held: By rule, first notices that something would have suppressed.
         evaluations: How many there were.
     """
 

@@ -247,7 +247,7 @@ def _tell(
     if notice is None or incident.state is State.recovering:
         return Step(replace(incident, held_by=None) if held_by is None else incident)
     if held_by is not None:
-        # A repeat that is held back is not worth a record.
+        # A repeat that is suppressed is not worth a record.
         is_new = held_by != incident.held_by and notice != "repeat"
         return Step(replace(incident, held_by=held_by), held=notice if is_new else None)
     told = max(incident.severity, incident.told or incident.severity)

@@ -51,7 +51,7 @@ class Plan:
     Attributes:
         changed: Incidents as they are now.
         gone: Pending ones that vanished.
-        told: Notices, also those that are held back.
+        told: Notices, also those that are suppressed.
         verdicts: By rule, the worst over its scopes, with the number of scopes in breach and a note.
         baseline: Incidents that were there already when alerting began.
     """

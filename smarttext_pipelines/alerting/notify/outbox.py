@@ -196,7 +196,7 @@ class Outbox:
         self._served = {"channels": [c for c, _ in targets], "recipients": [r for _, r in targets]}
 
     def sweep(self) -> None:
-        """Take leases that are over back, give up what is too late, hold back the end of what was never told."""
+        """Take leases that are over back, give up what is too late, suppress the end of what was never told."""
         for statement in _SWEEP:
             self._connection.execute(statement, self._delays if ":reconcile" in statement.text else {})
 

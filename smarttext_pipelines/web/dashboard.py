@@ -176,7 +176,9 @@ class Dashboard:
         except InputError as error:
             return self._message(person, "Nothing to show", str(error), 404)
         except DatabaseError as error:
-            return self._message(person, "The database cannot be reached", str(error), 503)
+            is_there = await asyncio.to_thread(self._reader.answers)
+            title = "This cannot be read" if is_there else "The database cannot be reached"
+            return self._message(person, title, str(error), 503)
 
     def _as_html(self, request: Request, page: Page, person: Person, found: Found) -> Response:
         path = request.url.path

@@ -49,6 +49,9 @@ class Reader:
                 # Nothing that a page reads leaves a trace; temporary tables go with it.
                 transaction.rollback()
         except DatabaseError:
+            if self.answers():
+                # It refused this statement; what it knows is no older for that.
+                raise
             with self._lock:
                 self._away_since = self._away_since or now
                 kept = self._kept.get((page.name, key))
@@ -63,3 +66,12 @@ class Reader:
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return Found(view)
+
+    def answers(self) -> bool:
+        """Tell whether the database can be reached now."""
+        try:
+            with connected(self._engine) as connection:
+                connection.exec_driver_sql("SELECT 1")
+        except DatabaseError:
+            return False
+        return True

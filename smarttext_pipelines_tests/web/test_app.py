@@ -10,10 +10,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import Connection
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from smarttext_pipelines.core.errors import SettingsError
+from smarttext_pipelines.core.errors import DatabaseError, SettingsError
 from smarttext_pipelines.database.connect import open_engine
 from smarttext_pipelines.schema.migrate import make_roles, migrate
 from smarttext_pipelines.settings import Settings
@@ -22,6 +23,8 @@ from smarttext_pipelines.web.openapi import openapi_document
 from smarttext_pipelines.web.pages import PAGES
 from smarttext_pipelines.web.rendering import STATIC
 from smarttext_pipelines.web.sign_in import COOKIE, access_of
+from smarttext_pipelines.web.view import Ask, Page, View
+from smarttext_pipelines.web.view_reader import Reader
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.schema.test_roles import logged_in
 from smarttext_pipelines_tests.web.conftest import ADDRESS, DAY
@@ -254,6 +257,17 @@ def test_a_database_that_is_away_is_named_with_the_age_of_what_is_shown(world: D
         assert "The database cannot be reached. This is as of" in after.text
         dashboard._reader._engine = world.engine
         assert visitor.get("/delivery").status_code == 200
+
+
+def test_a_statement_that_is_refused_is_no_absence_of_the_database(world: Database, settings: Settings) -> None:
+    def view(connection: Connection, _ask: Ask) -> View:
+        connection.exec_driver_sql("SELECT * FROM monitoring.no_such_table")
+        raise AssertionError
+
+    reader = Reader(world.engine, settings)
+    with pytest.raises(DatabaseError, match="no_such_table"):
+        reader.read(Page("x", "/x", view), {}, {}, "/x")
+    assert reader.answers()
 
 
 def test_files_of_others_are_what_their_package_has() -> None:

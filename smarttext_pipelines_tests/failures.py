@@ -90,7 +90,18 @@ RUN = (_RUN_NOTICE, _RUN_SENTRY, _LATE)
 TICK = (_TICK_SENTRY, _LATE_NOTICE, _LATE, _SWITCH)
 CHECK = (_CHECK_NOTICE, _CHECK_DOCTOR)
 AWAY = (_AWAY, _AWAY_SWITCH)
-SOURCE = (_SILENT, _CHANGED, _RULES)
+WATCHER = {
+    # What evaluates and what watches cannot report that it stands still itself.
+    "alert_evaluation_sensor": (_TICK_SENTRY, _LATE, _SWITCH),
+    "heartbeat_sensor": (_LATE, _SWITCH),
+}
+SOURCE = (_SILENT, _CHANGED, _AWAY_SWITCH, _RULES)
+SOURCES = {
+    # Its rules read what was rolled up.
+    "api_usage": (_SILENT, _CHANGED, _AWAY_SWITCH),
+    # Without it nothing is evaluated.
+    "businesses": (_CHANGED, _TICK_SENTRY, _AWAY_SWITCH),
+}
 PROVIDERS = ("Twilio", "the event database", "the disk")
 
 
@@ -102,12 +113,12 @@ def who_learns(settings: Settings) -> dict[str, Mapping[str, tuple[Way, ...]]]:
     return {
         "job": dict.fromkeys(sorted(each for each in repository.job_names if not each.startswith("__")), RUN),
         "schedule": dict.fromkeys(sorted(each.name for each in repository.schedule_defs), TICK),
-        "sensor": dict.fromkeys(sorted(each.name for each in repository.sensor_defs), TICK),
+        "sensor": {each: WATCHER.get(each, TICK) for each in sorted(each.name for each in repository.sensor_defs)},
         "asset": dict.fromkeys(sorted(each.to_user_string() for each in graph.materializable_asset_keys), RUN),
         "check": dict.fromkeys(sorted(key.to_user_string() for key in graph.asset_check_keys), CHECK),
         "channel": dict.fromkeys(sorted(CHANNELS), AWAY),
         "provider": dict.fromkeys(PROVIDERS, AWAY),
-        "source": dict.fromkeys(sorted(table.name for table in SOURCE_TABLES if table.name != "businesses"), SOURCE),
+        "source": {name: SOURCES.get(name, SOURCE) for name in sorted(table.name for table in SOURCE_TABLES)},
     }
 
 
@@ -121,9 +132,10 @@ def failures_page(settings: Settings) -> str:
         "part fail.",
     ]
     for kind, parts in who_learns(settings).items():
-        ways = next(iter(parts.values()))
         article = "An" if kind[0] in "aeiou" else "A"
-        lines += ["", f"## {article} {kind} fails", "", ", ".join(f"`{name}`" for name in parts), ""]
-        lines += ["| who | how | within |", "| --- | --- | --- |"]
-        lines += [f"| {way.who} | {way.how} | {way.within} |" for way in ways]
+        lines += ["", f"## {article} {kind} fails"]
+        for ways in dict.fromkeys(parts.values()):
+            names = ", ".join(f"`{name}`" for name, own in parts.items() if own == ways)
+            lines += ["", names, "", "| who | how | within |", "| --- | --- | --- |"]
+            lines += [f"| {way.who} | {way.how} | {way.within} |" for way in ways]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""The ASGI application: refuses what is too large, malformed or not signed by Twilio, counts it, and hands on the rest.
+"""The receiver: refuses what is too large, malformed or not signed by Twilio, counts it, and hands on the rest.
 
 Besides Twilio's route it serves health checks, see ``health_pages``.
 
@@ -7,11 +7,15 @@ The signature is Twilio's over the public URL, because what a proxy in between m
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 from twilio.request_validator import RequestValidator
 
 from smarttext_pipelines.core.errors import SettingsError
@@ -21,9 +25,7 @@ from smarttext_pipelines.twilio.callbacks.health_pages import Health, Verdict
 MAX_BYTES = 16 * 1024
 """Twilio's callbacks are below 2 KB."""
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 _log = logging.getLogger("smarttext_pipelines.receiver")
 
@@ -83,16 +85,21 @@ class Receiver:
         self._validator = RequestValidator(auth_token)
         self._health = Health(looks or {})
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        health = [Route(path, self._verdict, methods=["GET"]) for path in looks or {}]
+        everything_else = Route("/{path:path}", self._endpoint, methods=_METHODS)
+        self._app = Starlette(routes=[*health, everything_else])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection (ASGI 3)."""
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-            return
-        if scope["type"] == "http" and self._health.serves(scope["method"], scope["path"]):
-            await _respond(send, *await self._health.answer(scope["path"]), media=b"application/json")
-            return
+        await self._app(scope, receive, send)
+
+    async def _verdict(self, request: Request) -> Response:
+        status, body = await self._health.answer(request.url.path)
+        return Response(body, status, {"cache-control": "no-store"}, media_type="application/json")
+
+    async def _endpoint(self, request: Request) -> Response:
         try:
-            self._track(await self._report(scope, receive))
+            self._track(await self._report(request))
             outcome = Outcome.accepted
         except _RefusedError as error:
             outcome = error.outcome
@@ -100,52 +107,36 @@ class Receiver:
             if not self.counts[outcome.name]:
                 _log.warning("refused a request: %s", outcome.name)
         self.counts[outcome.name] += 1
-        await _respond(send, int(outcome), b"")
+        return Response(status_code=int(outcome))
 
-    async def _report(self, scope: MutableMapping[str, Any], receive: Receive) -> StatusReport:
-        if scope["type"] != "http" or scope["path"] != self._path:
+    async def _report(self, request: Request) -> StatusReport:
+        if request.url.path != self._path:
             raise _RefusedError(Outcome.not_found)
-        if scope["method"] != "POST":
+        if request.method != "POST":
             raise _RefusedError(Outcome.method)
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if headers.get("content-type", "").split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
             raise _RefusedError(Outcome.media_type)
-        body = await _body(receive)
+        body = await _body(request)
         try:
             form = parse_form(body)
-            self._require_signature(form, scope.get("query_string", b""), headers.get("x-twilio-signature", ""))
+            self._require_signature(form, request.url.query, request.headers.get("x-twilio-signature", ""))
             return parse_report(form)
         except MalformedError:
             raise _RefusedError(Outcome.malformed) from None
 
-    def _require_signature(self, form: Form, query: bytes, signature: str) -> None:
-        url = self._url + ("?" + query.decode("latin-1") if query else "")
+    def _require_signature(self, form: Form, query: str, signature: str) -> None:
+        url = self._url + (f"?{query}" if query else "")
         if not signature.isascii() or not self._validator.validate(url, form, signature):
             raise _RefusedError(Outcome.forged)
 
 
-async def _respond(send: Send, status: int, body: bytes, media: bytes = b"text/plain") -> None:
-    headers = [(b"content-type", media), (b"cache-control", b"no-store")] if body else []
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _body(receive: Receive) -> bytes:
+async def _body(request: Request) -> bytes:
     body = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _RefusedError(Outcome.malformed)
-        body += bytes(message.get("body", b""))
-        if len(body) > MAX_BYTES:
-            raise _RefusedError(Outcome.oversized)
-        if not message.get("more_body"):
-            return body
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        kind = (await receive())["type"]
-        await send({"type": f"{kind}.complete"})
-        if kind == "lifespan.shutdown":
-            return
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > MAX_BYTES:
+                raise _RefusedError(Outcome.oversized)
+    except ClientDisconnect:
+        raise _RefusedError(Outcome.malformed) from None
+    return body

@@ -30,10 +30,6 @@ class Health:
         self._locks = {path: asyncio.Lock() for path in looks}
         self._answers: dict[str, tuple[float, int, bytes]] = {}
 
-    def serves(self, method: str, path: str) -> bool:
-        """Whether a request asks for a verdict."""
-        return method == "GET" and path in self._looks
-
     async def answer(self, path: str) -> tuple[int, bytes]:
         """Return the status and the JSON of a verdict."""
         async with self._locks[path]:

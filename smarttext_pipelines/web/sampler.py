@@ -85,11 +85,14 @@ class TodaysStatements:
         self.day = day
         self._compiled_at = compiled_at
         self._texts: dict[Any, str] = {}
+        self.compiling_seconds = 0.0
 
     def sql(self, key: Any, build: Callable[[datetime], ir.Table], now: datetime) -> str:
         """Return a statement as of now; it is built and compiled when its key is new."""
         if key not in self._texts:
+            began = time.monotonic()
             self._texts[key] = PostgresEngine.sql(build(self._compiled_at))
+            self.compiling_seconds += time.monotonic() - began
         return self._texts[key].replace(postgres_instant(self._compiled_at), postgres_instant(now))
 
 
@@ -123,6 +126,11 @@ class Sampler:
                 connection.execute(_NOTIFY, {"channel": CHANNEL, "topic": topic})
         self._seen = state
         return sorted(topics)
+
+    @property
+    def compiling_seconds(self) -> float:
+        """How long the statements of the day took to compile, which happens once."""
+        return self._statements.compiling_seconds
 
     def count(self, connection: Connection, today: date, now: datetime, newest: Newest) -> LiveToday:
         """Return today as the rollup would write it; only temporary tables of the transaction are written."""
@@ -182,11 +190,11 @@ class Sampler:
 def run_sampler(sampler: Sampler, clock: Callable[[], datetime], wait: Callable[[float], bool]) -> None:
     """Look until ``wait`` returns true; a database that is away is asked again."""
     while True:
-        began = time.monotonic()
+        began, compiling = time.monotonic(), sampler.compiling_seconds
         try:
             sampler.look(clock())
         except DatabaseError as error:
             _logger.warning("%s; trying again", error)
-        took = time.monotonic() - began
-        if wait(max(PAUSE_SECONDS, _SHARE * took) - took if took < _SHARE else took):
+        compiled = max(0.0, sampler.compiling_seconds - compiling)
+        if wait(max(PAUSE_SECONDS, _SHARE * (time.monotonic() - began - compiled))):
             return

@@ -22,6 +22,7 @@ from smarttext_pipelines_tests.bench import (
     receiver,
     storage,
     tracking,
+    web,
 )
 from smarttext_pipelines_tests.conftest import Server
 
@@ -36,6 +37,7 @@ BENCHMARKS = {
     "tracking": tracking.measure,
     "archive": archive.measure,
     "receiver": receiver.measure,
+    "web": web.measure,
 }
 
 

@@ -49,6 +49,8 @@ _READ_ONLY = text(
     " AND relkind IN ('v', 'm', 'f')"
 )
 CREATE_SCHEMA = "CREATE SCHEMA IF NOT EXISTS monitoring"
+RELOAD_POSTGREST = "NOTIFY pgrst, 'reload schema'"
+"""PostgREST keeps what it knows of functions and tables until it is notified; sent when the transaction commits."""
 
 
 def alembic_config(**attributes: Any) -> Config:
@@ -154,6 +156,7 @@ def _migrate(engine: Engine, zone: ZoneInfo, lock_timeout: str, changes: list[Ch
         facts = read_facts(connection, zone)
         _run(connection, *overload_statements(connection, facts))
         _run(connection, *access_statements(zone, read_standing(connection, facts)), record_installed())
+        _run(connection, RELOAD_POSTGREST)
         connection.commit()
 
 

@@ -15,6 +15,7 @@ from smarttext_pipelines.schema.installed import is_of_this_version, record_inst
 from smarttext_pipelines.schema.migrate import (
     CREATE_SCHEMA,
     LOCK_TIMEOUT,
+    RELOAD_POSTGREST,
     alembic_config,
     find_drift,
     lock_changed,
@@ -47,7 +48,12 @@ def migration_sql(zone: ZoneInfo, engine: Engine | None = None, *, with_roles: b
     """
     roles = f"{create_roles().strip()};\n\n" if with_roles else ""
     if engine is None:
-        closing = [*opening(zone, adopts=True), *access_statements(zone, Standing()), record_installed()]
+        closing = [
+            *opening(zone, adopts=True),
+            *access_statements(zone, Standing()),
+            record_installed(),
+            RELOAD_POSTGREST,
+        ]
         return _UNSEEN + roles + _script(_revisions(None, None), closing)
     changes, notes = require_agreement(engine, zone, None)
     place = describe(engine.url)
@@ -76,6 +82,7 @@ def _closing(connection: Connection, zone: ZoneInfo, changes: list[Change]) -> l
         *overload_statements(connection, facts),
         *access_statements(zone, read_standing(connection, facts)),
         record_installed(),
+        RELOAD_POSTGREST,
     ]
 
 

@@ -306,3 +306,11 @@ def test_after_an_adoption_the_views_are_said_to_be_empty_until_the_command_that
     assert "sms_failure_rates, openai_daily_usage are empty for days that were never rolled up" in done.output
     assert "  smarttext rollup --from 2026-03-01 --to 2026-03-10" in done.output
     assert empty_database.rows("SELECT FROM public.sms_failure_rates") == []
+
+
+def test_postgrest_is_notified_to_reload_when_a_migration_has_committed(database: Database) -> None:
+    with database.server.connect(database.name) as listener:
+        listener.execute("LISTEN pgrst")
+        migrate(database.engine, UTC)
+        (notice,) = listener.notifies(timeout=10, stop_after=1)
+    assert (notice.channel, notice.payload) == ("pgrst", "reload schema")

@@ -62,20 +62,20 @@ def archive(order: dict[str, Any]) -> None:
 
 
 def _delete_before_verify(
-    connection: Connection, target: ArchiveTarget, table: str, day: date, *, told: Callable[[str], None], **_: Any
+    connection: Connection, target: ArchiveTarget, table: str, day: date, *, on_step: Callable[[str], None], **_: Any
 ) -> list[None]:
     """What nobody must ever write: the rows go before their file was read back and named."""
     with connection.begin():
         shape = read_shape(connection, table)
         segment = plan_segment(connection, uuid4(), table, day)
     path = target.temporary(segment.folder, str(segment.id))
-    written = write_day(target, path, connection.engine.url, shape, day, SEGMENT_ROWS, told)
+    written = write_day(target, path, connection.engine.url, shape, day, SEGMENT_ROWS, on_step)
     if written.rows:
         with connection.begin():
             delete_archived(connection, segment, path)
-        told("written")
+        on_step("written")
         found = verify_file(path, written)
-        told("read back")
+        on_step("read back")
         segment = protocol.publish_file(connection, target, segment, path, written, told)
         with connection.begin():
             change_segment(connection, segment, state=DELETED, **protocol.file_values(shape, written, found))

@@ -76,7 +76,7 @@ def _delete_before_verify(
         on_step("written")
         found = verify_file(path, written)
         on_step("read back")
-        segment = protocol.publish_file(connection, target, segment, path, written, told)
+        segment = protocol.publish_file(connection, target, segment, path, written, on_step)
         with connection.begin():
             change_segment(connection, segment, state=DELETED, **protocol.file_values(shape, written, found))
     return []

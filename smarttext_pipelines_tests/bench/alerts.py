@@ -8,7 +8,8 @@ from smarttext_pipelines.alerting.channels.log import LogChannel
 from smarttext_pipelines.alerting.incidents.evaluate import evaluate
 from smarttext_pipelines.alerting.measuring.now import Now, Place
 from smarttext_pipelines.alerting.measuring.recent_texts import stage_messages
-from smarttext_pipelines.alerting.rules.rule import LONGEST_SHORT_WINDOW, Rule
+from smarttext_pipelines.alerting.metrics.alert_metric import LONGEST_SHORT_WINDOW
+from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rules_file import load_rules
 from smarttext_pipelines.engines import Parameters, PostgresEngine
 from smarttext_pipelines.metrics import METRICS
@@ -75,4 +76,4 @@ def _pass_alone(database: Database) -> None:
     window = RecentWindow(WINDOW.days, ZONE, SETTLE_DAYS, NOW, LONGEST_SHORT_WINDOW)
     with database.engine.begin() as connection:
         engine = PostgresEngine(connection, Parameters(window, [SHARED]))
-        stage_messages(Now(engine, connection, PLACE, NOW, facts_are_fresh=True), LONGEST_SHORT_WINDOW)
+        stage_messages(Now(engine, connection, PLACE, NOW, facts_are_fresh=True))

@@ -14,6 +14,8 @@ from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.web.view import Ask, Page, View
 
 _KEPT = 200
+_CONNECTIONS = 2
+"""Views that are read at once; all of the system has to run on a server that has 15 connections."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Reader:
         self._kept: OrderedDict[tuple[str, str], View] = OrderedDict()
         self._away_since: datetime | None = None
         self._lock = threading.Lock()
+        self._turns = threading.BoundedSemaphore(_CONNECTIONS)
 
     def read(self, page: Page, path: Mapping[str, str], query: Mapping[str, str], key: str) -> Found:
         """Return the view of a page, or while the database is away the last one.
@@ -44,7 +47,7 @@ class Reader:
         now = datetime.now(UTC)
         ask = Ask(self._settings, now, path, query)
         try:
-            with connected(self._engine) as connection, connection.begin() as transaction:
+            with self._turns, connected(self._engine) as connection, connection.begin() as transaction:
                 view = page.view(connection, ask)
                 # Nothing that a page reads leaves a trace; temporary tables go with it.
                 transaction.rollback()

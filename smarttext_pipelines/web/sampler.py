@@ -136,7 +136,8 @@ class Sampler:
         """Return today as the rollup would write it; only temporary tables of the transaction are written."""
         settings = self._settings
         if self._statements.day != today:
-            self._statements = TodaysStatements(today, now)
+            # Of an odd microsecond, so that no bound of the day is written as it is.
+            self._statements = TodaysStatements(today, now.replace(microsecond=now.microsecond | 1))
         window = Window(
             DayRange(today, today),
             settings.zone,

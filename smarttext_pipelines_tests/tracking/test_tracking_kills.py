@@ -41,11 +41,10 @@ def log(tmp_path: Path) -> Path:
 
 def start(url: str, folder: Path, log: Path, kind: str, events: int) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-X", "faulthandler", "-W", "ignore", "-m", "smarttext_pipelines_tests.tellers"]
-    return subprocess.Popen(
-        [*command, url, str(folder), str(log), kind, str(events)],
-        start_new_session=True,
-        stderr=(log.parent / "stderr").open("ab"),
-    )
+    with (log.parent / "stderr").open("ab") as errors:
+        return subprocess.Popen(
+            [*command, url, str(folder), str(log), kind, str(events)], start_new_session=True, stderr=errors
+        )
 
 
 def told(log: Path) -> list[str]:

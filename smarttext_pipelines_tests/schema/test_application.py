@@ -122,17 +122,19 @@ def test_the_application_writes_and_its_script_runs_while_migrate_runs(
     with ThreadPoolExecutor(2) as pool:
         writing = pool.submit(write)
         migrating = pool.submit(migrate, empty_database.engine, zone)
-        while not migrating.done():
-            with empty_database.server.connect(empty_database.name) as connection:
-                for statement in app.SCHEMA_SCRIPT.split(";\nCREATE "):
-                    part = statement if statement.lstrip().startswith("CREATE") else f"CREATE {statement}"
-                    # Two that replace one function in the same instant: PostgreSQL lets one win.
-                    with suppress(psycopg.errors.InternalError):
-                        connection.execute(part)
-                connection.execute("SET ROLE service_role")
-                connection.execute(app.STATS)
-        migrating.result()
-        done.set()
+        try:
+            while not migrating.done():
+                with empty_database.server.connect(empty_database.name) as connection:
+                    for statement in app.SCHEMA_SCRIPT.split(";\nCREATE "):
+                        part = statement if statement.lstrip().startswith("CREATE") else f"CREATE {statement}"
+                        # Two that replace one function in the same instant: PostgreSQL lets one win.
+                        with suppress(psycopg.errors.InternalError, psycopg.errors.DeadlockDetected):
+                            connection.execute(part)
+                    connection.execute("SET ROLE service_role")
+                    connection.execute(app.STATS)
+            migrating.result()
+        finally:
+            done.set()
         rounds = writing.result()
     assert counted(empty_database) == {table: count + rounds for table, count in before.items()}
     migrate(empty_database.engine, zone)

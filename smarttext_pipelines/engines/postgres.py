@@ -20,6 +20,10 @@ from smarttext_pipelines.schema.tables import metadata
 
 _COMPILER = PostgresCompiler()
 
+PLANNER = ("SET LOCAL work_mem = '64MB'", "SET LOCAL jit = off", "SET LOCAL enable_nestloop = off")
+"""For transactions that compute days: every large join is by equality; where statistics lag behind the rows, a nested
+loop takes minutes for seconds."""
+
 
 def _day(at: sge.Expression, zone: sge.Expression) -> sge.Expression:
     return sge.Cast(this=sge.func("timezone", zone, at), to=sge.DataType.build("date"))

@@ -14,6 +14,7 @@ from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import AgreementError
 from smarttext_pipelines.engines import Engine as MetricEngine
 from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay, add_repeated_keys, read_source_days
+from smarttext_pipelines.engines.postgres import PLANNER
 from smarttext_pipelines.metrics import Metric, Window
 from smarttext_pipelines.metrics.metric import REPLY_MINUTES
 from smarttext_pipelines.rollup.day_locks import locked
@@ -29,9 +30,6 @@ from smarttext_pipelines.rollup.recorded_days import days_kept, facts_read_at
 from smarttext_pipelines.schema.installation import counts_usage_by_time, require_zone
 from smarttext_pipelines.schema.tables.internal import rollup_days
 from smarttext_pipelines.schema.tables.lookup import table_named
-
-_PLANNER = ("SET LOCAL work_mem = '64MB'", "SET LOCAL jit = off", "SET LOCAL enable_nestloop = off")
-"""Every large join is by equality; where statistics lag behind the rows, a nested loop takes minutes for seconds."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ def roll_up(
         DatabaseError: The database cannot be used; nothing was written.
     """
     with locked(database, metric.name, days) as connection:
-        for statement in _PLANNER:
+        for statement in PLANNER:
             connection.exec_driver_sql(statement)
         read_at = as_of or connection.execute(select(func.now())).scalar_one()
         require_zone(connection, zone)

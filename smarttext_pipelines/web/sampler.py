@@ -23,7 +23,7 @@ from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.digest.totals import Source, Totals, read_totals
 from smarttext_pipelines.engines import Parameters, PostgresEngine
 from smarttext_pipelines.engines.engine import repeated_rows
-from smarttext_pipelines.engines.postgres import postgres_instant
+from smarttext_pipelines.engines.postgres import PLANNER, postgres_instant
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.metrics.keyed import REPEATED
 from smarttext_pipelines.metrics.metric import Metric, Tables, Window
@@ -135,6 +135,8 @@ class Sampler:
     def count(self, connection: Connection, today: date, now: datetime, newest: Newest) -> LiveToday:
         """Return today as the rollup would write it; only temporary tables of the transaction are written."""
         settings = self._settings
+        for statement in PLANNER:
+            connection.exec_driver_sql(statement)
         if self._statements.day != today:
             # Of an odd microsecond, so that no bound of the day is written as it is.
             self._statements = TodaysStatements(today, now.replace(microsecond=now.microsecond | 1))

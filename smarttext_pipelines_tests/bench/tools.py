@@ -11,8 +11,8 @@ from string import Template
 from sqlalchemy import Connection, Engine
 
 from smarttext_pipelines.engines import Parameters, PostgresEngine
+from smarttext_pipelines.engines.postgres import PLANNER
 from smarttext_pipelines.metrics.metric import Metric, Window
-from smarttext_pipelines.rollup.write import _PLANNER
 from smarttext_pipelines_tests.conftest import Database
 
 RUNS = 3
@@ -57,7 +57,7 @@ def reading(engine: Engine, window: Window) -> Iterator[tuple[Connection, Postgr
     """Give a transaction with the settings of a rollup and the engine in it; nothing of it stays."""
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         transaction = connection.begin()
-        for statement in _PLANNER:
+        for statement in PLANNER:
             connection.exec_driver_sql(statement)
         yield connection, PostgresEngine(connection, Parameters(window, [SHARED]))
         transaction.rollback()

@@ -35,6 +35,7 @@ def measure(server: Server, scale: float) -> list[Line]:
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         step = (now - midnight) / (EARLIER + 1)
         _insert(database, [(n, midnight + n * step) for n in range(1, EARLIER)])
+        database.run("ANALYZE")
         settings = database.settings()
         stopped = threading.Event()
         sampler = threading.Thread(

@@ -100,8 +100,8 @@ class Live:
             self._forget(opened, socket)
 
     def announce(self, topic: str) -> None:
-        """Mark a topic as changed; on the event loop."""
-        self._changed.add(topic)
+        """Mark a topic as changed, or with ``*`` all of them; on the event loop."""
+        self._changed |= {each for opened in self._sockets for each in opened.page.topics} if topic == "*" else {topic}
         self._wake.set()
 
     def _forget(self, opened: Open, socket: WebSocket) -> None:
@@ -115,7 +115,10 @@ class Live:
             return await asyncio.to_thread(self.render, opened)
         except SmartTextError as error:
             _logger.warning("%s: %s", opened.page.name, error)
-            return None
+        except Exception:
+            # A fault of one page keeps nothing from the others.
+            _logger.exception("%s cannot be rendered", opened.page.name)
+        return None
 
     async def _send_changes(self) -> None:
         while True:
@@ -162,7 +165,6 @@ class Live:
                 self._stop.wait(_RETRY_SECONDS)
 
     def _tell(self, loop: asyncio.AbstractEventLoop, topic: str) -> None:
-        topics = {topic for page in self._sockets for topic in page.page.topics} if topic == "*" else {topic}
+        # The loop may have ended.
         with contextlib.suppress(RuntimeError):
-            for each in topics:
-                loop.call_soon_threadsafe(self.announce, each)
+            loop.call_soon_threadsafe(self.announce, topic)

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from starlette.requests import HTTPConnection
 
-from smarttext_pipelines.core.display import shown_name
+from smarttext_pipelines.core.display import visible
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.settings import Settings
 
@@ -76,7 +76,8 @@ class Access:
     def cookie(self, name: str, role: str, now: datetime) -> str:
         """Return the signed session of somebody who signed in."""
         ends = int((now + SESSION).timestamp())
-        said = f"{quote(name, safe='')}.{role}.{ends}"
+        # A name may be a mail address; a dot separates the parts.
+        said = f"{quote(name, safe='').replace('.', '%2E')}.{role}.{ends}"
         return f"{said}.{_signature(self.key, said)}"
 
 
@@ -113,7 +114,7 @@ def _by_proxy(settings: Settings, hosts: frozenset[str]) -> Access:
         name = connection.headers.get(settings.web_proxy_header, "").strip()
         if not name or len(name) > _LONGEST_NAME or not _is_within(client, proxies):
             return None
-        return Person(shown_name(name), may_act=name in settings.web_operators)
+        return Person(visible(name), may_act=name in settings.web_operators)
 
     return Access("proxy", hosts, find, secrets.token_bytes(32))
 
@@ -138,7 +139,7 @@ def _by_token(settings: Settings, hosts: frozenset[str]) -> Access:
         is_ours = hmac.compare_digest(_signature(key, f"{name}.{role}.{ends}").encode(), signature.encode())
         if not is_ours or not ends.isdigit() or int(ends) < datetime.now(UTC).timestamp():
             return None
-        return Person(shown_name(unquote(name)), may_act=role == "operator")
+        return Person(visible(unquote(name)), may_act=role == "operator")
 
     def sign_in(given: str) -> str | None:
         found = [role for role, token in tokens.items() if hmac.compare_digest(token.encode(), given.encode())]

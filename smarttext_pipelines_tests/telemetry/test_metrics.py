@@ -91,15 +91,14 @@ def test_it_asks_the_database_at_most_every_fifteen_seconds(world: Database, mon
     assert collector.reads == 2
 
 
-def test_series_of_businesses_are_bounded(world: Database) -> None:
-    with fresh_database(world.server, "template1"):
-        uses = [(f"b{n}", float(100 - n)) for n in range(5)]
+def test_series_of_businesses_are_bounded() -> None:
+    uses = [(f"b{n}", float(100 - n)) for n in range(5)]
 
-        class Use:
-            def __init__(self, name: str, percent: float) -> None:
-                self.business_id, self.percent = name, percent
+    class Use:
+        def __init__(self, name: str, percent: float) -> None:
+            self.business_id, self.percent = name, percent
 
-        found = [metric for metric in telemetry._budgets([Use(*each) for each in uses], 2) if metric.samples]
+    found = [metric for metric in telemetry._budgets([Use(*each) for each in uses], 2) if metric.samples]
     labels = [sample.labels.get("business") for metric in found for sample in metric.samples]
     assert labels == [None, "b0", "b1", "other"]
     assert found[1].samples[-1].value == 0.98

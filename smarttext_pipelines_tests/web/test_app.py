@@ -199,11 +199,11 @@ def test_a_token_is_exchanged_for_a_cookie_that_cannot_be_forged(acting: tuple[D
         wrong = visitor.post("/sign-in", data={"name": "ann", "token": "guess"}, headers=own)
         assert wrong.status_code == 401
         assert "guess" not in wrong.text
-        form = {"name": "ann", "token": VIEWER, "next": "//evil.example/"}
+        form = {"name": "ann@x.org", "token": VIEWER, "next": "//evil.example/"}
         done = visitor.post("/sign-in", data=form, headers=own)
         assert (done.status_code, done.headers["location"]) == (303, "/")
         assert {"httponly", "samesite=strict"} <= set(done.headers["set-cookie"].lower().replace(" ", "").split(";"))
-        assert "ann (viewer)" in visitor.get("/").text
+        assert "ann@x.org (viewer)" in visitor.get("/").text
         cookie = visitor.cookies[COOKIE]
         name, role, ends, signature = cookie.split(".")
         for forged in (

@@ -11,9 +11,10 @@ from smarttext_pipelines.budgets.month import read_month
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.digest.enqueue import build_digest
-from smarttext_pipelines.digest.totals import read_totals, summed
+from smarttext_pipelines.digest.totals import Totals, read_totals, summed
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.web.dashboard import by_address
+from smarttext_pipelines.web.live_today import LiveToday, keep_live_today
 from smarttext_pipelines.web.pages import (
     PAGES,
     business_page,
@@ -24,7 +25,6 @@ from smarttext_pipelines.web.pages import (
     today_page,
 )
 from smarttext_pipelines.web.view import Ask, View
-from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.web.conftest import DAY, NOW
 
@@ -113,8 +113,28 @@ def test_what_was_not_computed_is_unknown_and_never_zero(connection: Connection,
     assert not {"texts", "calls_missed"} & {*_figures(view)}
     assert "not computed" in view.note
     assert [line[-1] for series in view.series for line in series.lines.values()] == [None] * 6
+    never = {"from": DAY - timedelta(days=300), "to": DAY - timedelta(days=299)}
+    for page in (delivery_page, spend_page):
+        empty = page.view(connection, _ask(settings, date=DAY - timedelta(days=300), **never))
+        assert "was computed" in empty.headline
+        assert not {0} & {value for name, value in _figures(empty).items() if name != "unpriced"}
     days = next(table for table in delivery_page.view(connection, _ask(settings)).tables if table.name == "days")
     assert [row["texts"] for row in days.rows][3:] == [None] * 4
+
+
+def test_a_sampler_that_stands_still_does_not_hide_what_was_rolled_up(world: Database, settings: Settings) -> None:
+    with world.engine.connect() as connection, connection.begin() as transaction:
+        for ago, missed in ((timedelta(minutes=1), 4321), (timedelta(hours=2), None)):
+            connection.exec_driver_sql("DELETE FROM monitoring.live_today")
+            keep_live_today(connection, LiveToday(DAY, NOW - ago, Totals(missed=4321)))
+            seen = _figures(today_page.view(connection, _ask(settings)))["calls_missed"]
+            assert seen == (missed or read_totals(connection, [DAY])[DAY].missed)
+        transaction.rollback()
+
+
+def test_a_page_of_businesses_beyond_the_last_is_none(connection: Connection, settings: Settings) -> None:
+    with pytest.raises(InputError, match="no page 9"):
+        businesses_page.view(connection, _ask(settings, page=9))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +155,6 @@ def test_a_wrong_address_says_what_is_wrong(
         view(connection, _ask(settings, path, **query))
 
 
-def test_every_page_has_a_template_a_view_and_a_place() -> None:
+def test_every_page_has_a_name_and_an_address_of_its_own() -> None:
     assert len({page.name for page in PAGES}) == len(PAGES)
     assert len({page.route for page in PAGES}) == len(PAGES)
-    assert strategies.SHARED_SENDERS

@@ -31,7 +31,8 @@ _NUMBER = with_scopes("""CASE WHEN i.scope LIKE 'sender:%' THEN (
                SELECT 'sender ' || min(o.twilio_phone) FROM monitoring.businesses AS o
                WHERE sender_scope(o.twilio_phone) = i.scope) END""")
 _NO_NUMBER = "CASE WHEN i.scope LIKE 'sender:%' THEN 'a sender' END"
-_WHICH = """ WHERE i.state IN ('firing', 'recovering') OR (:all AND i.fired_at IS NOT NULL)
+_WHICH = """ WHERE (i.state IN ('firing', 'recovering') OR (:all AND i.fired_at IS NOT NULL))
+          AND i.scope = coalesce(:scope, i.scope)
       ORDER BY i.state = 'resolved', array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.id DESC
       LIMIT 200"""
 _LIST, _LIST_WITHOUT = (text(_NAMED.replace("{sender}", sender) + _WHICH) for sender in (_NUMBER, _NO_NUMBER))
@@ -86,10 +87,13 @@ class Why:
     notices: Rows
 
 
-def list_incidents(connection: Connection, *, all_: bool) -> Rows:
-    """Return open incidents, or the last two hundred; a sender has its number for who may read that."""
+def list_incidents(connection: Connection, *, all_: bool, scope: str | None = None) -> Rows:
+    """Return open incidents, or the last two hundred, of one scope or of all.
+
+    A sender has its number for who may read that.
+    """
     statement = _LIST if _sees_numbers(connection) else _LIST_WITHOUT
-    return [dict(row) for row in connection.execute(statement, {"all": all_}).mappings()]
+    return [dict(row) for row in connection.execute(statement, {"all": all_, "scope": scope}).mappings()]
 
 
 def rule_states(connection: Connection) -> Rows:

@@ -35,8 +35,9 @@ def view(connection: Connection, ask: Ask) -> BusinessView:
     found = read_totals(connection, days, business=business, unattributed=business is None)
     latest = max(found, default=None)
     scope = f"business:{business or 'none'}"
-    open_ones = [row for row in list_incidents(connection, all_=False) if row["scope"] == scope]
-    past = [row for row in list_incidents(connection, all_=True) if row["scope"] == scope and row["resolved_at"]]
+    incidents = list_incidents(connection, all_=True, scope=scope)
+    open_ones = [row for row in incidents if row["state"] != "resolved"]
+    past = [row for row in incidents if row["state"] == "resolved"]
     budgets = [use for use in read_budgets(connection) if use.business_id == business]
     whole = summed(list(found.values()))
     said = f"{days.first} to {days.last}: {whole.missed:,} calls missed, {whole.texts:,} texts, {whole.failed:,} failed"
@@ -52,7 +53,7 @@ def view(connection: Connection, ask: Ask) -> BusinessView:
         tables=(
             incidents_table(open_ones, ask.now),
             budgets_table(budgets, ask.zone),
-            failures_table(connection, days, business, is_all=False),
+            *([failures_table(connection, days, business, is_all=False)] if found else []),
             by_day(found, days, is_of_all=False),
             incidents_table(past, ask.now, name="past", title="Past incidents", empty="There was none yet."),
         ),

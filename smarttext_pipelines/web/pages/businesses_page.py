@@ -1,12 +1,15 @@
 """``/businesses``: every business with its numbers of some days; the database searches, sorts and cuts into pages."""
 
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.display import shown_name
-from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
+from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.wording import counted
+from smarttext_pipelines.digest.totals import Totals
 from smarttext_pipelines.web.view import Ask, Cell, Column, Line, Page, Table, View
 
 PAGE_SIZE = 50
@@ -62,6 +65,9 @@ def view(connection: Connection, ask: Ask) -> View:
         "skip": PAGE_SIZE * min(page - 1, 10_000),
     }
     found = connection.execute(text(_ROWS.format(order=_SORTS[sort])), values).mappings().all()
+    if not found and page > 1:
+        msg = f"there is no page {page}"
+        raise InputError(msg)
     total = found[0]["found"] if found else 0
     state = {"from": days.first, "to": days.last, **({"search": search} if search else {})}
     links = [Line(text=f"by {name}", link=_at({**state, "sort": name}), tone="here" if name == sort else "")
@@ -82,7 +88,7 @@ def view(connection: Connection, ask: Ask) -> View:
                 name="businesses",
                 title=f"Businesses {PAGE_SIZE * (page - 1) + 1}–{min(PAGE_SIZE * page, total)} of {total:,}",
                 columns=_COLUMNS,
-                rows=tuple(_row(row) for row in found),
+                rows=tuple(_row(dict(row)) for row in found),
                 empty="No business matches.",
             ),
         ),
@@ -93,20 +99,14 @@ def _at(state: dict[str, object]) -> str:
     return f"/businesses?{urlencode(state)}"
 
 
-def _row(row: object) -> dict[str, Cell]:
-    values: dict[str, Cell] = dict(row)  # type: ignore[call-overload]
-    decided = int(values["ok"] or 0) + int(values["failed"] or 0)  # type: ignore[arg-type]
-    known = None
-    if values["delivered"] is not None and values["suppressed"] is not None:
-        attempted = int(values["texts"] or 0) - int(values["suppressed"])  # type: ignore[arg-type]
-        known = percent(int(values["delivered"]) + int(values["failed"] or 0), attempted)  # type: ignore[arg-type]
-    is_known = known is not None and known >= COVERAGE_FLOOR_PERCENT
-    name = values["business"]
+def _row(row: Mapping[str, Any]) -> dict[str, Cell]:
+    counts: dict[str, Any] = {key: row[key] or 0 for key in ("texts", "ok", "failed")}
+    totals = Totals(**counts, delivered=row["delivered"], suppressed=row["suppressed"])
     return {
-        **{key: values[key] for key in ("missed", "never", "texts", "failed", "tokens", "openai_usd")},
-        "business": "(no business)" if name is None else shown_name(str(name)),
-        "link": f"/businesses/{values['business_id'] or 'none'}",
-        "failed_percent": percent(int(values["failed"] or 0), decided) if is_known else None,  # type: ignore[arg-type]
+        **{key: row[key] for key in ("missed", "never", "texts", "failed", "tokens", "openai_usd")},
+        "business": "(no business)" if row["business"] is None else shown_name(row["business"]),
+        "link": f"/businesses/{row['business_id'] or 'none'}",
+        "failed_percent": totals.failed_percent,
     }
 
 

@@ -31,6 +31,14 @@ def view(connection: Connection, ask: Ask) -> View:
     """Return the outcomes of some days."""
     days = ask.days(_DAYS)
     found = read_totals(connection, days)
+    if not found:
+        return View(
+            title="Delivery",
+            headline=f"No day from {days.first} to {days.last} was computed",
+            as_of=ask.now,
+            zone=ask.zone.key,
+            tables=(by_day(found, days),),
+        )
     whole = summed(list(found.values()))
     values = {"first": days.first, "last": days.last}
     missing = len(days) - len(found)

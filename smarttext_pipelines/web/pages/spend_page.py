@@ -42,16 +42,18 @@ def view(connection: Connection, ask: Ask) -> View:
     days = DayRange(last.replace(day=1), last)
     month = read_month(connection, last, is_over=last < ask.today)
     values = {"first": days.first, "last": days.last}
+    is_known = month.days_missing < len(days)
+    said = f"{month.month_usd:,.2f} USD from {days.first} to {days.last}"
     unpriced = f"{month.unpriced_requests:,} requests without a price are not in it" if month.unpriced_requests else ""
     missing = f"{month.days_missing} of {len(days)} days were not rolled up" if month.days_missing else ""
     return View(
         title="Spend",
-        headline=f"{month.month_usd:,.2f} USD from {days.first} to {days.last}",
+        headline=said if is_known else f"No day from {days.first} to {days.last} was computed",
         as_of=ask.now,
         zone=ask.zone.key,
         note="; ".join(part for part in (missing, unpriced) if part),
         figures=(
-            Figure(name="month_usd", label="This month", value=month.month_usd, unit="USD"),
+            Figure(name="month_usd", label="This month", value=month.month_usd if is_known else None, unit="USD"),
             Figure(name="expected_usd", label="Expected at the month's end", value=month.expected_usd, unit="USD",
                    note="" if month.expected_usd is not None else "unknown while a day is missing or not over"),
             Figure(name="unpriced", label="Requests without a price", value=month.unpriced_requests,

@@ -19,6 +19,7 @@ from smarttext_pipelines.web.view import Ask, Column, Figure, Page, Table, View
 _DAYS = 30
 _NEEDING = 10
 _NEAR_PERCENT = 80
+_MAX_AGE = timedelta(minutes=15)
 
 
 def view(connection: Connection, ask: Ask) -> View:
@@ -27,6 +28,9 @@ def view(connection: Connection, ask: Ask) -> View:
     days = DayRange(today - timedelta(days=_DAYS - 1), today)
     found = dict(read_totals(connection, days))
     live = read_live_today(connection, today)
+    if live is not None and ask.now - live.as_of > _MAX_AGE:
+        # It stands still, and the rollup knows more.
+        live = None
     if live is not None:
         found[today] = live.totals
     totals = found.get(today)
@@ -34,12 +38,13 @@ def view(connection: Connection, ask: Ask) -> View:
     said, tone = headline(totals, incidents)
     refused = read_refusals(connection, today)
     month = read_month(connection, today, is_over=False)
+    spent = month.month_usd if month.days_missing < today.day else None
     numbers = figures(totals, today, ask.settings.reply_minutes) if totals else []
     numbers += [
         Figure(name="refused", label="OpenAI requests refused by the guard", value=sum(refused.values()),
                note=", ".join(f"{reason} {count:,}" for reason, count in refused.items()), link="/spend",
                tone="look" if refused else ""),
-        Figure(name="month_usd", label="Spent this month, until now", value=month.month_usd, unit="USD", link="/spend",
+        Figure(name="month_usd", label="Spent this month, until now", value=spent, unit="USD", link="/spend",
                note=f"{month.days_missing} days not rolled up" if month.days_missing else ""),
     ]  # fmt: skip
     return View(

@@ -63,7 +63,9 @@ class _Process:
     local_spent: tuple[date | None, int] = (None, 0)
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
+"""A signal handler may come in the middle of what holds it, and record events, too."""
+
 _configuring = threading.RLock()
 """Held while the settings are read, so that only one of many first callers does."""
 
@@ -136,7 +138,10 @@ def current() -> Writer:
             atexit.unregister(_at_exit)
             atexit.register(_at_exit)
             _close_with_worker()
-            _process.writer = Writer(options())
+            writer = Writer(options())
+            # A signal handler may have made one meanwhile; none runs between this question and its answer.
+            if _process.writer is None:
+                _process.writer = writer
         return _process.writer
 
 
@@ -225,7 +230,7 @@ def _close_with_worker() -> None:
 def _after_fork() -> None:
     # The parent writes its own events; its thread and its locks do not exist here, its files are closed (journal).
     global _lock, _configuring
-    _lock, _configuring = threading.Lock(), threading.RLock()
+    _lock, _configuring = threading.RLock(), threading.RLock()
     _process.writer = None
 
 

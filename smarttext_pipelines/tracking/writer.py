@@ -4,12 +4,14 @@ An accepted row waits in a file, is written, was rejected by the database, or wa
 are full, or damaged. Each is counted. A row has its id from the beginning, so writing it again changes nothing.
 """
 
+import contextlib
 import json
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from smarttext_pipelines.tracking import journal
@@ -62,7 +64,9 @@ class Writer:
             self._problems,
             self._note_refused,
         )
-        self._wake, self._stop = threading.Event(), threading.Event()
+        # Not an event: a signal handler that sets one while it is being set waits for ever.
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._stop = threading.Event()
         self._changed = threading.Condition()
         self._asked, self._answered = 0, 0
         self._round = threading.Lock()
@@ -137,7 +141,7 @@ class Writer:
         """Write what can be written in time; the rest stays in the files."""
         self.flush(timeout)
         self._stop.set()
-        self._wake.set()
+        self._wake.put(None)
         if self._thread is not None:
             self._thread.join(max(timeout / 5, 0.5))
         if not self._is_running():
@@ -162,7 +166,7 @@ class Writer:
         with self._changed:
             self._asked += 1
             asked = self._asked
-        self._wake.set()
+        self._wake.put(None)
         while not self._is_running() and self._answered < asked and time.monotonic() < deadline:
             self._work()
         with self._changed:
@@ -176,7 +180,7 @@ class Writer:
             return done or self._drain.failures(table) > failures or self._is_released
 
         if self._drain.is_due(table):
-            self._wake.set()
+            self._wake.put(None)
             with self._changed:
                 self._changed.wait_for(is_over, SYNCHRONOUS_S)
         if (why := self._refused.pop(row, None)) is not None:
@@ -205,8 +209,10 @@ class Writer:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self._wake.wait(LINGER_S)
-                self._wake.clear()
+                with contextlib.suppress(Empty):
+                    self._wake.get(timeout=LINGER_S)
+                    while True:
+                        self._wake.get_nowait()
                 self._work()
         finally:
             self._release()

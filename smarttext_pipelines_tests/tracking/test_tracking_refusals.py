@@ -16,7 +16,7 @@ import pytest
 
 from smarttext_pipelines import tracking
 from smarttext_pipelines.core.errors import SettingsError
-from smarttext_pipelines.tracking import drain, process
+from smarttext_pipelines.tracking import drain
 from smarttext_pipelines.tracking.journals import Journals
 from smarttext_pipelines_tests.conftest import SOAK, Database
 from smarttext_pipelines_tests.guardrail import add_businesses

@@ -7,6 +7,7 @@ import dagster as dg
 
 from smarttext_pipelines.defs.alert_assets import build_alert_assets
 from smarttext_pipelines.defs.alert_sensors import build_alert_sensors, deliver_notifications_job
+from smarttext_pipelines.defs.anomaly_assets import build_anomalies
 from smarttext_pipelines.defs.archive_assets import archive_scrub, build_archived_events
 from smarttext_pipelines.defs.assets import build_assets
 from smarttext_pipelines.defs.budget_assets import openai_budgets
@@ -41,6 +42,7 @@ def build_definitions(
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = [
             *build_assets(partitions),
+            build_anomalies(partitions),
             *build_alert_assets(partitions),
             build_pipeline_health(partitions),
         ]

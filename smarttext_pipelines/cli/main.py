@@ -10,6 +10,7 @@ from rich.text import Text
 
 from smarttext_pipelines.cli import (
     alert_commands,
+    anomaly_commands,
     budget_commands,
     database_commands,
     digest_command,
@@ -71,6 +72,7 @@ app.add_typer(budget_commands.app, name="budgets")
 app.command("reset-openai")(budget_commands.reset_openai)
 app.command("simulate")(simulate_command.simulate)
 app.add_typer(alert_commands.app, name="alerts")
+app.add_typer(anomaly_commands.app, name="anomalies")
 app.add_typer(retention_commands.app, name="retention")
 app.command("erase")(retention_commands.erase)
 app.command("cleanup", hidden=True)(retention_commands.cleanup)

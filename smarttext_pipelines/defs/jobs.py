@@ -37,8 +37,8 @@ def build_jobs() -> list[Any]:
     return [
         dg.define_asset_job(
             "rollup_job",
-            STAGES,
-            description="Rolls up a range of days: facts, then stats, in one run.",
+            STAGES | dg.AssetSelection.groups("anomalies"),
+            description="Rolls up a range of days: facts, then stats, then anomalies, in one run.",
             tags={PRIORITY_TAG: "10", KIND_TAG: "rollup"},
         ),
         dg.define_asset_job(

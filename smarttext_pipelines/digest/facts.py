@@ -9,12 +9,15 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 
+from smarttext_pipelines.anomalies.episodes import episodes_of
+from smarttext_pipelines.anomalies.in_words import Episode
 from smarttext_pipelines.budgets.month import MonthSpend, read_month
 from smarttext_pipelines.core.days import DayRange, day_end, day_start
 from smarttext_pipelines.database.rolled_up_days import complete_days
 from smarttext_pipelines.digest.totals import Totals, read_totals
 
 WEEKS_COMPARED = 8
+_ANOMALIES = 50
 _WEEK = timedelta(days=7)
 
 
@@ -84,6 +87,7 @@ class Facts:
         incidents: Incidents that were firing during the day, the most severe first.
         crossings: Budgets that reached a threshold, the most used first.
         silent: Businesses that have events on such weekdays and had none.
+        anomalies: What was unusual and nobody called wrong or expected, all businesses together first.
         restated: Settled days whose numbers changed since the day ended.
         businesses: Businesses with a missed call.
         is_complete: Whether the day was rolled up after its end.
@@ -102,6 +106,7 @@ class Facts:
     incidents: Sequence[Incident] = ()
     crossings: Sequence[Crossing] = ()
     silent: Sequence[Silent] = ()
+    anomalies: Sequence[Episode] = ()
     restated: Sequence[date] = ()
     businesses: int = 1
     is_complete: bool = True
@@ -232,6 +237,7 @@ def read_facts(
         incidents=[Incident(**row) for row in connection.execute(_INCIDENTS, of_day).mappings()],
         crossings=[Crossing(**row) for row in connection.execute(_CROSSINGS, of_day).mappings()],
         silent=[Silent(**row) for row in connection.execute(_SILENT, {**of_day, "least": least}).mappings()],
+        anomalies=[each for each in episodes_of(connection, day, _ANOMALIES) if each.verdict in (None, "right")],
         restated=list(connection.scalars(_RESTATED, restated)),
         businesses=unanswered[0]["businesses"] if unanswered else 1,
         is_complete=is_complete,

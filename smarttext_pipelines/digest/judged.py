@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import IntEnum
 from uuid import UUID
 
+from smarttext_pipelines.anomalies.in_words import sentence
 from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
 from smarttext_pipelines.core.wording import counted
@@ -69,7 +70,7 @@ def is_quiet(facts: Facts) -> bool:
 
 def judge(facts: Facts) -> list[Judgement]:
     """Return what is worth telling of a day that was rolled up, the most urgent first."""
-    parts = (_incidents, _traffic, _businesses, _replies, _delivery, _cost, _budgets, _silent, _remarks)
+    parts = (_incidents, _traffic, _businesses, _replies, _delivery, _cost, _budgets, _silent, _unusual, _remarks)
     found = [each for part in parts for each in part(facts)]
     return sorted(found, key=lambda each: -each.urgency)
 
@@ -268,6 +269,15 @@ def _silent(facts: Facts) -> Iterator[Judgement]:
     if len(named) > _NAMED:
         text = f"And {len(named) - _NAMED} more that are silent, unlike other {facts.day:%A}s."
         yield Judgement("silent", Urgency.note, "", text, f"smarttext stats {_on(facts.day)}")
+
+
+def _unusual(facts: Facts) -> Iterator[Judgement]:
+    for each in facts.anomalies[:_NAMED]:
+        text = f"Unusual, {each.whom}: {sentence(each)}."
+        yield Judgement(f"anomaly {each.id}", Urgency.note, "", text, f"smarttext anomalies explain {each.id}")
+    if len(facts.anomalies) > _NAMED:
+        text = f"And {counted(len(facts.anomalies) - _NAMED, 'more anomaly', 'more anomalies')} of that day."
+        yield Judgement("anomalies", Urgency.note, "", text, f"smarttext anomalies list {_on(facts.day)}")
 
 
 def _remarks(facts: Facts) -> Iterator[Judgement]:

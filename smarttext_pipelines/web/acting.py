@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 
 from smarttext_pipelines.alerting.incidents import review
+from smarttext_pipelines.anomalies import episodes
 from smarttext_pipelines.budgets import ledger
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.database.connect import connected
@@ -67,6 +68,12 @@ def _grant(connection: Connection, path: Words, form: Words, person: str) -> str
     return f"/businesses/{business}"
 
 
+def _verdict(connection: Connection, path: Words, form: Words, person: str) -> str:
+    number = _number(path["number"])
+    episodes.say_verdict(connection, number, _given(form, "verdict"), person)
+    return f"/anomalies/{number}"
+
+
 def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 12:
         msg = f"'{text[:40]}' is no number"
@@ -99,5 +106,6 @@ ACTIONS: Mapping[str, Callable[[Connection, Words, Words, str], str]] = {
     "/incidents/{number}/silence": _silence,
     "/silences/{number}/end": _end_silence,
     "/budgets/{business}/grant": _grant,
+    "/anomalies/{number}/verdict": _verdict,
 }
 """What can be done, by its address."""

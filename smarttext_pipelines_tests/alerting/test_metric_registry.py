@@ -127,6 +127,16 @@ def _broken_rule(world: World, is_bad: bool) -> None:
         world.run("ALTER TABLE monitoring.budget_crossings RENAME TO away")
 
 
+def _unusual(world: World, is_bad: bool) -> None:
+    yesterday = NOON.date() - timedelta(days=1)
+    world.run(f"INSERT INTO monitoring.anomaly_days (day, tested_count) VALUES ('{yesterday}', 1)")
+    if is_bad:
+        world.run(
+            "INSERT INTO monitoring.anomalies (day, metric, business_id, side, window_days, found, whole, expected,"
+            f" low, high, nats) VALUES ('{yesterday}', 'texts_failed', '{business_id(1)}', 1, 1, 9, 30, 1, 0, 3, 20)"
+        )
+
+
 WORLDS: dict[str, Build] = {
     "sms_failure_rate": _failed("30003"),
     "sms_filtered_rate": _failed("30007"),
@@ -145,6 +155,7 @@ WORLDS: dict[str, Build] = {
     "failed_checks": _signal("failed_checks", "check:spend.agrees_with_sources@2026-03-16"),
     "notifications_dead": _dead,
     "rule_errors": _broken_rule,
+    "anomalies": _unusual,
 }
 
 

@@ -24,10 +24,11 @@ ALLOWED = {
     "retention": {"core", "metrics", "engines", "database", "schema", "archive"},
     "tracking": {"core", "database", "schema", "sentry", "settings"},
     "twilio": {"core", "database", "schema", "settings"},
-    "alerting": {"core", "metrics", "engines", "database", "schema", "sentry", "twilio", "settings"},
+    "anomalies": {"core", "database"},
+    "alerting": {"core", "metrics", "engines", "database", "schema", "sentry", "twilio", "settings", "anomalies"},
     "health": {"core", "database", "schema", "budgets", "alerting", "sentry", "twilio", "settings"},
     "explain": {"core", "metrics", "engines", "database", "schema"},
-    "digest": {"core", "database", "schema", "budgets", "alerting", "settings"},
+    "digest": {"core", "database", "schema", "budgets", "alerting", "settings", "anomalies"},
     "telemetry": {"core", "settings", "database", "schema", "budgets", "digest"},
     "web": {
         "core",
@@ -42,6 +43,7 @@ ALLOWED = {
         "digest",
         "explain",
         "telemetry",
+        "anomalies",
     },
     "sample": {"core", "database", "schema"},
     "defs": {
@@ -59,6 +61,7 @@ ALLOWED = {
         "alerting",
         "health",
         "digest",
+        "anomalies",
     },
     "definitions": {"defs", "settings"},
     "launch": {
@@ -94,6 +97,7 @@ ALLOWED = {
         "telemetry",
         "web",
         "launch",
+        "anomalies",
     },
 }
 """What each layer may import of the others; everything may import itself."""

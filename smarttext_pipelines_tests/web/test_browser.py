@@ -27,6 +27,7 @@ FLAGS = [
 ]  # fmt: skip
 FROM = "from=2026-03-08&to=2026-03-10"
 ADDRESSES = {
+    "anomalies": f"/anomalies?{FROM}",
     "business": f"/businesses/none?{FROM}",
     "businesses": f"/businesses?{FROM}",
     "delivery": f"/delivery?{FROM}",
@@ -34,7 +35,7 @@ ADDRESSES = {
     "explain": "/explain/messages_sent?date=2026-03-10",
     "spend": "/spend?date=2026-03-10",
 }
-WITHOUT_ADDRESS = ("incident", "message", "call")
+WITHOUT_ADDRESS = ("incident", "anomaly", "message", "call")
 SHOWN = [page.name for page in PAGES if page.name not in WITHOUT_ADDRESS]
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine (2026-11-27)")

@@ -98,6 +98,7 @@ class AlertMetric:
         is_state: Whether it is one or nothing, and so has no worst value.
         breaks_twilio: Whether a breach says that Twilio itself cannot be used.
         for_: Evaluations in breach until it fires, where a rule does not say.
+        min_count: Least count, where a rule does not say.
         shortest: Shortest window it is measured over.
         longest: Longest one; 6 h where the daily facts cannot answer.
     """
@@ -122,6 +123,7 @@ class AlertMetric:
     is_state: bool = False
     breaks_twilio: bool = False
     for_: int = 2
+    min_count: int = 20
     shortest: timedelta = SHORTEST_WINDOW
     longest: timedelta = timedelta.max
 

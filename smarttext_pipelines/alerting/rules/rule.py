@@ -77,6 +77,11 @@ def _default_window(metric: str) -> timedelta:
     return signal.default_window if signal else DAY
 
 
+def _default_min_count(values: Mapping[str, object]) -> int:
+    metric = ALERT_METRICS.get(str(values.get("metric")))
+    return 0 if values.get("scope") == "pipeline" or metric is None else metric.min_count
+
+
 class Thresholds(NamedTuple):
     """What a value is compared with, in the unit of its metric.
 
@@ -123,7 +128,7 @@ class Rule(BaseModel):
     clear_threshold: float | None = None
     for_: int | None = Field(default=None, alias="for", ge=1, le=60)
     keep_firing_for: Duration = timedelta(minutes=3)
-    min_count: int = Field(default_factory=lambda values: 0 if values.get("scope") == "pipeline" else 20, ge=0)
+    min_count: int = Field(default_factory=lambda values: _default_min_count(values), ge=0)
     severity: SeverityName = Severity.warning
     channels: tuple[ChannelName, ...] | None = None
     repeat_interval: Duration = timedelta(hours=4)

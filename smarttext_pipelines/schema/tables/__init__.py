@@ -5,6 +5,7 @@ column schemas in Dagster and ``docs/data-dictionary.md``.
 """
 
 from smarttext_pipelines.schema.tables import alerting, guardrail, internal
+from smarttext_pipelines.schema.tables import anomaly_tables as anomalies
 from smarttext_pipelines.schema.tables import archive_segments as retention
 from smarttext_pipelines.schema.tables import delivery_reports as delivery
 from smarttext_pipelines.schema.tables import pipeline_health as health
@@ -25,6 +26,7 @@ __all__ = [
     "PUBLIC",
     "SOURCE_TABLES",
     "alerting",
+    "anomalies",
     "delivery",
     "guardrail",
     "health",

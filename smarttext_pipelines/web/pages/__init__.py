@@ -1,6 +1,7 @@
 """The pages, in the order of the menu. A new one: a module here with a ``PAGE``, and a line below."""
 
 from smarttext_pipelines.web.pages import (
+    anomalies_page,
     business_page,
     businesses_page,
     delivery_page,
@@ -22,6 +23,8 @@ PAGES: tuple[Page, ...] = (
     business_page.PAGE,
     delivery_page.PAGE,
     spend_page.PAGE,
+    anomalies_page.PAGE,
+    anomalies_page.ONE,
     digest_page.PAGE,
     explain_page.COLUMN,
     explain_page.MESSAGE,

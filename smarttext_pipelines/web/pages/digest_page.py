@@ -10,6 +10,7 @@ from smarttext_pipelines.digest.judged import Urgency
 from smarttext_pipelines.web.view import Ask, Line, Page, View
 
 _INCIDENT = re.compile(r"smarttext alerts show (\d+)")
+_ANOMALY = re.compile(r"smarttext anomalies explain (\d+)")
 _TONES = {"well": "good", "well so far": "good", "bad": "bad", "bad so far": "bad", "look": "look", "quiet": "look"}
 
 
@@ -43,7 +44,10 @@ def _link(command: str) -> str:
     """Return the page that shows what a command shows; empty where none does."""
     if found := _INCIDENT.fullmatch(command):
         return f"/incidents/{found[1]}"
-    return "/incidents" if command.startswith("smarttext alerts list") else ""
+    if found := _ANOMALY.fullmatch(command):
+        return f"/anomalies/{found[1]}"
+    pages = {"smarttext alerts list": "/incidents", "smarttext anomalies list": "/anomalies"}
+    return next((page for begin, page in pages.items() if command.startswith(begin)), "")
 
 
 PAGE = Page("digest", "/digest", view, menu="Digest", topics=("rollup",))

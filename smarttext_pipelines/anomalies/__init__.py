@@ -1,0 +1,1 @@
+"""Anomalies: what is unusual among the daily series, said in words."""

@@ -1,0 +1,248 @@
+"""What a family of series has taught so far: levels, weekdays, dispersion and tails, one number for each series. Pure.
+
+Every day is scored with what was known before it, and only then learnt; nothing looks ahead. A series is a business,
+or the platform, which lies in the last columns and teaches nobody else.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from smarttext_pipelines.anomalies.calibration import DELAY, Calibration
+from smarttext_pipelines.anomalies.series_kinds import Shape
+from smarttext_pipelines.anomalies.tails import Flags, Float, Floats, deviate, surprise
+
+WINDOWS = (1, 3, 7)
+"""Days of the windows that end on the day that is looked at."""
+
+FADE = Float(0.5 ** (1 / 28))
+WEEKDAY_FADE = Float(0.5 ** (1 / 56))
+WEEKDAY_EVENTS = 3.0
+"""How many events everybody's week counts as, beside a business's own."""
+
+RATE_EVENTS = 50.0
+"""How many messages everybody's rate counts as."""
+
+LEAST_DISPERSION = 0.02
+_DISPERSION_DAYS = 40.0
+_ONE = Float(1)
+_TRIED = float(np.log(len(WINDOWS)))
+_CLIP = 3.0
+_COMMON = 0.15
+_LEAST_SHARED = 10
+_COMMON_DAYS = 3
+_MIN_AGE = 14
+LAG = (1, 3, 14)
+_GROWING = 56
+FAST_FADE = Float(0.5 ** (1 / 5))
+"""Of the second level, which follows growth; a series must be unusual against both."""
+
+
+@dataclass
+class Scored:
+    """A day of a family, an element for each series.
+
+    Attributes:
+        nats: −ln of the calibrated tail probability; zero where nothing can be said.
+        side: 1 where it is too much, −1 where it is too little.
+        window: Index of the window that is the most unusual.
+        found: What was counted in that window.
+        expected: What was to be expected of it.
+        spread: Standard deviation of what was to be expected.
+        whole: What it is out of in that window, or the days of it that are known, for a count.
+        common: Factor by which everybody moved in that window; one where nobody did.
+    """
+
+    nats: Floats
+    side: Floats
+    window: Floats
+    found: Floats
+    expected: Floats
+    spread: Floats
+    whole: Floats
+    common: Floats
+
+
+@dataclass
+class Learner:
+    """The state of a family of series; ``step`` takes one day after the other."""
+
+    shape: Shape
+    two_sided: bool
+    businesses: int
+    platform: int = 1
+    age: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing known."""
+        series, windows = self.businesses + self.platform, len(WINDOWS)
+        self.own = slice(0, self.businesses)
+        self.age = np.zeros(series, Float)
+        self._begun = np.zeros(series, bool)
+        self._num, self._den = np.zeros(series, Float), np.zeros(series, Float)
+        self._fast_num, self._fast_den = np.zeros(series, Float), np.zeros(series, Float)
+        self._sums, self._weeks = np.zeros((7, series), Float), np.zeros((7, series), Float)
+        self._excess, self._mean2 = np.zeros((windows, series), Float), np.zeros((windows, series), Float)
+        self._days, self._mean = np.zeros(series, Float), np.zeros((windows, series), Float)
+        self._tails = Calibration(series, self.own)
+        self._recent: list[tuple[Floats, Floats, Floats]] = []
+        self._moved_days = 0
+        self._later: list[tuple[Flags, Floats, Floats, Floats]] = []
+
+    # What is known --------------------------------------------------------------------------------------------------
+
+    def _level(self) -> Floats:
+        """Return events a day, or of each of n."""
+        if self.shape == "count":
+            result: Floats = (self._num + 0.3) / (self._den + 1.0)
+            fast = (self._fast_num + result) / (self._fast_den + 1.0)
+            return np.where(self.age < _GROWING, fast, result)
+        pool_num, pool_den = self._num[self.own].sum(), self._den[self.own].sum()
+        pool = pool_num / pool_den if pool_den > 0 else 0.0
+        shrunk = RATE_EVENTS if self.shape == "rate" else 5.0
+        return (self._num + shrunk * pool + 1e-9) / (self._den + shrunk + 1e-9)
+
+    def _exposure(self, weekday: int, whole: Floats | None) -> Floats:
+        if whole is not None:
+            return whole
+        mean = self._sums.sum(axis=0) / np.maximum(self._weeks.sum(axis=0), 1.0)
+        normal = self._weeks * mean
+        seen = (normal[:, self.own] > 0).all(axis=0)
+        week = np.ones(7, Float)
+        if seen.any():
+            week = (self._sums[:, self.own][:, seen] / normal[:, self.own][:, seen]).mean(axis=1)
+        result: Floats = (self._sums[weekday] + WEEKDAY_EVENTS * week[weekday]) / (normal[weekday] + WEEKDAY_EVENTS)
+        return np.where(self.age >= 7, result, 1.0)
+
+    def _dispersion(self) -> Floats:
+        days = np.maximum(self._days, 1e-9)
+        mean2 = self._mean2 / days
+        own = self._excess / np.maximum(self._mean2, 1e-12)
+        solid = (self._mean[:, self.own] / days[self.own] >= 3.0) & (self.age[self.own] >= _MIN_AGE)
+        everyone = np.array(
+            [[np.median(own[w, self.own][solid[w]]) if solid[w].sum() >= 5 else 0.1] for w in range(len(WINDOWS))],
+            Float,
+        )
+        everyone = np.maximum(everyone, LEAST_DISPERSION)
+        pull = _DISPERSION_DAYS * (1.0 + 1.0 / np.maximum(np.sqrt(mean2), 0.05))
+        shrunk = (own * self._days + everyone * pull) / (self._days + pull)
+        result: Floats = np.maximum(shrunk, LEAST_DISPERSION)
+        return result
+
+    # A day ----------------------------------------------------------------------------------------------------------
+
+    def step(self, part: Floats, whole: Floats | None, weekday: int, marked: Flags | None = None) -> Scored:
+        """Score a day and learn it.
+
+        Args:
+            part: What was counted; NaN where nothing is known.
+            whole: What it is out of, for a rate or an amount.
+            weekday: 0 for Monday.
+            marked: Series whose day somebody explained: it is scored, and not learnt.
+        """
+        known = ~np.isnan(part) if whole is None else ~(np.isnan(part) | np.isnan(whole))
+        self._begun |= known & ((part if whole is None else whole) > 0)
+        known &= self._begun
+        level = self._level()
+        exposure = self._exposure(weekday, whole)
+        part, exposure = np.where(known, part, 0.0), np.where(known, exposure, 0.0)
+        self._recent = [*self._recent[-(max(LAG) - 1) :], (part, exposure, level)]
+        found, expected, whole_sum, unit, uneven = self._windows()
+        dispersion = self._dispersion() * uneven
+        lagged = np.maximum(expected / unit, 1e-3)
+        expected = np.where(self.age < _GROWING, whole_sum * self._recent[-1][2], expected)
+        count, mean = found / unit, np.maximum(expected / unit, 1e-3)
+        sd = np.sqrt(mean + dispersion * mean * mean)
+        z = deviate(count, mean, dispersion)
+        common = self._common(count, mean)
+        moved = common != 1.0
+        for w in np.flatnonzero(moved):
+            other = deviate(count[w, self.own], mean[w, self.own] * common[w], dispersion[w, self.own])
+            here = z[w, self.own]
+            z[w, self.own] = np.where(np.sign(other) == np.sign(here), np.sign(here), 0.0) * np.minimum(
+                np.abs(other), np.abs(here)
+            )
+        if not self.two_sided:
+            z = np.maximum(z, 0.0)
+        window = np.abs(z).argmax(axis=0)
+        pick = (window, np.arange(len(part)))
+        raw = np.maximum(surprise(np.abs(z[pick])) - _TRIED, 0.0)
+        side = np.sign(z[pick])
+        usable = known & (self.age >= _MIN_AGE)
+        nats = np.where(usable, self._tails.calibrated(raw, side), 0.0)
+        factor = np.where(np.arange(len(part)) < self.businesses, common[window], _ONE)
+        scored = Scored(nats, side, window, found[pick], expected[pick], sd[pick] * unit, whole_sum[pick], factor)
+        self._moved_days = self._moved_days + 1 if moved[0] else 0
+        skipped = np.zeros(len(part), bool) if marked is None else marked.copy()
+        if moved[0] and self._moved_days <= _COMMON_DAYS:
+            skipped[:] = True
+        self._learn(part, exposure, unit, weekday, known & ~skipped, (count, mean, sd, uneven), lagged)
+        self._tails.learn(raw, side, usable & ~skipped)
+        self.age = self.age + known
+        return scored
+
+    def _windows(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+        """Return what was counted, what was expected, what it is out of, and the unit, by window."""
+        rows = []
+        for days, lag in zip(WINDOWS, LAG, strict=True):
+            recent = self._recent[-days:]
+            before = self._recent[-lag:][0][2]
+            part, exposure = sum(r[0] for r in recent), sum(r[1] for r in recent)
+            squares = sum(r[1] * r[1] for r in recent)
+            rows.append((part, exposure * before, exposure, squares / np.maximum(exposure * exposure, 1e-12)))
+        found, expected, whole, uneven = (np.array([row[n] for row in rows]) for n in range(4))
+        level = self._recent[-1][2]
+        unit = np.maximum(level, 1e-9) if self.shape == "amount" else np.ones(len(level), Float)
+        return found, expected, whole, unit, np.maximum(uneven, 1 / 7)
+
+    def _common(self, count: Floats, mean: Floats) -> Floats:
+        """Return by which factor everybody moved, by window."""
+        factors = np.ones(len(WINDOWS), Float)
+        if self.shape != "count":
+            return factors
+        ratio = np.log((count[:, self.own] + 0.5) / (mean[:, self.own] + 0.5))
+        for w in range(len(WINDOWS)):
+            heavy = (mean[w, self.own] >= 5.0) & (self.age[self.own] >= _MIN_AGE)
+            if heavy.sum() >= _LEAST_SHARED:
+                median = float(np.median(ratio[w, heavy]))
+                factors[w] = np.exp(median) if abs(median) > _COMMON else 1.0
+        return factors
+
+    # Learning -------------------------------------------------------------------------------------------------------
+
+    def _learn(
+        self,
+        part: Floats,
+        exposure: Floats,
+        unit: Floats,
+        weekday: int,
+        learnt: Flags,
+        measured: tuple[Floats, Floats, Floats, Floats],
+        lagged: Floats,
+    ) -> None:
+        count, mean, sd, uneven = measured
+        low, high = (mean[0] - _CLIP * sd[0]) * unit, (mean[0] + _CLIP * sd[0]) * unit
+        young = self.age < _MIN_AGE
+        clipped = np.where(young, part, np.clip(part, np.maximum(low, 0.0), high))
+        fade = np.where(learnt, FADE, _ONE)
+        self._num = self._num * fade + np.where(learnt, clipped, 0.0)
+        self._den = self._den * fade + np.where(learnt, exposure, 0.0)
+        if self.shape == "count":
+            fade = np.where(learnt, FAST_FADE, _ONE)
+            self._fast_num = self._fast_num * fade + np.where(learnt, clipped, 0.0)
+            self._fast_den = self._fast_den * fade + np.where(learnt, exposure, 0.0)
+            fade = np.where(learnt, WEEKDAY_FADE**7, _ONE)
+            self._sums[weekday] = self._sums[weekday] * fade + np.where(learnt, clipped, 0.0)
+            self._weeks[weekday] = self._weeks[weekday] * fade + learnt
+        mean = lagged
+        taught = learnt & (self.age >= 28) & (mean[0] > 1e-3)
+        off = np.clip(count - mean, -_CLIP * sd, _CLIP * sd)
+        square = np.where(taught, mean * mean * uneven, 0.0)
+        self._later.append((taught, np.where(taught, off * off - mean, 0.0), square, np.where(taught, mean, 0.0)))
+        if len(self._later) > DELAY:
+            taught, excess, square, mean = self._later.pop(0)
+            fade = np.where(taught, FADE, _ONE)
+            self._excess = self._excess * fade + excess
+            self._mean2 = self._mean2 * fade + square
+            self._mean = self._mean * fade + mean
+            self._days = self._days * fade + taught

@@ -30,19 +30,23 @@ class Calibration:
         self._later: list[tuple[Floats, Floats, Flags]] = []
 
     def calibrated(self, raw: Floats, side: Floats) -> Floats:
-        """Return −ln of the probability that a series exceeds ``raw``, by what it and everyone exceeded before."""
+        """Return −ln of the probability that a series exceeds ``raw``, by what it and everyone exceeded before.
+
+        Below ``_FROM``, where nothing is unusual, it is ``raw``.
+        """
         seen, over, excess = (
             a[:, self._own].sum(axis=1, keepdims=True) for a in (self._seen, self._over, self._excess)
         )
         share = (over + 10.0) / (seen + 200.0)
         scale = (excess + 10.0) / (over + 10.0)
-        own_over = self._over + _DAYS * share
-        own_share = own_over / (self._seen + _DAYS)
-        own_scale = (self._excess + _DAYS * share * scale) / own_over
-        pick = ((side < 0).astype(int), np.arange(len(raw)))
-        rare = -np.log(np.minimum(own_share[pick], 1.0))
-        beyond = (raw - _FROM) / np.maximum(own_scale[pick], _LEAST_SCALE) + rare
-        result: Floats = np.where(raw > _FROM, beyond, np.minimum(raw, rare))
+        far = np.flatnonzero(raw > _FROM)
+        below = (side[far] < 0).astype(int)
+        pick, share, scale = (below, far), share[below, 0], scale[below, 0]
+        own_over = self._over[pick] + _DAYS * share
+        own_scale = (self._excess[pick] + _DAYS * share * scale) / own_over
+        rare = -np.log(np.minimum(own_over / (self._seen[pick] + _DAYS), 1.0))
+        result = raw.copy()
+        result[far] = (raw[far] - _FROM) / np.maximum(own_scale, _LEAST_SCALE) + rare
         return result
 
     def learn(self, raw: Floats, side: Floats, learnt: Flags) -> None:

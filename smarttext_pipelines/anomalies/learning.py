@@ -86,7 +86,7 @@ class Learner:
         self._days, self._mean = np.zeros(series, Float), np.zeros((windows, series), Float)
         self._tails = Calibration(series, self.own)
         self._recent: list[tuple[Floats, Floats, Floats]] = []
-        self._moved_days = 0
+        self._moved_days = self._steps = 0
         self._later: list[tuple[Flags, Floats, Floats, Floats]] = []
 
     # What is known --------------------------------------------------------------------------------------------------
@@ -106,26 +106,34 @@ class Learner:
         if whole is not None:
             return whole
         mean = self._sums.sum(axis=0) / np.maximum(self._weeks.sum(axis=0), 1.0)
-        normal = self._weeks * mean
-        seen = (normal[:, self.own] > 0).all(axis=0)
-        week = np.ones(7, Float)
-        if seen.any():
-            week = (self._sums[:, self.own][:, seen] / normal[:, self.own][:, seen]).mean(axis=1)
-        result: Floats = (self._sums[weekday] + WEEKDAY_EVENTS * week[weekday]) / (normal[weekday] + WEEKDAY_EVENTS)
-        return np.where(self.age >= 7, result, 1.0)
+        normal = self._weeks[weekday] * mean
+        if self._steps % 7 == 0:
+            self._week = self._week_of_all(mean)
+        shared = WEEKDAY_EVENTS * self._week[weekday]
+        result: Floats = (self._sums[weekday] + shared) / (normal + WEEKDAY_EVENTS)
+        return np.where(self.age >= 7, result, _ONE)
+
+    def _week_of_all(self, mean: Floats) -> Floats:
+        """Return everybody's weekdays, relative to a mean day."""
+        normal = (self._weeks * mean)[:, self.own]
+        seen = (normal > 0).all(axis=0)
+        if not seen.any():
+            return np.ones(7, Float)
+        result: Floats = (self._sums[:, self.own][:, seen] / normal[:, seen]).mean(axis=1)
+        return result
 
     def _dispersion(self) -> Floats:
         days = np.maximum(self._days, 1e-9)
         mean2 = self._mean2 / days
         own = self._excess / np.maximum(self._mean2, 1e-12)
-        solid = (self._mean[:, self.own] / days[self.own] >= 3.0) & (self.age[self.own] >= _MIN_AGE)
-        everyone = np.array(
-            [[np.median(own[w, self.own][solid[w]]) if solid[w].sum() >= 5 else 0.1] for w in range(len(WINDOWS))],
-            Float,
-        )
-        everyone = np.maximum(everyone, LEAST_DISPERSION)
+        if self._steps % 7 == 0:
+            solid = (self._mean[:, self.own] / days[self.own] >= 3.0) & (self.age[self.own] >= _MIN_AGE)
+            medians = [
+                np.median(each[of]) if of.sum() >= 5 else 0.1 for each, of in zip(own[:, self.own], solid, strict=True)
+            ]
+            self._spread = np.maximum(np.array(medians, Float)[:, None], LEAST_DISPERSION)
         pull = _DISPERSION_DAYS * (1.0 + 1.0 / np.maximum(np.sqrt(mean2), 0.05))
-        shrunk = (own * self._days + everyone * pull) / (self._days + pull)
+        shrunk = (own * self._days + self._spread * pull) / (self._days + pull)
         result: Floats = np.maximum(shrunk, LEAST_DISPERSION)
         return result
 
@@ -179,6 +187,7 @@ class Learner:
         self._learn(part, exposure, unit, weekday, known & ~skipped, (count, mean, sd, uneven), lagged)
         self._tails.learn(raw, side, usable & ~skipped)
         self.age = self.age + known
+        self._steps += 1
         return scored
 
     def _windows(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:

@@ -17,6 +17,9 @@ from smarttext_pipelines.core.days import DayRange
 _RANGE_SD = 2.0
 """Standard deviations around what was to be expected that are told as its range; 95 % of a normal distribution."""
 
+_EXPLAINED_SD = 3.0
+"""Standard deviations within which what is left of a sum is as usual."""
+
 _TEN_TIMES_RARER = float(np.log(10.0))
 
 
@@ -125,8 +128,16 @@ def _score_kind(
             continue
         least = _least_nats(kind, series, scored, verdicts, day)
         flags = unusual(kind, scored, age, is_platform=is_platform, least_nats=least) & ~marked[row]
+        flags[-1] &= not _is_explained(scored, flags)
         result[day].tested += int((~np.isnan(part[row])).sum())
         result[day].found.extend(_told(kind, series, (part, whole), row, scored, flags))
+
+
+def _is_explained(scored: Scored, flags: Flags) -> bool:
+    """Whether the platform would be as usual without the businesses that are told themselves."""
+    told = np.flatnonzero(flags[:-1] & (scored.side[:-1] == scored.side[-1]))
+    rest = scored.found[-1] - (scored.found[told] - scored.expected[told]).sum()
+    return bool(abs(rest - scored.expected[-1]) <= _EXPLAINED_SD * scored.spread[-1])
 
 
 def _told(

@@ -18,6 +18,9 @@ Flags = NDArray[np.bool_]
 _MOST_DISPERSION = 1.2
 """Above it the approximation does not hold; the deviate then shrinks with the standard deviation."""
 
+_NEAR_ABOVE, _NEAR_BELOW = 1.0, -0.5
+"""Standard deviations within which the deviate is that of a normal distribution."""
+
 _HALF_LOG_2_PI = 0.5 * float(np.log(2 * np.pi))
 
 
@@ -56,6 +59,15 @@ def deviate(count: Floats, mean: Floats, dispersion: Floats) -> Floats:
         Positive for P(X ≥ count) where it lies above the mean, negative for P(X ≤ count) below; zero where the tail
         is half or more.
     """
+    count, mean, dispersion = np.broadcast_arrays(count, mean, dispersion)
+    result: Floats = (count - mean) / np.sqrt(mean + dispersion * mean * mean)
+    # Between them the tail is more than an eighth: nobody asks how much.
+    far = (result > _NEAR_ABOVE) | (result < _NEAR_BELOW)
+    result[far] = _deviate(count[far], mean[far], dispersion[far])
+    return result
+
+
+def _deviate(count: Floats, mean: Floats, dispersion: Floats) -> Floats:
     spread = np.minimum(dispersion, _MOST_DISPERSION)
     is_above = count > mean
     z = _deviate_up_to(np.where(is_above, np.maximum(count - 1.0, 0.0), count), mean, spread)

@@ -108,6 +108,16 @@ def test_a_holiday_that_empties_everybody_is_one_anomaly_of_all_together(world: 
     assert "texts_sent" in {row["metric"] for row in found}
 
 
+def test_all_together_are_not_told_where_one_business_explains_it(world: World) -> None:
+    cells = calm(BUSINESSES)
+    cells["openai_requests"][-1, 4] = 600
+    cells["openai_cost_estimate"][-1, 4] = 150
+    write(world.database, cells)
+    found = _search(world)
+    assert {row["business_id"] for row in found} == {business_id(5)}
+    assert "openai_requests" in {row["metric"] for row in found}
+
+
 def test_marked_days_are_neither_told_nor_learnt(world: World) -> None:
     _failing(world)
     assert _search(world)

@@ -63,12 +63,16 @@ def test_statements_do_not_grow_with_the_sockets(live: tuple[Database, TestClien
             ]
             for socket in opened:
                 _next_main(socket)
-            statements.clear()
-            _silence(database, f"for {sockets}")
-            for socket in opened:
-                while f"for {sockets}" not in _next_main(socket):
-                    pass
-            counts.append(len(statements))
+            took = []
+            for n in range(3):
+                statements.clear()
+                _silence(database, f"{n} for {sockets}")
+                for socket in opened:
+                    while f"{n} for {sockets}" not in _next_main(socket):
+                        pass
+                took.append(len(statements))
+            # On a slow machine what was opened before is still being read.
+            counts.append(min(took))
     assert counts[1] <= counts[0] * 2, "a change may be announced twice, whatever the number of sockets"
 
 

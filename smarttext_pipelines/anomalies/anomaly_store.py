@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 
-from smarttext_pipelines.anomalies.scoring import DayScores, Mark, Verdict, learning_days, score
+from smarttext_pipelines.anomalies.scoring import LEAST_USD, DayScores, Mark, Verdict, learning_days, score
 from smarttext_pipelines.anomalies.series_reader import read_series
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.database.rolled_up_days import complete_days
@@ -73,13 +73,16 @@ FALSE_A_YEAR = 0.2
 """False alarms a series and year that the thresholds are set for; measured in docs/anomalies.md."""
 
 
-def search_days(connection: Connection, days: DayRange, zone: ZoneInfo) -> Mapping[date, Searched]:
+def search_days(
+    connection: Connection, days: DayRange, zone: ZoneInfo, least_usd: float = LEAST_USD
+) -> Mapping[date, Searched]:
     """Search some days for what is unusual, and write what was found; a day that is not rolled up is left out.
 
     Args:
         connection: In a transaction.
         days: The days.
         zone: Reporting zone.
+        least_usd: Smallest difference of an amount of money that matters.
     """
     connection.execute(_LOCK)
     marks = [Mark(*row) for row in connection.execute(_MARKS)]
@@ -90,7 +93,7 @@ def search_days(connection: Connection, days: DayRange, zone: ZoneInfo) -> Mappi
         known = [day for day in wanted if day in complete]
         if known:
             series = read_series(connection, learning_days(wanted.last), zone)
-            scored = score(series, wanted, marks, verdicts)
+            scored = score(series, wanted, marks, verdicts, least_usd)
             result |= _write(connection, {day: scored[day] for day in known})
     return result
 

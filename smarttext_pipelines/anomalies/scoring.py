@@ -1,7 +1,7 @@
 """The days of all series scored, and what is unusual among them. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -13,6 +13,9 @@ from smarttext_pipelines.anomalies.series_kinds import SERIES_KINDS, SeriesKind
 from smarttext_pipelines.anomalies.series_reader import Series
 from smarttext_pipelines.anomalies.tails import Flags, Floats
 from smarttext_pipelines.core.days import DayRange
+
+LEAST_USD = 1.0
+"""Smallest difference of an amount of money that matters, where a setting does not say."""
 
 _RANGE_SD = 2.0
 """Standard deviations around what was to be expected that are told as its range; 95 % of a normal distribution."""
@@ -94,7 +97,11 @@ def learning_days(day: date) -> DayRange:
 
 
 def score(
-    series: Series, wanted: DayRange, marks: Sequence[Mark] = (), verdicts: Sequence[Verdict] = ()
+    series: Series,
+    wanted: DayRange,
+    marks: Sequence[Mark] = (),
+    verdicts: Sequence[Verdict] = (),
+    least_usd: float = LEAST_USD,
 ) -> Mapping[date, DayScores]:
     """Return what was unusual on each wanted day; nothing of a later day is looked at.
 
@@ -103,11 +110,13 @@ def score(
         wanted: Days of one month.
         marks: Explained days: not learnt and not told.
         verdicts: Anomalies that people called wrong or expected.
+        least_usd: Smallest difference of an amount of money that matters.
     """
     result = {day: DayScores([]) for day in wanted}
     marked = _marked(series, marks)
     for kind in SERIES_KINDS.values():
-        _score_kind(kind, series, marked, verdicts, result)
+        known = replace(kind, least=least_usd) if kind.is_money else kind
+        _score_kind(known, series, marked, verdicts, result)
     return result
 
 

@@ -19,7 +19,8 @@ class SeriesKind:
         whole: Columns whose sum it is out of, for a rate or an amount; none for a count.
         unknown: Columns of what could still be among the whole; with too many of them a day is not known.
         told_by: Metrics of alert rules that tell of the same.
-        least: Smallest difference from what was expected that matters, in the unit of the part.
+        least: Smallest difference from what was expected that matters, in the unit of the part; of money a setting
+            says it.
         verb: What the part of a rate has done: such as ``failed``.
         is_money: Whether the part is US dollars.
         two_sided: Whether too few is unusual, too.
@@ -79,7 +80,6 @@ SERIES_KINDS: dict[str, SeriesKind] = {
             "for OpenAI",
             _REQUESTS,
             told_by=_SPENT,
-            least=1.0,
             is_money=True,
         ),
     )

@@ -137,7 +137,8 @@ def mark(
         newest = episodes.searched_day(connection, date.max)
         if newest is not None and newest >= days.first:
             # A window of seven days looks back at an explained day.
-            search_days(connection, DayRange(days.first, min(days.last + timedelta(days=6), newest)), settings.zone)
+            again = DayRange(days.first, min(days.last + timedelta(days=6), newest))
+            search_days(connection, again, settings.zone, settings.anomaly_min_usd)
     say(f"mark {number}: {counted(len(days), 'day')} explained")
 
 

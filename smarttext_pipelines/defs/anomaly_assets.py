@@ -60,7 +60,8 @@ def build_anomalies(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefini
         keys = context.partition_key_range
         days = DayRange(date.fromisoformat(keys.start), date.fromisoformat(keys.end))
         with warehouse.transaction() as connection:
-            done = search_days(connection, days, warehouse.settings.zone)
+            s = warehouse.settings
+            done = search_days(connection, days, s.zone, s.anomaly_min_usd)
             for day in days:
                 context.add_asset_metadata(_metadata(connection, day, done), partition_key=day.isoformat())
             history = _history(connection, days.last)

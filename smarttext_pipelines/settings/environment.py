@@ -128,6 +128,9 @@ class Settings(BaseSettings):
     metrics_businesses: int = Field(
         default=0, ge=0, le=1000, description="Businesses with series of their own in /metrics; the rest is `other`."
     )
+    anomaly_min_usd: float = Field(
+        default=1, ge=0, le=1_000_000, description="Smallest difference of OpenAI cost, in USD, that is an anomaly."
+    )
     failure_codes: Path | None = Field(
         default=None, description="File that gives error codes of no class one: a line `code,class` each."
     )

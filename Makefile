@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_USER=0 $(BIN)/python -m pip --quiet
 
-.PHONY: help install run test lint bench soak docs screenshots prices lock
+.PHONY: help install run test lint bench soak docs screenshots dist prices lock
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -41,6 +41,9 @@ docs: install ## Write the parts of docs/ that follow from the code
 
 screenshots: install ## Write the pictures of the README; needs Chromium and a running `make run`
 	@$(BIN)/python -m smarttext_pipelines_tests.screenshots $(ARGS)
+
+dist: install ## Build the wheel, which runs without a checkout, into dist/
+	@$(BIN)/python -m flit_core.wheel --outdir dist
 
 prices: install ## Write the table of upper prices from genai-prices
 	@$(BIN)/python -m smarttext_pipelines_tests.prices

@@ -235,7 +235,7 @@ def alert_rules(connection: Connection) -> Line:
     if not found:
         return Line("alert rules", State.ok, "every rule was evaluated")
     said = f"{counted(len(found), 'rule')} in error: {', '.join(row.rule for row in found)} ({found[0].note})"
-    return Line("alert rules", State.fail, said, "see docs/runbooks/rules_in_error.md")
+    return Line("alert rules", State.fail, said, "see smarttext_pipelines/alerting/runbooks/rules_in_error.md")
 
 
 _SAMPLED = text("SELECT max(as_of) FROM monitoring.live_today")

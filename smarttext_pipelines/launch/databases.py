@@ -104,12 +104,8 @@ def prepare_dagster_home(settings: Settings) -> Path:
     """Make DAGSTER_HOME with the project's ``dagster.yaml`` in it and return it; an existing file there stays."""
     home = Path(os.environ.get("DAGSTER_HOME") or settings.data_dir.resolve() / "dagster_home")
     home.mkdir(parents=True, exist_ok=True)
-    shipped = Path(__file__).parents[2] / "dagster.yaml"
     if "DAGSTER_HOME" not in os.environ or not (home / "dagster.yaml").exists():
-        if not shipped.exists():
-            msg = f"{shipped} is missing; run from a checkout, or set DAGSTER_HOME to a folder that has one"
-            raise SettingsError(msg)
-        shutil.copyfile(shipped, home / "dagster.yaml")
+        shutil.copyfile(Path(__file__).with_name("dagster.yaml"), home / "dagster.yaml")
     return home
 
 

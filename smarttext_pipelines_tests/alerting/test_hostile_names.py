@@ -132,7 +132,7 @@ def _message(name: str, kind: str) -> Message:
     line = f"Worst: {name} 3 of 4."
     return Message(
         kind, 214, "some_rule", "critical", name, f"failed: {name}", [line, line], next_step=f"(you): {name}",
-        certainty=name, lasted="4 min", peak=name, reason=name, runbook="docs/runbooks/x.md",
+        certainty=name, lasted="4 min", peak=name, reason=name, runbook="smarttext_pipelines/alerting/runbooks/x.md",
         link="https://ui.example/assets/a", command="smarttext alerts show 214", labels={"scope": name},
     )  # fmt: skip
 

@@ -214,4 +214,4 @@ class Rule(BaseModel):
     @property
     def runbook_page(self) -> str:
         """Where it is said what to do."""
-        return self.runbook or f"docs/runbooks/{self.name}.md"
+        return self.runbook or f"smarttext_pipelines/alerting/runbooks/{self.name}.md"

@@ -13,7 +13,7 @@ def read_runbook(rule: Rule | None, name: str) -> str:
         rule: The rule; None where there is none any more.
         name: Its name.
     """
-    page = rule.runbook_page if rule else f"docs/runbooks/{name}.md"
+    page = rule.runbook_page if rule else f"smarttext_pipelines/alerting/runbooks/{name}.md"
     path = Path(smarttext_pipelines.__file__).parents[1] / page
     if "://" in page or not path.is_file():
         return f"the runbook of {name} is {page}"

@@ -71,7 +71,7 @@ def test_the_message_names_business_causes_and_next_step(rated: World) -> None:
         " 20 messages.\n"
         "Confidence: the outcome of 61 of 66 texts is known (92 %). The rule fires above 10 %; at least 26.6 % (95 %"
         " confidence).\n"
-        "INC-1 · sms_failure_rate · critical · 0 min · smarttext_pipelines/alerting/runbooks/sms_failure_rate.md ·"
+        "INC-1 · sms_failure_rate · critical · 0 min · `smarttext alerts runbook 1` ·"
         " http://127.0.0.1:3000/assets/alert_incidents · `smarttext alerts show 1`"
     ]
 

@@ -33,7 +33,7 @@ def test_a_message_says_incident_rule_severity_runbook_and_command(what: str) ->
         "INC-214",
         SAMPLES[what].rule,
         SAMPLES[what].severity,
-        "smarttext_pipelines/alerting/runbooks/",
+        "`smarttext alerts runbook 214`",
         "`smarttext alerts show 214`",
     ):
         assert words in last

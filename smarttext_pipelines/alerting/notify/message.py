@@ -158,13 +158,20 @@ def _body(message: Message) -> list[str]:
 
 def _footer(message: Message, markup: Markup) -> list[str]:
     said = [message.number, message.rule, message.severity, message.lasted]
-    is_page = "://" in message.runbook
     return [
         *map(markup.escape, said),
-        markup.link(message.runbook, "runbook") if is_page else markup.escape(message.runbook),
+        _runbook(message, markup),
         markup.link(message.link, "incident" if "/incidents/" in message.link else "UI") if message.link else "",
         f"`{message.command}`" if message.command else "",
     ]
+
+
+def _runbook(message: Message, markup: Markup) -> str:
+    """Return where to read what to do: a page of one's own, or the command that prints ours."""
+    if "://" in message.runbook:
+        return markup.link(message.runbook, "runbook")
+    is_ours = message.incident and message.runbook
+    return f"`smarttext alerts runbook {message.incident}`" if is_ours else markup.escape(message.runbook)
 
 
 def sms_text(message: Message, tag: str) -> str:

@@ -23,6 +23,7 @@ _FAILED_PERCENT = Decimal(10)
 """Failure rate above which it is, too."""
 _LOOK_FACTOR, _BAD_FACTOR, _MIN_USD = Decimal("1.5"), Decimal(3), Decimal("0.10")
 _FULL = 100
+_REFUSALS = {"limit_tokens": "limit of tokens reached", "limit_usd": "limit of USD reached"}
 
 
 class Urgency(IntEnum):
@@ -107,7 +108,9 @@ def _lasted(facts: Facts, each: Incident) -> str:
         return f"{local:%H:%M}" if local.date() == facts.day else f"{local:%a %d %b %H:%M}"
 
     return (
-        f"since {at(each.fired_at)}" if each.resolved_at is None else f"{at(each.fired_at)} to {at(each.resolved_at)}"
+        f"still open, since {at(each.fired_at)}"
+        if each.resolved_at is None
+        else f"{at(each.fired_at)} to {at(each.resolved_at)}"
     )
 
 
@@ -143,7 +146,9 @@ def _without_text(
     never = t.never or 0
     names = ", ".join(f"{shown_name(u.business)} ({u.unreplied} of {u.missed})" for u in rest[:_NAMED])
     names += f", and {len(rest) - _NAMED} more" if len(rest) > _NAMED else ""
-    text = f"Without a text: {counted(never, 'caller')} in all{'; besides' if worst else ''}: {names}."
+    besides = f"; besides {'these' if len(worst) > 1 else shown_name(worst[0].business)}" if worst else ""
+    usually = f" (usually {found.median:.0f} %)" if found else ""
+    text = f"Without a text: {counted(never, 'caller')} in all{usually}{besides}: {names}."
     command = f"smarttext explain missed_calls_unreplied --all {_on(facts.day)}"
     many = found and found.is_above(_percent(never, t.missed) or Decimal(0), _spread(found, t.missed))
     if not found or not many or worst:
@@ -249,7 +254,7 @@ def _budgets(facts: Facts) -> Iterator[Judgement]:
         command = f"smarttext explain openai_tokens_used {of_business(each.business_id)} {_on(facts.day)}"
         yield Judgement(f"budget {each.business_id}", urgency, phrase, f"{used}.", command)
     if facts.refused:
-        reasons = ", ".join(f"{count:,} × {reason}" for reason, count in facts.refused.items())
+        reasons = ", ".join(f"{count:,} × {_REFUSALS.get(reason, reason)}" for reason, count in facts.refused.items())
         said = f"{counted(sum(facts.refused.values()), 'OpenAI call')} refused by the guard"
         yield Judgement("refused", Urgency.look, said, f"{said}: {reasons}.", "smarttext budgets show")
 

@@ -152,15 +152,13 @@ def _delivery(facts: Facts) -> Line:
     if not t.texts:
         return Line("No text was sent.", f"smarttext stats --date {facts.day}")
     if t.failed_percent is None:
-        return Line(
-            f"{counted(t.texts, 'text')}, failure rate unknown (outcome known for {_shown(t.known_percent)} %).",
-            command,
-        )
+        known = _shown(t.known_percent)
+        text = f"{counted(t.texts, 'text')}, failure rate unknown (the final outcome is known for {known} %)."
+        return Line(text, command)
     beside = _beside(facts, lambda each: each.failed_percent, "%")
-    text = (
-        f"{counted(t.texts, 'text')}: {t.failed:,} of {t.decided:,} decided failed ({t.failed_percent:.2f} %{beside}); "
-    )
-    return Line(f"{text}outcome known for {t.known_percent:.2f} %.", command)
+    failed = f"{t.failed:,} of {t.decided:,} with an outcome failed ({t.failed_percent:.2f} %{beside})"
+    known = f"the final outcome is known for {t.known_percent:.2f} %."
+    return Line(f"{counted(t.texts, 'text')}: {failed}; {known}", command)
 
 
 def _cost(facts: Facts) -> list[Line]:

@@ -64,14 +64,14 @@ def test_the_message_names_business_causes_and_next_step(rated: World) -> None:
     rated.tick()
     assert _texts(rated) == [
         "🔴 Hartley Plumbing: 23 of the last hour’s 61 texts failed; the first at 11:41 UTC\n"
-        "Customers affected: 23 callers, 23 of whom got no text at all.\n"
+        "Customers affected: 23 callers, who got no text at all.\n"
         "Why: 19 × carrier filtered the content (30007) · 3 × unreachable handset (30003) · 1 × fault at the provider"
         " (30500). Only this business: 1 of 1,182 elsewhere.\n"
         "Next step: look at the reply text for links or shorteners, restore the last one that worked, then watch"
         " 20 messages.\n"
-        "Confidence: the outcome of 61 of 66 texts is known (92 %). The rule fires above 10 %; at least 26.6 % (95 %"
-        " confidence).\n"
-        "INC-1 · sms_failure_rate · critical · 0 min · `smarttext alerts runbook 1` ·"
+        "Confidence: the outcome of 61 of 66 texts is known (92 %). The true share is at least 26.6 % (95 % sure);"
+        " the rule fires above 10 %.\n"
+        "INC-1 · sms_failure_rate · critical · open for 0 min · `smarttext alerts runbook 1` ·"
         " http://127.0.0.1:3000/assets/alert_incidents · `smarttext alerts show 1`"
     ]
 
@@ -82,7 +82,7 @@ def test_an_owner_is_no_customer_who_is_affected(rated: World) -> None:
     rated.send(3, status="undelivered", error_code="30007", request_id="req-0-owner")
     rated.tick()
     rated.tick()
-    assert "Customers affected: 20 callers, 20 of whom" in _texts(rated)[0]
+    assert "Customers affected: 20 callers, who got no text" in _texts(rated)[0]
 
 
 def test_without_delivery_reports_a_rate_is_not_applicable(world: World) -> None:

@@ -90,7 +90,7 @@ METRICS = (
         "notifications",
         _measure,
         "were given up",
-        "repair this channel, then send a test with `smarttext alerts test`.",
+        "see which with `smarttext alerts show`, repair this channel, then send a test with `smarttext alerts test`.",
         rows=_lost,
         headline=_given_up,
         absent_is_zero=True,

@@ -157,7 +157,8 @@ def _body(message: Message) -> list[str]:
 
 
 def _footer(message: Message, markup: Markup) -> list[str]:
-    said = [message.number, message.rule, message.severity, message.lasted]
+    lasted = message.lasted and f"{'lasted' if message.is_over else 'open for'} {message.lasted}"
+    said = [message.number, message.rule, message.severity, lasted]
     return [
         *map(markup.escape, said),
         _runbook(message, markup),

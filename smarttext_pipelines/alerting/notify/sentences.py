@@ -34,6 +34,8 @@ def affected(row: Details) -> list[str]:
         return []
     callers = "caller" if row["customers"] == 1 else "callers"
     unreached = f", {row['unreached']} of whom got no text at all" if row["unreached"] else ""
+    if row["unreached"] == row["customers"]:
+        unreached = ", who got no text at all"
     return [f"Customers affected: {row['customers']:,} {callers}{unreached}."]
 
 
@@ -94,7 +96,8 @@ def confidence(measured: Measured, metric: AlertMetric, row: Details | None) -> 
     if metric.is_rate:
         lower, sure = evidence(metric, measured), "99.7 %" if measured.is_last else "95 %"
         said.append(
-            f"The rule fires above {measured.thresholds.breach:g} %; at least {lower:.1f} % ({sure} confidence)."
+            f"The true share is at least {lower:.1f} % ({sure} sure); the rule fires above "
+            f"{measured.thresholds.breach:g} %."
         )
     elif metric.unit == "factor":
         said.append(f"The rule fires from {measured.thresholds.breach:g} × on.")

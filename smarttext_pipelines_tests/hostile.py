@@ -36,6 +36,7 @@ ACTIVE: dict[str, re.Pattern[str] | None] = {
     "discord": re.compile(r"(?<!\\)(?:@everyone|@here|<@|<#|!\[|\[y\]|[*~]|_slanted|`code`)|https?://evil"),
     "log": None,
     "webhook": None,
+    "alertmanager": None,
     "pagerduty": None,
     "email": None,
 }

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from smarttext_pipelines.alerting.channels import Channel, build_channels
 from smarttext_pipelines.alerting.notify.deliver import Delivered, deliver
+from smarttext_pipelines.alerting.notify.refresh import refresh_open
 from smarttext_pipelines.sentry.capture import capture_failure
 from smarttext_pipelines.settings import Settings
 
@@ -64,7 +65,9 @@ def evaluate_now(engine: Engine, settings: Settings, channels: list[Channel], no
 
 def deliver_now(engine: Engine, channels: list[Channel], *, budget_seconds: float, stay: bool = False) -> Delivered:
     """Send what is due within the budget; who stays also waits for what is critical and becomes due within it."""
-    return deliver(engine, channels, budget_seconds=budget_seconds, wait=time.sleep if stay else None)
+    done = deliver(engine, channels, budget_seconds=budget_seconds, wait=time.sleep if stay else None)
+    refresh_open(engine, channels)
+    return done
 
 
 def follow_log(settings: Settings) -> Callable[[], str]:

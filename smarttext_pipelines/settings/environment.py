@@ -148,6 +148,9 @@ class Settings(BaseSettings):
     alert_webhook_url: SecretUrl | None = Field(
         default=None, description="URL that alerts are posted to in the format of Alertmanager's webhook."
     )
+    alertmanager_url: HttpUrl | None = Field(
+        default=None, description="Alertmanager that incidents are posted to as alerts, such as http://127.0.0.1:9093."
+    )
     smtp_url: SmtpUrl | None = Field(
         default=None, description="Mail server of the digest, smtp://USER:PASSWORD@HOST:587."
     )

@@ -93,6 +93,11 @@ def _webhook(stack: ExitStack, folder: Path) -> list[Received]:
     return [Received(_only(alert_webhook_url=SecretStr(fake.url + "/hook")), lambda: _leaves(fake.bodies))]
 
 
+def _alertmanager(stack: ExitStack, folder: Path) -> list[Received]:
+    fake = stack.enter_context(serving(FakePagerDuty()))
+    return [Received(_only(alertmanager_url=fake.url), lambda: _leaves(fake.bodies))]
+
+
 def _pagerduty(stack: ExitStack, folder: Path) -> list[Received]:
     fake = stack.enter_context(serving(FakePagerDuty()))
     pager = _only(pagerduty_routing_key=SecretStr("key"), pagerduty_base_url=fake.url)
@@ -116,6 +121,7 @@ RECEIVED: dict[str, Callable[[ExitStack, Path], list[Received]]] = {
     "slack": _slack,
     "twilio_sms": _twilio_sms,
     "webhook": _webhook,
+    "alertmanager": _alertmanager,
     "pagerduty": _pagerduty,
     "email": _email,
     "discord": _discord,

@@ -25,6 +25,8 @@ class FakePagerDuty(Server):
         told = json.loads(body)
         with self.lock:
             self.bodies.append(told)
+            if isinstance(told, list):
+                return Reply(200, "")
             if told.get("event_action") == "trigger":
                 self.open[told["dedup_key"]] = told
             elif told.get("event_action") == "resolve":

@@ -2,7 +2,16 @@
 
 from collections.abc import Callable
 
-from smarttext_pipelines.alerting.channels import discord, email, log, pagerduty, slack, twilio_sms, webhook
+from smarttext_pipelines.alerting.channels import (
+    alertmanager,
+    discord,
+    email,
+    log,
+    pagerduty,
+    slack,
+    twilio_sms,
+    webhook,
+)
 from smarttext_pipelines.alerting.channels.channel import Channel, ChannelKind
 from smarttext_pipelines.alerting.channels.recipients import reference
 from smarttext_pipelines.settings import Settings
@@ -15,6 +24,7 @@ CHANNELS: dict[str, ChannelKind] = {
         twilio_sms.KIND,
         pagerduty.KIND,
         webhook.KIND,
+        alertmanager.KIND,
         email.KIND,
         discord.KIND,
     )

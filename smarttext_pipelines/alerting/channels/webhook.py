@@ -4,6 +4,7 @@ Source of the format: Prometheus documentation, "Alerting: configuration", secti
 """
 
 import hashlib
+from typing import Any
 
 from smarttext_pipelines.alerting.channels.channel import (
     EVERY_SEVERITY,
@@ -42,9 +43,8 @@ class WebhookChannel:
         return None
 
 
-def alertmanager_body(message: Message, external_url: str) -> dict[str, object]:
-    """Return the group with this one alert."""
-    status = "resolved" if message.is_over else "firing"
+def alert_of(message: Message) -> dict[str, Any]:
+    """Return the alert of a notice: its labels, by which it is known, its annotations and its times."""
     labels = {"alertname": message.rule, "severity": message.severity, "incident": message.number}
     labels |= {name: value for name, value in message.labels.items() if name not in ("starts_at", "ends_at")}
     annotations = {
@@ -52,8 +52,8 @@ def alertmanager_body(message: Message, external_url: str) -> dict[str, object]:
         "description": full_text(message, PLAIN),
         "runbook_url": message.runbook,
     }
-    alert = {
-        "status": status,
+    return {
+        "status": "resolved" if message.is_over else "firing",
         "labels": labels,
         "annotations": annotations,
         "startsAt": message.labels.get("starts_at", _NO_TIME),
@@ -61,15 +61,20 @@ def alertmanager_body(message: Message, external_url: str) -> dict[str, object]:
         "generatorURL": message.link,
         "fingerprint": hashlib.sha256(message.number.encode()).hexdigest()[:16],
     }
+
+
+def alertmanager_body(message: Message, external_url: str) -> dict[str, object]:
+    """Return the group with this one alert."""
+    alert = alert_of(message)
     return {
         "version": "4",
         "groupKey": f'{{}}:{{incident="{message.number}"}}',
         "truncatedAlerts": 0,
-        "status": status,
+        "status": alert["status"],
         "receiver": "smarttext",
         "groupLabels": {"incident": message.number},
-        "commonLabels": labels,
-        "commonAnnotations": annotations,
+        "commonLabels": alert["labels"],
+        "commonAnnotations": alert["annotations"],
         "externalURL": external_url,
         "alerts": [alert],
     }

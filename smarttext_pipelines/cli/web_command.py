@@ -24,6 +24,8 @@ def web(
     """Serve the dashboard until it is interrupted; on another address it needs SMARTTEXT_WEB_AUTH."""
     import uvicorn
 
+    from smarttext_pipelines.telemetry.collector import DatabaseCollector
+    from smarttext_pipelines.telemetry.otlp import pushing
     from smarttext_pipelines.web.app import build_app
     from smarttext_pipelines.web.sign_in import access_of
 
@@ -34,10 +36,11 @@ def web(
         engine = open_engine(ready.database_url.get_secret_value())  # type: ignore[union-attr]
         require_installation(engine, ready.zone)
         # Access logs would hold what is in the addresses; headers of a proxy are read by `web.sign_in` alone.
-        uvicorn.run(
-            build_app(engine, ready, access), host=host, port=port, log_level="warning", access_log=False,
-            proxy_headers=False, server_header=False, ws_max_size=4096, timeout_graceful_shutdown=2,
-        )  # fmt: skip
+        with pushing(DatabaseCollector(engine, ready), ready.otlp_endpoint):
+            uvicorn.run(
+                build_app(engine, ready, access), host=host, port=port, log_level="warning", access_log=False,
+                proxy_headers=False, server_header=False, ws_max_size=4096, timeout_graceful_shutdown=2,
+            )  # fmt: skip
 
 
 def sampler() -> None:

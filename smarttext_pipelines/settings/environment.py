@@ -131,6 +131,7 @@ class Settings(BaseSettings):
     anomaly_min_usd: float = Field(
         default=1, ge=0, le=1_000_000, description="Smallest difference of OpenAI cost, in USD, that is an anomaly."
     )
+    otlp_endpoint: HttpUrl | None = _provider("OTEL_EXPORTER_OTLP_ENDPOINT", "OTLP/HTTP receiver of the metrics.")
     failure_codes: Path | None = Field(
         default=None, description="File that gives error codes of no class one: a line `code,class` each."
     )

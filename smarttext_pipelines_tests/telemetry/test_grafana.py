@@ -121,6 +121,13 @@ def test_a_query_names_only_metrics_that_are_exposed(name: str, exposed: set[str
     assert named <= exposed
 
 
+def test_the_guide_names_only_metrics_that_are_exposed(exposed: set[str]) -> None:
+    named = _metrics_of((ROOT / "docs" / "metrics.md").read_text())
+    # Datadog names counters without their ending.
+    assert named <= exposed | {name.removesuffix("_total") for name in exposed}
+    assert exposed <= named
+
+
 def test_every_metric_that_is_exposed_is_shown_somewhere(exposed: set[str]) -> None:
     assert {name for expr in QUERIES.values() for name in _metrics_of(expr)} == exposed
 

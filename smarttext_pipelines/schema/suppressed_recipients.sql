@@ -6,10 +6,6 @@ RETURNS TABLE (business_id uuid, recipient text, verdict text, since timestamptz
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    IF row_security_active('public.sms_events') OR row_security_active('public.call_events') THEN
-        RAISE EXCEPTION 'row level security hides events: the owner of the tables must run smarttext migrate'
-            USING ERRCODE = 'insufficient_privilege';
-    END IF;
     RETURN QUERY
     WITH suspects AS MATERIALIZED (
         SELECT {recipient of e.to_number} AS recipient FROM monitoring.sms_events AS e
@@ -84,8 +80,15 @@ END $$;
 CREATE OR REPLACE FUNCTION monitoring.masked_suppressed_recipients(business uuid)
 RETURNS TABLE (business_id uuid, recipient text, verdict text, since timestamptz, reason text, sender text,
                sent_in_spite bigint, last_in_spite_at timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF row_security_active('public.sms_events') OR row_security_active('public.call_events') THEN
+        RAISE EXCEPTION 'row level security hides events: the owner of the tables must run smarttext migrate'
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN QUERY
     SELECT s.business_id, {masked s.recipient}, s.verdict, s.since, s.reason, {masked s.sender}, s.sent_in_spite,
            s.last_in_spite_at
-    FROM monitoring.suppressed_recipients($1) AS s
-$$;
+    FROM monitoring.suppressed_recipients($1) AS s;
+END $$;

@@ -25,8 +25,9 @@ BEGIN
         reason := 'no telephone number';
         RETURN;
     END IF;
+    -- As a sub-select, an array is worth as much to a generic plan as to one of its own: the plan is made once.
     WITH found AS MATERIALIZED (
-        SELECT {row} FROM monitoring.sms_events AS e WHERE {compared_recipient} = ANY (forms)
+        SELECT {row} FROM monitoring.sms_events AS e WHERE {compared_recipient} = ANY (ARRAY(SELECT unnest(forms)))
     ), texts AS MATERIALIZED (
         SELECT {measures} FROM found AS r GROUP BY r.key
     ), moves AS MATERIALIZED (
@@ -38,7 +39,7 @@ BEGIN
         SELECT coalesce(i.sender, ''), i.business_id, i.at, i.word = ANY ({starts}), i.word = ANY ({stops}), i.word
         FROM (
             SELECT {inbound} FROM monitoring.call_events AS e
-            WHERE e.event_type = 'sms.inbound' AND {compared_caller} = ANY (forms)
+            WHERE e.event_type = 'sms.inbound' AND {compared_caller} = ANY (ARRAY(SELECT unnest(forms)))
         ) AS i
     ), senders AS (
         SELECT m.sender, max(m.at) FILTER (WHERE m.is_in) AS in_at, bool_or(m.business_id = asker) AS is_used

@@ -69,7 +69,7 @@ BEGIN
         ) AS f (whose, recipient, verdict, since, word) GROUP BY f.whose, f.recipient, f.verdict
     )
     SELECT v.whose, '+' || v.recipient, v.verdict, nullif(v.since, '-infinity'),
-           CASE WHEN v.verdict = 'allowed' THEN 'a text was delivered after an opt-out' ELSE {reason of v.word} END,
+           CASE WHEN v.verdict = 'allowed' THEN 'the opt-out has ended' ELSE {reason of v.word} END,
            regexp_replace(nullif(v.sender, ''), '^(whatsapp:)?([0-9]{7,})$', '\1+\2'), v.in_spite,
            nullif(v.last_at, '-infinity')
     FROM verdicts AS v WHERE suppressed_recipients.business IS NULL OR v.whose = suppressed_recipients.business

@@ -83,4 +83,4 @@ def _print(found: "Sequence[Suppression]") -> None:
     said = f"{counted(sum(each.verdict != 'allowed' for each in found), 'suppression')} now"
     sent = sum(each.sent_in_spite for each in found)
     say(f"{said}; {counted(sent, 'text')} sent in spite of an opt-out" if sent else said)
-    say("known from events that are not archived yet; Twilio itself refuses texts to who opted out before")
+    say("known from events that are not archived yet; Twilio itself refuses texts to whoever opted out before")

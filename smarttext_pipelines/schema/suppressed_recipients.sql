@@ -13,14 +13,16 @@ BEGIN
         UNION SELECT {recipient of e.from_number} FROM monitoring.call_events AS e
         WHERE e.event_type = 'sms.inbound' AND {word} = ANY ({stops})
     ), forms AS MATERIALIZED (
-        SELECT s.recipient, f.form FROM suspects AS s, unnest({forms of s.recipient}) AS f (form)
+        SELECT f.form FROM suspects AS s, unnest({forms of s.recipient}) AS f (form)
         WHERE s.recipient ~ '^[0-9]{4,}$' AND '+' || s.recipient <> ALL ({withheld})
     ), owners AS MATERIALIZED (
         SELECT b.id, {sender of b.twilio_phone} AS sender FROM monitoring.businesses AS b
     ), single_owners AS MATERIALIZED (
         SELECT o.sender, min(o.id::text)::uuid AS id FROM owners AS o GROUP BY o.sender HAVING count(*) = 1
     ), found AS MATERIALIZED (
-        SELECT f.recipient, {row} FROM forms AS f JOIN monitoring.sms_events AS e ON {compared_recipient} = f.form
+        -- An array is looked up in the index; a join would compute the spelling of every row of the table.
+        SELECT {recipient of e.to_number} AS recipient, {row} FROM monitoring.sms_events AS e
+        WHERE {compared_recipient} = ANY (ARRAY(SELECT f.form FROM forms AS f))
     ), texts AS MATERIALIZED (
         SELECT r.recipient, {measures} FROM found AS r GROUP BY r.recipient, r.key
     ), moves AS MATERIALIZED (
@@ -31,8 +33,8 @@ BEGIN
         SELECT i.recipient, coalesce(i.sender, ''), i.business_id, i.at, i.word = ANY ({starts}),
                i.word = ANY ({stops}), false, false, false, false, NULL, i.word
         FROM (
-            SELECT f.recipient, {inbound} FROM forms AS f JOIN monitoring.call_events AS e ON {compared_caller} = f.form
-            WHERE e.event_type = 'sms.inbound'
+            SELECT {recipient of e.from_number} AS recipient, {inbound} FROM monitoring.call_events AS e
+            WHERE e.event_type = 'sms.inbound' AND {compared_caller} = ANY (ARRAY(SELECT f.form FROM forms AS f))
         ) AS i
     ), seen AS MATERIALIZED (
         SELECT m.*, coalesce(m.business_id, (min(m.business_id::text COLLATE "C") OVER pair)::uuid, o.id) AS whose,

@@ -12,6 +12,7 @@ from smarttext_pipelines.cli import (
     alert_commands,
     anomaly_commands,
     budget_commands,
+    customer_commands,
     database_commands,
     digest_command,
     doctor_command,
@@ -73,6 +74,7 @@ app.command("reset-openai")(budget_commands.reset_openai)
 app.command("simulate")(simulate_command.simulate)
 app.add_typer(alert_commands.app, name="alerts")
 app.add_typer(anomaly_commands.app, name="anomalies")
+app.add_typer(customer_commands.app, name="customers")
 app.add_typer(retention_commands.app, name="retention")
 app.command("erase")(retention_commands.erase)
 app.command("cleanup", hidden=True)(retention_commands.cleanup)

@@ -15,6 +15,7 @@ from smarttext_pipelines.schema.rights.application_functions import application_
 from smarttext_pipelines.schema.rights.public_roles import function_rights, table_rights
 from smarttext_pipelines.schema.rights.roles import role_grants, role_policies
 from smarttext_pipelines.schema.rights.writers import Writers
+from smarttext_pipelines.schema.suppression import suppression_statements
 from smarttext_pipelines.schema.tables import metadata
 from smarttext_pipelines.schema.views import public_view_statements
 
@@ -80,6 +81,7 @@ def access_statements(zone: ZoneInfo, standing: Standing) -> list[str]:
         *guardrail_statements(),
         *view_statements(),
         *near_statements(),
+        *suppression_statements(),
         table_rights(standing.writers),
         _comments(),
         *application_function_statements(),

@@ -25,6 +25,7 @@ ALLOWED = {
     "tracking": {"core", "database", "schema", "sentry", "settings"},
     "twilio": {"core", "database", "schema", "settings"},
     "anomalies": {"core", "database"},
+    "customers": {"core", "database"},
     "alerting": {"core", "metrics", "engines", "database", "schema", "sentry", "twilio", "settings", "anomalies"},
     "health": {"core", "database", "schema", "budgets", "alerting", "sentry", "twilio", "settings"},
     "explain": {"core", "metrics", "engines", "database", "schema"},
@@ -98,6 +99,7 @@ ALLOWED = {
         "web",
         "launch",
         "anomalies",
+        "customers",
     },
 }
 """What each layer may import of the others; everything may import itself."""

@@ -285,6 +285,7 @@ FOR_READERS = {
     "openai_tokens_of_the_hour",
     "today",
     "masked_near_rows",
+    "masked_suppressed_recipients",
     "message_prices",
     "near_usage",
 }
@@ -293,11 +294,14 @@ EXECUTES = {
     PIPELINE: {
         "reset_daily_openai_usage", "today", "openai_limit", "open_openai_budgets", "openai_ledger",
         "reap_openai_reservations", "read_message_rows", "read_call_rows",
-        "usage_day", *READS, "near_rows", *FOR_READERS,
+        "usage_day", *READS, "near_rows", *FOR_READERS, "check_sms_recipient", "suppressed_recipients",
     },
     RETENTION: {"usage_day", *READS},
     READER: FOR_READERS,
-    "service_role": {*GUARD, *ADDS, "usage_date", "reset_daily_openai_usage", "update_daily_stats", "reporting_day"},
+    "service_role": {
+        *GUARD, *ADDS, "usage_date", "reset_daily_openai_usage", "update_daily_stats", "reporting_day",
+        "check_sms_recipient",
+    },
     "anon": set(),
     "authenticated": set(),
 }  # fmt: skip

@@ -21,6 +21,7 @@ FUNCTION_SHAPES = {
     "settle_openai_usage": (["request_id", "actual_tokens", "cost"], "record"),
     "cancel_openai_usage": (["request_id"], "record"),
     "reset_daily_openai_usage": (["business_id"], "void"),
+    "check_sms_recipient": (["business_id", "to_number"], "record"),
 }
 """Names of the arguments and the result of our functions: PostgreSQL replaces only a function with the same ones."""
 

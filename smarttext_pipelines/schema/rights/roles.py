@@ -28,6 +28,7 @@ FUNCTIONS = {
     "public.reset_daily_openai_usage(uuid)": (SERVICE, PIPELINE),
     "public.reset_daily_openai_usage()": (SERVICE, PIPELINE),
     "public.update_daily_stats(uuid, date)": (SERVICE,),
+    "public.check_sms_recipient(uuid, text)": (SERVICE, PIPELINE),
     "monitoring.usage_date(timestamptz)": (SERVICE, WRITER),
     # What a library asks for that was started before this migrate.
     "monitoring.reporting_day(timestamptz)": (SERVICE, WRITER),
@@ -43,6 +44,8 @@ FUNCTIONS = {
     "monitoring.list_business_names()": (PIPELINE, READER),
     f"monitoring.near_rows({ARGUMENTS})": (PIPELINE,),
     f"monitoring.masked_near_rows({ARGUMENTS}, text[])": (PIPELINE, READER),
+    "monitoring.suppressed_recipients(uuid)": (PIPELINE,),
+    "monitoring.masked_suppressed_recipients(uuid)": (PIPELINE, READER),
     "monitoring.message_prices(text[])": (PIPELINE, READER),
     "monitoring.openai_tokens_of_the_hour()": (PIPELINE, READER),
     "monitoring.near_usage(text, uuid, date, date, timestamptz, timestamptz)": (PIPELINE, READER),

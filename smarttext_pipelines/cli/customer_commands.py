@@ -1,0 +1,86 @@
+"""``smarttext customers``: the people whom businesses text."""
+
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from smarttext_pipelines.cli.options import BusinessOption, JsonOption, find_business, require_text
+from smarttext_pipelines.cli.printing import print_json, print_rows, reporting_zone, say, telling
+from smarttext_pipelines.core.display import shown_name
+from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.core.wording import counted
+from smarttext_pipelines.launch.databases import event_transaction
+from smarttext_pipelines.settings import load_settings
+
+if TYPE_CHECKING:
+    from smarttext_pipelines.customers.suppressions import Suppression
+
+app = typer.Typer(help="Show the people whom businesses text.", no_args_is_help=True)
+_FIELDS = (
+    "business_id", "business", "recipient", "verdict", "since", "reason", "sender", "sent_in_spite", "last_in_spite_at",
+)  # fmt: skip
+
+
+@app.callback()
+def _customers() -> None:
+    """Keep the name of the command when there is only one."""
+
+
+@app.command("suppressions")
+def suppressions(
+    *,
+    business: BusinessOption = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line a recipient and sender.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show who is not to be texted now, since when and why, and who was texted in spite of an opt-out."""
+    from smarttext_pipelines.customers.suppressions import find_suppressions
+
+    require_text(("--business", business))
+    if as_csv and as_json:
+        msg = "use either --csv or --json"
+        raise InputError(msg)
+    with telling("reading events"), event_transaction(load_settings()) as connection:
+        found = find_suppressions(connection, find_business(connection, business) if business else None)
+    if as_json:
+        print_json([asdict(each) for each in found])
+    elif as_csv:
+        writer = csv.DictWriter(sys.stdout, _FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_cells(asdict(each)) for each in found)
+    else:
+        _print(found)
+
+
+def _cells(row: dict[str, Any]) -> dict[str, Any]:
+    zone = reporting_zone()
+    return {
+        name: value.astimezone(zone).isoformat() if isinstance(value, datetime) else value
+        for name, value in row.items()
+    }
+
+
+def _print(found: "Sequence[Suppression]") -> None:
+    rows = [
+        {
+            "business": shown_name(each.business) if each.business else "(none)",
+            "number": each.recipient,
+            "verdict": each.verdict.replace("_", " "),
+            "since": each.since,
+            "why": each.reason,
+            "sender": each.sender,
+            "texted in spite": each.sent_in_spite or None,
+            "last": each.last_in_spite_at,
+        }
+        for each in found
+    ]
+    print_rows(rows, right=("texted in spite",))
+    said = f"{counted(sum(each.verdict != 'allowed' for each in found), 'suppression')} now"
+    sent = sum(each.sent_in_spite for each in found)
+    say(f"{said}; {counted(sent, 'text')} sent in spite of an opt-out" if sent else said)
+    say("known from events that are not archived yet; Twilio itself refuses texts to whoever opted out before")

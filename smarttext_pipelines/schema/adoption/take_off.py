@@ -131,6 +131,9 @@ def way_down(connection: Connection, *, drop_monitoring: bool) -> WayDown:
         if not drop_monitoring:
             msg = f"{describe(connection.engine.url)} was put back already; `smarttext migrate` adopts it again"
             raise InputError(msg)
+        if recorded(connection):
+            msg = f"{describe(connection.engine.url)} is half adopted again; run `smarttext migrate` first, then this"
+            raise SchemaError(msg)
         _refuse_what_is_built_on_ours(connection, drop_monitoring=True)
         return WayDown([dropped], [_DROP_MONITORING])
     before = _before(connection, drop_monitoring=drop_monitoring)

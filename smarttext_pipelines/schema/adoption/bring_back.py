@@ -8,7 +8,12 @@ from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.schema.adoption.record import before_down, finish_down, record_again, recorded
 from smarttext_pipelines.schema.adoption.structure_changes import public_tables
 from smarttext_pipelines.schema.adoption.undo import quoted
-from smarttext_pipelines.schema.adoption.undo_structure import KEPT_VALUES, KEY_OF_STATS, our_index_names
+from smarttext_pipelines.schema.adoption.undo_structure import (
+    AGAIN_ASIDE,
+    KEPT_VALUES,
+    KEY_OF_STATS,
+    our_index_names,
+)
 from smarttext_pipelines.schema.migrations.lock import lock
 from smarttext_pipelines.schema.migrations.reshaping import SET_ASIDE, WIDEN_STATS, WIDEN_USAGE
 from smarttext_pipelines.schema.migrations.row_security import create_table
@@ -16,8 +21,8 @@ from smarttext_pipelines.schema.public_state import TABLES, VIEWS, State, read_s
 
 _OPTIONS = {"no_parameters": True}
 _KEPT = text(
-    f"SELECT relation, array_agg(DISTINCT name) AS columns FROM {KEPT_VALUES}, jsonb_object_keys(\"row\") AS name "  # noqa: S608
-    "GROUP BY relation"
+    f'SELECT relation, array_agg(DISTINCT name) AS columns FROM {KEPT_VALUES}, jsonb_object_keys("row") AS name '  # noqa: S608
+    "WHERE relation <> 'set aside' GROUP BY relation"
 )
 _HAS_KEPT = text(f"SELECT to_regclass('{KEPT_VALUES}') IS NOT NULL")
 
@@ -46,6 +51,7 @@ def shape_again(connection: Connection) -> list[str]:
         *_columns_again(found, before),
         WIDEN_USAGE,
         WIDEN_STATS,
+        *([AGAIN_ASIDE] if connection.execute(_HAS_KEPT).scalar_one() else []),
         SET_ASIDE,
     ]
 
@@ -77,13 +83,13 @@ def end_again(connection: Connection) -> list[str]:
         return finish_down()
     statements = []
     for row in connection.execute(_KEPT):
-        typed = f"jsonb_populate_record(NULL::public.{row.relation}, k.\"row\")"
+        typed = f'jsonb_populate_record(NULL::public.{row.relation}, k."row")'
         values = ", ".join(f"{quoted(name)} = ({typed}).{quoted(name)}" for name in sorted(row.columns))
         statements.append(
             f"UPDATE public.{row.relation} AS t SET {values} FROM {KEPT_VALUES} AS k "  # noqa: S608 - quoted
             f"WHERE k.relation = '{row.relation}' AND k.id = t.id"
         )
-    return [*statements, f"DROP TABLE {KEPT_VALUES}", *finish_down()]
+    return [*statements, f"DELETE FROM {KEPT_VALUES} WHERE relation <> 'set aside'", *finish_down()]
 
 
 def _columns_again(found: State, before: State) -> Iterator[str]:
@@ -102,12 +108,15 @@ def _columns_again(found: State, before: State) -> Iterator[str]:
             default = f" DEFAULT {state['default']}" if state["default"] else ""
             needed = "" if column.nullable else " NOT NULL"
             yield f"ALTER TABLE public.{table.name} ADD COLUMN {quoted(column.name)} {state['type']}{default}{needed}"
-            for (kind, name), constraint in before.items():
-                start = f"FOREIGN KEY ({column.name})"
-                if kind == "constraint" and name.startswith(f"{table.name}.") and (kind, name) not in found:
-                    if constraint["definition"].startswith(start):
-                        made = f"ADD CONSTRAINT {quoted(name.partition('.')[2])} {constraint['definition']}"
-                        yield f"ALTER TABLE public.{table.name} {made}"
+            yield from _foreign_keys_again(found, before, table.name, column.name)
+
+
+def _foreign_keys_again(found: State, before: State, table: str, column: str) -> Iterator[str]:
+    for (kind, name), state in before.items():
+        is_of_table = kind == "constraint" and name.startswith(f"{table}.") and (kind, name) not in found
+        if is_of_table and state["definition"].startswith(f"FOREIGN KEY ({column})"):
+            made = f"ADD CONSTRAINT {quoted(name.partition('.')[2])} {state['definition']}"
+            yield f"ALTER TABLE public.{table} {made}"
 
 
 def _run(connection: Connection, *statements: str) -> None:

@@ -53,15 +53,12 @@ END $do$
 """
 
 
-DOWN = "down"
-"""Occasion of what was there before the way down, and of the revision then."""
-
 _LATER = text(
     "SELECT DISTINCT ON (kind, object) kind, object, state FROM monitoring.adoption_record "
     "WHERE occasion = 'put back' AND kind IN ('view', 'function') "
     "AND strpos(coalesce(state ->> 'definition', ''), 'monitoring.') = 0 ORDER BY kind, object, id DESC"
 )
-_BEFORE_DOWN = text(f"SELECT kind, object, state FROM monitoring.adoption_record WHERE occasion = '{DOWN}'")
+_BEFORE_DOWN = text("SELECT kind, object, state FROM monitoring.adoption_record WHERE occasion = 'down'")
 _INSERT = """
 DO $do$
 DECLARE
@@ -93,7 +90,7 @@ def before_down(connection: Connection) -> dict[tuple[str, str], dict[str, Any]]
 def record_down(revision: str) -> str:
     """Return the statement that records what is there before the way down, and the revision."""
     own = f"SELECT 'revision' AS kind, {_literal(revision)} AS object, '{{}}'::jsonb AS state"
-    return _INSERT.format(occasion=DOWN, found=f"{STATE} UNION ALL {own}")
+    return _INSERT.format(occasion="down", found=f"{STATE} UNION ALL {own}")
 
 
 def forget_adoption() -> list[str]:
@@ -115,8 +112,8 @@ def finish_down() -> list[str]:
     """Return the statements that end the way down: the revision is that of before."""
     return [
         "INSERT INTO monitoring.alembic_version (version_num) "
-        f"SELECT object FROM monitoring.adoption_record WHERE occasion = '{DOWN}' AND kind = 'revision'",
-        f"UPDATE monitoring.adoption_record SET occasion = 'earlier {DOWN}' WHERE occasion = '{DOWN}'",
+        "SELECT object FROM monitoring.adoption_record WHERE occasion = 'down' AND kind = 'revision'",
+        "UPDATE monitoring.adoption_record SET occasion = 'earlier down' WHERE occasion = 'down'",
     ]
 
 

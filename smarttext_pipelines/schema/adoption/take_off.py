@@ -21,8 +21,9 @@ from smarttext_pipelines.schema.adoption.undo import Before, Undo, quoted
 from smarttext_pipelines.schema.adoption.undo_objects import is_theirs, objects_back, views_off
 from smarttext_pipelines.schema.adoption.undo_rights import rights_back
 from smarttext_pipelines.schema.adoption.undo_structure import (
-    SET_ASIDE,
+    KEPT_VALUES,
     narrowed_columns,
+    set_aside_rows,
     structure_back,
     triggers_off,
 )
@@ -33,7 +34,10 @@ from smarttext_pipelines.schema.revisions import newest_revision, refuse_newer
 
 _OPTIONS = {"no_parameters": True}
 _DROP_MONITORING = "DROP SCHEMA monitoring CASCADE"
-_COMMENTS = text("SELECT object, state ->> 'comment' AS comment FROM monitoring.installed_objects WHERE kind = 'comment'")
+_COMMENTS = text(
+    "SELECT object, state ->> 'comment' AS comment FROM monitoring.installed_objects WHERE kind = 'comment'"
+)
+_HAS_KEPT = text(f"SELECT to_regclass('{KEPT_VALUES}') IS NOT NULL")
 _ROLES = text("SELECT rolname FROM pg_roles")
 _TRIGGERS = text(
     """
@@ -168,6 +172,7 @@ def _before(connection: Connection, *, drop_monitoring: bool) -> Before:
         roles=frozenset(connection.execute(_ROLES).scalars()),
         role=connection.execute(text("SELECT current_user")).scalar_one(),
         triggers=tuple((row.relation, row.name) for row in connection.execute(_TRIGGERS)),
+        has_kept=bool(connection.execute(_HAS_KEPT).scalar_one()),
         drops_monitoring=drop_monitoring,
     )
     values = {**before.__dict__, "filled": _filled(connection, before), "wide": _wide(connection, before)}
@@ -220,7 +225,7 @@ def _wide(connection: Connection, before: Before) -> frozenset[str]:
 def _set_aside(connection: Connection, before: Before) -> int:
     if "daily_stats" not in before.adopted:
         return 0
-    return int(_value(connection, f"SELECT count(*) FROM ({SET_ASIDE}) AS s"))  # noqa: S608 - constant
+    return int(_value(connection, f"SELECT count(*) FROM ({set_aside_rows(has_kept=before.has_kept)}) AS s"))  # noqa: S608 - constant
 
 
 def _value(connection: Connection, query: str) -> int:

@@ -35,6 +35,7 @@ class Before:
         filled: Tables that have rows.
         wide: Columns with a value that the type on record cannot hold.
         set_aside: How many rows of ``daily_stats`` adoption took out.
+        has_kept: Whether an earlier way down has kept rows and values.
         drops_monitoring: Whether the schema ``monitoring`` is dropped, too.
     """
 
@@ -48,6 +49,7 @@ class Before:
     filled: frozenset[str] = frozenset()
     wide: frozenset[str] = frozenset()
     set_aside: int = 0
+    has_kept: bool = False
     drops_monitoring: bool = False
 
     @property

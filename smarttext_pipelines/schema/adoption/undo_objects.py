@@ -89,8 +89,8 @@ def _view_back(before: Before, view: str) -> Undo:
         # A definition that the application gave later may have other columns.
         if kind == "column" and name.startswith(f"{view}.") and state["comment"] and definition == had["definition"]:
             statements += _comment(f"COLUMN public.{view}.{quoted(name.partition('.')[2])}", state["comment"])
-    state = _THEIRS if is_theirs(now) else "ours" if now else "-"
-    return Undo((Change(f"view {view}", state, f"{_THEIRS}, with the rights that were found", ()),),
+    was = _THEIRS if is_theirs(now) else "ours" if now else "-"
+    return Undo((Change(f"view {view}", was, f"{_THEIRS}, with the rights that were found", ()),),
                 tuple(statements))  # fmt: skip
 
 

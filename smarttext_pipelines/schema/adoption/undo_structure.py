@@ -23,7 +23,7 @@ SELECT {values} FROM (
 ) AS back
 ON CONFLICT DO NOTHING
 """
-SET_ASIDE = """
+_SET_ASIDE = """
 SELECT a.id, a."row" FROM (
     SELECT id, "row", row_number() OVER (PARTITION BY business_id, date
                                          ORDER BY "row" ->> 'updated_at' DESC NULLS LAST, id) AS place
@@ -32,7 +32,20 @@ SELECT a.id, a."row" FROM (
 ) AS a
 WHERE a.place > 1 AND NOT EXISTS (SELECT FROM public.daily_stats AS s WHERE s.id = a.id)
 """
-"""SQL: id and row of what adoption took out of ``daily_stats`` because its key cannot hold it."""
+_SET_ASIDE_EARLIER = f"""
+UNION SELECT k.id, k."row" FROM {KEPT_VALUES} AS k
+WHERE k.relation = 'set aside' AND NOT EXISTS (SELECT FROM public.daily_stats AS s WHERE s.id = k.id)
+"""  # noqa: S608 - constant
+AGAIN_ASIDE = f"""
+DELETE FROM public.daily_stats AS s USING {KEPT_VALUES} AS k
+WHERE k.relation = 'set aside' AND k.id = s.id AND to_jsonb(s) = k."row"
+"""  # noqa: S608 - constant
+"""Takes out again what the way down has put back and nobody has changed since."""
+
+
+def set_aside_rows(*, has_kept: bool) -> str:
+    """Return the query for id and row of what adoption took out of ``daily_stats``: its key cannot hold them."""
+    return _SET_ASIDE + (_SET_ASIDE_EARLIER if has_kept else "")
 
 
 def our_index_names(table: str) -> set[str]:
@@ -107,7 +120,7 @@ def _columns_off(before: Before, table: str, columns: list[str]) -> Undo:
         pairs = ", ".join(f"{literal(column)}, s.{quoted(column)}" for column in columns)
         any_value = " OR ".join(f"s.{quoted(column)} IS NOT NULL" for column in columns)
         keep = (
-            f"INSERT INTO {KEPT_VALUES} (relation, id, \"row\") "  # noqa: S608 - quoted
+            f'INSERT INTO {KEPT_VALUES} (relation, id, "row") '  # noqa: S608 - quoted
             f"SELECT {literal(table)}, s.id, jsonb_build_object({pairs}) FROM public.{table} AS s WHERE {any_value}"
         )
         statements = [_CREATE_KEPT, keep, *statements]
@@ -140,6 +153,7 @@ def _keys_back(before: Before) -> Iterator[Undo]:
 def _rows_back(before: Before) -> Iterator[Undo]:
     if not before.set_aside or "daily_stats" not in before.adopted:
         return
+    query = set_aside_rows(has_kept=before.has_kept)
     names = [
         name.partition(".")[2]
         for (kind, name), state in before.record.items()
@@ -149,12 +163,17 @@ def _rows_back(before: Before) -> Iterator[Undo]:
     values = {
         "{columns}": ", ".join(map(quoted, names)),
         "{values}": ", ".join(f"(r).{quoted(name)}" for name in names),
-        "{set_aside}": SET_ASIDE,
+        "{set_aside}": query,
     }
+    keep = (
+        f'INSERT INTO {KEPT_VALUES} (relation, id, "row") '  # noqa: S608 - constant
+        f"SELECT 'set aside', s.id, s.\"row\" FROM ({query}) AS s ON CONFLICT DO NOTHING"
+    )
     statement = _ROWS_BACK
     for name, value in values.items():
         statement = statement.replace(name, value)
-    yield Undo((Change("rows of daily_stats", f"{before.set_aside} set aside", "back", ()),), (statement,))
+    yield Undo((Change("rows of daily_stats", f"{before.set_aside} set aside", "back", ()),),
+               (statement,) if before.drops_monitoring else (_CREATE_KEPT, keep, statement))  # fmt: skip
 
 
 def _tables_off(before: Before) -> Iterator[Undo]:

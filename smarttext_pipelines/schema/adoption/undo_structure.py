@@ -38,7 +38,7 @@ WHERE k.relation = 'set aside' AND NOT EXISTS (SELECT FROM public.daily_stats AS
 """  # noqa: S608 - constant
 AGAIN_ASIDE = f"""
 DELETE FROM public.daily_stats AS s USING {KEPT_VALUES} AS k
-WHERE k.relation = 'set aside' AND k.id = s.id AND to_jsonb(s) = k."row"
+WHERE k.relation = 'set aside' AND k.id = s.id AND jsonb_strip_nulls(to_jsonb(s)) = jsonb_strip_nulls(k."row")
 """  # noqa: S608 - constant
 """Takes out again what the way down has put back and nobody has changed since."""
 

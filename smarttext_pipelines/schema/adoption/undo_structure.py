@@ -137,17 +137,21 @@ def _keys_back(before: Before) -> Iterator[Undo]:
         now = before.found.get((kind, name))
         if now is not None and now["definition"] == state["definition"]:
             continue
-        index = quoted(name.partition(".")[2])
-        if state["is_key"]:
-            key = before.record["constraint", name]
-            made = [f"ALTER TABLE public.daily_stats ADD CONSTRAINT {index} {key['definition']}"]
-            if key["comment"]:
-                made.append(f"COMMENT ON CONSTRAINT {index} ON public.daily_stats IS {literal(key['comment'])}")
-        else:
-            made = [state["definition"]]
-        if state["comment"]:
-            made.append(f"COMMENT ON INDEX public.{index} IS {literal(state['comment'])}")
-        yield Undo((Change(f"index {name}", "-", "unique (business_id, date), as it was found", ()),), tuple(made))
+        change = Change(f"index {name}", "-", "unique (business_id, date), as it was found", ())
+        yield Undo((change,), tuple(_key_back(before, name)))
+
+
+def _key_back(before: Before, name: str) -> Iterator[str]:
+    state, index = before.record["index", name], quoted(name.partition(".")[2])
+    if state["is_key"]:
+        key = before.record["constraint", name]
+        yield f"ALTER TABLE public.daily_stats ADD CONSTRAINT {index} {key['definition']}"
+        if key["comment"]:
+            yield f"COMMENT ON CONSTRAINT {index} ON public.daily_stats IS {literal(key['comment'])}"
+    else:
+        yield state["definition"]
+    if state["comment"]:
+        yield f"COMMENT ON INDEX public.{index} IS {literal(state['comment'])}"
 
 
 def _rows_back(before: Before) -> Iterator[Undo]:

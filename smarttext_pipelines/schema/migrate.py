@@ -23,10 +23,11 @@ from smarttext_pipelines.schema.adoption.adopt import (
     read_standing,
     record_changes,
 )
+from smarttext_pipelines.schema.adoption.bring_back import bring_back
 from smarttext_pipelines.schema.adoption.change import Change
 from smarttext_pipelines.schema.adoption.first_run import ADOPT_BOUNDARY_DAYS
 from smarttext_pipelines.schema.adoption.plan import plan
-from smarttext_pipelines.schema.installation import require_zone, revision, stored_zone
+from smarttext_pipelines.schema.installation import is_put_back, require_zone, revision, stored_zone
 from smarttext_pipelines.schema.installed import record_installed
 from smarttext_pipelines.schema.migrations.lock import lock
 from smarttext_pipelines.schema.preflight import require_possible
@@ -144,10 +145,13 @@ def _wait_for_turn(guard: Connection) -> None:
 
 def _migrate(engine: Engine, zone: ZoneInfo, lock_timeout: str, changes: list[Change]) -> None:
     with connected(engine) as connection:
-        is_installed = stored_zone(connection) is not None
+        is_down = is_put_back(connection)
+        is_installed = stored_zone(connection) is not None and not is_down
         connection.exec_driver_sql(CREATE_SCHEMA)
         connection.exec_driver_sql(f"SET lock_timeout = '{lock_timeout}'")
         connection.commit()
+        if is_down:
+            bring_back(engine, lock_timeout)
         command.upgrade(alembic_config(connection=connection), "head")
         connection.commit()
     with connected(engine) as connection:
@@ -184,6 +188,8 @@ def find_drift(engine: Engine) -> list[str]:
     with connected(engine) as connection:
         found = revision(connection)
         refuse_newer(describe(engine.url), found)
+        if is_put_back(connection):
+            return ["it was put back to the application: `smarttext migrate` adopts it again"]
         if found != newest_revision():
             return [f"revision is {found or 'none'}, newest is {newest_revision()}: run `smarttext migrate`"]
         if stored_zone(connection) is None:

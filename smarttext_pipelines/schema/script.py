@@ -6,11 +6,12 @@ from zoneinfo import ZoneInfo
 from alembic import command
 from sqlalchemy import Connection, Engine, text
 
+from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.database.connect import connected, describe
 from smarttext_pipelines.schema.access import Standing, access_statements
 from smarttext_pipelines.schema.adoption.adopt import overload_statements, read_facts, read_standing, record_changes
 from smarttext_pipelines.schema.adoption.change import Change
-from smarttext_pipelines.schema.installation import revision, stored_zone
+from smarttext_pipelines.schema.installation import is_put_back, revision, stored_zone
 from smarttext_pipelines.schema.installed import is_of_this_version, record_installed
 from smarttext_pipelines.schema.migrate import (
     CREATE_SCHEMA,
@@ -45,6 +46,7 @@ def migration_sql(zone: ZoneInfo, engine: Engine | None = None, *, with_roles: b
     Raises:
         SettingsError: The database was installed with another zone.
         SchemaError: The migration is not possible.
+        InputError: The database was put back to the application; what it lacks is read while it is brought back.
     """
     roles = f"{create_roles().strip()};\n\n" if with_roles else ""
     if engine is None:
@@ -55,6 +57,10 @@ def migration_sql(zone: ZoneInfo, engine: Engine | None = None, *, with_roles: b
             RELOAD_POSTGREST,
         ]
         return _UNSEEN + roles + _script(_revisions(None, None), closing)
+    with connected(engine) as connection:
+        if is_put_back(connection):
+            msg = f"{describe(engine.url)} was put back to the application: run `smarttext migrate`, it needs no script"
+            raise InputError(msg)
     changes, notes = require_agreement(engine, zone, None)
     place = describe(engine.url)
     if not changes and not find_drift(engine) and _is_complete(engine, with_roles=with_roles):

@@ -17,7 +17,7 @@ from smarttext_pipelines.schema.adoption.record import (
     recorded,
 )
 from smarttext_pipelines.schema.adoption.rights_changes import rights_changes, rights_of
-from smarttext_pipelines.schema.installation import stored_zone
+from smarttext_pipelines.schema.installation import is_put_back, stored_zone
 from smarttext_pipelines.schema.installed import read_installed
 from smarttext_pipelines.schema.public_state import FUNCTIONS, PUBLIC_ROLES, TABLES, VIEWS, State, read_state
 from smarttext_pipelines.schema.rights.public_roles import SERVICE_ON_TABLES, function_rights, table_rights
@@ -33,18 +33,19 @@ _ROLES = text("SELECT rolname, rolbypassrls FROM pg_roles WHERE rolname IN ('ano
 
 def read_facts(connection: Connection, zone: ZoneInfo | None = None) -> Facts:
     """Return what the plan needs in addition to the catalog; the zone only before a first migration."""
+    is_down = is_put_back(connection)
     record = recorded(connection)
     roles = {row.rolname: row.rolbypassrls for row in connection.execute(_ROLES)}
     facts = Facts(
         zone=zone.key if zone else "",
-        is_finished=stored_zone(connection) is not None,
-        record=record,
+        is_finished=stored_zone(connection) is not None and not is_down,
+        record=(record or None) if is_down else record,
         installed=read_installed(connection),
         roles=frozenset(roles),
         needs_policy=roles.get("service_role") is False,
         is_revoked=is_revoked(connection),
     )
-    tables = adopted_tables(read_state(connection), record) if not facts.is_revoked else frozenset()
+    tables = adopted_tables(read_state(connection), facts.record) if not facts.is_revoked else frozenset()
     writers = {table: who for table, who in read_writers(connection).items() if table in tables}
     return replace(facts, writers=writers)
 

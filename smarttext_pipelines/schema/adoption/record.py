@@ -53,6 +53,70 @@ END $do$
 """
 
 
+_LATER = text(
+    "SELECT DISTINCT ON (kind, object) kind, object, state FROM monitoring.adoption_record "
+    "WHERE occasion = 'put back' AND kind IN ('view', 'function') "
+    "AND strpos(coalesce(state ->> 'definition', ''), 'monitoring.') = 0 ORDER BY kind, object, id DESC"
+)
+_BEFORE_DOWN = text("SELECT kind, object, state FROM monitoring.adoption_record WHERE occasion = 'down'")
+_INSERT = """
+DO $do$
+DECLARE
+    path CONSTANT text := current_setting('search_path');
+BEGIN
+    PERFORM set_config('search_path', 'pg_catalog', true);
+    INSERT INTO monitoring.adoption_record (occasion, kind, object, state)
+    SELECT '{occasion}', s.kind, s.object, s.state FROM ({found}) AS s ORDER BY s.kind, s.object;
+    PERFORM set_config('search_path', path, true);
+END $do$
+"""
+
+
+def has_record(connection: Connection) -> bool:
+    """Return whether anything was recorded."""
+    return bool(connection.execute(_HAS_RECORD).scalar_one())
+
+
+def later_definitions(connection: Connection) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the newest view or function, by name, that the application put in place of ours since adoption."""
+    return {(row.kind, row.object): row.state for row in connection.execute(_LATER)}
+
+
+def before_down(connection: Connection) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return what was in ``public`` before the way down."""
+    return {(row.kind, row.object): row.state for row in connection.execute(_BEFORE_DOWN)}
+
+
+def record_down(revision: str) -> str:
+    """Return the statement that records what is there before the way down, and the revision."""
+    own = f"SELECT 'revision' AS kind, {_literal(revision)} AS object, '{{}}'::jsonb AS state"
+    return _INSERT.format(occasion="down", found=f"{STATE} UNION ALL {own}")
+
+
+def forget_adoption() -> list[str]:
+    """Return the statements that make the next ``migrate`` adopt again; what was recorded stays under another name."""
+    return [
+        "UPDATE monitoring.adoption_record SET occasion = 'earlier ' || occasion "
+        "WHERE occasion IN ('adoption', 'put back')",
+        "DELETE FROM monitoring.installed_objects",
+        "DELETE FROM monitoring.alembic_version",
+    ]
+
+
+def record_again() -> str:
+    """Return the statement that records what an adoption after the way down finds."""
+    return _INSERT.format(occasion="adoption", found=STATE)
+
+
+def finish_down() -> list[str]:
+    """Return the statements that end the way down: the revision is that of before."""
+    return [
+        "INSERT INTO monitoring.alembic_version (version_num) "
+        "SELECT object FROM monitoring.adoption_record WHERE occasion = 'down' AND kind = 'revision'",
+        "UPDATE monitoring.adoption_record SET occasion = 'earlier down' WHERE occasion = 'down'",
+    ]
+
+
 def recorded(connection: Connection) -> dict[tuple[str, str], dict[str, Any]] | None:
     """Return what was found originally, or None where nothing was recorded yet."""
     if not connection.execute(_HAS_RECORD).scalar_one():

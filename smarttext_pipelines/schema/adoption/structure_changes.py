@@ -15,16 +15,17 @@ from smarttext_pipelines.schema.tables import PUBLIC, metadata
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
-_INDEXED = {
+INDEXED = {
     "call_events": ("business_id", "call_sid", "ts"),
     "sms_events": ("business_id", "created_at", "message_sid", "status"),
     "api_usage": ("business_id", "created_at", "reset_date"),
     "owner_alerts": ("business_id", "created_at", "message_sid"),
     "daily_stats": ("date",),
 }
+"""Table → the columns that must lead an index."""
 
 
-_WIDENED = {
+WIDENED = {
     ("api_usage", "cost_estimate"): ("numeric(18,6)", {"numeric(10,6)"}),
     ("daily_stats", "openai_tokens_used"): ("bigint", None),
     ("daily_stats", "openai_cost_estimate"): ("numeric(38,6)", None),
@@ -52,7 +53,7 @@ def _columns(found: State, adopted: frozenset[str]) -> Iterator[Change]:
 
 
 def _types(found: State, adopted: frozenset[str]) -> Iterator[Change]:
-    for (table, column), (wanted, only) in _WIDENED.items():
+    for (table, column), (wanted, only) in WIDENED.items():
         key = ("column", f"{table}.{column}")
         now = found[key]["type"] if key in found and table in adopted else wanted
         if now != wanted and (only is None or now in only):
@@ -60,7 +61,7 @@ def _types(found: State, adopted: frozenset[str]) -> Iterator[Change]:
 
 
 def _indexes(found: State, adopted: frozenset[str]) -> Iterator[Change]:
-    for table, columns in _INDEXED.items():
+    for table, columns in INDEXED.items():
         for column in columns if table in adopted else ():
             leading = {
                 key: state

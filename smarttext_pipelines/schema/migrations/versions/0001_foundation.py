@@ -9,6 +9,7 @@ from alembic import op
 from smarttext_pipelines.schema.adoption.record import RECORD_ONCE
 from smarttext_pipelines.schema.migrations.found import is_table, to_business
 from smarttext_pipelines.schema.migrations.lock import lock
+from smarttext_pipelines.schema.migrations.reshaping import WIDEN_USAGE
 from smarttext_pipelines.schema.migrations.row_security import create_table
 
 revision = "0001"
@@ -131,26 +132,6 @@ CREATE TABLE monitoring.sms_failure_rates (
 CREATE INDEX sms_failure_rates_date_idx ON monitoring.sms_failure_rates (date);
 """
 
-_WIDEN = """
-DO $$
-BEGIN
-    -- numeric(10,6) to numeric(18,6) changes the catalog only; anything else that was chosen here stays.
-    IF (SELECT format_type(atttypid, atttypmod) FROM pg_attribute
-        WHERE attrelid = 'public.api_usage'::regclass AND attname = 'cost_estimate') = 'numeric(10,6)' THEN
-        IF to_regclass('public.openai_daily_usage') IS NOT NULL THEN
-            BEGIN  -- The old view depends on the column; its readers must not miss it until migrate comes to its end.
-                CREATE OR REPLACE VIEW public.openai_daily_usage AS
-                SELECT business_id, day AS date, sum(tokens_used)::bigint AS total_tokens, sum(cost_usd) AS total_cost
-                FROM monitoring.spend WHERE service = 'openai' GROUP BY business_id, day;
-            EXCEPTION WHEN invalid_table_definition THEN
-                DROP VIEW public.openai_daily_usage;
-            END;
-        END IF;
-        ALTER TABLE public.api_usage ALTER COLUMN cost_estimate TYPE numeric(18, 6);
-    END IF;
-END $$;
-"""
-
 
 def upgrade() -> None:
     """Create what is missing, widen what is too narrow."""
@@ -165,4 +146,4 @@ def upgrade() -> None:
             added = added.replace("{to_business}", to_business())
         op.execute(f"ALTER TABLE public.{table} {added}")
     op.execute(_MONITORING)
-    op.execute(_WIDEN)
+    op.execute(WIDEN_USAGE)

@@ -7,6 +7,7 @@ from alembic import op
 
 from smarttext_pipelines.schema.migrations.found import to_business
 from smarttext_pipelines.schema.migrations.lock import lock
+from smarttext_pipelines.schema.migrations.reshaping import SET_ASIDE, WIDEN_STATS
 from smarttext_pipelines.schema.migrations.row_security import create_table
 
 revision = "0002"
@@ -37,44 +38,11 @@ _COLUMNS = (
     "is_final boolean",
 )
 
-_WIDEN = """
-ALTER TABLE public.daily_stats
-    ALTER COLUMN openai_tokens_used TYPE bigint,
-    ALTER COLUMN openai_cost_estimate TYPE numeric(38, 6)
-"""
-
-_ADOPT = """
+_COPY = """
 CREATE TABLE monitoring.daily_stats_adopted (
     id uuid PRIMARY KEY, business_id uuid, date date NOT NULL, "row" jsonb NOT NULL,
     adopted_at timestamptz NOT NULL DEFAULT now()
 );
-INSERT INTO monitoring.daily_stats_adopted (id, business_id, date, "row")
-SELECT id, business_id, date, to_jsonb(s) FROM public.daily_stats AS s;
-DELETE FROM public.daily_stats AS s
-USING (
-    SELECT id, row_number() OVER (PARTITION BY business_id, date ORDER BY updated_at DESC NULLS LAST, id) AS place
-    FROM public.daily_stats
-) AS repeated
-WHERE repeated.id = s.id AND repeated.place > 1;
-DO $$
-DECLARE old record;
-BEGIN
-    -- Several rows without business could exist for one date, because the old key told NULLs apart.
-    FOR old IN
-        SELECT i.indexrelid::regclass AS name, c.conname
-        FROM pg_index AS i LEFT JOIN pg_constraint AS c ON c.conindid = i.indexrelid AND c.contype = 'u'
-        WHERE i.indrelid = 'public.daily_stats'::regclass AND i.indisunique AND i.indnkeyatts = 2
-            AND (SELECT array_agg(attname::text ORDER BY attname) FROM pg_attribute
-                 WHERE attrelid = i.indrelid AND attnum = ANY (i.indkey)) = ARRAY['business_id', 'date']
-    LOOP
-        IF old.conname IS NOT NULL THEN
-            EXECUTE format('ALTER TABLE public.daily_stats DROP CONSTRAINT %I', old.conname);
-        ELSE
-            EXECUTE format('DROP INDEX %s', old.name);
-        END IF;
-    END LOOP;
-END $$;
-CREATE UNIQUE INDEX daily_stats_business_id_date_key ON public.daily_stats (business_id, date) NULLS NOT DISTINCT;
 """
 
 
@@ -85,5 +53,6 @@ def upgrade() -> None:
     added = ", ".join(f"ADD COLUMN IF NOT EXISTS {column}" for column in _COLUMNS)
     added = added.replace("{to_business}", to_business())
     op.execute(f"ALTER TABLE public.daily_stats {added}")
-    op.execute(_WIDEN)
-    op.execute(_ADOPT)
+    op.execute(WIDEN_STATS)
+    op.execute(_COPY)
+    op.execute(SET_ASIDE)

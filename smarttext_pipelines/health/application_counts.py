@@ -145,7 +145,7 @@ CALLS = text(
     FROM ({_CALLS}) AS c
     """  # noqa: S608 - constants
 )
-"""Calls and inbound texts, those without a sid or without the row that says what they are, and the texts beside them."""
+"""Calls and inbound texts, those without a sid or the row that says what they are, and the texts beside them."""
 
 PRICES = text(
     f"""

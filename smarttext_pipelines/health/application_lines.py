@@ -33,23 +33,26 @@ USELESS_PERCENT = 100 - float(COVERAGE_FLOOR_PERCENT)
 
 _WORST = list(State)
 _GUIDE = "docs/integrate.md"
-_WHAT = {"sms_events": "texts", "call_events": "calls and inbound texts", "api_usage": "requests"}
+_CALL = ("call or inbound text", "calls and inbound texts")
+_WHAT = {"sms_events": ("text", "texts"), "call_events": _CALL, "api_usage": ("request", "requests")}
 
 
 def application_checks(now: datetime, zone: ZoneInfo) -> list[tuple[str, Callable[[Connection], Line | list[Line]]]]:
-    """Return one check that gives all lines, or the one that says which role may read events."""
+    """Return every line's name and what judges it, for the seven days before a time."""
 
-    def checked(connection: Connection) -> Line | list[Line]:
-        refused = _refused(connection)
-        return [refused] if refused else []
+    def check(judge: Callable[[Written], Line]) -> Callable[[Connection], Line]:
+        return lambda connection: judge(Written(connection, now, zone))
 
-    def each(judge: Callable[[Written], Line]) -> Callable[[Connection], Line | list[Line]]:
-        def check(connection: Connection) -> Line | list[Line]:
-            return [] if _refused(connection) else judge(Written(connection, now, zone))
+    return [(name, check(judge)) for name, judge in LINES.items()]
 
-        return check
 
-    return [("application", checked), *((name, each(judge)) for name, judge in LINES.items())]
+def unreadable(connection: Connection) -> list[Line]:
+    """Return a line that says which role may read events, where this one may not."""
+    row = connection.execute(UNREADABLE).one()
+    if row.tables is None:
+        return []
+    todo = f"connect as {PIPELINE} or as the owner of the database: SMARTTEXT_DATABASE_URL"
+    return [Line("application", State.fail, f"{row.role} may not read {row.tables}", todo)]
 
 
 def outcomes(written: Written) -> Line:
@@ -57,12 +60,14 @@ def outcomes(written: Written) -> Line:
     (row,) = written.read(OUTCOMES)
     if not row.whole:
         return _nothing("status callbacks", "no text that was sent more than an hour ago")
-    said = f"a final outcome (delivered, read, undelivered, failed) of {_of(row.whole - row.missing, row.whole, 'text')}"
+    known = _of(row.whole - row.missing, row.whole, "text")
+    said = f"the final outcome (delivered, read, undelivered, …) of {known} is known"
     todo = (
         "give each message a statusCallback and run `smarttext receiver`, or write what Twilio reports into sms_events "
         "under the text's message_sid"
     )
-    return _line("status callbacks", _state(row.missing, row.whole, LIMIT_PERCENT), said, todo, "Twilio's status callbacks")
+    state = _state(row.missing, row.whole, LIMIT_PERCENT)
+    return _line("status callbacks", state, said, todo, "Twilio's status callbacks")
 
 
 def sids(written: Written) -> Line:
@@ -86,7 +91,7 @@ def businesses(written: Written) -> Line:
     if not rows:
         return _nothing("business", "no event")
     state = max((_state(row.missing, row.whole, LIMIT_PERCENT) for row in rows), key=_WORST.index)
-    parts = [f"{_of(row.missing, row.whole, _WHAT[row.source])} in {row.source}" for row in rows]
+    parts = [f"{_of(row.missing, row.whole, *_WHAT[row.source])} in {row.source}" for row in rows]
     said = f"without business_id: {', '.join(parts)}"
     todo = "pass business_id in every row of sms_events, call_events and api_usage"
     return _line("business", state, said, todo, "What to insert")
@@ -120,7 +125,7 @@ def calls(written: Written) -> Line:
         said = f"no call and no inbound text beside {counted(row.texts, 'text')}; texts answer calls"
         return _line("calls", State.warn, said, todo, "What to insert")
     said = (
-        f"{_of(row.without_sid, row.whole, 'call or inbound text', _WHAT['call_events'])} without a call_sid, "
+        f"{_of(row.without_sid, row.whole, *_CALL)} without a call_sid, "
         f"{row.without_head:,} without a row voice.inbound or voice.missed"
     )
     return _line("calls", _state(row.missing, row.whole, SID_LIMIT_PERCENT), said, todo, "What to insert")
@@ -145,14 +150,6 @@ LINES: dict[str, Callable[[Written], Line]] = {
     "prices": prices,
 }
 """Every line by its name."""
-
-
-def _refused(connection: Connection) -> Line | None:
-    row = connection.execute(UNREADABLE).one()
-    if row.tables is None:
-        return None
-    todo = f"connect as {PIPELINE} or as the owner of the database: SMARTTEXT_DATABASE_URL"
-    return Line("application", State.fail, f"{row.role} may not read {row.tables}", todo)
 
 
 def _state(missing: int, whole: int, limit_percent: float) -> State:

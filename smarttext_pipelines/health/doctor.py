@@ -17,7 +17,7 @@ from smarttext_pipelines.core.display import shown
 from smarttext_pipelines.core.errors import DatabaseError, SmartTextError
 from smarttext_pipelines.database.connect import connected, describe, open_engine
 from smarttext_pipelines.health import database_lines, probes
-from smarttext_pipelines.health.application_lines import application_checks
+from smarttext_pipelines.health.application_lines import application_checks, unreadable
 from smarttext_pipelines.health.dagster_storage import dagster_lines
 from smarttext_pipelines.health.freshness import read_traffic
 from smarttext_pipelines.health.rights_lines import access
@@ -84,8 +84,10 @@ def examine_application(settings: Settings) -> Report:
     """Look only at what the application must do to be measured well, from the last seven days of events."""
     now = datetime.now(UTC)
     line, engine = _database(settings)
-    lines = [line] if engine is None else _each(engine, application_checks(now, settings.zone))
-    return _report(now, lines)
+    if engine is None:
+        return _report(now, [line])
+    lines = _each(engine, [("application", unreadable)])
+    return _report(now, lines or _each(engine, application_checks(now, settings.zone)))
 
 
 def readiness(settings: Settings) -> Report:

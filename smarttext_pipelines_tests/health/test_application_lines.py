@@ -71,11 +71,11 @@ def calls(count: int = COUNT, **columns: Any) -> list[Row]:
     return [call_event(n, AT, **{"call_sid": f"CA{n}", **given, **columns}) for n in range(count)]
 
 
-def usage(count: int = COUNT, **columns: Any) -> list[Row]:
+def usage(count: int = COUNT, *, first: int = 0, **columns: Any) -> list[Row]:
     given = {"tokens_used": 90, "cost_estimate": "0.002", "business_id": BUSINESS}
     return [
         {"request_id": f"req-{n}", **api_call(n, AT, **{**given, "reset_date": AT.date()}), **columns}
-        for n in range(count)
+        for n in range(first, first + count)
     ]
 
 
@@ -114,7 +114,7 @@ RED: dict[str, tuple[str, State, dict[str, list[Row]]]] = {
     "a constant sid for many people": (
         "message sids",
         State.fail,
-        {"sms_events": [row | {"message_sid": "mock", "to_number": f"+1555010{row['request_id'][4:]:0>4}"} for row in texts()]},
+        {"sms_events": [row | {"message_sid": "mock", "to_number": f"+15550{row['id'].fields[0]}"} for row in texts()]},
     ),
     "a constant sid for one person": ("message sids", State.fail, {"sms_events": texts(201, message_sid="mock")}),
     "texts without business": ("business", State.fail, {**GREEN, "sms_events": texts(business_id=None)}),
@@ -122,7 +122,7 @@ RED: dict[str, tuple[str, State, dict[str, list[Row]]]] = {
     "usage without business": (
         "business",
         State.warn,
-        {**GREEN, "api_usage": [*usage(), *[api_call(500 + n, AT) for n in range(5)]]},
+        {**GREEN, "api_usage": [*usage(), *usage(5, first=500, business_id=None)]},
     ),
     "owner texts look like others": (
         "request ids", State.fail, {**GREEN, "sms_events": texts(), "owner_alerts": alerts()}
@@ -132,12 +132,14 @@ RED: dict[str, tuple[str, State, dict[str, list[Row]]]] = {
     "usage of an undefined request": ("request ids", State.fail, {**GREEN, "api_usage": usage(request_id="undefined")}),
     "calls without a sid": ("calls", State.fail, {"call_events": calls(call_sid="")}),
     "calls that only end": ("calls", State.fail, {"call_events": calls(event_type="voice.completed")}),
-    "inbound texts without a sid": ("calls", State.fail, {"call_events": calls(event_type="sms.inbound", call_sid=None)}),
+    "inbound texts without a sid": (
+        "calls", State.fail, {"call_events": calls(event_type="sms.inbound", call_sid=None)}
+    ),
     "texts and no calls": ("calls", State.warn, {"sms_events": texts()}),
     "no cost": ("prices", State.fail, {"api_usage": usage(cost_estimate=None)}),
     "cost 0": ("prices", State.fail, {"api_usage": usage(cost_estimate=0)}),
     "some without cost": (
-        "prices", State.warn, {"api_usage": [*usage(), *[api_call(600 + n, AT, tokens_used=5) for n in range(4)]]}
+        "prices", State.warn, {"api_usage": [*usage(), *usage(4, first=600, cost_estimate=None)]}
     ),
 }  # fmt: skip
 

@@ -25,11 +25,16 @@ def doctor(
     services: Annotated[
         bool, typer.Option("--services/--no-services", help="Ask Slack and Twilio whether the credentials are valid.")
     ] = True,
+    application: Annotated[
+        bool,
+        typer.Option("--application", help="Only what the application must do to be measured well; the last 7 days."),
+    ] = False,
 ) -> None:
     """Say what works, what does not, and what to do; exit code 0, 1 (look at it) or 2 (does not work)."""
-    from smarttext_pipelines.health.doctor import examine
+    from smarttext_pipelines.health.doctor import examine, examine_application
 
-    report = examine(with_embedded(load_settings()), services=services, anew=True)
+    settings = with_embedded(load_settings())
+    report = examine_application(settings) if application else examine(settings, services=services, anew=True)
     if as_json:
         typer.echo(json.dumps(report.as_json(), ensure_ascii=False))
     else:

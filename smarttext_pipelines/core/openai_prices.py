@@ -13,6 +13,9 @@ from importlib.resources import files
 ANY_MODEL = "*"
 """Row whose price applies to a model that has no row of its own."""
 
+LARGEST_COST = 10**13
+"""More than any request costs; a recorded cost beyond it or its negative, and NaN, are ignored."""
+
 # The same expressions are written in SQL (``monitoring.priced_model``) and in Ibis (``metrics.spend``).
 PREFIX = "^([^/]*/)*(openai:)?"
 FINE_TUNE = r"^(ft:[^:]+):(.|\n)*$"

@@ -12,6 +12,9 @@ WILSON_Z = 1.959964
 COVERAGE_FLOOR_PERCENT = Decimal(50)
 """Share of known outcomes below which a failure rate is shown as unknown."""
 
+UNATTRIBUTED_LIMIT_PERCENT = 10.0
+"""Share of events without a business above which statistics of businesses lack too much."""
+
 
 def percent(part: int, whole: int) -> Decimal | None:
     """Return ``100 * part / whole`` rounded half up to two decimals, or None when there is no whole."""

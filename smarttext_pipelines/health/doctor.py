@@ -17,6 +17,7 @@ from smarttext_pipelines.core.display import shown
 from smarttext_pipelines.core.errors import DatabaseError, SmartTextError
 from smarttext_pipelines.database.connect import connected, describe, open_engine
 from smarttext_pipelines.health import database_lines, probes
+from smarttext_pipelines.health.application_lines import application_checks, unreadable
 from smarttext_pipelines.health.dagster_storage import dagster_lines
 from smarttext_pipelines.health.freshness import read_traffic
 from smarttext_pipelines.health.rights_lines import access
@@ -76,13 +77,27 @@ def examine(settings: Settings, *, services: bool = True, dagster: bool = True, 
     lines += _guarded("disk", lambda: disk(settings.data_dir))
     if services:
         lines += service_lines(settings)
-    return Report(now, [Line(x.name, x.state, shown(x.said, _LONGEST), shown(x.todo, _LONGEST)) for x in lines])
+    return _report(now, lines)
+
+
+def examine_application(settings: Settings) -> Report:
+    """Look only at what the application must do to be measured well, from the last seven days of events."""
+    now = datetime.now(UTC)
+    line, engine = _database(settings)
+    if engine is None:
+        return _report(now, [line])
+    lines = _each(engine, [("application", unreadable)])
+    return _report(now, lines or _each(engine, application_checks(now, settings.zone)))
 
 
 def readiness(settings: Settings) -> Report:
     """Look only at what a request needs: the database, migrated. For ``/readyz``."""
     line, _ = _database(settings)
     return Report(datetime.now(UTC), [line])
+
+
+def _report(now: datetime, lines: list[Line]) -> Report:
+    return Report(now, [Line(x.name, x.state, shown(x.said, _LONGEST), shown(x.todo, _LONGEST)) for x in lines])
 
 
 def _database(settings: Settings) -> tuple[Line, Engine | None]:

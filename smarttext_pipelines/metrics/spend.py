@@ -8,14 +8,12 @@ from collections.abc import Callable
 import ibis
 import ibis.expr.types as ir
 
-from smarttext_pipelines.core.openai_prices import FINE_TUNE, PREFIX, VERSION
+from smarttext_pipelines.core.openai_prices import FINE_TUNE, LARGEST_COST, PREFIX, VERSION
 from smarttext_pipelines.core.statuses import RESET_ENDPOINT, TEXT_LIMIT
 from smarttext_pipelines.metrics.event_tables import counts_by_date
 from smarttext_pipelines.metrics.metric import Daily, Metric, Tables, Window, scaled
 
 _DIMENSIONS = ("day", "business_id", "service", "model", "endpoint")
-_LARGEST_COST = 10**13
-"""More than anything costs; values beyond it or its negative, and NaN, are ignored."""
 
 
 def usage(tables: Tables, window: Window) -> ir.Table:
@@ -31,7 +29,7 @@ def usage(tables: Tables, window: Window) -> ir.Table:
         day=window.literal_day() if window.is_one_day else by_row,
         tokens=t.tokens_used.fill_null(0).cast("int64"),
         cost=ibis.cases(
-            ((t.cost_estimate > -_LARGEST_COST) & (t.cost_estimate < _LARGEST_COST), t.cost_estimate), else_=0
+            ((t.cost_estimate > -LARGEST_COST) & (t.cost_estimate < LARGEST_COST), t.cost_estimate), else_=0
         )
         .fill_null(0)
         .cast("decimal(38, 6)"),

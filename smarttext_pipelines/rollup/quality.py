@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange, day_end, day_start
 from smarttext_pipelines.core.failure_classes import class_by_code
+from smarttext_pipelines.core.rates import UNATTRIBUTED_LIMIT_PERCENT
 from smarttext_pipelines.core.statuses import FINAL_STATUSES, PLACEHOLDER_SIDS
 from smarttext_pipelines.metrics.event_tables import SOURCE_TIMES
 from smarttext_pipelines.rollup import concerned
@@ -183,7 +184,7 @@ SHARE_CHECKS = (
     ShareCheck(
         "daily_stats",
         "unattributed_share",
-        10.0,
+        UNATTRIBUTED_LIMIT_PERCENT,
         "events",
         "had no business",
         _unattributed,

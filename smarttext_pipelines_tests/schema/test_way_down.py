@@ -105,6 +105,7 @@ def test_the_applications_calls_are_answered_as_before(empty_database: Database)
     assert given() == before
 
 
+@pytest.mark.parametrize("application", [app.install_open, install_legacy], indirect=True)
 def test_up_again_finds_everything(application: Database) -> None:
     application.run("ALTER TABLE public.sms_events DROP COLUMN body_length")
     migrate(application.engine, UTC)

@@ -141,11 +141,12 @@ CALLS = text(
     SELECT count(*) AS whole, count(*) FILTER (WHERE NOT has_sid) AS without_sid,
            count(*) FILTER (WHERE NOT has_begun) AS without_head,
            count(*) FILTER (WHERE NOT has_sid OR NOT has_begun) AS missing,
-           (SELECT count(*) FROM ({_TEXTS}) AS t WHERE t.rank <> ALL (:suppressed)) AS texts
+           CASE WHEN count(*) = 0
+                THEN (SELECT count(*) FROM ({_TEXTS}) AS t WHERE t.rank <> ALL (:suppressed)) END AS texts
     FROM ({_CALLS}) AS c
     """  # noqa: S608 - constants
 )
-"""Calls and inbound texts, those without a sid or the row that says what they are, and the texts beside them."""
+"""Calls and inbound texts, those without a sid or the row that says what they are, and texts where there are none."""
 
 PRICES = text(
     f"""

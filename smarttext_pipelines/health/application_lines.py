@@ -75,7 +75,7 @@ def sids(written: Written) -> Line:
     (row,) = written.read(SIDS)
     if not row.whole:
         return _nothing("message sids", "no text was sent")
-    said = f"{_of(row.missing, row.whole, 'row')} of sent texts without a message_sid"
+    said = f"{_of(row.missing, row.whole, 'row of sent texts', 'rows of sent texts')} without a message_sid"
     state = _state(row.missing + row.shared, row.whole, SID_LIMIT_PERCENT)
     if row.values:
         values = f"{counted(row.values, 'value is', 'values are')} no sid of one text, such as {shown_name(row.value)}"
@@ -87,7 +87,8 @@ def sids(written: Written) -> Line:
 
 def businesses(written: Written) -> Line:
     """Judge whether events name their business."""
-    rows = [row for row in written.read(BUSINESSES) if row.whole]
+    found = {row.source: row for row in written.read(BUSINESSES)}
+    rows = [found[source] for source in _WHAT if found[source].whole]
     if not rows:
         return _nothing("business", "no event")
     state = max((_state(row.missing, row.whole, LIMIT_PERCENT) for row in rows), key=_WORST.index)
@@ -136,7 +137,8 @@ def prices(written: Written) -> Line:
     (row,) = written.read(PRICES)
     if not row.whole:
         return _nothing("prices", "no OpenAI request with tokens")
-    said = f"{_of(row.missing, row.whole, 'OpenAI request')} with tokens without a cost"
+    asked = _of(row.missing, row.whole, "OpenAI request with tokens", "OpenAI requests with tokens")
+    said = f"{asked} without a cost"
     todo = "write cost_estimate beside tokens_used, or settle with cost; `track_openai_usage(usage=…)` knows the prices"
     return _line("prices", _state(row.missing, row.whole, LIMIT_PERCENT), said, todo, "The OpenAI budget")
 

@@ -21,7 +21,7 @@ _INCIDENT = """
                                       evaluated_at)
     SELECT 'sms_failure_rate', 'business:' || md5(n::text)::uuid, md5(n::text)::uuid, %s, %s, now(), now(), {over},
            now()
-    FROM generate_series(%s, %s) AS n
+    FROM generate_series(%s::int, %s::int) AS n
 """
 
 

@@ -76,7 +76,9 @@ def test_a_database_that_is_away_is_503_and_no_old_number(world: Database, setti
             assert "cannot be used" in _error(visitor.get(f"/api/v1/delivery{asked}"), 503)
     app = build_app(world.engine, settings, access_of(settings, "127.0.0.1"))
     with TestClient(app, base_url=ADDRESS) as visitor:
+        # Both are kept.
         assert visitor.get("/api/v1/delivery").status_code == 200
+        assert visitor.get("/api/v1/delivery?format=csv&table=days").status_code == 200
         app.state.reader._engine = away
         for asked in ("", "?format=csv&table=days"):
             assert "cannot be reached since" in _error(visitor.get(f"/api/v1/delivery{asked}"), 503)

@@ -18,7 +18,6 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, Engine, text
 
-from smarttext_pipelines.alerting.incidents.review import count_open
 from smarttext_pipelines.budgets.ledger import BudgetUse, read_budgets
 from smarttext_pipelines.core.days import day_of, day_start
 from smarttext_pipelines.core.errors import DatabaseError
@@ -32,7 +31,9 @@ MIN_SECONDS = 15.0
 
 _STATE = text(
     """
-    SELECT 'notifications' AS name, status AS label, count(*)::bigint AS value FROM monitoring.notifications
+    SELECT 'incidents' AS name, severity AS label, count(*)::bigint AS value FROM monitoring.incidents
+    WHERE state IN ('firing', 'recovering') GROUP BY severity
+    UNION ALL SELECT 'notifications', status, count(*)::bigint FROM monitoring.notifications
     WHERE created_at >= :start GROUP BY status
     UNION ALL SELECT 'last_success', kind || ':' || name, extract(epoch FROM last_success_at)::bigint
     FROM monitoring.heartbeats WHERE last_success_at IS NOT NULL
@@ -158,14 +159,13 @@ def _budgets(found: Iterable[BudgetUse], most: int) -> Iterator[Metric]:
 
 def _state(connection: Connection, values: dict[str, Any]) -> Iterator[Metric]:
     rows: dict[str, dict[Any, Any]] = {name: {} for name in ("notifications", "last_success", "newest")}
-    incidents = {(severity,): 0 for severity in _SEVERITIES}
-    incidents |= {(severity,): count for severity, count in count_open(connection).items()}
+    rows["incidents"] = {(severity,): 0 for severity in _SEVERITIES}
     for row in connection.execute(_STATE, values):
         if row.name in rows:
             rows[row.name][row.label,] = row.value
     jobs = "smarttext_last_success_timestamp_seconds"
     newest = "smarttext_source_newest_event_timestamp_seconds"
-    yield _gauge("smarttext_incidents", "Open incidents.", incidents, ("severity",))
+    yield _gauge("smarttext_incidents", "Open incidents.", rows["incidents"], ("severity",))
     yield _gauge("smarttext_notifications", "Notifications of today by status.", rows["notifications"], ("status",))
     yield _gauge(jobs, "Last success of each part of the pipeline.", rows["last_success"], ("job",))
     yield _gauge(newest, "Newest row of each source, as sampled.", rows["newest"], ("source",))

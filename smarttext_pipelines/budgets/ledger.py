@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,15 @@ from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.database.findings import Finding, first_rows
 
 NIL = UUID(int=0)
+
+
+class EveryBusiness(Enum):
+    """Stands for every business where None is what has none."""
+
+    every = "every"
+
+
+EVERY = EveryBusiness.every
 
 
 @dataclass(frozen=True)
@@ -68,8 +78,7 @@ class Granted:
     allowed_usd: Decimal | None = None
 
 
-_USE = text(
-    """
+_USE_OF = """
     SELECT coalesce(s.name, '(no business)') AS business, b.business_id, b.used_tokens, b.reserved_tokens,
            b.limit_tokens + b.granted_tokens AS allowed_tokens, b.used_usd, b.limit_usd + b.granted_usd AS allowed_usd,
            coalesce(r.refused, 0)::bigint AS refused, f.reached_at
@@ -92,11 +101,12 @@ _USE = text(
         SELECT CASE WHEN hour.tokens > 0 AND rate.at < (b.day + 1)::timestamp AT TIME ZONE i.reporting_timezone
                     THEN greatest(rate.at, now()) END AS reached_at
     ) AS f
-    WHERE b.day = monitoring.today()
+    WHERE b.day = monitoring.today() {which}
     ORDER BY greatest(b.used_tokens / nullif(b.limit_tokens + b.granted_tokens, 0),
                       b.used_usd / nullif(b.limit_usd + b.granted_usd, 0)) DESC NULLS LAST, b.business_key
-    """
-)
+"""
+_USE = text(_USE_OF.format(which=""))
+_USE_OF_ONE = text(_USE_OF.format(which="AND b.business_key = :key"))
 _DIFFERENCES = f"""\
 SELECT day, coalesce(b.business_id, u.business_id) AS business_id,
        coalesce(b.used_tokens, 0) - coalesce(u.tokens, 0) AS tokens,
@@ -162,9 +172,18 @@ _PLANS = text(
 _NAME = text("SELECT name FROM monitoring.businesses WHERE id = :business")
 
 
-def read_budgets(connection: Connection) -> Sequence[BudgetUse]:
-    """Return today's budgets, the most used first."""
-    return [BudgetUse(**row) for row in connection.execute(_USE).mappings()]
+def read_budgets(connection: Connection, business: UUID | EveryBusiness | None = EVERY) -> Sequence[BudgetUse]:
+    """Return today's budgets, the most used first.
+
+    Args:
+        connection: A connection to the event database.
+        business: Of which; None is what has no business.
+    """
+    if isinstance(business, EveryBusiness):
+        found = connection.execute(_USE)
+    else:
+        found = connection.execute(_USE_OF_ONE, {"key": business or NIL})
+    return [BudgetUse(**row) for row in found.mappings()]
 
 
 def counter_differences(connection: Connection) -> list[tuple[date, UUID | None, Decimal, Decimal]]:

@@ -81,12 +81,15 @@ def list_(
     settings = load_settings()
     with event_transaction(settings) as connection:
         incidents, states = review.list_incidents(connection, all_=all_), review.rule_states(connection)
+        total = sum(review.count_open(connection).values())
     if as_json:
         unknown = [state for state in states if state["verdict"] not in ("ok", "breach")]
         print_json({"incidents": incidents, "rules_without_an_answer": unknown})
         return
     if incidents:
         print_rows([_listed(row, settings.zone) for row in incidents])
+        if total > len(incidents):
+            say(f"these are the first {len(incidents):,} of {total:,} that are open")
         say(f"times are in {settings.reporting_timezone}")
     else:
         say("there was never an incident" if all_ else "no incident is open")

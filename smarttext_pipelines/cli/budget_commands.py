@@ -39,7 +39,7 @@ def show(*, business: BusinessOption = None, as_json: JsonOption = False) -> Non
     _require_text(("--business", business))
     with event_transaction(load_settings()) as connection:
         chosen = find_business(connection, business) if business else None
-        used = [b for b in ledger.read_budgets(connection) if not business or b.business_id == chosen]
+        used = ledger.read_budgets(connection, chosen if business else ledger.EVERY)
     if as_json:
         print_json([asdict(b) for b in used])
         return

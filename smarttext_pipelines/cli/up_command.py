@@ -27,6 +27,7 @@ CHECK_TO_SHOW = ("sms_outcomes", "undated_rows")
 """Asset and check that fail on the sample; ``up`` links to them."""
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_DASHBOARD_HOST = "127.0.0.1"
 _LOOK_SECONDS = 0.5
 _LOOKS_PER_SERVER_LOOK = 10
 _console = Console(highlight=False, soft_wrap=True)
@@ -39,8 +40,14 @@ def up(
     ),
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the UI.")] = DEFAULT_PORT,
     web_port: Annotated[
-        int, typer.Option("--web-port", min=0, max=65535, help="Port of the dashboard; 0 starts none.")
-    ] = DEFAULT_WEB_PORT,
+        int | None,
+        typer.Option(
+            "--web-port",
+            min=0,
+            max=65535,
+            help=f"Port of the dashboard; 0 starts none. Without it {DEFAULT_WEB_PORT}, or the next that is free.",
+        ),
+    ] = None,
     follow: Annotated[
         bool, typer.Option("--follow/--no-follow", help="Let sample events come in as time goes by.")
     ] = True,
@@ -54,15 +61,14 @@ def up(
     settings = settings.model_copy(update={"data_dir": settings.data_dir.resolve()})
     with suppress(KeyboardInterrupt), _stopped_by_signals():
         try:
-            dashboard = WebAddress("127.0.0.1", web_port) if web_port else None
-            _run(settings, WebAddress(host, port), dashboard, follow=follow)
+            _run(settings, WebAddress(host, port), web_port, follow=follow)
         except ChildEndedError as error:
             Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(f"error: {error}")
             raise typer.Exit(1) from None
     _console.print("stopped")
 
 
-def _run(settings: "Settings", address: "WebAddress", dashboard: "WebAddress | None", *, follow: bool) -> None:
+def _run(settings: "Settings", address: "WebAddress", web_port: int | None, *, follow: bool) -> None:
     from smarttext_pipelines.alerting.evaluation_service import follow_log
     from smarttext_pipelines.cli.printing import say
     from smarttext_pipelines.launch.dashboard_services import start_dashboard
@@ -73,9 +79,8 @@ def _run(settings: "Settings", address: "WebAddress", dashboard: "WebAddress | N
 
     with ExitStack() as stack:
         lock = stack.enter_context(only_launcher(settings.data_dir))
-        for each in (address, dashboard):
-            if each is not None:
-                require_free_port(each.host, each.port)
+        require_free_port(address.host, address.port)
+        dashboard = _dashboard_address(settings, web_port, address.port)
         with step(_console, "Databases opened"):
             ready = stack.enter_context(databases(settings, dagster=True, create=True))
         environment = _environment(ready, prepare_dagster_home(ready), address)
@@ -96,6 +101,24 @@ def _run(settings: "Settings", address: "WebAddress", dashboard: "WebAddress | N
             if look % _LOOKS_PER_SERVER_LOOK == 0:
                 require_embedded_server(settings, ready)
             time.sleep(_LOOK_SECONDS)
+
+
+def _dashboard_address(settings: "Settings", web_port: int | None, ui_port: int) -> "WebAddress | None":
+    """Return where the dashboard listens: a port that somebody relies on is that port, else the next free one does."""
+    from smarttext_pipelines.launch.dagster_services import WebAddress
+    from smarttext_pipelines.launch.launch_locks import next_free_port, require_free_port
+
+    if web_port == 0:
+        return None
+    if web_port or settings.web_url:
+        # What leads to the address of SMARTTEXT_WEB_URL would lead elsewhere.
+        named = WebAddress(_DASHBOARD_HOST, web_port or DEFAULT_WEB_PORT)
+        require_free_port(named.host, named.port, "--web-port")
+        return named
+    found = WebAddress(_DASHBOARD_HOST, next_free_port(_DASHBOARD_HOST, DEFAULT_WEB_PORT, ui_port))
+    if found.port != DEFAULT_WEB_PORT:
+        _console.print(f"Port {DEFAULT_WEB_PORT} is taken; the dashboard will be on {found.url}")
+    return found
 
 
 def _environment(ready: "Settings", home: "Path", address: "WebAddress") -> dict[str, str]:

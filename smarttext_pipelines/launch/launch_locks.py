@@ -5,13 +5,14 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from smarttext_pipelines.core.errors import SettingsError, SmartTextError
 
 _LEFTOVERS_END_WITHIN_SECONDS = 20
 _POLL_SECONDS = 0.1
+_PORTS_TRIED = 20
 
 
 class AlreadyRunningError(SmartTextError):
@@ -51,7 +52,7 @@ def only_launcher(data_dir: Path) -> Iterator[int]:
         os.close(launcher)
 
 
-def require_free_port(host: str, port: int) -> None:
+def require_free_port(host: str, port: int, option: str = "--port") -> None:
     """Raise AlreadyRunningError when the port cannot be listened on."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -61,8 +62,23 @@ def require_free_port(host: str, port: int) -> None:
             probe.bind(address)
             probe.listen()
     except OSError as error:
-        message = f"cannot listen on {host}:{port}: {error.strerror}; stop what runs there, or choose another --port"
+        message = f"cannot listen on {host}:{port}: {error.strerror}; stop what runs there, or choose another {option}"
         raise AlreadyRunningError(message) from None
+
+
+def next_free_port(host: str, first: int, taken: int) -> int:
+    """Return the first port that can be listened on, and that is not ``taken`` by what starts with it.
+
+    Raises:
+        AlreadyRunningError: The next ports are in use too.
+    """
+    for port in range(first, first + _PORTS_TRIED):
+        with suppress(AlreadyRunningError):
+            if port != taken:
+                require_free_port(host, port)
+                return port
+    message = f"cannot listen on {host}:{first}, nor on the {_PORTS_TRIED - 1} ports after it; choose a --web-port"
+    raise AlreadyRunningError(message)
 
 
 def _lock(descriptor: int, *, patience: float) -> bool:

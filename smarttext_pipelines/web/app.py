@@ -36,6 +36,7 @@ def build_app(engine: Engine, settings: Settings, access: Access) -> Starlette:
         access: Who may see and act.
     """
     dashboard = Dashboard(engine, settings, access)
+    refusing = dashboard.refusing
     url = settings.database_url.get_secret_value() if settings.database_url else ""
     live = Live(url.replace("+psycopg", ""), dashboard.render_open)
     routes: list[Any] = [Mount("/static", StaticFiles(packages=[("smarttext_pipelines.web", "static")]))]
@@ -54,9 +55,9 @@ def build_app(engine: Engine, settings: Settings, access: Access) -> Starlette:
         routes=routes,
         middleware=[Middleware(Headers), Middleware(GZipMiddleware, minimum_size=500)],
         lifespan=lambda _app: live.running(),
-        exception_handlers={404: dashboard.not_found, 405: dashboard.not_found, 500: dashboard.broken},
+        exception_handlers={404: refusing.not_found, 405: refusing.not_found, 500: refusing.broken},
     )
-    app.state.access, app.state.live = access, live
+    app.state.access, app.state.live, app.state.reader = access, live, dashboard.reader
     return app
 
 

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
 from sqlalchemy import Engine
-from starlette.requests import HTTPConnection, Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Match, Route
 from starlette.websockets import WebSocket
 
@@ -20,9 +20,10 @@ from smarttext_pipelines.web.acting import act
 from smarttext_pipelines.web.live_pages import Live, Open, Rendered
 from smarttext_pipelines.web.openapi import openapi_document
 from smarttext_pipelines.web.pages import PAGES
+from smarttext_pipelines.web.refusing import Refusing, address_of, api_error
 from smarttext_pipelines.web.rendering import as_csv, environment
 from smarttext_pipelines.web.sign_in import COOKIE, SESSION, Access, Person
-from smarttext_pipelines.web.view import Page, View
+from smarttext_pipelines.web.view import Page
 from smarttext_pipelines.web.view_reader import Found, Reader
 
 _MAX_FORM_BYTES = 10_000
@@ -40,15 +41,16 @@ class Dashboard:
     def __init__(self, engine: Engine, settings: Settings, access: Access) -> None:
         """Begin with nothing read."""
         self._engine, self._settings, self._access = engine, settings, access
-        self._reader = Reader(engine, settings)
+        self.reader = Reader(engine, settings)
         self._collector = DatabaseCollector(engine, settings)
         self._templates = environment()
+        self.refusing = Refusing(settings, access, self._templates)
 
     def html(self, page: Page) -> Endpoint:
         """Return the endpoint of a page."""
 
         async def endpoint(request: Request) -> Response:
-            person = self._person(request)
+            person = self.refusing.person(request)
             if isinstance(person, Response):
                 return person
             return await self._answer(request, page, person, self._as_html)
@@ -59,36 +61,36 @@ class Dashboard:
         """Return the endpoint of a page's view model as JSON, and of its tables as CSV."""
 
         async def endpoint(request: Request) -> Response:
-            person = self._person(request)
+            person = self.refusing.person(request)
             if isinstance(person, Response):
-                return PlainTextResponse("sign in first", 401) if person.status_code in (303, 401) else person
+                return person
             return await self._answer(request, page, person, self._as_data)
 
         return endpoint
 
     async def openapi(self, request: Request) -> Response:
         """Describe the view models."""
-        person = self._person(request)
+        person = self.refusing.person(request)
         return person if isinstance(person, Response) else JSONResponse(openapi_document())
 
     def acting(self, route: str) -> Endpoint:
         """Return the endpoint of something that a person does."""
 
         async def endpoint(request: Request) -> Response:
-            person = self._person(request)
+            person = self.refusing.person(request)
             if isinstance(person, Response):
                 return person
             form = await self._form(request)
             if not person.may_act:
-                return self._refuse("viewer who acts", "Only operators may do this.")
+                return self.refusing.refuse(request, "viewer who acts", "Only operators may do this.")
             if not self._access.is_same_origin(request):
-                return self._refuse("foreign origin", "This form is of another page.")
+                return self.refusing.refuse(request, "foreign origin", "This form is of another page.")
             if not self._access.is_form_token(person, form.get("csrf", "")):
-                return self._refuse("missing form token", "This form is too old: open the page again.")
+                return self.refusing.refuse(request, "missing form token", "This form is too old: open the page again.")
             try:
                 where = await asyncio.to_thread(act, route, self._engine, request.path_params, form, person.name)
             except SmartTextError as error:
-                return self._message(person, "That was not done", str(error), 400)
+                return self.refusing.message(request, person, "That was not done", str(error), 400)
             return RedirectResponse(where, 303)
 
         return endpoint
@@ -102,14 +104,14 @@ class Dashboard:
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
         is_known = self._access.is_known_host(request) and (self._access.find(request) or self._access.sign_in(bearer))
         if not is_known:
-            return self._refuse("scrape", "scrape with the viewer's token, or through the proxy", 401)
+            return self.refusing.refuse(request, "scrape", "scrape with the viewer's token, or through the proxy", 401)
         found = await asyncio.to_thread(exposition, self._collector, request.headers.get("accept", ""))
         return Response(found[0], media_type=found[1])
 
     async def sign_in(self, request: Request) -> Response:
         """Exchange a token for a signed cookie."""
         if self._access.way != "token" or not self._access.is_known_host(request):
-            return self._refuse("no sign-in here", "There is nothing to sign in to.", 404)
+            return self.refusing.refuse(request, "no sign-in here", "There is nothing to sign in to.", 404)
         wrong, form = False, {}
         if request.method == "POST":
             form = await self._form(request)
@@ -153,40 +155,32 @@ class Dashboard:
     def render_open(self, opened: Open) -> Rendered:
         """Render the main part of an open page; in a thread."""
         path, query = dict(opened.path), dict(opened.query)
-        found = self._reader.read(opened.page, path, query, opened.address)
+        found = self.reader.read(opened.page, path, query, opened.address)
         context = self._context(opened.page, urlsplit(opened.address).path, query, opened.person, found)
         return Rendered(self._templates.get_template("main.html").render(context), found.away_since)
-
-    async def not_found(self, request: Request, _error: Exception) -> Response:
-        """Say that there is no such page."""
-        person = self._person(request)
-        if isinstance(person, Response):
-            return person
-        return self._message(person, "No such page", f"There is no page {request.url.path[:100]}.", 404)
-
-    async def broken(self, request: Request, error: Exception) -> Response:
-        """Say that something is wrong with us, without saying what to strangers."""
-        return PlainTextResponse(f"Something went wrong ({type(error).__name__}); see the log of the server.", 500)
 
     async def _answer(self, request: Request, page: Page, person: Person, form: Callable[..., Response]) -> Response:
         query = dict(request.query_params)
         try:
-            found = await asyncio.to_thread(self._reader.read, page, request.path_params, query, _address(request))
+            found = await asyncio.to_thread(self.reader.read, page, request.path_params, query, address_of(request))
             return await asyncio.to_thread(form, request, page, person, found)
         except InputError as error:
-            return self._message(person, "Nothing to show", str(error), 404)
+            return self.refusing.wrong_address(request, person, error)
         except DatabaseError as error:
-            is_there = await asyncio.to_thread(self._reader.answers)
+            is_there = await asyncio.to_thread(self.reader.answers)
             title = "This cannot be read" if is_there else "The database cannot be reached"
-            return self._message(person, title, str(error), 503)
+            return self.refusing.message(request, person, title, str(error), 503)
 
     def _as_html(self, request: Request, page: Page, person: Person, found: Found) -> Response:
         path = request.url.path
         context = self._context(page, path, dict(request.query_params), person, found)
-        context |= {"is_live": bool(page.topics), "path_and_query": _address(request), **self._frame(person)}
+        context |= {"is_live": bool(page.topics), "path_and_query": address_of(request), **self.refusing.frame(person)}
         return HTMLResponse(self._templates.get_template("page.html").render(context), 503 if found.away_since else 200)
 
     def _as_data(self, request: Request, _page: Page, _person: Person, found: Found) -> Response:
+        if found.away_since:
+            # A page says how old it is; a program would take it for new.
+            return api_error(f"the database cannot be reached since {found.away_since:%H:%M:%S} UTC", 503)
         if request.query_params.get("format") != "csv":
             return Response(found.view.model_dump_json(), media_type="application/json")
         name = request.query_params.get("table", "")
@@ -209,34 +203,6 @@ class Dashboard:
             "stale_since": found.away_since,
         }
 
-    def _frame(self, person: Person) -> dict[str, Any]:
-        return {
-            "menu": [page for page in PAGES if page.menu],
-            "can_leave": self._access.way == "token",
-            "person": person,
-            "csrf": self._access.form_token(person),
-        }
-
-    def _message(self, person: Person, title: str, said: str, status: int) -> Response:
-        view = View(title=title, headline=said, as_of=datetime.now(UTC), zone=self._settings.zone.key)
-        context = {"view": view, "is_live": False, "path": "", **self._frame(person)}
-        return HTMLResponse(self._templates.get_template("message.html").render(context), status)
-
-    def _person(self, connection: HTTPConnection) -> Person | Response:
-        """Return who asks, or the answer to nobody."""
-        if not self._access.is_known_host(connection):
-            return self._refuse("unknown host", "This address is not one of the dashboard.", 421)
-        person = self._access.find(connection)
-        if person is not None:
-            return person
-        if self._access.way == "token":
-            return RedirectResponse(f"/sign-in?next={_quoted(connection)}", 303)
-        return self._refuse("nobody", "The proxy names nobody.", 403)
-
-    def _refuse(self, why: str, said: str, status: int = 403) -> Response:
-        self._access.refused[why] += 1
-        return PlainTextResponse(said, status)
-
     def _opened(self, address: str, person: Person) -> Open | None:
         parts = urlsplit(address)
         scope = {"type": "http", "method": "GET", "path": parts.path, "root_path": ""}
@@ -254,14 +220,6 @@ class Dashboard:
             if len(body) > _MAX_FORM_BYTES:
                 return {}
         return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
-
-
-def _address(request: HTTPConnection) -> str:
-    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
-
-
-def _quoted(connection: HTTPConnection) -> str:
-    return quote(_address(connection), safe="")
 
 
 def _local(target: str) -> str:

@@ -42,8 +42,11 @@ def incidents_table(
     name: str = "open",
     title: str = "Open incidents",
     empty: str = "None is open.",
+    total: int = 0,
 ) -> Table:
-    """Return incidents as ``smarttext alerts list`` shows them."""
+    """Return incidents as ``smarttext alerts list`` shows them; where there are more, the title says so."""
+    if total > len(rows):
+        title = f"{title}, the first {len(rows):,} of {total:,}"
     shown: list[dict[str, Cell]] = [
         {
             "incident": f"INC-{row['id']}",

@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -52,6 +52,42 @@ class Rendered:
         return json.dumps({"main": self.main, "away": away})
 
 
+@dataclass(eq=False)
+class Seat:
+    """A socket, and what it is sent next: what is newer takes the place of what it did not take yet."""
+
+    socket: WebSocket
+    has_page: bool = False
+    _next: str = ""
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def put(self, message: str) -> None:
+        """Have a message sent; waits for nothing."""
+        self._next = message
+        self._wake.set()
+
+    def beat(self) -> None:
+        """Have a heartbeat sent, unless there is news on its way."""
+        self.put(self._next or "{}")
+
+    async def write(self) -> None:
+        """Send what is put until the socket is gone, or takes too long."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            message, self._next = self._next, ""
+            try:
+                await asyncio.wait_for(self.socket.send_text(message), SEND_SECONDS)
+            except (TimeoutError, RuntimeError, WebSocketDisconnect):
+                return
+
+    async def read(self) -> None:
+        """Wait until the socket closes; pages say nothing."""
+        with contextlib.suppress(WebSocketDisconnect):
+            while True:
+                await self.socket.receive_text()
+
+
 @dataclass
 class Live:
     """The sockets of a process.
@@ -65,7 +101,7 @@ class Live:
     url: str
     render: Callable[[Open], Rendered]
     renders: int = 0
-    _sockets: dict[Open, set[WebSocket]] = field(default_factory=lambda: defaultdict(set))
+    _seats: dict[Open, set[Seat]] = field(default_factory=lambda: defaultdict(set))
     _changed: set[str] = field(default_factory=set)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -88,26 +124,32 @@ class Live:
     async def serve(self, socket: WebSocket, opened: Open) -> None:
         """Send a page to a socket now and whenever it changes, until the socket closes."""
         await socket.accept()
-        self._sockets[opened].add(socket)
+        seat = Seat(socket)
+        self._seats[opened].add(seat)
+        tasks = [asyncio.create_task(seat.read()), asyncio.create_task(seat.write())]
         try:
             # What changed while it was away.
-            await self._send(opened, {socket}, await self._render(opened))
-            while True:
-                await socket.receive_text()
-        except WebSocketDisconnect:
-            pass
+            rendered = await self._render(opened)
+            if not seat.has_page:
+                # Else a change was rendered meanwhile, which is newer.
+                self._put({seat}, rendered)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._forget(opened, socket)
+            for task in tasks:
+                task.cancel()
+            self._forget(opened, seat)
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(socket.close(), SEND_SECONDS)
 
     def announce(self, topic: str) -> None:
         """Mark a topic as changed, or with ``*`` all of them; on the event loop."""
-        self._changed |= {each for opened in self._sockets for each in opened.page.topics} if topic == "*" else {topic}
+        self._changed |= {each for opened in self._seats for each in opened.page.topics} if topic == "*" else {topic}
         self._wake.set()
 
-    def _forget(self, opened: Open, socket: WebSocket) -> None:
-        self._sockets[opened].discard(socket)
-        if not self._sockets[opened]:
-            del self._sockets[opened]
+    def _forget(self, opened: Open, seat: Seat) -> None:
+        self._seats[opened].discard(seat)
+        if not self._seats[opened]:
+            del self._seats[opened]
 
     async def _render(self, opened: Open) -> Rendered | None:
         self.renders += 1
@@ -127,27 +169,23 @@ class Live:
             await asyncio.sleep(_GATHER_SECONDS)
             self._wake.clear()
             changed, self._changed = self._changed, set()
-            for opened in [each for each in self._sockets if changed & {*each.page.topics}]:
-                await self._send(opened, self._sockets[opened], await self._render(opened))
+            for opened in [each for each in self._seats if changed & {*each.page.topics}]:
+                rendered = await self._render(opened)
+                self._put(self._seats.get(opened, ()), rendered)
 
-    async def _send(self, opened: Open, sockets: set[WebSocket], rendered: Rendered | None) -> None:
+    def _put(self, seats: Iterable[Seat], rendered: Rendered | None) -> None:
         if rendered is not None:
             message = rendered.message()
-            await asyncio.gather(*(self._send_one(opened, each, message) for each in tuple(sockets)))
-
-    async def _send_one(self, opened: Open, socket: WebSocket, message: str) -> None:
-        try:
-            await asyncio.wait_for(socket.send_text(message), SEND_SECONDS)
-        except (TimeoutError, RuntimeError, WebSocketDisconnect):
-            self._forget(opened, socket)
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(socket.close(), SEND_SECONDS)
+            for seat in seats:
+                seat.has_page = True
+                seat.put(message)
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            for opened, sockets in tuple(self._sockets.items()):
-                await asyncio.gather(*(self._send_one(opened, each, "{}") for each in tuple(sockets)))
+            for seats in self._seats.values():
+                for seat in seats:
+                    seat.beat()
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
         """Pass on what PostgreSQL announces; after a lost connection everything may have changed."""

@@ -1,6 +1,6 @@
 """The totals of some days as figures, tables and charts: the same on every page that shows them. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from urllib.parse import urlencode
@@ -99,14 +99,14 @@ def charts(found: Mapping[date, Totals], days: DayRange) -> tuple[Series, ...]:
     )  # fmt: skip
 
 
-def headline(totals: Totals | None, open_incidents: Sequence[Mapping[str, object]]) -> tuple[str, str]:
-    """Return what is said above everything else, and its tone."""
-    critical = sum(row["severity"] == "critical" for row in open_incidents)
-    pressing = [row for row in open_incidents if row["severity"] != "info"]
+def headline(totals: Totals | None, open_incidents: Mapping[str, int]) -> tuple[str, str]:
+    """Return what is said above everything else, and its tone; open incidents are counted by severity."""
+    critical = open_incidents.get("critical", 0)
+    pressing = sum(count for severity, count in open_incidents.items() if severity != "info")
     if critical:
         return f"{counted(critical, 'critical incident')} open", "bad"
     if pressing:
-        return f"{counted(len(pressing), 'incident')} open", "look"
+        return f"{counted(pressing, 'incident')} open", "look"
     if totals is None:
         return "No incident needs anybody; today was not computed yet", ""
     if totals.in_time is None or totals.missed == 0:

@@ -18,6 +18,10 @@ Cell = str | int | Decimal | float | bool | date | datetime | UUID | None
 """A value as it is; None is unknown, and is shown as that."""
 
 
+class AddressError(InputError):
+    """An address has a date, a number or an id that is none, whatever the database holds."""
+
+
 class Model(BaseModel):
     """A part of a view; it never changes."""
 
@@ -144,26 +148,26 @@ class Ask:
         return day_of(self.now, self.zone)
 
     def day(self, default: date) -> date:
-        """Return the day of the address; raise InputError for what is none."""
+        """Return the day of the address; raise AddressError for what is none."""
         return self._date("date", default)
 
     def days(self, length: int) -> DayRange:
-        """Return the days of the address, or the last ones of that number; raise InputError for what are none."""
+        """Return the days of the address, or the last ones of that number; raise AddressError for what are none."""
         last = self._date("to", self.today)
         first = self._date("from", last - timedelta(days=length - 1))
         if first > last or (last - first).days > 366:
             msg = f"from {first} to {last} is no range of at most 366 days"
-            raise InputError(msg)
+            raise AddressError(msg)
         return DayRange(first, last)
 
     def number(self, name: str, default: int = 0) -> int:
-        """Return a whole number of the address; raise InputError for what is none."""
+        """Return a whole number of the address; raise AddressError for what is none."""
         text = {**self.query, **self.path}.get(name, "")
         if not text:
             return default
         if not text.isascii() or not text.isdigit() or len(text) > 12:
             msg = f"'{text[:40]}' is no number"
-            raise InputError(msg)
+            raise AddressError(msg)
         return int(text)
 
     def business(self, text: str) -> UUID | None:
@@ -174,7 +178,7 @@ class Ask:
             return UUID(text)
         except ValueError:
             msg = f"'{text[:40]}' is no id of a business"
-            raise InputError(msg) from None
+            raise AddressError(msg) from None
 
     def _date(self, name: str, default: date) -> date:
         text = self.query.get(name, "")
@@ -182,10 +186,10 @@ class Ask:
             found = date.fromisoformat(text) if text else default
         except ValueError:
             msg = f"'{text[:40]}' is no date: write it as {self.today}"
-            raise InputError(msg) from None
+            raise AddressError(msg) from None
         if found > self.today:
             msg = f"{found} is in the future"
-            raise InputError(msg)
+            raise AddressError(msg)
         return found
 
 

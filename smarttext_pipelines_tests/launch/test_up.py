@@ -3,21 +3,28 @@
 import fcntl
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 import smarttext_pipelines
+from smarttext_pipelines.cli.up_command import DEFAULT_WEB_PORT
 from smarttext_pipelines.launch.child import without_noise
 from smarttext_pipelines.launch.dagster_services import socket_path
-from smarttext_pipelines.launch.launch_locks import AlreadyRunningError, only_launcher, require_free_port
+from smarttext_pipelines.launch.launch_locks import (
+    AlreadyRunningError,
+    next_free_port,
+    only_launcher,
+    require_free_port,
+)
 from smarttext_pipelines.launch.processes import ChildEndedError, Children
 from smarttext_pipelines_tests.conftest import Database
 
@@ -92,6 +99,46 @@ def test_a_taken_port_is_refused_and_nothing_is_started(
     assert process.returncode == 2
     assert f"cannot listen on 127.0.0.1:{taken_port}: Address already in use" in said
     assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["children.lock", "up.lock"]
+
+
+@pytest.fixture
+def default_web_port() -> Iterator[int]:
+    """Return the dashboard's port, which somebody uses meanwhile."""
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):  # it is taken, by whomever
+            server.bind(("127.0.0.1", DEFAULT_WEB_PORT))
+            server.listen()
+        yield DEFAULT_WEB_PORT
+
+
+def test_the_dashboard_takes_the_next_port_unless_somebody_named_one(
+    environment: dict[str, str], empty_database: Database, database: Database, default_web_port: int
+) -> None:
+    # Not migrated: it ends once it looked at the ports.
+    urls = {"SMARTTEXT_DATABASE_URL": empty_database.url, "SMARTTEXT_DAGSTER_DATABASE_URL": database.url}
+    with up({**environment, **urls}, "--port", str(free_port())) as process:
+        said, _ = process.communicate(timeout=180)
+    assert "run `smarttext migrate`" in said
+    found = re.search(r"Port 8000 is taken; the dashboard will be on http://127\.0\.0\.1:(\d+)\n", said)
+    assert found
+    assert default_web_port < int(found[1]) < default_web_port + 20
+    named = {"SMARTTEXT_WEB_URL": "https://dashboard.example.org"}
+    for options, more in ((("--web-port", str(default_web_port)), {}), ((), named)):
+        with up({**environment, **urls, **more}, "--port", str(free_port()), *options) as process:
+            said, _ = process.communicate(timeout=180)
+        assert process.returncode == 2
+        assert f"cannot listen on 127.0.0.1:{default_web_port}" in said
+        assert "choose another --web-port" in said
+
+
+def test_the_next_port_is_none_that_the_same_command_is_about_to_take() -> None:
+    first = next_free_port("127.0.0.1", 20_000, 0)
+    assert next_free_port("127.0.0.1", first, first) > first
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", first))
+        server.listen()
+        assert next_free_port("127.0.0.1", first, 0) > first
 
 
 def test_a_host_that_is_none_is_refused_and_a_free_port_is_not() -> None:

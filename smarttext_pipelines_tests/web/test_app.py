@@ -249,13 +249,11 @@ def test_a_database_that_is_away_is_named_with_the_age_of_what_is_shown(world: D
     with TestClient(app, base_url=ADDRESS) as visitor:
         before = visitor.get("/delivery")
         assert before.status_code == 200
-        reader = next(r.endpoint for r in app.routes if getattr(r, "path", "") == "/delivery").__closure__
-        dashboard = next(c.cell_contents for c in reader if type(c.cell_contents).__name__ == "Dashboard")
-        dashboard._reader._engine = away
+        app.state.reader._engine = away
         after = visitor.get("/delivery")
         assert after.status_code == 503
         assert "The database cannot be reached. This is as of" in after.text
-        dashboard._reader._engine = world.engine
+        app.state.reader._engine = world.engine
         assert visitor.get("/delivery").status_code == 200
 
 

@@ -31,13 +31,23 @@ _NUMBER = with_scopes("""CASE WHEN i.scope LIKE 'sender:%' THEN (
                SELECT 'sender ' || min(o.twilio_phone) FROM monitoring.businesses AS o
                WHERE sender_scope(o.twilio_phone) = i.scope) END""")
 _NO_NUMBER = "CASE WHEN i.scope LIKE 'sender:%' THEN 'a sender' END"
-_WHICH = """ WHERE (i.state IN ('firing', 'recovering') OR (:all AND i.fired_at IS NOT NULL))
+SHOWN = 200
+"""How many incidents are listed at most; ``count_open`` counts all."""
+
+_WHICH = f""" WHERE ((:open AND i.state IN ('firing', 'recovering'))
+                     OR (:past AND i.state NOT IN ('firing', 'recovering') AND i.fired_at IS NOT NULL))
           AND i.scope = coalesce(:scope, i.scope)
       ORDER BY i.state = 'resolved', array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.id DESC
-      LIMIT 200"""
+      LIMIT {SHOWN}"""
 _LIST, _LIST_WITHOUT = (text(_NAMED.replace("{sender}", sender) + _WHICH) for sender in (_NUMBER, _NO_NUMBER))
 _ONE, _ONE_WITHOUT = (
     text(_NAMED.replace("{sender}", sender) + " WHERE i.id = :id") for sender in (_NUMBER, _NO_NUMBER)
+)
+_COUNT_OPEN = text(
+    """
+    SELECT severity, count(*) AS incidents FROM monitoring.incidents
+    WHERE state IN ('firing', 'recovering') AND scope = coalesce(:scope, scope) GROUP BY severity
+    """
 )
 _SEES_NUMBERS = text("SELECT has_table_privilege('monitoring.businesses', 'SELECT')")
 _MESSAGES = text("SELECT message FROM monitoring.notifications WHERE incident_id = :id ORDER BY sequence DESC LIMIT 1")
@@ -88,12 +98,26 @@ class Why:
 
 
 def list_incidents(connection: Connection, *, all_: bool, scope: str | None = None) -> Rows:
-    """Return open incidents, or the last two hundred, of one scope or of all.
+    """Return open incidents, with ``all_`` also past ones, of one scope or of all, ``SHOWN`` at most.
 
     A sender has its number for who may read that.
     """
+    return _listed(connection, {"open": True, "past": all_, "scope": scope})
+
+
+def past_incidents(connection: Connection, scope: str | None = None) -> Rows:
+    """Return incidents that are over, the most severe first, ``SHOWN`` at most, however many are open."""
+    return _listed(connection, {"open": False, "past": True, "scope": scope})
+
+
+def count_open(connection: Connection, scope: str | None = None) -> dict[str, int]:
+    """Return how many incidents are open, by severity, however many are listed."""
+    return {severity: count for severity, count in connection.execute(_COUNT_OPEN, {"scope": scope})}
+
+
+def _listed(connection: Connection, which: dict[str, Any]) -> Rows:
     statement = _LIST if _sees_numbers(connection) else _LIST_WITHOUT
-    return [dict(row) for row in connection.execute(statement, {"all": all_, "scope": scope}).mappings()]
+    return [dict(row) for row in connection.execute(statement, which).mappings()]
 
 
 def rule_states(connection: Connection) -> Rows:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from smarttext_pipelines.alerting.incidents.review import list_incidents
+from smarttext_pipelines.alerting.incidents.review import count_open, list_incidents, past_incidents
 from smarttext_pipelines.budgets.ledger import name_of, read_budgets
 from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.errors import InputError
@@ -35,24 +35,24 @@ def view(connection: Connection, ask: Ask) -> BusinessView:
     found = read_totals(connection, days, business=business, unattributed=business is None)
     latest = max(found, default=None)
     scope = f"business:{business or 'none'}"
-    incidents = list_incidents(connection, all_=True, scope=scope)
-    open_ones = [row for row in incidents if row["state"] != "resolved"]
-    past = [row for row in incidents if row["state"] == "resolved"]
-    budgets = [use for use in read_budgets(connection) if use.business_id == business]
+    open_ones = count_open(connection, scope)
+    total = sum(open_ones.values())
+    incidents = list_incidents(connection, all_=False, scope=scope)
+    past = past_incidents(connection, scope)
     whole = summed(list(found.values()))
     said = f"{days.first} to {days.last}: {whole.missed:,} calls missed, {whole.texts:,} texts, {whole.failed:,} failed"
     return BusinessView(
         title="(no business)" if business is None else shown_name(name_of(connection, business)),
         headline=said if found else f"No day from {days.first} to {days.last} was computed",
-        tone="bad" if any(row["severity"] == "critical" for row in open_ones) else "look" if open_ones else "",
+        tone="bad" if open_ones.get("critical") else "look" if total else "",
         as_of=ask.now,
         zone=ask.zone.key,
         business=business,
         note=f"The numbers above the charts are those of {latest}." if latest else "",
         figures=tuple(figures(found[latest], latest, ask.settings.reply_minutes, business)) if latest else (),
         tables=(
-            incidents_table(open_ones, ask.now),
-            budgets_table(budgets, ask.zone),
+            incidents_table(incidents, ask.now, total=total),
+            budgets_table(read_budgets(connection, business), ask.zone),
             *([failures_table(connection, days, business, is_all=False)] if found else []),
             by_day(found, days, is_of_all=False),
             incidents_table(past, ask.now, name="past", title="Past incidents", empty="There was none yet."),

@@ -2,7 +2,13 @@
 
 from sqlalchemy import Connection
 
-from smarttext_pipelines.alerting.incidents.review import list_incidents, rule_states, silences
+from smarttext_pipelines.alerting.incidents.review import (
+    count_open,
+    list_incidents,
+    past_incidents,
+    rule_states,
+    silences,
+)
 from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.web.incident_rows import incidents_table, silences_table
 from smarttext_pipelines.web.view import Ask, Column, Page, Table, View
@@ -10,18 +16,17 @@ from smarttext_pipelines.web.view import Ask, Column, Page, Table, View
 
 def view(connection: Connection, ask: Ask) -> View:
     """Return the incidents, the open ones first, the silences, and rules that are not evaluated."""
-    found = list_incidents(connection, all_=True)
-    firing = [row for row in found if row["state"] != "resolved"]
-    over = [row for row in found if row["state"] == "resolved"]
+    by_severity = count_open(connection)
+    total = sum(by_severity.values())
     states = [row for row in rule_states(connection) if row["verdict"] not in ("ok", "breach")]
     return View(
         title="Incidents",
-        headline=f"{counted(len(firing), 'incident')} open" if firing else "No incident is open",
-        tone="bad" if any(row["severity"] == "critical" for row in firing) else "look" if firing else "good",
+        headline=f"{counted(total, 'incident')} open" if total else "No incident is open",
+        tone="bad" if by_severity.get("critical") else "look" if total else "good",
         as_of=ask.now,
         zone=ask.zone.key,
         tables=(
-            incidents_table(firing, ask.now),
+            incidents_table(list_incidents(connection, all_=False), ask.now, total=total),
             silences_table(silences(connection, all_=False)),
             Table(
                 name="rules",
@@ -34,7 +39,9 @@ def view(connection: Connection, ask: Ask) -> View:
                 rows=tuple({key: row[key] for key in ("rule", "verdict", "note")} for row in states),
                 empty="Every rule was evaluated.",
             ),
-            incidents_table(over, ask.now, name="past", title="Past", empty="There was none yet."),
+            incidents_table(
+                past_incidents(connection), ask.now, name="past", title="Past", empty="There was none yet."
+            ),
         ),
     )
 

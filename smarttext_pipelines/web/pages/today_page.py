@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from smarttext_pipelines.alerting.incidents.review import list_incidents
+from smarttext_pipelines.alerting.incidents.review import count_open, list_incidents
 from smarttext_pipelines.budgets.ledger import read_budgets
 from smarttext_pipelines.budgets.month import read_month
 from smarttext_pipelines.core.days import DayRange
@@ -35,7 +35,8 @@ def view(connection: Connection, ask: Ask) -> View:
         found[today] = live.totals
     totals = found.get(today)
     incidents = list_incidents(connection, all_=False)
-    said, tone = headline(totals, incidents)
+    open_ones = count_open(connection)
+    said, tone = headline(totals, open_ones)
     refused = read_refusals(connection, today)
     month = read_month(connection, today, is_over=False)
     spent = month.month_usd if month.days_missing < today.day else None
@@ -55,7 +56,11 @@ def view(connection: Connection, ask: Ask) -> View:
         zone=ask.zone.key,
         note=_freshness(live, totals),
         figures=tuple(numbers),
-        tables=(incidents_table(incidents, ask.now), _needing(connection, ask, live), _sources(live)),
+        tables=(
+            incidents_table(incidents, ask.now, total=sum(open_ones.values())),
+            _needing(connection, ask, live),
+            _sources(live),
+        ),
         series=charts(found, days),
     )
 

@@ -200,6 +200,7 @@ def _setting(
     details = _details(connection, wanted, place, now) if wanted else {}
     scopes = {t.stored.key[1] for t in everybody if t.stored.key[1].startswith(("business:", "sender:"))}
     scopes |= {f"business:{owner}" for row in details.values() for owner, _ in row["owners"] or ()}
+    scopes |= {f"business:{business}" for each in told for business in each.inhibited}
     names: dict[str, str] = {}
     if scopes:
         values = {"scopes": sorted(scopes), "shared": list(place.shared_senders)}

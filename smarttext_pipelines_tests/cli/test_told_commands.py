@@ -15,11 +15,12 @@ from smarttext_pipelines_tests.alerts import World, business_id, only
 from smarttext_pipelines_tests.anomalies.past import LAST, calm, write
 from smarttext_pipelines_tests.anomalies.test_search import ONE_DAY, UTC
 from smarttext_pipelines_tests.conftest import Server, fresh_database
-from smarttext_pipelines_tests.told_commands import SERVERS, commands, filled, parse
+from smarttext_pipelines_tests.told_commands import PACKAGE, SERVERS, commands, filled, parse
 
 NUMBER = "1"
 """Of the incident, the anomaly and the silence that are there."""
 
+_TEXT = "SM" + "0" * 31 + "1"
 THERE = {
     "BUSINESS": str(business_id(1)),
     "CHANNEL": "log",
@@ -29,10 +30,10 @@ THERE = {
     "INCIDENT": NUMBER,
     "N": "1000",
     "NAME": "Business 2",
-    "SID": "SM" + "0" * 31 + "1",
-    "SM…": "SM" + "0" * 31 + "1",
+    "SID": _TEXT,
+    "SM…": _TEXT,
     "TEXT": "known",
-    "{'CA…' if asked.what == 'call' else 'SM…'}": "SM" + "0" * 31 + "1",
+    "{'CA…' if asked.what == 'call' else 'SM…'}": _TEXT,
     "{BUSINESS_IDS[1]}": str(business_id(1)),
     "{begin}": str(LAST),
     "{due}": str(LAST),
@@ -74,33 +75,35 @@ def world(server: Server, template: str) -> Iterator[World]:
         yield world
 
 
-def _told() -> Mapping[str, str]:
-    """Return every command that is told, and where it is told first."""
-    found: dict[str, str] = {}
+def _told() -> Mapping[tuple[str, ...], str]:
+    """Return every command that is told, as it is here, and where it is told first."""
+    found: dict[tuple[str, ...], str] = {}
     for kind in KINDS:
         for name, told in getattr(told_commands, kind)().items():
             for command in told:
-                found.setdefault(command, f"{kind}: {name}")
-    return {command: where for command, where in found.items() if not command.startswith(_PATTERN)}
+                if not command.startswith(_PATTERN):
+                    found.setdefault(tuple(filled(command, THERE)), f"{kind}: {name}: {command}")
+    return found
 
 
 TOLD = _told()
 
 
-@pytest.mark.parametrize("command", TOLD)
+@pytest.mark.parametrize("command", TOLD, ids=" ".join)
 def test_a_command_that_is_told_runs_as_it_is_written(
-    command: str, world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    command: tuple[str, ...], world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    words = filled(command, THERE)
+    words = list(command)
     parse(words)
     if words[0] in SERVERS:
         return
     monkeypatch.setenv("SMARTTEXT_DATABASE_URL", world.database.url)
     monkeypatch.setenv("SMARTTEXT_DATA_DIR", str(tmp_path))
+    (tmp_path / "rules.yaml").write_text(PACKAGE.joinpath("alerting", "alert_rules.yaml").read_text())
     done = CliRunner().invoke(app, words)
     fault = None if isinstance(done.exception, SystemExit) else done.exception
-    assert fault is None, f"{TOLD[command]}: {' '.join(words)}: {fault!r}"
-    assert done.exit_code in (0, 1, 3), f"{TOLD[command]}: {' '.join(words)}: {done.output}"
+    assert fault is None, f"{TOLD[command]}: {fault!r}"
+    assert done.exit_code in (0, 1, 3), f"{TOLD[command]}: {done.output}"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -21,6 +21,9 @@ NOW = datetime(2026, 3, 16, 15, 50, tzinfo=UTC)
 
 RULES = load_rules(None)
 SCOPE = "business:0b0e7a52-6f0e-4d5c-9a55-0c35b1f7a001"
+SHARING = UUID("0b0e7a52-6f0e-4d5c-9a55-0c35b1f7a002")
+"""A business with the number of ``SCOPE``."""
+
 TAG = "3f9a1c07be"
 DETAILS = {
     "attempted": Decimal(66),
@@ -77,7 +80,7 @@ def samples() -> dict[str, Message]:
         ZoneInfo("America/New_York"),
         "http://127.0.0.1:3000/assets/alert_incidents",
         NOW,
-        {SCOPE: "Hartley Plumbing", "sender:5ceb70ab0c49": "+15550100007"},
+        {SCOPE: "Hartley Plumbing", f"business:{SHARING}": "Rossi Dental", "sender:5ceb70ab0c49": "+15550100007"},
         {
             rate.stored.key: DETAILS,
             ("registration_errors", "sender:5ceb70ab0c49"): {
@@ -85,7 +88,12 @@ def samples() -> dict[str, Message]:
                 "codes": [["30034", 4]],
                 "among_elsewhere": None,
                 "days": None,
-                "owners": [[SCOPE.split(":")[1], 4]],
+                "owners": [[SCOPE.split(":")[1], 3], [str(SHARING), 1]],
+                "failures": [
+                    [SCOPE.split(":")[1], "30034", 3],
+                    [SCOPE.split(":")[1], "30007", 20],
+                    [str(SHARING), "30034", 1],
+                ],
                 "failed_otherwise": 20,
                 "customers": 4,
                 "unreached": 4,
@@ -102,8 +110,9 @@ def samples() -> dict[str, Message]:
         "Many businesses at once": Told(
             replace(rate.stored, key=("sms_failure_rate", "group"), value=(7, 7, 7)), "firing", members=[rate] * 7
         ),
-        "A number that is not registered": _told(
-            "registration_errors", 4, 4, 4, scope="sender:5ceb70ab0c49", minutes=360
+        "A number that is not registered": replace(
+            _told("registration_errors", 4, 4, 4, scope="sender:5ceb70ab0c49", minutes=360),
+            inhibited=[UUID(SCOPE.split(":")[1]), SHARING],
         ),
         "A budget": _told("openai_budget", 104_000, 100_000, 104, label="tokens"),
         "Spend": _told("openai_spend", 12.4, 12.4, 6.2, severity="warning"),

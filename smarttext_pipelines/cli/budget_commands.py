@@ -145,7 +145,8 @@ def reset_openai(*, business: BusinessOption = None) -> None:
     _require_text(("--business", business))
     with event_transaction(load_settings()) as connection:
         ledger.open_day(connection, find_business(connection, business) if business else None)
-    say("the day is open; usage and limits are as they were (more for today: `smarttext budgets grant`)")
+    more = "`smarttext budgets grant --business NAME --tokens N --reason TEXT`"
+    say(f"the day is open; usage and limits are as they were (more for today: {more})")
 
 
 def _require_text(*options: tuple[str, str | None]) -> None:

@@ -199,12 +199,17 @@ def _setting(
     wanted = [_wanted(t.row, rules) for t in told if t.row and _has_details(t, rules)]
     details = _details(connection, wanted, place, now) if wanted else {}
     scopes = {t.stored.key[1] for t in everybody if t.stored.key[1].startswith(("business:", "sender:"))}
-    scopes |= {f"business:{owner}" for row in details.values() for owner, _ in row["owners"] or ()}
+    scopes |= _named_in_lines(told, details)
     names: dict[str, str] = {}
     if scopes:
         values = {"scopes": sorted(scopes), "shared": list(place.shared_senders)}
         names = {scope: name for scope, name in connection.execute(_NAMES, values)}
     return Setting(place.zone, link, now, names, details)
+
+
+def _named_in_lines(told: Sequence[Told], details: Mapping[Key, Mapping[str, Any]]) -> set[str]:
+    owners = {f"business:{owner}" for row in details.values() for owner, _ in row["owners"] or ()}
+    return owners | {f"business:{business}" for each in told for business in each.inhibited}
 
 
 def _has_details(told: Told, rules: Mapping[str, Rule]) -> bool:

@@ -35,13 +35,23 @@ class Silence:
 
 @dataclass(frozen=True)
 class Told:
-    """A notice of an incident; ``held`` says what keeps it back, if anything does."""
+    """A notice of an incident.
+
+    Attributes:
+        stored: The incident.
+        notice: What is told of it.
+        row: What was measured.
+        held: What keeps it back, if anything does.
+        members: Of a group.
+        inhibited: Businesses whose own incidents this one of their sender holds back.
+    """
 
     stored: Stored
     notice: Notice
     row: Row | None = None
     held: str | None = None
     members: Sequence["Told"] = ()
+    inhibited: Sequence[UUID] = ()
 
 
 @dataclass
@@ -54,6 +64,7 @@ class Plan:
         told: Notices, also those that are suppressed.
         verdicts: By rule, the worst over its scopes, with the number of scopes in breach and a note.
         baseline: Incidents that were there already when alerting began.
+        inhibited: By rule and scope of a sender, the businesses whose own incidents it holds back.
     """
 
     changed: list[Stored] = field(default_factory=list)
@@ -61,6 +72,7 @@ class Plan:
     told: list[Told] = field(default_factory=list)
     verdicts: dict[str, tuple[Verdict, int, str | None]] = field(default_factory=dict)
     baseline: list[Told] = field(default_factory=list)
+    inhibited: dict[Key, set[UUID]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from smarttext_pipelines.alerting.rules.rule_tables import Key
 from smarttext_pipelines.alerting.rules.span import Scope, Span
 
 _LONGEST_QUIET = timedelta(hours=24)
+INHIBITED = "inhibited by "
 _ORDER = {"pipeline": 0, "platform": 1, "sender": 2, "business": 3}
 
 
@@ -42,7 +43,15 @@ def plan(rules: Mapping[str, Rule], found: Measurement, stored: Mapping[Key, Sto
     for key in sorted(keys, key=lambda k: (_ORDER[_kind(k)], k)):
         _one(done, rules, found, stored, around, key, firing)
     group_notices(done, rules, stored, around)
+    done.told = [_naming_inhibited(done, told) for told in done.told]
     return done
+
+
+def _naming_inhibited(done: Plan, told: Told) -> Told:
+    """Return a notice with the businesses that it stands for: they have an incident, and are told of nowhere else."""
+    if told.notice == "resolved" or told.stored.key not in done.inhibited:
+        return told
+    return replace(told, inhibited=sorted(done.inhibited[told.stored.key]))
 
 
 def _one(
@@ -62,12 +71,13 @@ def _one(
             take(done, old, close(old.incident, now=around.now, reason=gone), None)
         return
     finding, reason = _find(rule, row, found, old, around.now)
+    held = _held(old, key, finding, rule, around, firing, row)
     step = advance(
         old.incident if old else None,
         finding,
         rule.policy,
         now=around.now,
-        held_by=_held(old, key, finding, rule, around, firing, row),
+        held_by=held,
         last_sent_at=old.last_sent_at if old else None,
         reason=reason,
     )
@@ -82,6 +92,7 @@ def _one(
     else:
         take(done, base, step, row)
         _remember(firing, rule, key, step.incident)
+        _note_inhibited(done, rules, base, step.incident, held, around)
 
 
 def _with_value(stored: Stored, row: Row | None, now: datetime) -> Stored:
@@ -106,6 +117,17 @@ def _remember(
     """Note that an incident which people know of inhibits those of its family."""
     if incident and incident.is_firing and incident.told is not None and rule.alert_metric.family:
         firing[rule.alert_metric.family].setdefault(key[1], (key[0], incident.severity))
+
+
+def _note_inhibited(
+    done: Plan, rules: Mapping[str, Rule], base: Stored, incident: Incident | None, held: str | None, around: Around
+) -> None:
+    """Note a business that its sender inhibits, also before its own incident fires: a rate needs two evaluations."""
+    is_untold = incident is not None and incident.is_open and base.muted_by is None
+    by = rules.get((held or "").removeprefix(INHIBITED))
+    if base.business_id and is_untold and by is not None and by.scope == "sender":
+        key = by.name, around.senders[base.business_id]
+        done.inhibited.setdefault(key, set()).add(base.business_id)
 
 
 def _gone(old: Stored | None, rule: Rule | None, around: Around) -> str | None:
@@ -173,10 +195,10 @@ def _held(
     severity = finding.severity if finding.verdict is Verdict.breach else old.incident.severity if old else None
     by = firing.get(rule.alert_metric.family, {}) if rule.scope == "business" else {}
     if wider := _wider(by, old.business_id if old else row.business_id if row else None, around):
-        return f"inhibited by {wider}"
+        return f"{INHIBITED}{wider}"
     # Two rules of one family on one business have one reason; the first one that is as severe tells it.
     if key[1] in by and severity is not None and by[key[1]][1] >= severity:
-        return f"inhibited by {by[key[1]][0]}"
+        return f"{INHIBITED}{by[key[1]][0]}"
     if old and old.muted_by and old.muted_severity and severity and severity <= old.muted_severity:
         return old.muted_by
     return None

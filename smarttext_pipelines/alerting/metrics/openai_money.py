@@ -56,8 +56,9 @@ METRICS = (
         "of the budget",
         _measure,
         "used",
-        "ask the owner, then grant more for today with `smarttext budgets grant`, or let the limit hold: it refuses "
-        "further requests until the day ends.",
+        "ask the owner, then grant more for today with "
+        "`smarttext budgets grant --business NAME --tokens N --reason TEXT`, or let the limit hold: it refuses further "
+        "requests until the day ends.",
         rows=_rows,
         headline=_budget,
         absent_is_zero=True,

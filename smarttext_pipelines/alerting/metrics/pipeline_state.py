@@ -90,7 +90,8 @@ METRICS = (
         "notifications",
         _measure,
         "were given up",
-        "see which with `smarttext alerts show`, repair this channel, then send a test with `smarttext alerts test`.",
+        "the last command below shows which; repair this channel, then send a test with "
+        "`smarttext alerts test CHANNEL`.",
         rows=_lost,
         headline=_given_up,
         absent_is_zero=True,

@@ -10,7 +10,15 @@ from zoneinfo import ZoneInfo
 from smarttext_pipelines.alerting.incidents.notices import GROUP_SCOPE, Told
 from smarttext_pipelines.alerting.metrics.alert_metric import LONGEST_SHORT_WINDOW, AlertMetric, Reading
 from smarttext_pipelines.alerting.notify.message import Message
-from smarttext_pipelines.alerting.notify.sentences import affected, causes, class_step, confidence, lasting, parts_of
+from smarttext_pipelines.alerting.notify.sentences import (
+    affected,
+    causes,
+    class_step,
+    confidence,
+    held_back,
+    lasting,
+    parts_of,
+)
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import Key
 from smarttext_pipelines.alerting.rules.span import LAST_TEXTS, Scope
@@ -185,6 +193,7 @@ def _lines(told: Told, rule: Rule | None, setting: Setting) -> tuple[list[str], 
     lines = [*affected(row), *causes(row, is_of_business=told.row is not None and told.row.kind == "business")]
     if told.stored.kind in ("sender", "platform"):
         lines += parts_of(row, setting.names)
+    lines += held_back(rule, row, told.inhibited, setting.names)
     return lines, step or class_step(rule, row["codes"] or [])
 
 

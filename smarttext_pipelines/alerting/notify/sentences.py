@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from smarttext_pipelines.alerting.metrics.alert_metric import AlertMetric
 from smarttext_pipelines.alerting.rules.judge import Measured, evidence
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.core.display import shown_name
-from smarttext_pipelines.core.failure_classes import class_of
+from smarttext_pipelines.core.failure_classes import OUTSIDE_THE_RATE, class_of
 from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
 
 _CAUSES = 3
@@ -72,14 +73,44 @@ def parts_of(row: Details, names: Mapping[str, str]) -> list[str]:
     return [f"Businesses: {' · '.join(shown)}{more}."]
 
 
-def class_step(rule: Rule, codes: Sequence[Any]) -> str:
-    """Return the next step of the most frequent class of errors, and who takes it where that is not the reader."""
+def held_back(rule: Rule, row: Details, businesses: Sequence[UUID], names: Mapping[str, str]) -> list[str]:
+    """Return whose own incidents a sender's holds back, and how many of their failures it does not explain.
+
+    Invalid numbers and opt-outs are left out, as in the rates of these businesses.
+    """
+    cause = _main_class(rule, row["codes"] or [])
+    failed: dict[str, int] = {}
+    others: dict[str, int] = {}
+    for owner, code, count in row.get("failures") or ():
+        name = class_of(code).name
+        if name not in OUTSIDE_THE_RATE:
+            failed[owner] = failed.get(owner, 0) + count
+            others[owner] = others.get(owner, 0) + count * (name != cause)
+    worst = sorted(map(str, businesses), key=lambda each: (-others.get(each, 0), -failed.get(each, 0), each))
+    said = [shown_name(names.get(f"business:{each}")) + _other_causes(failed, others, each) for each in worst]
+    more = f" · {len(said) - _BUSINESSES} more" if len(said) > _BUSINESSES else ""
+    return [f"Their own incidents are held back: {' · '.join(said[:_BUSINESSES])}{more}."] if said else []
+
+
+def _other_causes(failed: Mapping[str, int], others: Mapping[str, int], owner: str) -> str:
+    if not others.get(owner):
+        return ""
+    return f" ({others[owner]:,} of its {failed[owner]:,} failures have other causes)"
+
+
+def _main_class(rule: Rule, codes: Sequence[Any]) -> str:
+    """Return the class that a rule counts, else the most frequent one; empty where nothing failed."""
     counts: dict[str, int] = {}
     for code, count in codes:
         counts[class_of(code).name] = counts.get(class_of(code).name, 0) + count
-    if not counts:
+    return (rule.alert_metric.error_class or max(counts, key=lambda each: counts[each])) if counts else ""
+
+
+def class_step(rule: Rule, codes: Sequence[Any]) -> str:
+    """Return the next step of the most frequent class of errors, and who takes it where that is not the reader."""
+    name = _main_class(rule, codes)
+    if not name:
         return ""
-    name = rule.alert_metric.error_class or max(counts, key=lambda each: counts[each])
     found = class_of(next((c for c, _ in codes if class_of(c).name == name), None))
     return f"{'(operator) ' if found.who == 'operator' else ''}{found.next_step}."
 

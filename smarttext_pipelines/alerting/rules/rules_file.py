@@ -34,7 +34,7 @@ class RulesError(InputError):
     """A file of rules has mistakes; the message is the first, ``mistakes`` are all."""
 
     def __init__(self, place: str, mistakes: list[Mistake]) -> None:
-        more = f" ({len(mistakes) - 1} more: `smarttext alerts validate`)" if len(mistakes) > 1 else ""
+        more = f" ({len(mistakes) - 1} more: `smarttext alerts validate FILE`)" if len(mistakes) > 1 else ""
         super().__init__(f"{place}, {mistakes[0]}{more}")
         self.mistakes = mistakes
 

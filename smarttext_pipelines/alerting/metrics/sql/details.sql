@@ -37,6 +37,11 @@ WITH told AS (
     FROM (SELECT rule, scope, business_id, sum(messages) FILTER (WHERE is_counted) AS messages FROM rows
           WHERE business_id IS NOT NULL GROUP BY rule, scope, business_id) AS c
     WHERE messages > 0 GROUP BY rule, scope
+), failures AS (
+    SELECT rule, scope, jsonb_agg(jsonb_build_array(business_id, error_code, messages)) AS failures
+    FROM (SELECT rule, scope, business_id, error_code, sum(messages) AS messages FROM rows
+          WHERE scope LIKE 'sender:%' AND status_class = 'failed' AND business_id IS NOT NULL
+          GROUP BY rule, scope, business_id, error_code) AS c GROUP BY rule, scope
 ), sums AS (
     SELECT rule, scope, sum(messages) FILTER (WHERE is_final) AS final,
            sum(messages) FILTER (WHERE status_class <> 'suppressed') AS attempted,
@@ -57,13 +62,14 @@ WITH told AS (
     WHERE t.kind = 'business' AND t.signal = 'sms_failure_rate'
     GROUP BY t.rule, t.scope
 )
-SELECT t.rule, t.scope, s.final, s.attempted, s.counted, s.among, s.failed_otherwise, c.codes, o.owners, h.customers,
+SELECT t.rule, t.scope, s.final, s.attempted, s.counted, s.among, s.failed_otherwise, c.codes, o.owners, f.failures, h.customers,
        h.unreached, e.counted - s.counted AS counted_elsewhere, e.among - s.among AS among_elsewhere,
        u.least, u.most, u.days
 FROM told AS t
 LEFT JOIN sums AS s ON s.rule = t.rule AND s.scope = t.scope
 LEFT JOIN codes AS c ON c.rule = t.rule AND c.scope = t.scope
 LEFT JOIN owners AS o ON o.rule = t.rule AND o.scope = t.scope
+LEFT JOIN failures AS f ON f.rule = t.rule AND f.scope = t.scope
 LEFT JOIN hit AS h ON h.rule = t.rule AND h.scope = t.scope
 LEFT JOIN usual AS u ON u.rule = t.rule AND u.scope = t.scope
 LEFT JOIN everybody AS e ON e.rule = t.rule AND e.scope = t.scope

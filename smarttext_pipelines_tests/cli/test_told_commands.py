@@ -1,0 +1,126 @@
+"""Every command that people are told to run can be run as it is written."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import click
+import pytest
+from typer.testing import CliRunner
+
+from smarttext_pipelines.anomalies.anomaly_store import search_days
+from smarttext_pipelines.cli.main import app
+from smarttext_pipelines.core.errors import SmartTextError
+from smarttext_pipelines_tests import told_commands
+from smarttext_pipelines_tests.alerts import World, business_id, only
+from smarttext_pipelines_tests.anomalies.past import LAST, calm, write
+from smarttext_pipelines_tests.anomalies.test_search import ONE_DAY, UTC
+from smarttext_pipelines_tests.conftest import Server, fresh_database
+from smarttext_pipelines_tests.told_commands import PACKAGE, SERVERS, commands, filled, parse
+
+NUMBER = "1"
+"""Of the incident, the anomaly and the silence that are there."""
+
+_TEXT = "SM" + "0" * 31 + "1"
+THERE = {
+    "BUSINESS": str(business_id(1)),
+    "CHANNEL": "log",
+    "DATE": str(LAST),
+    "FILE": "rules.yaml",
+    "ID": NUMBER,
+    "INCIDENT": NUMBER,
+    "N": "1000",
+    "NAME": "Business 2",
+    "SID": _TEXT,
+    "SM…": _TEXT,
+    "TEXT": "known",
+    "{'CA…' if asked.what == 'call' else 'SM…'}": _TEXT,
+    "{BUSINESS_IDS[1]}": str(business_id(1)),
+    "{begin}": str(LAST),
+    "{due}": str(LAST),
+    "{first}": str(LAST),
+    "{last}": str(LAST),
+    "{message.incident}": NUMBER,
+    "{number}": NUMBER,
+    "{wanted or 'DAY'}": str(LAST),
+    "{zone.key}": "UTC",
+}
+"""What stands for a placeholder in the world of these tests."""
+
+_PATTERN = "[a-z]["
+"""Begins the expression that finds commands, which is none itself."""
+
+KINDS = ("of_notices", "of_digests", "of_goldens", "of_refusals", "of_runbooks")
+
+
+@pytest.fixture(scope="module")
+def world(server: Server, template: str) -> Iterator[World]:
+    """A world with an incident, an anomaly, a silence and a text, each number 1."""
+    with fresh_database(server, template) as database:
+        world = World(database)
+        world.businesses(8)
+        cells = calm(8)
+        cells["sms_failure_count"][-1, 0], cells["sms_success_count"][-1, 0], cells["messages_sent"][-1, 0] = 9, 21, 30
+        write(database, cells)
+        with database.engine.begin() as connection:
+            search_days(connection, ONE_DAY, UTC)
+        world.rules = only("sms_failure_rate", for_=1)
+        world.begin()
+        world.failing()
+        world.tick()
+        world.run(
+            "INSERT INTO monitoring.silences (rule, author, reason, starts_at, ends_at)"
+            " VALUES ('sms_in_flight', 'Ann', 'known', '2026-03-16', '2126-03-17')"
+        )
+        assert world.incidents("id") == [(1,)]
+        yield world
+
+
+def _told() -> Mapping[tuple[str, ...], str]:
+    """Return every command that is told, as it is here, and where it is told first."""
+    found: dict[tuple[str, ...], str] = {}
+    for kind in KINDS:
+        for name, told in getattr(told_commands, kind)().items():
+            for command in told:
+                if not command.startswith(_PATTERN):
+                    found.setdefault(tuple(filled(command, THERE)), f"{kind}: {name}: {command}")
+    return found
+
+
+TOLD = _told()
+
+
+@pytest.mark.parametrize("command", TOLD, ids=" ".join)
+def test_a_command_that_is_told_runs_as_it_is_written(
+    command: tuple[str, ...], world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = list(command)
+    parse(words)
+    if words[0] in SERVERS:
+        return
+    monkeypatch.setenv("SMARTTEXT_DATABASE_URL", world.database.url)
+    monkeypatch.setenv("SMARTTEXT_DATA_DIR", str(tmp_path))
+    (tmp_path / "rules.yaml").write_text(PACKAGE.joinpath("alerting", "alert_rules.yaml").read_text())
+    done = CliRunner().invoke(app, words)
+    fault = None if isinstance(done.exception, SystemExit) else done.exception
+    assert fault is None, f"{TOLD[command]}: {fault!r}"
+    assert done.exit_code in (0, 1, 3), f"{TOLD[command]}: {done.output}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_commands_are_found_in_texts_of_every_kind(kind: str) -> None:
+    assert sum(map(len, getattr(told_commands, kind)().values())) >= 10
+
+
+def test_a_command_without_what_it_needs_is_a_mistake() -> None:
+    for words in (["alerts", "show"], ["budgets", "grant"], ["alerts", "shown", "1"], ["stats", "--dated", "x"]):
+        with pytest.raises(click.UsageError):
+            parse(words)
+
+
+def test_a_command_is_found_whatever_line_it_breaks_over() -> None:
+    assert commands("see `smarttext alerts\nshow 214`, or `ls`") == ["alerts show 214"]
+
+
+def test_a_refusal_counts_as_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMARTTEXT_DATABASE_URL", world.database.url)
+    assert isinstance(CliRunner().invoke(app, ["alerts", "show", "999"]).exception, SmartTextError)

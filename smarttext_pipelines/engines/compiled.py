@@ -128,4 +128,4 @@ def _compile(
         return spelled(*node.expressions) if spelled else node
 
     statement: sge.Expression = compiler.to_sqlglot(op.to_expr())
-    return str(finish(statement.transform(rewrite, copy=False)).sql(dialect=dialect, pretty=True, copy=False))
+    return str(finish(statement.transform(rewrite)).sql(dialect=dialect, pretty=True, copy=False))

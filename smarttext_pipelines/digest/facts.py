@@ -88,7 +88,7 @@ class Facts:
         incidents: Incidents that were firing during the day, the most severe first.
         crossings: Budgets that reached a threshold, the most used first.
         silent: Businesses that have events on such weekdays and had none.
-        anomalies: What was unusual and nobody called wrong or expected, all businesses together first.
+        anomalies: What was unusual and nobody called wrong or expected, all businesses first.
         restated: Settled days whose numbers changed since the day ended.
         businesses: Businesses with a missed call.
         is_complete: Whether the day was rolled up after its end.

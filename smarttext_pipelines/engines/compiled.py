@@ -48,14 +48,15 @@ def compile_sql(
         spelling: What to write for the functions of ``metrics.metric``.
         dialect: Dialect to write.
         finish: Last change to the whole statement.
-        is_kept: Whether a shape like it may come again; to find the shape takes as long as half of the compiling.
+        is_kept: Whether a shape like it may come again; else no shape is looked for, and nothing
+            makes the statement easy to read.
     """
     # What is not kept is written over the tables of an answer, which are unbound already.
     op = (expression.unbind() if is_kept else expression).op()
     known = _latest.get((type(compiler), op))
     if known is not None:
         return known
-    made = _compiled if is_kept else partial(_compile, marks={})
+    made = _compiled if is_kept else partial(_compile, marks={}, is_read=False)
     text = made(compiler, op, spelling, dialect, finish)
     _keep(_latest, (type(compiler), op), text, _MAX_LATEST)
     return text
@@ -120,6 +121,8 @@ def _compile(
     dialect: Any,
     finish: Callable[[sge.Expression], sge.Expression],
     marks: Mapping[sge.Expression, sge.Expression],
+    *,
+    is_read: bool = True,
 ) -> str:
     def rewrite(node: sge.Expression) -> sge.Expression:
         if marks and node in marks:
@@ -128,4 +131,4 @@ def _compile(
         return spelled(*node.expressions) if spelled else node
 
     statement: sge.Expression = compiler.to_sqlglot(op.to_expr())
-    return str(finish(statement.transform(rewrite)).sql(dialect=dialect, pretty=True, copy=False))
+    return str(finish(statement.transform(rewrite)).sql(dialect=dialect, pretty=is_read, copy=False))

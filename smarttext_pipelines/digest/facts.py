@@ -14,6 +14,7 @@ from smarttext_pipelines.anomalies.in_words import Episode
 from smarttext_pipelines.budgets.month import MonthSpend, read_month
 from smarttext_pipelines.core.days import DayRange, day_end, day_start
 from smarttext_pipelines.database.rolled_up_days import complete_days
+from smarttext_pipelines.digest.so_far import SoFar, read_so_far
 from smarttext_pipelines.digest.totals import Totals, read_totals
 
 WEEKS_COMPARED = 8
@@ -87,12 +88,13 @@ class Facts:
         incidents: Incidents that were firing during the day, the most severe first.
         crossings: Budgets that reached a threshold, the most used first.
         silent: Businesses that have events on such weekdays and had none.
-        anomalies: What was unusual and nobody called wrong or expected, all businesses together first.
+        anomalies: What was unusual and nobody called wrong or expected, all businesses first.
         restated: Settled days whose numbers changed since the day ended.
         businesses: Businesses with a missed call.
         is_complete: Whether the day was rolled up after its end.
         is_over: Whether the day had ended when it was read.
         is_computed: Whether the day was rolled up at all.
+        so_far: Events of a day that is not over, by hour; None where it is over, or they may not be counted.
     """
 
     day: date
@@ -112,6 +114,7 @@ class Facts:
     is_complete: bool = True
     is_over: bool = True
     is_computed: bool = True
+    so_far: SoFar | None = None
 
 
 _UNANSWERED = text(
@@ -221,6 +224,7 @@ def read_facts(
     # A rollup of last night makes days final; only later changes restate them.
     restated = {"settled": day - timedelta(days=settle_days + 1), "since": day_end(day, zone)}
     least = max(2, len(usual) - 1)
+    is_over = now >= day_end(day, zone)
     return Facts(
         day=day,
         today=totals.get(day, Totals()),
@@ -241,6 +245,7 @@ def read_facts(
         restated=list(connection.scalars(_RESTATED, restated)),
         businesses=unanswered[0]["businesses"] if unanswered else 1,
         is_complete=is_complete,
-        is_over=now >= day_end(day, zone),
+        is_over=is_over,
         is_computed=day in totals,
+        so_far=None if is_over else read_so_far(connection, day, usual, zone, now),
     )

@@ -14,6 +14,7 @@ _SIGNS = {
     "bad so far": "🔴",
     "look": "🟠",
     "quiet": "🟠",
+    "quiet so far": "🟠",
     "unknown": "⚪",
     "well": "🟢",
     "well so far": "🟢",

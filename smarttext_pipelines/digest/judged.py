@@ -1,21 +1,18 @@
 """What of a day is worth telling, and how urgent it is. Pure: the same facts give the same judgements."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal
-from enum import IntEnum
-from uuid import UUID
 
 from smarttext_pipelines.anomalies.in_words import sentence
 from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
 from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.digest.facts import Facts, Incident, Unanswered
-from smarttext_pipelines.digest.totals import Totals
-from smarttext_pipelines.digest.usual import Usual, is_more_than_chance, sampling_spread, usual_of
+from smarttext_pipelines.digest.judgement import NAMED, Judgement, Urgency, of_business, on_day, share, usual
+from smarttext_pipelines.digest.traffic import silent, traffic
+from smarttext_pipelines.digest.usual import Usual, is_more_than_chance, sampling_spread
 
-_NAMED = 4
 _MIN_TEXTS, _MIN_CALLS, _MIN_UNREPLIED = 20, 10, 3
 _POOR_PERCENT = Decimal(50)
 """Share answered in time below which a day is worth a look where there is nothing to compare it with."""
@@ -26,63 +23,11 @@ _FULL = 100
 _REFUSALS = {"limit_tokens": "limit of tokens reached", "limit_usd": "limit of USD reached"}
 
 
-class Urgency(IntEnum):
-    """How soon somebody should look."""
-
-    note = 0
-    look = 1
-    bad = 2
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """One thing to tell.
-
-    Attributes:
-        key: What it is about; the same on the next day if it goes on.
-        urgency: How soon somebody should look.
-        phrase: A few words for the headline; empty where it is not for the headline.
-        text: A whole sentence.
-        command: Command that shows the rows.
-    """
-
-    key: str
-    urgency: Urgency
-    phrase: str
-    text: str
-    command: str
-
-
-def share(found: Decimal | None) -> str:
-    """Return a percentage for a headline, without decimals."""
-    return "unknown" if found is None else f"{found:.0f} %"
-
-
-def usual(facts: Facts, value: Callable[[Totals], Decimal | None]) -> Usual | None:
-    """Return what is usual of a value on such a weekday."""
-    return usual_of(map(value, facts.usual))
-
-
-def is_quiet(facts: Facts) -> bool:
-    """Tell whether there was less than half of what there usually is, though not nothing."""
-    found = usual(facts, lambda t: Decimal(t.events))
-    return bool(found and facts.is_over and 0 < facts.today.events * 2 < found.median)
-
-
 def judge(facts: Facts) -> list[Judgement]:
     """Return what is worth telling of a day that was rolled up, the most urgent first."""
-    parts = (_incidents, _traffic, _businesses, _replies, _delivery, _cost, _budgets, _silent, _unusual, _remarks)
+    parts = (_incidents, traffic, _businesses, _replies, _delivery, _cost, _budgets, silent, _unusual, _remarks)
     found = [each for part in parts for each in part(facts)]
     return sorted(found, key=lambda each: -each.urgency)
-
-
-def of_business(business: UUID | None) -> str:
-    """Return the option that names a business in a command; ids, because names are anybody's text."""
-    return f"--business {business}" if business else "--unattributed"
-
-
-def _on(day: date) -> str:
-    return f"--date {day}"
 
 
 def _incidents(facts: Facts) -> Iterator[Judgement]:
@@ -94,11 +39,11 @@ def _incidents(facts: Facts) -> Iterator[Judgement]:
             one = f"an incident of {shown_name(each.whom)} ({each.rule})"
             phrase = one if len(told) == 1 else counted(len(told), "incident")
         urgency = (Urgency.bad if is_bad else Urgency.look) if each in told else Urgency.note
-        if place < _NAMED:
+        if place < NAMED:
             text = f"INC-{each.number} {each.rule}, {each.severity}, {shown_name(each.whom)}: {_lasted(facts, each)}."
             yield Judgement(f"INC-{each.number}", urgency, phrase, text, f"smarttext alerts show {each.number}")
-    if len(facts.incidents) > _NAMED:
-        text = f"And {counted(len(facts.incidents) - _NAMED, 'more incident')} of that day."
+    if len(facts.incidents) > NAMED:
+        text = f"And {counted(len(facts.incidents) - NAMED, 'more incident')} of that day."
         yield Judgement("incidents", Urgency.note, "", text, "smarttext alerts list --all")
 
 
@@ -114,23 +59,11 @@ def _lasted(facts: Facts, each: Incident) -> str:
     )
 
 
-def _traffic(facts: Facts) -> Iterator[Judgement]:
-    t, found = facts.today, usual(facts, lambda t: Decimal(t.events))
-    if not found or not facts.is_over or not found.median:
-        return
-    command = f"smarttext stats {_on(facts.day)}"
-    said = f"{t.events:,} calls and texts, usually about {found.median:,.0f} on a {facts.day:%A}"
-    if not t.events:
-        yield Judgement("traffic", Urgency.bad, "nothing arrived", f"No call and no text: {said}.", "smarttext doctor")
-    elif is_quiet(facts):
-        yield Judgement("traffic", Urgency.look, said, f"Quiet: {said}.", command)
-
-
 def _businesses(facts: Facts) -> Iterator[Judgement]:
     t = facts.today
     found = usual(facts, lambda each: _percent(each.never, each.missed))
     of_all = found.median / 100 if found else 0.05
-    worst = [each for each in facts.unanswered if _is_left(each, of_all, facts.businesses)][:_NAMED]
+    worst = [each for each in facts.unanswered if _is_left(each, of_all, facts.businesses)][:NAMED]
     for each in worst:
         said = f"{shown_name(each.business)} left {each.unreplied} of {counted(each.missed, 'caller')} without a text"
         yield _unanswered(each, facts, Urgency.bad, said)
@@ -144,12 +77,12 @@ def _without_text(
 ) -> Judgement:
     t = facts.today
     never = t.never or 0
-    names = ", ".join(f"{shown_name(u.business)} ({u.unreplied} of {u.missed})" for u in rest[:_NAMED])
-    names += f", and {len(rest) - _NAMED} more" if len(rest) > _NAMED else ""
+    names = ", ".join(f"{shown_name(u.business)} ({u.unreplied} of {u.missed})" for u in rest[:NAMED])
+    names += f", and {len(rest) - NAMED} more" if len(rest) > NAMED else ""
     besides = f"; besides {'these' if len(worst) > 1 else shown_name(worst[0].business)}" if worst else ""
     usually = f" (usually {found.median:.0f} %)" if found else ""
     text = f"Without a text: {counted(never, 'caller')} in all{usually}{besides}: {names}."
-    command = f"smarttext explain missed_calls_unreplied --all {_on(facts.day)}"
+    command = f"smarttext explain missed_calls_unreplied --all {on_day(facts.day)}"
     many = found and found.is_above(_percent(never, t.missed) or Decimal(0), _spread(found, t.missed))
     if not found or not many or worst:
         return Judgement("never", Urgency.note, "", text, command)
@@ -160,7 +93,7 @@ def _without_text(
 def _unanswered(each: Unanswered, facts: Facts, urgency: Urgency, said: str) -> Judgement:
     before = percent(each.usual_unreplied, each.usual_missed)
     beside = "" if before is None else f" (before: {before:.0f} %)"
-    command = f"smarttext explain missed_calls_unreplied {of_business(each.business_id)} {_on(facts.day)}"
+    command = f"smarttext explain missed_calls_unreplied {of_business(each.business_id)} {on_day(facts.day)}"
     return Judgement(f"never {each.business_id}", urgency, said, f"{said}{beside}.", command)
 
 
@@ -183,7 +116,7 @@ def _replies(facts: Facts) -> Iterator[Judgement]:
     t = facts.today
     if t.in_time is None and t.missed:
         text = "Whether missed calls were answered was not computed for this day."
-        yield Judgement("replies", Urgency.look, "replies are unknown", text, f"smarttext rollup {_on(facts.day)}")
+        yield Judgement("replies", Urgency.look, "replies are unknown", text, f"smarttext rollup {on_day(facts.day)}")
         return
     in_time, found = t.in_time_percent, usual(facts, lambda each: each.in_time_percent)
     if in_time is not None and t.missed >= _MIN_CALLS:
@@ -193,17 +126,19 @@ def _replies(facts: Facts) -> Iterator[Judgement]:
             said = f"only {share(in_time)} answered within {facts.reply_minutes} minutes{before}"
             urgency = Urgency.bad if found else Urgency.look
             text = f"Fewer answered in time: {t.in_time} of {t.missed}{before}."
-            command = f"smarttext explain calls_missed --all {_on(facts.day)}"
+            command = f"smarttext explain calls_missed --all {on_day(facts.day)}"
             yield Judgement("in time", urgency, said, text, command)
     for name, column, words in (
         ("late", "replied_late_count", "answered too late"),
         ("unknown", "missed_calls_reply_unknown", "answered or not, unknown"),
     ):
+        if name == "unknown" and not facts.is_over:
+            continue  # the time for a text is not over either
         count = getattr(t, name)
         often = usual(facts, lambda each, name=name: _percent(getattr(each, name), each.missed))  # type: ignore[misc]
         if count and often and often.is_above(percent(count, t.missed) or Decimal(0), _spread(often, t.missed)):
             said = f"{counted(count, 'caller')} {words} (usually {often.median:.0f} %)"
-            command = f"smarttext explain {column} --all {_on(facts.day)}"
+            command = f"smarttext explain {column} --all {on_day(facts.day)}"
             yield Judgement(name, Urgency.look, said, f"{said[0].upper()}{said[1:]}.", command)
 
 
@@ -211,7 +146,7 @@ def _delivery(facts: Facts) -> Iterator[Judgement]:
     t, known = facts.today, facts.today.known_percent
     if not t.attempted:
         return
-    command = f"smarttext explain sms_failure_count --all {_on(facts.day)}"
+    command = f"smarttext explain sms_failure_count --all {on_day(facts.day)}"
     if known is None or known < COVERAGE_FLOOR_PERCENT:
         was_known = usual(facts, lambda each: each.failed_percent)
         urgency = Urgency.look if was_known or not facts.usual else Urgency.note
@@ -242,16 +177,16 @@ def _cost(facts: Facts) -> Iterator[Judgement]:
         if is_more and found.is_above(cost, found.median * 0.05):
             urgency = Urgency.bad if before and cost >= _BAD_FACTOR * before else Urgency.look
             said = f"{words} {cost:.2f} USD (usually {before:.2f})"
-            command = f"smarttext explain {column} --all {_on(facts.day)}"
+            command = f"smarttext explain {column} --all {on_day(facts.day)}"
             yield Judgement(name, urgency, said, f"{said[0].upper()}{said[1:]}.", command)
 
 
 def _budgets(facts: Facts) -> Iterator[Judgement]:
-    for place, each in enumerate(facts.crossings[:_NAMED]):
+    for place, each in enumerate(facts.crossings[:NAMED]):
         used = f"{shown_name(each.business)} used {each.percent:.0f} % of its OpenAI budget"
         urgency = Urgency.look if each.percent >= _FULL else Urgency.note
         phrase = used if place == 0 and urgency else ""
-        command = f"smarttext explain openai_tokens_used {of_business(each.business_id)} {_on(facts.day)}"
+        command = f"smarttext explain openai_tokens_used {of_business(each.business_id)} {on_day(facts.day)}"
         yield Judgement(f"budget {each.business_id}", urgency, phrase, f"{used}.", command)
     if facts.refused:
         reasons = ", ".join(f"{count:,} × {_REFUSALS.get(reason, reason)}" for reason, count in facts.refused.items())
@@ -259,37 +194,22 @@ def _budgets(facts: Facts) -> Iterator[Judgement]:
         yield Judgement("refused", Urgency.look, said, f"{said}: {reasons}.", "smarttext budgets show")
 
 
-def _silent(facts: Facts) -> Iterator[Judgement]:
-    if not facts.today.events or not facts.is_over:
-        return
-    named: Sequence[str] = [shown_name(each.business) for each in facts.silent]
-    urgency = Urgency.note if is_quiet(facts) else Urgency.look
-    week = facts.day.toordinal() - 7
-    for place, each in enumerate(facts.silent[:_NAMED]):
-        phrase = (named[0] if len(named) == 1 else counted(len(named), "business", "businesses")) + " silent"
-        text = f"Silent, unlike other {facts.day:%A}s: {shown_name(each.business)}."
-        span = f"--from {date.fromordinal(week)} --to {facts.day}"
-        command = f"smarttext stats {of_business(each.business_id)} {span}"
-        yield Judgement(f"silent {each.business_id}", urgency, "" if place else phrase, text, command)
-    if len(named) > _NAMED:
-        text = f"And {len(named) - _NAMED} more that are silent, unlike other {facts.day:%A}s."
-        yield Judgement("silent", Urgency.note, "", text, f"smarttext stats {_on(facts.day)}")
-
-
 def _unusual(facts: Facts) -> Iterator[Judgement]:
-    for each in facts.anomalies[:_NAMED]:
+    for each in facts.anomalies[:NAMED]:
         text = f"Unusual, {each.whom}: {sentence(each)}."
         yield Judgement(f"anomaly {each.id}", Urgency.note, "", text, f"smarttext anomalies explain {each.id}")
-    if len(facts.anomalies) > _NAMED:
-        text = f"And {counted(len(facts.anomalies) - _NAMED, 'more anomaly', 'more anomalies')} of that day."
-        yield Judgement("anomalies", Urgency.note, "", text, f"smarttext anomalies list {_on(facts.day)}")
+    if len(facts.anomalies) > NAMED:
+        text = f"And {counted(len(facts.anomalies) - NAMED, 'more anomaly', 'more anomalies')} of that day."
+        yield Judgement("anomalies", Urgency.note, "", text, f"smarttext anomalies list {on_day(facts.day)}")
 
 
 def _remarks(facts: Facts) -> Iterator[Judgement]:
     if facts.restated:
-        days = ", ".join(map(str, facts.restated[:_NAMED]))
+        days = ", ".join(map(str, facts.restated[:NAMED]))
         text = f"Numbers of earlier days changed: {days}; compare them with what you noted."
-        yield Judgement("restated", Urgency.note, "", text, f"smarttext stats {_on(facts.restated[0])}")
+        yield Judgement("restated", Urgency.note, "", text, f"smarttext stats {on_day(facts.restated[0])}")
     if not facts.is_complete and facts.is_over:
         text = "The day was rolled up before its end: its numbers are partial."
-        yield Judgement("partial", Urgency.look, "its numbers are partial", text, f"smarttext rollup {_on(facts.day)}")
+        yield Judgement(
+            "partial", Urgency.look, "its numbers are partial", text, f"smarttext rollup {on_day(facts.day)}"
+        )

@@ -6,8 +6,10 @@ from decimal import Decimal
 
 from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.digest.facts import Facts
-from smarttext_pipelines.digest.judged import Judgement, Urgency, is_quiet, judge, share, usual
+from smarttext_pipelines.digest.judged import judge
+from smarttext_pipelines.digest.judgement import Judgement, Urgency, share, usual
 from smarttext_pipelines.digest.totals import Totals
+from smarttext_pipelines.digest.traffic import is_quiet
 
 MAX_LINES = 20
 _PHRASES = 3
@@ -79,9 +81,11 @@ _LEADS = {
     "first": "First day",
     "look": "Worth a look",
     "quiet": "Quiet day",
+    "quiet so far": "Quiet so far",
     "bad": "Bad day",
     "bad so far": "Bad day so far",
     "empty": "Nothing happened",
+    "empty so far": "Nothing so far",
 }
 
 
@@ -103,24 +107,25 @@ def _state(facts: Facts, found: list[Judgement]) -> str:
     if worst is Urgency.bad:
         return "bad" if facts.is_over else "bad so far"
     if is_quiet(facts):
-        return "quiet"
+        return "quiet" if facts.is_over else "quiet so far"
     if worst is Urgency.look:
         return "look"
-    if not facts.today.events:
-        return "empty"
+    arrived = facts.today.events or (facts.so_far.events if facts.so_far else 0)
     if not facts.is_over:
-        return "well so far"
+        return "well so far" if arrived else "empty so far"
+    if not arrived:
+        return "empty"
     return "well" if usual(facts, lambda t: Decimal(t.events)) else "first"
 
 
 def _headline(facts: Facts, state: str, found: list[Judgement]) -> str:
-    if state == "empty":
-        return "no call and no text"
+    if state in ("empty", "empty so far"):
+        return "no call and no text" + ("" if facts.is_over else "; the day is not over")
     worst = sorted((each for each in found if each.urgency and each.phrase), key=lambda each: -each.urgency)
     if state in ("well", "well so far", "first"):
         return _well(facts, state)
     phrases = [each.phrase for each in worst if each.urgency is worst[0].urgency][:_PHRASES]
-    return ", ".join([*phrases, _well(facts, state)] if state == "quiet" else phrases)
+    return ", ".join([*phrases, _well(facts, state)] if state in ("quiet", "quiet so far") else phrases)
 
 
 def _well(facts: Facts, state: str) -> str:
@@ -129,7 +134,12 @@ def _well(facts: Facts, state: str) -> str:
         said = f"{share(t.in_time_percent)} answered within {facts.reply_minutes} minutes"
     else:
         said = f"no missed call, {counted(t.texts, 'text')}"
-    ends = {"first": ", nothing to compare with yet", "well": ", as usual", "well so far": "; the day is not over"}
+    ends = {
+        "first": ", nothing to compare with yet",
+        "well": ", as usual",
+        "well so far": "; the day is not over",
+        "quiet so far": "; the day is not over",
+    }
     return said + ends.get(state, "")
 
 
@@ -166,7 +176,9 @@ def _cost(facts: Facts) -> list[Line]:
     texts = "not recorded" if t.texts_usd is None else f"{t.texts_usd:.2f} USD"
     included = ", carriers' fees included" if t.texts_usd is not None else ""
     fees = included if t.fees_usd is None else f", carriers' fees {t.fees_usd:.2f} USD"
-    usually = _beside(facts, lambda each: each.openai_usd, "USD").removeprefix("; ")
+    usually = "the day is not over"
+    if facts.is_over:
+        usually = _beside(facts, lambda each: each.openai_usd, "USD").removeprefix("; ")
     text = f"OpenAI {t.openai_usd:.2f} USD ({usually}), texts {texts}{fees}."
     lines = [Line(text, f"smarttext stats --date {facts.day}")]
     span = f"smarttext stats --from {facts.day.replace(day=1)} --to {facts.day}"

@@ -7,6 +7,7 @@ each minute. Two windows of one shape differ in their dates and instants alone.
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import ibis.expr.operations as ops
@@ -36,6 +37,8 @@ def compile_sql(
     spelling: Spelling,
     dialect: Any,
     finish: Callable[[sge.Expression], sge.Expression] = lambda statement: statement,
+    *,
+    is_kept: bool = True,
 ) -> str:
     """Compile an expression and write the functions of ``metrics.metric`` in the dialect of one engine.
 
@@ -45,12 +48,16 @@ def compile_sql(
         spelling: What to write for the functions of ``metrics.metric``.
         dialect: Dialect to write.
         finish: Last change to the whole statement.
+        is_kept: Whether a shape like it may come again; else no shape is looked for, and nothing
+            makes the statement easy to read.
     """
-    op = expression.unbind().op()
+    # What is not kept is written over the tables of an answer, which are unbound already.
+    op = (expression.unbind() if is_kept else expression).op()
     known = _latest.get((type(compiler), op))
     if known is not None:
         return known
-    text = _compiled(compiler, op, spelling, dialect, finish)
+    made = _compiled if is_kept else partial(_compile, marks={}, is_read=False)
+    text = made(compiler, op, spelling, dialect, finish)
     _keep(_latest, (type(compiler), op), text, _MAX_LATEST)
     return text
 
@@ -114,12 +121,14 @@ def _compile(
     dialect: Any,
     finish: Callable[[sge.Expression], sge.Expression],
     marks: Mapping[sge.Expression, sge.Expression],
+    *,
+    is_read: bool = True,
 ) -> str:
     def rewrite(node: sge.Expression) -> sge.Expression:
-        if node in marks:
+        if marks and node in marks:
             return marks[node].copy()
         spelled = spelling.get(node.name.lower()) if isinstance(node, sge.Anonymous) else None
         return spelled(*node.expressions) if spelled else node
 
     statement: sge.Expression = compiler.to_sqlglot(op.to_expr())
-    return str(finish(statement.transform(rewrite)).sql(dialect=dialect, pretty=True))
+    return str(finish(statement.transform(rewrite)).sql(dialect=dialect, pretty=is_read, copy=False))

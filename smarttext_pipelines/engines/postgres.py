@@ -2,21 +2,22 @@
 
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ibis
 import ibis.expr.types as ir
-import pyarrow as pa
 import sqlglot.expressions as sge
-from ibis.backends.sql.compilers import PostgresCompiler
 from sqlalchemy import Connection
 
 from smarttext_pipelines.core.wording import quoted
 from smarttext_pipelines.engines.compiled import Spelling, compile_sql, written
 from smarttext_pipelines.engines.engine import Parameters
-from smarttext_pipelines.engines.staging import copy_into_temporary_table
+from smarttext_pipelines.engines.postgres_compiler import PostgresCompiler
 from smarttext_pipelines.engines.unbound import unbound_parameter, unbound_table
 from smarttext_pipelines.schema.tables import metadata
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _COMPILER = PostgresCompiler()
 
@@ -75,8 +76,10 @@ class PostgresEngine:
         for name, rows in parameters.tables.items() if parameters else ():
             self.add(name, rows)
 
-    def add(self, name: str, rows: pa.Table) -> None:
+    def add(self, name: str, rows: "pa.Table") -> None:
         """Put the rows into a temporary table of the current transaction."""
+        from smarttext_pipelines.engines.staging import copy_into_temporary_table
+
         copy_into_temporary_table(self._connection, name, rows)
         self.tables[name] = unbound_parameter(name, rows)
 
@@ -91,10 +94,10 @@ class PostgresEngine:
         return [dict(row) for row in self._run(self.sql(expression)).mappings()]
 
     @staticmethod
-    def sql(expression: ir.Table) -> str:
-        """Return the statement, with line breaks."""
+    def sql(expression: ir.Table, *, is_kept: bool = True) -> str:
+        """Return the statement, with line breaks; ``is_kept``: whether one of its shape may be wanted again."""
         spelling: Spelling = {"reporting_day": _day, "byte_order": _bytes, "elapsed_ms": _elapsed}
-        return compile_sql(_COMPILER, expression, spelling, _COMPILER.dialect, finish=_read_twice)
+        return compile_sql(_COMPILER, expression, spelling, _COMPILER.dialect, finish=_read_twice, is_kept=is_kept)
 
     def _run(self, sql: str) -> Any:
         # Without parameters the driver leaves percent signs alone.

@@ -1,15 +1,17 @@
 """The tables of the schema as unbound Ibis tables, which a metric builds its expression over."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
-import pyarrow as pa
 from sqlalchemy import BigInteger, Boolean, Date, DateTime, Integer, Numeric, Table, Text, Uuid
 from sqlalchemy.types import TypeEngine
 
 from smarttext_pipelines.schema.sources import source_columns, source_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _TYPES: tuple[tuple[type[Any], dt.DataType], ...] = (
     (Uuid, dt.uuid),
@@ -36,6 +38,6 @@ def unbound_table(table: Table) -> ir.Table:
     return ibis.table({name: kind for name, kind in types.items() if kind}, name=table.name, database=schema)
 
 
-def unbound_parameter(name: str, rows: pa.Table) -> ir.Table:
+def unbound_parameter(name: str, rows: "pa.Table") -> ir.Table:
     """Return a parameter table, a temporary table of the session, as an unbound Ibis table."""
     return ibis.table(ibis.Schema.from_pyarrow(rows.schema), name=name)

@@ -186,7 +186,8 @@ class NearEngine(PostgresEngine):
         """
         fuses, ibis.options.sql.fuse_selects = ibis.options.sql.fuse_selects, not self._are_few
         try:
-            return super().fetch(expression)
+            sql = self.sql(expression, is_kept=not self._are_few)
+            return [dict(row) for row in self._run(sql).mappings()]
         finally:
             ibis.options.sql.fuse_selects = fuses
 

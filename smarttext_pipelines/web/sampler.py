@@ -22,7 +22,7 @@ from smarttext_pipelines.core.errors import DatabaseError
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.digest.totals import Source, Totals, read_totals
 from smarttext_pipelines.engines import Parameters, PostgresEngine
-from smarttext_pipelines.engines.engine import repeated_rows
+from smarttext_pipelines.engines.parameter_tables import repeated_rows
 from smarttext_pipelines.engines.postgres import PLANNER, postgres_instant
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.metrics.keyed import REPEATED

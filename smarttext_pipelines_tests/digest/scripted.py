@@ -1,13 +1,14 @@
 """Scripted days, each with the headline it must get: good ones, and one of each kind of fault."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from smarttext_pipelines.budgets.month import MonthSpend
 from smarttext_pipelines.digest.facts import Crossing, Facts, Incident, Silent, Unanswered
+from smarttext_pipelines.digest.so_far import SoFar
 from smarttext_pipelines.digest.totals import Totals
 
 DAY = date(2026, 3, 20)
@@ -62,6 +63,21 @@ BAD = replace(
     refused={"limit_tokens": 31},
 )
 EMPTY = Totals()
+
+
+def by_noon(hours: dict[int, int], share: float = 1.0) -> SoFar:
+    """Return a morning beside five equal weekdays with 40 to 60 events in each hour from eight on."""
+    others = [{hour: round((40 + 5 * n) * share) for hour in range(8, 12)} for n in range(5)]
+    return SoFar(time(12, 0), hours, others)
+
+
+HALF = replace(
+    GOOD,
+    today=totals(missed=50, never=4, late=2, unknown=3),
+    is_over=False,
+    is_complete=False,
+    so_far=by_noon(dict.fromkeys(range(8, 12), 47)),
+)
 
 SCRIPTED: dict[str, tuple[Facts, str]] = {
     "good": (GOOD, "All well, Friday 20 March 2026: 82 % answered within 5 minutes, as usual"),
@@ -154,6 +170,35 @@ SCRIPTED: dict[str, tuple[Facts, str]] = {
         replace(GOOD, today=totals(missed=50, never=30, late=2, unknown=3), is_over=False, is_complete=False,
                 unanswered=[]),
         "Bad day so far, Friday 20 March 2026: only 30 % answered within 5 minutes (usually 82 %)",
+    ),
+    "half over and ordinary": (
+        HALF,
+        "All well so far, Friday 20 March 2026: 82 % answered within 5 minutes; the day is not over",
+    ),
+    "half over, many texts still to come": (
+        replace(HALF, today=totals(missed=50, never=0, late=2, unknown=7)),
+        "All well so far, Friday 20 March 2026: 82 % answered within 5 minutes; the day is not over",
+    ),
+    "half over and quiet": (
+        replace(HALF, so_far=by_noon(dict.fromkeys(range(8, 12), 11))),
+        "Quiet so far, Friday 20 March 2026: 44 events by 12:00, usually about 200 by then on a Friday, "
+        "82 % answered within 5 minutes; the day is not over",
+    ),
+    "half over, and nothing arrived": (
+        replace(HALF, today=EMPTY, unanswered=[], so_far=by_noon({})),
+        "Bad day so far, Friday 20 March 2026: nothing arrived by 12:00",
+    ),
+    "half over, and nothing arrived since ten": (
+        replace(HALF, so_far=by_noon({8: 50, 9: 48})),
+        "Bad day so far, Friday 20 March 2026: nothing arrived from 10:00 to 12:00",
+    ),
+    "half over, nothing in hours that are not busy": (
+        replace(HALF, today=EMPTY, unanswered=[], so_far=by_noon({}, share=0.05)),
+        "Nothing so far, Friday 20 March 2026: no call and no text; the day is not over",
+    ),
+    "half over, and no hours to compare with": (
+        replace(HALF, today=EMPTY, unanswered=[], so_far=None),
+        "Nothing so far, Friday 20 March 2026: no call and no text; the day is not over",
     ),
     "Monday": (
         replace(GOOD, day=date(2026, 3, 23)),

@@ -6,12 +6,20 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from smarttext_pipelines.digest.enqueue import build_digest
-from smarttext_pipelines.digest.judged import Urgency
+from smarttext_pipelines.digest.judgement import Urgency
 from smarttext_pipelines.web.view import Ask, Line, Page, View
 
 _INCIDENT = re.compile(r"smarttext alerts show (\d+)")
 _ANOMALY = re.compile(r"smarttext anomalies explain (\d+)")
-_TONES = {"well": "good", "well so far": "good", "bad": "bad", "bad so far": "bad", "look": "look", "quiet": "look"}
+_TONES = {
+    "well": "good",
+    "well so far": "good",
+    "bad": "bad",
+    "bad so far": "bad",
+    "look": "look",
+    "quiet": "look",
+    "quiet so far": "look",
+}
 
 
 def view(connection: Connection, ask: Ask) -> View:

@@ -103,7 +103,8 @@ def test_a_command_that_is_told_runs_as_it_is_written(
     done = CliRunner().invoke(app, words)
     fault = None if isinstance(done.exception, SystemExit) else done.exception
     assert fault is None, f"{TOLD[command]}: {fault!r}"
-    assert done.exit_code in (0, 1, 3), f"{TOLD[command]}: {done.output}"
+    # No daemon runs here, which the doctor finds, and ends with two.
+    assert done.exit_code in ((0, 1, 2) if words == ["doctor"] else (0, 1, 3)), f"{TOLD[command]}: {done.output}"
 
 
 @pytest.mark.parametrize("kind", KINDS)

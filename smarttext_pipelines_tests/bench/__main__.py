@@ -13,6 +13,7 @@ from rich.table import Table
 from smarttext_pipelines.database.embedded import embedded_server
 from smarttext_pipelines_tests.bench import (
     alerts,
+    answers,
     archive,
     backfill,
     day,
@@ -38,6 +39,7 @@ BENCHMARKS = {
     "archive": archive.measure,
     "receiver": receiver.measure,
     "web": web.measure,
+    "answers": answers.measure,
 }
 
 

@@ -64,6 +64,12 @@ def test_a_day_whose_rows_are_in_files_is_not_compared_with(mondays: Database) -
     assert len(found.others) == 3
 
 
+def test_a_role_that_may_not_count_events_compares_with_nothing(mondays: Database) -> None:
+    with mondays.engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL ROLE smarttext_reader")
+        assert read_so_far(connection, DAY, BEFORE, ZONE, NOON) is None
+
+
 def test_the_hours_are_one_statement_that_reads_by_the_index_of_times(mondays: Database) -> None:
     told: list[tuple[str, object]] = []
 

@@ -154,6 +154,18 @@ def test_tracking_loads_neither_dagster_nor_pandas_nor_ibis() -> None:
     assert not {"dagster", "pandas", "ibis"} & _loaded_by("import smarttext_pipelines.tracking")
 
 
+def test_an_answer_loads_neither_arrow_nor_numpy_nor_another_database() -> None:
+    assert not {"duckdb", "numpy", "pandas", "pyarrow"} & _loaded_by("import smarttext_pipelines.explain")
+
+
+def test_the_compilers_of_other_databases_are_there_for_who_asks_later() -> None:
+    """Only PostgreSQL's is imported for an answer; the package is whole for the next who imports it."""
+    first = "from smarttext_pipelines.engines.postgres import PostgresCompiler as ours, sys"
+    later = "from ibis.backends.sql.compilers import DuckDBCompiler, PostgresCompiler; assert PostgresCompiler is ours"
+    unread = "assert not any(name.endswith('compilers.snowflake') for name in sys.modules)"
+    assert _loaded_by("; ".join(("import sys", first.removesuffix(", sys"), unread, later)))
+
+
 def test_the_graph_loads_no_engine_until_it_computes() -> None:
     assert not {"ibis", "duckdb", "matplotlib", "twilio"} & _loaded_by("import smarttext_pipelines.definitions")
 

@@ -40,6 +40,20 @@ def test_the_times_of_another_window_are_put_into_the_same_text(name: str, monke
     assert kept[0] != kept[1]
 
 
+def test_a_statement_that_is_not_kept_is_the_same_but_for_line_breaks_and_leaves_nothing_behind() -> None:
+    window = Window(DayRange(date(2026, 3, 8), date(2026, 3, 8)), ZoneInfo("UTC"), 4, datetime(2026, 6, 1, tzinfo=UTC))
+    tables = {table.name: unbound_table(table) for table in metadata.tables.values()}
+    tables |= {key: unbound_parameter(key, rows) for key, rows in Parameters(window).tables.items()}
+    rows = METRICS["missed_call_replies"].rows(tables, window)
+    compiled._latest.clear()
+    before = len(compiled._statements)
+    once = PostgresEngine.sql(rows, is_kept=False)
+    assert len(compiled._statements) == before
+    compiled._latest.clear()
+    bare = (re.sub(r"\s+", "", sql) for sql in (once, PostgresEngine.sql(rows)))
+    assert next(bare) == next(bare)
+
+
 @pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("part", ["rows", "source_totals", "repeated"])
 def test_the_time_of_reading_occurs_only_where_it_is_declared(name: str, part: str) -> None:

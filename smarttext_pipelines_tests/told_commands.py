@@ -5,8 +5,8 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-import click
 import typer
 
 import smarttext_pipelines
@@ -97,17 +97,17 @@ def filled(command: str, there: Mapping[str, str]) -> list[str]:
     return [word.split("|")[0] for word in words]
 
 
-def parse(words: list[str]) -> None:
-    """Read a command as the command line does, and run nothing.
-
-    Raises:
-        click.UsageError: It is not one.
-    """
-    command: click.Command = typer.main.get_command(app)
-    context: click.Context | None = None
-    rest, name = words, "smarttext"
-    while isinstance(command, click.Group):
-        context = command.make_context(name, rest, parent=context)
-        name, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
-        command = found or command
-    command.make_context(name, rest, parent=context)
+def mistake(words: list[str]) -> str:
+    """Return what the command line says against a command, before anything runs; empty where it can be run."""
+    command: Any = typer.main.get_command(app)
+    context, rest, name = None, words, "smarttext"
+    try:
+        while hasattr(command, "resolve_command"):
+            context = command.make_context(name, list(rest), parent=context)
+            name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        command.make_context(name, list(rest), parent=context)
+    except Exception as error:
+        if getattr(error, "exit_code", None) != 2:
+            raise
+        return f"{error}"
+    return ""

@@ -20,9 +20,11 @@ from smarttext_pipelines.alerting.measuring.recent_texts import LAST_COUNT
 from smarttext_pipelines.alerting.rules import judge as judging
 from smarttext_pipelines.alerting.rules.judge import BURST, GOOD_AFTER, Measured, judge
 from smarttext_pipelines.alerting.rules.rules_file import load_rules
+from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.rates import WILSON_Z
-from smarttext_pipelines_tests.alerts import World, business_id, only
+from smarttext_pipelines_tests.alerts import NOON, World, business_id, only
 from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.events import roll_up_all
 
 RULE = load_rules(None)["sms_failure_rate"]
 USUAL = 0.03
@@ -132,6 +134,7 @@ def test_what_a_database_measures_is_what_is_simulated(database: Database) -> No
             status = {"status": "undelivered", "error_code": "30003"} if failed else {}
             world.send(1, business=business, ago=timedelta(hours=hours), **status)
         expected[f"business:{business_id(business)}"] = texts
+    roll_up_all(database.engine, DayRange(NOON.date() - timedelta(days=2), NOON.date()))
     with database.engine.connect() as connection:
         place = Place(ZoneInfo("UTC"), 4, ())
         found = measure(connection, only("sms_failure_rate"), place, now=world.now, open_keys=())

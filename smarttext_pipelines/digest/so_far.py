@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
@@ -36,7 +37,7 @@ class SoFar:
     def usual_from(self, hour: int) -> Usual | None:
         """Return what is usual from an hour on; None where too few days say it, or those hours are not busy."""
         counts = [sum(count for at, count in other.items() if at >= hour) for other in self.others]
-        found = usual_of(counts)
+        found = usual_of(map(Decimal, counts))
         return found if found and min(counts) and found.median >= MIN_EVENTS else None
 
     @property

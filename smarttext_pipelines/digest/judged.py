@@ -9,7 +9,7 @@ from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
 from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.digest.facts import Facts, Incident, Unanswered
-from smarttext_pipelines.digest.judgement import NAMED, Judgement, Urgency, of_business, on_day, share, usual
+from smarttext_pipelines.digest.thing_to_tell import NAMED, Judgement, Urgency, of_business, on_day, share, usual
 from smarttext_pipelines.digest.traffic import silent, traffic
 from smarttext_pipelines.digest.usual import Usual, is_more_than_chance, sampling_spread
 
@@ -128,18 +128,20 @@ def _replies(facts: Facts) -> Iterator[Judgement]:
             text = f"Fewer answered in time: {t.in_time} of {t.missed}{before}."
             command = f"smarttext explain calls_missed --all {on_day(facts.day)}"
             yield Judgement("in time", urgency, said, text, command)
-    for name, column, words in (
-        ("late", "replied_late_count", "answered too late"),
-        ("unknown", "missed_calls_reply_unknown", "answered or not, unknown"),
-    ):
-        if name == "unknown" and not facts.is_over:
-            continue  # the time for a text is not over either
+    for name, column, words in _shares(facts):
         count = getattr(t, name)
         often = usual(facts, lambda each, name=name: _percent(getattr(each, name), each.missed))  # type: ignore[misc]
         if count and often and often.is_above(percent(count, t.missed) or Decimal(0), _spread(often, t.missed)):
             said = f"{counted(count, 'caller')} {words} (usually {often.median:.0f} %)"
             command = f"smarttext explain {column} --all {on_day(facts.day)}"
             yield Judgement(name, Urgency.look, said, f"{said[0].upper()}{said[1:]}.", command)
+
+
+def _shares(facts: Facts) -> list[tuple[str, str, str]]:
+    late = ("late", "replied_late_count", "answered too late")
+    unknown = ("unknown", "missed_calls_reply_unknown", "answered or not, unknown")
+    # Before the day is over, neither is the time for a text.
+    return [late, unknown] if facts.is_over else [late]
 
 
 def _delivery(facts: Facts) -> Iterator[Judgement]:

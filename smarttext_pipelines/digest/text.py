@@ -7,7 +7,7 @@ from decimal import Decimal
 from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.digest.facts import Facts
 from smarttext_pipelines.digest.judged import judge
-from smarttext_pipelines.digest.judgement import Judgement, Urgency, share, usual
+from smarttext_pipelines.digest.thing_to_tell import Judgement, Urgency, share, usual
 from smarttext_pipelines.digest.totals import Totals
 from smarttext_pipelines.digest.traffic import is_quiet
 

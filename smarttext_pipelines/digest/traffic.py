@@ -7,7 +7,7 @@ from decimal import Decimal
 from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.digest.facts import Facts
-from smarttext_pipelines.digest.judgement import NAMED, Judgement, Urgency, of_business, on_day, usual
+from smarttext_pipelines.digest.thing_to_tell import NAMED, Judgement, Urgency, of_business, on_day, usual
 
 
 def is_quiet(facts: Facts) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from smarttext_pipelines.digest.facts import Facts, Unanswered
-from smarttext_pipelines.digest.judgement import Urgency
 from smarttext_pipelines.digest.text import MAX_LINES, digest_lines, write_digest
+from smarttext_pipelines.digest.thing_to_tell import Urgency
 from smarttext_pipelines.digest.totals import Totals
 from smarttext_pipelines_tests.digest.scripted import BAD, DAY, GOOD, SCRIPTED, business_id
 

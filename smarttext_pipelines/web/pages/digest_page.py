@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from smarttext_pipelines.digest.enqueue import build_digest
-from smarttext_pipelines.digest.judgement import Urgency
+from smarttext_pipelines.digest.thing_to_tell import Urgency
 from smarttext_pipelines.web.view import Ask, Line, Page, View
 
 _INCIDENT = re.compile(r"smarttext alerts show (\d+)")

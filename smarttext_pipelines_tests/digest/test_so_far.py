@@ -65,9 +65,12 @@ def test_a_day_whose_rows_are_in_files_is_not_compared_with(mondays: Database) -
 
 
 def test_a_role_that_may_not_count_events_compares_with_nothing(mondays: Database) -> None:
-    with mondays.engine.begin() as connection:
-        connection.exec_driver_sql("SET LOCAL ROLE smarttext_reader")
+    with mondays.engine.connect() as connection:
+        connection.exec_driver_sql("CREATE ROLE counts_nothing")
+        connection.exec_driver_sql("GRANT USAGE ON SCHEMA monitoring TO counts_nothing")
+        connection.exec_driver_sql("SET LOCAL ROLE counts_nothing")
         assert read_so_far(connection, DAY, BEFORE, ZONE, NOON) is None
+        connection.rollback()
 
 
 def test_the_hours_are_one_statement_that_reads_by_the_index_of_times(mondays: Database) -> None:

@@ -161,7 +161,9 @@ class Learner:
         expected = np.where(self.age < _GROWING, whole_sum * self._recent[-1][2], expected)
         count, mean = found / unit, np.maximum(expected / unit, 1e-3)
         sd = np.sqrt(mean + dispersion * mean * mean)
-        z = deviate(count, mean, dispersion)
+        usable = known & (self.age >= _MIN_AGE)
+        # While everything is young nothing is said, and nothing learnt of tails.
+        z = deviate(count, mean, dispersion) if usable.any() else np.zeros_like(count)
         common = self._common(count, mean)
         moved = common != 1.0
         for w in np.flatnonzero(moved):
@@ -176,7 +178,6 @@ class Learner:
         pick = (window, np.arange(len(part)))
         raw = np.maximum(surprise(np.abs(z[pick])) - _TRIED, 0.0)
         side = np.sign(z[pick])
-        usable = known & (self.age >= _MIN_AGE)
         nats = np.where(usable, self._tails.calibrated(raw, side), 0.0)
         factor = np.where(np.arange(len(part)) < self.businesses, common[window], _ONE)
         scored = Scored(nats, side, window, found[pick], expected[pick], sd[pick] * unit, whole_sum[pick], factor)

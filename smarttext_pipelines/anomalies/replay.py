@@ -30,21 +30,30 @@ class Replay:
     """What a backtest found.
 
     Attributes:
-        hits: Each planted fault, events of its business a day, and whether it was found.
+        hits: Each planted fault, events of its business a day, and the day of it on which it was found, from one; None
+            where it was not.
         false: Episodes without a planted fault, by series and size.
         years: Years of series that were looked at, by series and size.
     """
 
-    hits: list[tuple[Fault, float, bool]] = field(default_factory=list)
+    hits: list[tuple[Fault, float, int | None]] = field(default_factory=list)
     false: dict[tuple[str, int], float] = field(default_factory=lambda: defaultdict(float))
     years: dict[tuple[str, int], float] = field(default_factory=lambda: defaultdict(float))
 
     def recall(self, kind: str | None = None, size: int | None = None) -> float | None:
         """Return the share of planted faults that were found, of a kind and size or of all; None where none was."""
-        seen = [
-            hit for fault, events, hit in self.hits if kind in (None, fault.kind) and size in (None, size_of(events))
+        days = self._days(kind, size)
+        return sum(day is not None for day in days) / len(days) if days else None
+
+    def day_found(self, kind: str | None = None, size: int | None = None) -> float | None:
+        """Return the mean day of a fault, from one, on which it was found; None where none was."""
+        found = [day for day in self._days(kind, size) if day is not None]
+        return sum(found) / len(found) if found else None
+
+    def _days(self, kind: str | None, size: int | None) -> list[int | None]:
+        return [
+            day for fault, events, day in self.hits if kind in (None, fault.kind) and size in (None, size_of(events))
         ]
-        return sum(seen) / len(seen) if seen else None
 
     def false_a_year(self, metric: str | None = None, size: int | None = None) -> float | None:
         """Return episodes without a planted fault, a series and year."""
@@ -53,8 +62,13 @@ class Replay:
         return sum(self.false[key] for key in keys) / years if years else None
 
     def found_rows(self) -> list[dict[str, object]]:
-        """Return a row for each kind of fault, with the share found by size."""
-        return [{"fault": kind or "together", **_by_size(partial(self.recall, kind))} for kind in (*PLANTS, None)]
+        """Return a row for each kind of fault: the share found by size, and the mean day of the fault that was."""
+        rows: list[dict[str, object]] = []
+        for kind in (*PLANTS, None):
+            when = self.day_found(kind)
+            on = {"on day": "–" if when is None else f"{when:.1f}"}
+            rows.append({"fault": kind or "together", **_by_size(partial(self.recall, kind)), **on})
+        return rows
 
     def false_rows(self) -> list[dict[str, object]]:
         """Return a row for each series, with what was told without a planted fault by size."""
@@ -98,8 +112,8 @@ def replay(series: Series, seed: int = 1) -> Replay:
     seen = flags_of(world)
     for fault in faults:
         told = [row for name in fault.series for row in seen.get((name, fault.business, fault.side), ())]
-        is_hit = any(fault.first <= row < fault.end + _LATE for row in told)
-        result.hits.append((fault, float(events[fault.business]), is_hit))
+        within = [row - fault.first + 1 for row in told if fault.first <= row < fault.end + _LATE]
+        result.hits.append((fault, float(events[fault.business]), min(within, default=None)))
     return result
 
 

@@ -66,7 +66,9 @@ def evaluate_now(engine: Engine, settings: Settings, channels: list[Channel], no
 def deliver_now(engine: Engine, channels: list[Channel], *, budget_seconds: float, stay: bool = False) -> Delivered:
     """Send what is due within the budget; who stays also waits for what is critical and becomes due within it."""
     done = deliver(engine, channels, budget_seconds=budget_seconds, wait=time.sleep if stay else None)
-    refresh_open(engine, channels)
+    if not stay:
+        # The sensor alone does it: a job beside it could say again what has just ended.
+        refresh_open(engine, channels)
     return done
 
 

@@ -69,7 +69,7 @@ class Searched:
     expected_false: float
 
 
-FALSE_A_YEAR = 0.2
+FALSE_A_YEAR = 0.15
 """False alarms a series and year that the thresholds are set for; measured in docs/anomalies.md."""
 
 

@@ -35,13 +35,17 @@ class CountedDay:
 
 
 def _statement(kind: SeriesKind) -> str:
-    whole = f"sum({' + '.join(kind.whole)})" if kind.whole else "NULL"
     return f"""
-        SELECT date, CAST(sum({kind.part}) AS numeric) AS found, CAST({whole} AS numeric) AS whole
+        SELECT date, {_sum(kind.part)} AS found, {_sum(" + ".join(kind.whole) or "NULL::integer")} AS whole
         FROM public.daily_stats
         WHERE date BETWEEN :first AND :last AND (CAST(:business AS uuid) IS NULL OR business_id = :business)
         GROUP BY date
     """  # noqa: S608 - columns of a registry
+
+
+def _sum(counted: str) -> str:
+    """Return a sum that is unknown where any of it is."""
+    return f"CASE WHEN count(*) = count({counted}) THEN CAST(sum({counted}) AS numeric) END"
 
 
 def days_around(connection: Connection, episode: Episode, zone: ZoneInfo) -> list[CountedDay]:

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.anomalies.in_words import Episode
+from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.display import shown
 from smarttext_pipelines.core.errors import InputError
 
@@ -23,22 +24,32 @@ _EPISODES = f"""
         FROM monitoring.anomalies WINDOW series AS (PARTITION BY metric, business_id, side ORDER BY day)
     ), numbered AS (
         SELECT *, sum(begins) OVER (PARTITION BY metric, business_id, side ORDER BY day) AS episode FROM steps
-    ), episodes AS (
-        SELECT DISTINCT ON (metric, business_id, side, episode)
-               min(id) OVER whole AS id, metric, business_id, side, min(day) OVER whole AS first_day,
+    ), days AS (
+        SELECT min(id) OVER whole AS id, metric, business_id, side, min(day) OVER whole AS first_day,
                max(day) OVER whole AS last_day, day, window_days, found, n.whole, expected, low, high, nats
         FROM numbered AS n WINDOW whole AS (PARTITION BY metric, business_id, side, episode)
-        ORDER BY metric, business_id, side, episode, nats DESC, day
+    ), episodes AS (
+        SELECT DISTINCT ON (id) * FROM days WHERE CAST(:day AS date) IS NULL OR day = :day ORDER BY id, nats DESC, day
     )
     SELECT e.*, b.name AS business, v.verdict, v.said_by
     FROM episodes AS e LEFT JOIN monitoring.business_names AS b ON b.id = e.business_id
-    LEFT JOIN monitoring.anomaly_verdicts AS v ON v.anomaly_id = e.id
+    LEFT JOIN LATERAL (
+        SELECT verdict, said_by FROM monitoring.anomaly_verdicts AS v
+        WHERE v.metric = e.metric AND v.side = e.side AND v.business_id IS NOT DISTINCT FROM e.business_id
+            AND v.day BETWEEN e.first_day AND e.last_day
+        ORDER BY said_at DESC LIMIT 1
+    ) AS v ON true
 """  # noqa: S608 - a constant
 _ORDER = "ORDER BY e.business_id IS NOT NULL, e.nats DESC, e.id LIMIT :limit"
-_OF_DAY = text(f"{_EPISODES} WHERE :day BETWEEN e.first_day AND e.last_day {_ORDER}")
 _OF_BUSINESS = "(CAST(:business AS uuid) IS NULL OR e.business_id = :business)"
-_RECENT = text(f"{_EPISODES} WHERE e.last_day >= :since AND {_OF_BUSINESS} {_ORDER}")
-_ONE = text(f"{_EPISODES} WHERE e.id = :id")
+_LIST = text(f"{_EPISODES} WHERE e.last_day >= :since AND e.first_day <= :until AND {_OF_BUSINESS} {_ORDER}")
+_ONE = text(
+    f"""
+    {_EPISODES}
+    JOIN monitoring.anomalies AS a ON a.id = :id AND a.metric = e.metric AND a.side = e.side
+        AND a.business_id IS NOT DISTINCT FROM e.business_id AND a.day BETWEEN e.first_day AND e.last_day
+    """
+)
 _SEARCHED = text("SELECT max(day) FROM monitoring.anomaly_days WHERE day <= :day")
 _VERDICT = text(
     """
@@ -69,22 +80,23 @@ def _episodes(rows: Sequence[Mapping[Any, Any]]) -> list[Episode]:
     return [Episode(**row) for row in rows]
 
 
-def episodes_of(connection: Connection, day: date, limit: int = SHOWN) -> list[Episode]:
-    """Return what was unusual on a day: all businesses together first, then the most unusual."""
-    return _episodes(connection.execute(_OF_DAY, {"day": day, "limit": limit}).mappings().all())
+def episodes_of(connection: Connection, day: date, business: UUID | None = None, limit: int = SHOWN) -> list[Episode]:
+    """Return what was unusual on a day, with that day's numbers: all businesses together first, then the rarest."""
+    values = {"day": day, "since": day, "until": day, "business": business, "limit": limit}
+    return _episodes(connection.execute(_LIST, values).mappings().all())
 
 
-def episodes_since(
-    connection: Connection, since: date, business: UUID | None = None, limit: int = SHOWN
+def episodes_between(
+    connection: Connection, days: DayRange, business: UUID | None = None, limit: int = SHOWN
 ) -> list[Episode]:
-    """Return what was unusual since a day, of a business or of all."""
-    values = {"since": since, "business": business, "limit": limit}
-    return _episodes(connection.execute(_RECENT, values).mappings().all())
+    """Return what was unusual on any of some days, of a business or of all, with the numbers of its rarest day."""
+    values = {"day": None, "since": days.first, "until": days.last, "business": business, "limit": limit}
+    return _episodes(connection.execute(_LIST, values).mappings().all())
 
 
 def find_episode(connection: Connection, number: int) -> Episode:
-    """Return an episode; raise InputError for a number that is none."""
-    found = _episodes(connection.execute(_ONE, {"id": number}).mappings().all())
+    """Return the episode that a number belongs to; raise InputError for a number that is none."""
+    found = _episodes(connection.execute(_ONE, {"id": number, "day": None}).mappings().all())
     if not found:
         msg = f"there is no anomaly {number}; see `smarttext anomalies list`"
         raise InputError(msg)

@@ -61,6 +61,8 @@ def sentence(each: Episode) -> str:
     """Return ``8 of 30 texts failed (27 %); usually 1.8 %, so 0 to 3 were to be expected``."""
     kind = SERIES_KINDS[each.metric]
     within = f" in {each.window_days} days" if each.window_days > 1 else ""
+    if each.first_day != each.last_day:
+        within += f" {'to' if within else 'on'} {each.day}"
     whole = Decimal(0) if each.whole is None else each.whole
     if kind.shape == "rate":
         share, usual = _percent(each.found, whole), _percent(each.expected, whole)

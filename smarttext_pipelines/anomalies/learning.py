@@ -25,13 +25,15 @@ RATE_EVENTS = 50.0
 
 LEAST_DISPERSION = 0.02
 _DISPERSION_DAYS = 40.0
-_ONE = Float(1)
+_ZERO, _ONE = Float(0), Float(1)
 _TRIED = float(np.log(len(WINDOWS)))
 _CLIP = 3.0
 _COMMON = 0.15
 _LEAST_SHARED = 10
 _COMMON_DAYS = 3
-_MIN_AGE = 14
+MIN_AGE = 14
+"""Days that a series must be known for before anything is said of it."""
+
 LAG = (1, 3, 14)
 _GROWING = 56
 FAST_FADE = Float(0.5 ** (1 / 5))
@@ -50,7 +52,7 @@ class Scored:
         expected: What was to be expected of it.
         spread: Standard deviation of what was to be expected.
         whole: What it is out of in that window, or the days of it that are known, for a count.
-        common: Factor by which everybody moved in that window; one where nobody did.
+        excess: What was counted above what was expected, by window.
     """
 
     nats: Floats
@@ -60,7 +62,7 @@ class Scored:
     expected: Floats
     spread: Floats
     whole: Floats
-    common: Floats
+    excess: Floats
 
 
 @dataclass
@@ -127,7 +129,7 @@ class Learner:
         mean2 = self._mean2 / days
         own = self._excess / np.maximum(self._mean2, 1e-12)
         if self._steps % 7 == 0:
-            solid = (self._mean[:, self.own] / days[self.own] >= 3.0) & (self.age[self.own] >= _MIN_AGE)
+            solid = (self._mean[:, self.own] / days[self.own] >= 3.0) & (self.age[self.own] >= MIN_AGE)
             medians = [
                 np.median(each[of]) if of.sum() >= 5 else 0.1 for each, of in zip(own[:, self.own], solid, strict=True)
             ]
@@ -161,7 +163,7 @@ class Learner:
         expected = np.where(self.age < _GROWING, whole_sum * self._recent[-1][2], expected)
         count, mean = found / unit, np.maximum(expected / unit, 1e-3)
         sd = np.sqrt(mean + dispersion * mean * mean)
-        usable = known & (self.age >= _MIN_AGE)
+        usable = known & (self.age >= MIN_AGE)
         # While everything is young nothing is said, and nothing learnt of tails.
         z = deviate(count, mean, dispersion) if usable.any() else np.zeros_like(count)
         common = self._common(count, mean)
@@ -179,8 +181,9 @@ class Learner:
         raw = np.maximum(surprise(np.abs(z[pick])) - _TRIED, 0.0)
         side = np.sign(z[pick])
         nats = np.where(usable, self._tails.calibrated(raw, side), 0.0)
-        factor = np.where(np.arange(len(part)) < self.businesses, common[window], _ONE)
-        scored = Scored(nats, side, window, found[pick], expected[pick], sd[pick] * unit, whole_sum[pick], factor)
+        scored = Scored(
+            nats, side, window, found[pick], expected[pick], sd[pick] * unit, whole_sum[pick], found - expected
+        )
         self._moved_days = self._moved_days + 1 if moved[0] else 0
         skipped = np.zeros(len(part), bool) if marked is None else marked.copy()
         if moved[0] and self._moved_days <= _COMMON_DAYS:
@@ -189,6 +192,9 @@ class Learner:
         self._tails.learn(raw, side, usable & ~skipped)
         self.age = self.age + known
         self._steps += 1
+        if marked is not None:
+            # No later window holds an explained day.
+            self._recent[-1] = (np.where(marked, _ZERO, part), np.where(marked, _ZERO, exposure), level)
         return scored
 
     def _windows(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
@@ -212,7 +218,7 @@ class Learner:
             return factors
         ratio = np.log((count[:, self.own] + 0.5) / (mean[:, self.own] + 0.5))
         for w in range(len(WINDOWS)):
-            heavy = (mean[w, self.own] >= 5.0) & (self.age[self.own] >= _MIN_AGE)
+            heavy = (mean[w, self.own] >= 5.0) & (self.age[self.own] >= MIN_AGE)
             if heavy.sum() >= _LEAST_SHARED:
                 median = float(np.median(ratio[w, heavy]))
                 factors[w] = np.exp(median) if abs(median) > _COMMON else 1.0
@@ -232,7 +238,7 @@ class Learner:
     ) -> None:
         count, mean, sd, uneven = measured
         low, high = (mean[0] - _CLIP * sd[0]) * unit, (mean[0] + _CLIP * sd[0]) * unit
-        young = self.age < _MIN_AGE
+        young = self.age < MIN_AGE
         clipped = np.where(young, part, np.clip(part, np.maximum(low, 0.0), high))
         fade = np.where(learnt, FADE, _ONE)
         self._num = self._num * fade + np.where(learnt, clipped, 0.0)

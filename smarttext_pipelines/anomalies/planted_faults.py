@@ -52,8 +52,6 @@ def plant(rng: np.random.Generator, calm: Series) -> tuple[Series, list[Fault]]:
             moved = abs(np.nansum(cells[part][days, business] - calm.cells[part][days, business]))
             if moved >= (1.0 if SERIES_KINDS[fault.series[0]].is_money else _LEAST):
                 faults.append(fault)
-    for matrix in cells.values():
-        matrix[:, -1] = matrix[:, :-1].sum(axis=1)
     return replace(calm, cells=cells), faults
 
 

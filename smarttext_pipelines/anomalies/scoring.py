@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 
 from smarttext_pipelines.anomalies.judging import unusual
-from smarttext_pipelines.anomalies.learning import WINDOWS, Learner, Scored
+from smarttext_pipelines.anomalies.learning import MIN_AGE, WINDOWS, Learner, Scored
 from smarttext_pipelines.anomalies.series_kinds import SERIES_KINDS, SeriesKind
 from smarttext_pipelines.anomalies.series_reader import Series
 from smarttext_pipelines.anomalies.tails import Flags, Floats
@@ -35,7 +35,7 @@ class Unusual:
         metric: Kind of the series.
         business_id: None for the platform.
         side: 1 for too much, −1 for too little.
-        window_days: Days of the window that was the most unusual.
+        window_days: Known days of the window that was the most unusual.
         found: What was counted in it; exact.
         whole: What it is out of; None for a count.
         expected: What was to be expected.
@@ -129,6 +129,7 @@ def _score_kind(
         return
     learner = Learner(kind.shape, kind.two_sided, len(series.businesses))
     small = part.astype(np.float32), None if whole is None else whole.astype(np.float32)
+    told = np.where(marked, np.nan, part), None if whole is None else np.where(marked, np.nan, whole)
     is_platform = np.arange(part.shape[1]) == len(series.businesses)
     for row, day in enumerate(series.days):
         age = learner.age
@@ -137,16 +138,16 @@ def _score_kind(
             continue
         least = _least_nats(kind, series, scored, verdicts, day)
         flags = unusual(kind, scored, age, is_platform=is_platform, least_nats=least) & ~marked[row]
-        flags[-1] &= not _is_explained(scored, flags)
-        result[day].tested += int((~np.isnan(part[row])).sum())
-        result[day].found.extend(_told(kind, series, (part, whole), row, scored, flags))
+        flags[-1] &= not _is_explained(scored, flags | marked[row])
+        result[day].tested += int(((age >= MIN_AGE) & ~np.isnan(part[row])).sum())
+        result[day].found.extend(_told(kind, series, told, row, scored, flags))
 
 
 def _is_explained(scored: Scored, flags: Flags) -> bool:
-    """Whether the platform would be as usual without the businesses that are told themselves."""
-    told = np.flatnonzero(flags[:-1] & (scored.side[:-1] == scored.side[-1]))
-    rest = scored.found[-1] - (scored.found[told] - scored.expected[told]).sum()
-    return bool(abs(rest - scored.expected[-1]) <= _EXPLAINED_SD * scored.spread[-1])
+    """Whether the platform would be as usual without the businesses that are told, or explained, themselves."""
+    excess = scored.excess[int(scored.window[-1])]
+    told = flags[:-1] & (np.sign(excess[:-1]) == scored.side[-1])
+    return bool(abs(excess[-1] - excess[:-1][told].sum()) <= _EXPLAINED_SD * scored.spread[-1])
 
 
 def _told(
@@ -159,8 +160,7 @@ def _told(
 ) -> Iterator[Unusual]:
     part, whole = cells
     for n in np.flatnonzero(flags):
-        days = WINDOWS[int(scored.window[n])]
-        span = slice(max(row - days + 1, 0), row + 1)
+        span = slice(max(row - WINDOWS[int(scored.window[n])] + 1, 0), row + 1)
         expected, spread = float(scored.expected[n]), float(scored.spread[n])
         of = None if whole is None else float(np.nansum(whole[span, n]))
         high = expected + _RANGE_SD * spread
@@ -169,7 +169,7 @@ def _told(
             metric=kind.name,
             business_id=series.businesses[n] if n < len(series.businesses) else None,
             side=int(scored.side[n]),
-            window_days=days,
+            window_days=int(np.isfinite(part[span, n]).sum()),
             found=round(float(np.nansum(part[span, n])), 6),
             whole=of,
             expected=round(expected, 6),

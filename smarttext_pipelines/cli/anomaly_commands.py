@@ -65,8 +65,8 @@ def list_(*, day: DateOption = None, business: BusinessOption = None, as_json: J
 
 def _find(connection: Connection, wanted: date | None, last: date, business: UUID | None) -> list[Episode]:
     if wanted is None:
-        return episodes.episodes_since(connection, last - timedelta(days=_RECENT_DAYS), business)
-    return [each for each in episodes.episodes_of(connection, wanted) if business in (None, each.business_id)]
+        return episodes.episodes_between(connection, DayRange(last - timedelta(days=_RECENT_DAYS), last), business)
+    return episodes.episodes_of(connection, wanted, business)
 
 
 def _row(each: Episode) -> dict[str, object]:
@@ -81,7 +81,7 @@ def _row(each: Episode) -> dict[str, object]:
 
 @app.command("explain")
 def explain(number: Anomaly, *, as_json: JsonOption = False) -> None:
-    """Show an anomaly, and the days around it beside what was to be expected."""
+    """Show an anomaly with what was to be expected, and the days around it."""
     from smarttext_pipelines.anomalies.around import days_around
 
     settings = load_settings()

@@ -36,7 +36,7 @@ def build_anomalies(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefini
 
     @dg.asset(
         name=NAME,
-        deps=["daily_stats"],
+        deps=["daily_stats", "sms_failure_rates"],
         group_name=GROUP,
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -46,6 +46,7 @@ def build_anomalies(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefini
         tags={"domain": "overview"},
         code_version="1",
         freshness_policy=FRESHNESS,
+        retry_policy=dg.RetryPolicy(max_retries=2, delay=5),
         metadata={
             "dagster/column_schema": column_schema(table),
             "dagster/table_name": f"{table.schema}.{table.name}",
@@ -89,7 +90,7 @@ def _metadata(connection: Connection, day: date, done: "Mapping[date, Searched]"
         "series_unusual": of_day.found,
         "expected_false": of_day.expected_false,
         "dagster/partition_row_count": of_day.found,
-        "anomalies": table_metadata([_row(each) for each in episodes_of(connection, day, _SHOWN)]),
+        "anomalies": table_metadata([_row(each) for each in episodes_of(connection, day, limit=_SHOWN)]),
     }
 
 

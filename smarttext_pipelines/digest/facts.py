@@ -241,7 +241,7 @@ def read_facts(
         incidents=[Incident(**row) for row in connection.execute(_INCIDENTS, of_day).mappings()],
         crossings=[Crossing(**row) for row in connection.execute(_CROSSINGS, of_day).mappings()],
         silent=[Silent(**row) for row in connection.execute(_SILENT, {**of_day, "least": least}).mappings()],
-        anomalies=[each for each in episodes_of(connection, day, _ANOMALIES) if each.verdict in (None, "right")],
+        anomalies=[each for each in episodes_of(connection, day, limit=_ANOMALIES) if each.verdict in (None, "right")],
         restated=list(connection.scalars(_RESTATED, restated)),
         businesses=unanswered[0]["businesses"] if unanswered else 1,
         is_complete=is_complete,

@@ -23,6 +23,9 @@ INTERVAL_S = 30.0
 
 TIMEOUT_S = 10
 _DAY_START = "smarttext_day_start_timestamp_seconds"
+_OF_ALL_TIME = ("smarttext_tracking_dropped",)
+"""Counters that do not begin with the reporting day; when they did is not known."""
+
 _NANO = 1_000_000_000
 _log = logging.getLogger("smarttext_pipelines.telemetry")
 
@@ -116,10 +119,11 @@ def _metric(family: Metric, start_ns: int, now_ns: int) -> Any:
     from opentelemetry.sdk.metrics import export
 
     is_sum = family.type == "counter"
+    began = start_ns if is_sum and family.name not in _OF_ALL_TIME else 0
     points = [
         export.NumberDataPoint(
             attributes=dict(sample.labels),
-            start_time_unix_nano=start_ns if is_sum else 0,
+            start_time_unix_nano=began,
             time_unix_nano=now_ns,
             value=float(sample.value),
         )

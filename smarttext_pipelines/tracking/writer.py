@@ -237,6 +237,8 @@ class Writer:
 
     def _release(self) -> None:
         with journal.lock:
+            if self._is_released:
+                return
             self._is_released = True
             self._journals.release()
         if len(self._memory):

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from smarttext_pipelines.anomalies.anomaly_store import search_days
-from smarttext_pipelines.anomalies.episodes import episodes_since
+from smarttext_pipelines.anomalies.episodes import episodes_between
 from smarttext_pipelines.anomalies.in_words import Episode
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.sample.load import load_sample
@@ -29,7 +29,7 @@ def found(server: Server, template: str) -> Iterator[list[Episode]]:
         roll_up_all(database.engine, DayRange(SPEC.first, END), as_of=datetime(2026, 3, 16, tzinfo=UTC))
         with database.engine.begin() as connection:
             search_days(connection, DayRange(QUIET.first, END), ZONE)
-            yield episodes_since(connection, QUIET.first)
+            yield episodes_between(connection, DayRange(QUIET.first, END))
 
 
 @pytest.mark.parametrize(

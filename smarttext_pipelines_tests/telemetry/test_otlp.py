@@ -77,7 +77,8 @@ def test_every_number_is_that_of_metrics_to_the_digit(world: Database, sink: Sin
 def test_counters_are_sums_that_began_with_the_reporting_day(world: Database, sink: Sink) -> None:
     collector = _collector(world)
     OtlpPush(collector, sink.url + "/").export()
-    sums = [m.sum for m in sink.taken[0].resource_metrics[0].scope_metrics[0].metrics if m.HasField("sum")]
+    metrics = sink.taken[0].resource_metrics[0].scope_metrics[0].metrics
+    sums = [m.sum for m in metrics if m.HasField("sum") and m.name != "smarttext_tracking_dropped"]
     began = int(_scraped(collector)["smarttext_day_start_timestamp_seconds"]) * 1_000_000_000
     assert {point.start_time_unix_nano for found in sums for point in found.data_points} == {began}
     assert all(s.is_monotonic for s in sums)

@@ -21,13 +21,14 @@ _NAMED = 3
 
 _NEWEST = """
     FROM monitoring.anomalies AS a LEFT JOIN monitoring.business_names AS b ON b.id = a.business_id
-    WHERE a.day = (SELECT max(day) FROM monitoring.anomaly_days WHERE day BETWEEN :today - 3 AND :today)
+    WHERE a.day = (SELECT max(day) FROM monitoring.anomaly_days WHERE day <= :today)
 """
 _UNTOLD = text(
     f"""
     SELECT a.id, a.metric, a.business_id, b.name AS business, a.side, a.day AS first_day, a.day AS last_day, a.day,
            a.window_days, a.found, a.whole, a.expected, a.low, a.high, a.nats
     {_NEWEST}
+        AND (a.business_id IS NULL OR b.id IS NOT NULL)
         AND NOT EXISTS (
             SELECT FROM monitoring.anomaly_verdicts AS v
             WHERE v.metric = a.metric AND v.business_id IS NOT DISTINCT FROM a.business_id AND v.side = a.side
@@ -36,7 +37,9 @@ _UNTOLD = text(
             SELECT FROM monitoring.incidents AS i JOIN alert_rules AS r ON r.rule = i.rule
             JOIN unnest(CAST(:metrics AS text[]), CAST(:signals AS text[])) AS told (metric, signal)
                 ON told.signal = r.signal AND told.metric = a.metric
-            WHERE (a.business_id IS NULL OR i.business_id = a.business_id OR i.business_id IS NULL)
+            WHERE (i.business_id = a.business_id OR i.scope = 'platform')
+                -- Silence tells of too little, everything else of too much.
+                AND (told.signal = 'event_silence') = (a.side < 0)
                 AND i.fired_at < CAST(a.day + 1 AS timestamp) AT TIME ZONE :zone
                 AND (i.resolved_at IS NULL
                      OR i.resolved_at >= CAST(a.day - a.window_days + 1 AS timestamp) AT TIME ZONE :zone))
@@ -48,6 +51,16 @@ _ROWS = text(
     SELECT a.day, a.metric, a.window_days, a.found, a.whole, a.expected, a.low, a.high, a.id AS anomaly
     {_NEWEST} AND a.business_id IS NOT DISTINCT FROM CAST(:business AS uuid) ORDER BY a.nats DESC, a.id
     """  # noqa: S608 - a constant
+)
+_AS_USUAL = text(
+    """
+    INSERT INTO alert_measures (signal, kind, scope, business_id, minutes, part, whole, value)
+    SELECT DISTINCT 'anomalies', split_part(o.scope, ':', 1), o.scope,
+           CASE WHEN o.scope LIKE 'business:%' THEN CAST(split_part(o.scope, ':', 2) AS uuid) END, 1440, 0, 0, 0
+    FROM alert_open AS o JOIN alert_rules AS r ON r.rule = o.rule
+    WHERE r.signal = 'anomalies' AND (o.scope = 'platform' OR o.scope LIKE 'business:%')
+        AND o.scope NOT IN (SELECT scope FROM alert_measures WHERE signal = 'anomalies')
+    """
 )
 _ADD = text(
     with_scopes(
@@ -86,6 +99,8 @@ def _measure(now: "Now", _: "Sequence[Rule]") -> None:
         ]
         series = [len(said) for said in found.values()]
         now.connection.execute(_ADD, {"ids": list(found), "series": series, "labels": labels})
+    # Whose incident is open and who is as usual: so that the end says that.
+    now.connection.execute(_AS_USUAL)
 
 
 def _rows(now: "Now", _: AlertMetric, span: "Span") -> Sequence[dict[str, Any]]:

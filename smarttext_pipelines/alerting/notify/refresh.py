@@ -33,16 +33,14 @@ class Refreshed(Protocol):
         """Say again what is open."""
 
 
-def refresh_open(engine: Engine, channels: list[Channel]) -> dict[str, Outcome]:
-    """Tell these channels of every open incident that was delivered to them; return what became of it by channel.
+def refresh_open(engine: Engine, channels: list[Channel]) -> None:
+    """Tell these channels of every open incident that was delivered to them.
 
     It is no notification: what fails is said again with the next delivery.
     """
-    result: dict[str, Outcome] = {}
     for channel in channels:
         if isinstance(channel, Refreshed):
             with connected(engine) as connection:
                 found = connection.scalars(_OPEN, {"channel": channel.name}).all()
             if found:
-                result[channel.name] = channel.refresh([Message.from_json(each) for each in found])
-    return result
+                channel.refresh([Message.from_json(each) for each in found])

@@ -33,7 +33,7 @@ anomalies = Table(
     column("metric", Text, "What was counted: a kind of series, see docs/anomalies.md.", nullable=False),
     column("business_id", Uuid, "Business; NULL for all together."),
     column("side", SmallInteger, "1 for too much, -1 for too little.", nullable=False),
-    column("window_days", SmallInteger, "Days of the window: 1, 3 or 7.", nullable=False),
+    column("window_days", SmallInteger, "Known days of the window, which is 1, 3 or 7 days long.", nullable=False),
     column("found", Numeric, "What was counted in the window; US dollars for openai_cost.", nullable=False),
     column("whole", Numeric, "What it is out of; NULL for a count."),
     column("expected", Numeric, "What was to be expected, in the unit of found.", nullable=False),

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from sqlalchemy import Connection
 
 from smarttext_pipelines.anomalies.around import days_around
-from smarttext_pipelines.anomalies.episodes import SHOWN, episodes_since, find_episode, searched_day
+from smarttext_pipelines.anomalies.episodes import SHOWN, episodes_between, find_episode, searched_day
 from smarttext_pipelines.anomalies.in_words import Episode, sentence
 from smarttext_pipelines.anomalies.series_kinds import SERIES_KINDS
 from smarttext_pipelines.core.days import DayRange
@@ -25,7 +25,7 @@ def view(connection: Connection, ask: Ask) -> View:
     """Return what was unusual in the last days."""
     days = ask.days(_DAYS)
     newest = searched_day(connection, days.last)
-    found = [each for each in episodes_since(connection, days.first) if each.first_day <= days.last]
+    found = episodes_between(connection, days)
     said = f"{counted(len(found), 'anomaly', 'anomalies')} from {days.first} to {days.last}"
     if newest is None or newest < days.first:
         said = f"No day from {days.first} to {days.last} was searched"

@@ -20,6 +20,7 @@ LEAST_USD = 1.0
 _RANGE_SD = 2.0
 """Standard deviations around what was to be expected that are told as its range; 95 % of a normal distribution."""
 
+_COMPARED_DAYS = 28
 _EXPLAINED_SD = 3.0
 """Standard deviations within which what is left of a sum is as usual."""
 
@@ -138,16 +139,29 @@ def _score_kind(
             continue
         least = _least_nats(kind, series, scored, verdicts, day)
         flags = unusual(kind, scored, age, is_platform=is_platform, least_nats=least) & ~marked[row]
-        flags[-1] &= not _is_explained(scored, flags | marked[row])
+        if flags[-1]:
+            flags[-1] = not _is_explained(scored, flags | marked[row], _marked_excess(part, marked, row, scored))
         result[day].tested += int(((age >= MIN_AGE) & ~np.isnan(part[row])).sum())
         result[day].found.extend(_told(kind, series, told, row, scored, flags))
 
 
-def _is_explained(scored: Scored, flags: Flags) -> bool:
+def _marked_excess(part: Floats, marked: Flags, row: int, scored: Scored) -> float:
+    """Return how far explained days of businesses, before the last of the platform's window, are from their weeks."""
+    result = 0.0
+    for day in range(max(row - WINDOWS[int(scored.window[-1])] + 1, 0), row):
+        for n in np.flatnonzero(marked[day, :-1] & ~marked[day, -1] & ~np.isnan(part[day, :-1])):
+            before = part[max(day - _COMPARED_DAYS, 0) : day, n]
+            if not np.isnan(before).all():
+                result += float(part[day, n] - np.nanmedian(before))
+    return result
+
+
+def _is_explained(scored: Scored, flags: Flags, marked_excess: float) -> bool:
     """Whether the platform would be as usual without the businesses that are told, or explained, themselves."""
     excess = scored.excess[int(scored.window[-1])]
     told = flags[:-1] & (np.sign(excess[:-1]) == scored.side[-1])
-    return bool(abs(excess[-1] - excess[:-1][told].sum()) <= _EXPLAINED_SD * scored.spread[-1])
+    rest = excess[-1] - excess[:-1][told].sum() - marked_excess
+    return bool(abs(rest) <= _EXPLAINED_SD * scored.spread[-1])
 
 
 def _told(

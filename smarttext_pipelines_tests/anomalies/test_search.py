@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from smarttext_pipelines.anomalies.anomaly_store import search_days
-from smarttext_pipelines.anomalies.episodes import episodes_of, mark_days, say_verdict
+from smarttext_pipelines.anomalies.episodes import episodes_of, find_episode, mark_days, say_verdict
 from smarttext_pipelines.anomalies.in_words import sentence
 from smarttext_pipelines.anomalies.scoring import learning_days
 from smarttext_pipelines.anomalies.series_kinds import SERIES_KINDS
@@ -126,6 +126,40 @@ def test_marked_days_are_neither_told_nor_learnt(world: World) -> None:
     assert _search(world) == []
 
 
+def test_a_marked_day_is_in_no_later_window(world: World) -> None:
+    cells = calm(BUSINESSES)
+    for name in ("messages_sent", "sms_success_count", "openai_requests", "calls_total"):
+        cells[name][-4, 2] = 600
+    write(world.database, cells)
+    day = LAST - timedelta(days=3)
+    told = {row["business_id"] for row in _search(world, DayRange(day, LAST))}
+    assert business_id(3) in told
+    with world.database.engine.begin() as connection:
+        mark_days(connection, business_id(3), day, day, "a campaign", "ana")
+    left = [row for row in _search(world, DayRange(day, LAST)) if row["metric"] in ("texts_sent", "openai_requests")]
+    assert left == [], "nor are all together unusual by a day that was explained"
+
+
+def test_any_number_of_an_episode_finds_it_and_its_verdict_outlives_its_first_day(world: World) -> None:
+    _failing(world)
+    [first] = _search(world)
+    day = LAST + timedelta(days=2)
+    world.run(
+        "INSERT INTO monitoring.anomalies (day, metric, business_id, side, window_days, found, whole, expected, low,"
+        f" high, nats) SELECT '{day}', metric, business_id, side, window_days, 11, whole, expected, low, high, nats"
+        " FROM monitoring.anomalies"
+    )
+    [second] = world.database.rows("SELECT id FROM monitoring.anomalies WHERE day = %s", day)
+    with world.database.engine.begin() as connection:
+        assert find_episode(connection, second["id"]).id == first["id"]
+        assert [each.found for each in episodes_of(connection, LAST)] == [9], "a day has its own number"
+        assert [each.found for each in episodes_of(connection, day)] == [11]
+        say_verdict(connection, second["id"], "right", "ana")
+    world.run(f"DELETE FROM monitoring.anomalies WHERE day = '{LAST}'")
+    with world.database.engine.begin() as connection:
+        assert find_episode(connection, second["id"]).verdict == "right"
+
+
 def test_what_was_called_wrong_is_not_told_again_the_week_after(world: World) -> None:
     cells = _failing(world)
     for name in ("sms_failure_count", "sms_success_count", "messages_sent"):
@@ -212,6 +246,55 @@ def test_what_a_threshold_told_is_no_anomaly_again(world: World) -> None:
     )  # fmt: skip
     _search(world)
     assert world.tick().notices == {}
+
+
+def test_an_incident_of_one_business_hides_nothing_of_all_together_nor_of_the_other_side(world: World) -> None:
+    world.rules = only("anomaly", "anomaly_platform", "event_silence", notify="always", for_=1)
+    world.begin()
+    _unusual_calls(world, None, 1)
+    _unusual_calls(world, business_id(1), 1)
+    _unusual_calls(world, business_id(2), -1)
+    for business in (business_id(1), business_id(2)):
+        world.database.run(
+            "INSERT INTO monitoring.incidents (rule, scope, business_id, state, severity, since, breaches, fired_at,"
+            " told, resolved_at, evaluated_at) VALUES ('event_silence', %s, %s, 'resolved', 'warning', %s, 1, %s,"
+            " 'warning', %s, %s)",
+            f"business:{business}", business, *[NOON - timedelta(hours=30)] * 2, *[NOON - timedelta(hours=20)] * 2,
+        )  # fmt: skip
+    world.tick()
+    told = {scope for rule, scope, _ in world.incidents() if rule.startswith("anomaly")}
+    assert told == {"platform", f"business:{business_id(1)}"}
+
+
+def test_a_business_that_is_gone_is_not_told(world: World) -> None:
+    world.rules = only("anomaly", notify="always")
+    world.begin()
+    _unusual_calls(world, UUID(int=99), 1)
+    assert [world.tick().notices for _ in range(3)] == [{}, {}, {}]
+
+
+def test_the_end_says_that_it_is_as_usual_and_comes_with_a_later_search_only(world: World) -> None:
+    world.rules = only("anomaly", notify="always")
+    world.begin()
+    _unusual_calls(world, business_id(1), 1)
+    assert world.tick().notices == {"firing": 1}
+    world.now += timedelta(days=5)
+    assert world.tick().notices == {}, "nothing newer was searched"
+    world.run(f"INSERT INTO monitoring.anomaly_days (day, tested_count) VALUES ('{LAST + timedelta(days=4)}', 1)")
+    ends = [world.tick(5).notices for _ in range(3)]
+    assert {"resolved": 1} in ends
+    [text] = world.outbox("message ->> 'headline'", "kind = 'resolved'")
+    assert text == ("as usual again",)
+
+
+def _unusual_calls(world: World, business: UUID | None, side: int) -> None:
+    world.database.run(
+        "INSERT INTO monitoring.anomaly_days (day, tested_count) VALUES (%s, 1) ON CONFLICT DO NOTHING", LAST
+    )
+    world.database.run(
+        "INSERT INTO monitoring.anomalies (day, metric, business_id, side, window_days, found, expected, low, high,"
+        " nats) VALUES (%s, 'calls', %s, %s, 1, 90, 30, 20, 40, 20)", LAST, business, side,
+    )  # fmt: skip
 
 
 def test_every_series_names_metrics_of_rules_that_exist() -> None:

@@ -11,7 +11,7 @@ import typer
 
 from smarttext_pipelines.cli.options import BusinessOption, JsonOption, find_business, require_text
 from smarttext_pipelines.cli.printing import print_json, print_rows, reporting_zone, say, telling
-from smarttext_pipelines.core.display import shown_name
+from smarttext_pipelines.core.display import no_formula, shown_name
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.launch.databases import event_transaction
@@ -59,10 +59,9 @@ def suppressions(
 
 def _cells(row: dict[str, Any]) -> dict[str, Any]:
     zone = reporting_zone()
-    return {
-        name: value.astimezone(zone).isoformat() if isinstance(value, datetime) else value
-        for name, value in row.items()
-    }
+    cells = {n: v.astimezone(zone).isoformat() if isinstance(v, datetime) else v for n, v in row.items()}
+    # A customer chooses the name of a business.
+    return cells | {"business": no_formula(cells["business"] or "")}
 
 
 def _print(found: "Sequence[Suppression]") -> None:

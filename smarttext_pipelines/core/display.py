@@ -39,6 +39,11 @@ def shown(text: str, longest: int = LINE_LENGTH) -> str:
     return cut(line + text[longest * _SCRUBBED_LENGTH :], longest)
 
 
+def no_formula(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula: an apostrophe comes before one."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def cut(line: str, longest: int) -> str:
     """Return a line of at most that many characters, with an ellipsis where some are missing."""
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"

@@ -44,17 +44,23 @@ def _filled(statement: str) -> str:
 
 
 def _recipient(number: str) -> str:
-    """Return the digits of a number with its country, whatever its spelling; ten digits alone are of North America."""
+    """Return the digits of a number with its country, whatever its spelling; ten digits alone are of North America.
+
+    A number with a leading zero that is no international prefix has no country, and stays as it is.
+    """
     bare = f"regexp_replace({compared(number)}, '^{WHATSAPP_PREFIX}', '')"
-    return f"regexp_replace(regexp_replace({bare}, '^([0-9]{{10}})$', '1\\1'), '^\\+', '')"
+    national = f"regexp_replace({bare}, '^(00|011)([1-9][0-9]{{6,}})$', '\\2')"
+    return f"regexp_replace(regexp_replace({national}, '^([2-9][0-9]{{9}})$', '1\\1'), '^\\+', '')"
 
 
 def _forms(digits: str) -> str:
     """Return the array of spellings, as they are indexed, of which ``_recipient`` makes these digits."""
     return (
         f"(ARRAY['+' || {digits}, '{WHATSAPP_PREFIX}+' || {digits}]"
-        f" || CASE WHEN length({digits}) <> 10 THEN ARRAY[{digits}, '{WHATSAPP_PREFIX}' || {digits}] ELSE '{{}}' END"
-        f" || CASE WHEN {digits} ~ '^1[0-9]{{10}}$'"
+        f" || CASE WHEN {digits} !~ '^[2-9][0-9]{{9}}$' THEN ARRAY[{digits}, '{WHATSAPP_PREFIX}' || {digits}]"
+        " ELSE '{}' END"
+        f" || CASE WHEN {digits} ~ '^[1-9][0-9]{{6,}}$' THEN ARRAY['00' || {digits}, '011' || {digits}] ELSE '{{}}' END"
+        f" || CASE WHEN {digits} ~ '^1[2-9][0-9]{{9}}$'"
         f" THEN ARRAY[substr({digits}, 2), '{WHATSAPP_PREFIX}' || substr({digits}, 2)] ELSE '{{}}' END)"
     )
 

@@ -14,13 +14,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from smarttext_pipelines.core.display import visible
+from smarttext_pipelines.core.display import no_formula, visible
 from smarttext_pipelines.web.view import Cell, Series, Table
 
 UNKNOWN = "unknown"
 _MARKDOWN = MarkdownIt("commonmark", {"html": False})
 _WIDTH, _HEIGHT = 600, 120
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 STATIC = files("smarttext_pipelines.web") / "static"
 
@@ -76,7 +75,7 @@ def _csv_cell(value: Cell) -> str:
     if isinstance(value, Decimal):
         return f"{value:f}"
     text = visible(str(value)) if isinstance(value, str) else str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+    return no_formula(text) if isinstance(value, str) else text
 
 
 def chart(series: Series) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def _note_inhibited(
     done: Plan, rules: Mapping[str, Rule], base: Stored, incident: Incident | None, held: str | None, around: Around
 ) -> None:
     """Note a business that its sender inhibits, also before its own incident fires: a rate needs two evaluations."""
-    is_untold = incident is not None and incident.is_open and base.muted_by is None
+    is_untold = incident is not None and incident.is_open and incident.told is None and base.muted_by is None
     by = rules.get((held or "").removeprefix(INHIBITED))
     if base.business_id and is_untold and by is not None and by.scope == "sender":
         key = by.name, around.senders[base.business_id]

@@ -34,6 +34,9 @@ from smarttext_pipelines.schema.revisions import newest_revision, refuse_newer
 
 _OPTIONS = {"no_parameters": True}
 _DROP_MONITORING = "DROP SCHEMA monitoring CASCADE"
+_SOON = "SET LOCAL lock_timeout = '1s'"
+"""Whatever else is locked, the application's tables are by then: nobody waits for long."""
+
 _COMMENTS = text(
     "SELECT object, state ->> 'comment' AS comment FROM monitoring.installed_objects WHERE kind = 'comment'"
 )
@@ -98,7 +101,7 @@ def down_to_application(engine: Engine, agree: Agree, *, lock_timeout: str, drop
         shown = way_down(connection, drop_monitoring=drop_monitoring)
     agree(shown.changes)
     with connected(engine) as connection:
-        _run(connection, f"SET LOCAL lock_timeout = '{lock_timeout}'", lock(*TABLES, *VIEWS))
+        _run(connection, f"SET LOCAL lock_timeout = '{lock_timeout}'", lock(*TABLES, *VIEWS), _SOON)
         way = way_down(connection, drop_monitoring=drop_monitoring)
         if way.changes != shown.changes:
             msg = "nothing was changed: the database is no longer as the table says; run it again"
@@ -117,7 +120,7 @@ def down_sql(engine: Engine, *, lock_timeout: str, drop_monitoring: bool) -> str
     """
     with connected(engine) as connection:
         way = way_down(connection, drop_monitoring=drop_monitoring)
-    statements = [f"SET LOCAL lock_timeout = '{lock_timeout}'", lock(*TABLES, *VIEWS), *way.statements]
+    statements = [f"SET LOCAL lock_timeout = '{lock_timeout}'", lock(*TABLES, *VIEWS), _SOON, *way.statements]
     lines = "".join(f"-- {change.what}: {change.now} -> {change.then}\n" for change in way.changes)
     script = ";\n".join(statement.strip().rstrip(";") for statement in statements)
     return f"-- For {describe(engine.url)} as it is now.\n{lines}BEGIN;\n{script};\nCOMMIT;\n"

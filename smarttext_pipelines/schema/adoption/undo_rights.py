@@ -61,7 +61,9 @@ def rights_back(before: Before) -> Iterator[Undo]:
     """Yield the rights of Supabase's roles on the application's tables, and what our own roles have in ``public``."""
     for table in before.adopted:
         for grantee in _SUPABASE:
-            if grantee not in (*before.roles, "PUBLIC"):
+            # Of the businesses, migrate changes the rights of no public role.
+            is_left = table == "businesses" and grantee in PUBLIC_ROLES
+            if is_left or grantee not in (*before.roles, "PUBLIC"):
                 continue
             now, had = rights_of(before.found, table, grantee), rights_of(before.record, table, grantee)
             if now != had:

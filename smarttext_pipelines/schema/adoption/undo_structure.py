@@ -180,6 +180,15 @@ def _rows_back(before: Before) -> Iterator[Undo]:
                (statement,) if before.drops_monitoring else (_CREATE_KEPT, keep, statement))  # fmt: skip
 
 
+_EMPTY_STILL = """
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM public.{table}) THEN
+        RAISE EXCEPTION 'public.{table} has rows by now: make this script again';
+    END IF;
+END $$
+"""
+
+
 def _tables_off(before: Before) -> Iterator[Undo]:
     made = [table for table in TABLES if before.is_table(table) and ("table", table) not in before.record]
     for table in reversed(made):
@@ -187,4 +196,4 @@ def _tables_off(before: Before) -> Iterator[Undo]:
             yield Undo((Change(f"table {table}", "made by migrate", "stays, because it has rows", ()),))
         else:
             change = Change(f"table {table}", "made by migrate, empty", "dropped", ())
-            yield Undo((change,), (f"DROP TABLE public.{table}",))
+            yield Undo((change,), (_EMPTY_STILL.replace("{table}", table), f"DROP TABLE public.{table}"))

@@ -305,7 +305,7 @@ for n in range(2):
 
 SIGNALS = """
 import faulthandler, signal, sys
-faulthandler.dump_traceback_later(60, exit=True)
+faulthandler.dump_traceback_later(150, exit=True)
 from smarttext_pipelines import tracking
 from smarttext_pipelines.tracking import process
 from smarttext_pipelines.tracking.writer import Writer
@@ -341,7 +341,7 @@ tell(3)
             id="while the writer is made",
         ),
         pytest.param(
-            "tracking.configure(database_url=sys.argv[1], spill_folder=sys.argv[2], synchronous=True); tell(200)",
+            "tracking.configure(database_url=sys.argv[1], spill_folder=sys.argv[2], synchronous=True); tell(30)",
             id="that waits until it is written",
         ),
     ],

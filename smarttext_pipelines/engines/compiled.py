@@ -4,7 +4,6 @@ Compiling takes a third of a second, which is most of what a day of few rows cos
 each minute. Two windows of one shape differ in their dates and instants alone.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -24,10 +23,10 @@ _FIRST = datetime(9100, 1, 1, 0, 0, 0, 7, tzinfo=UTC)
 _LEFT = ("9100", "9101")
 """Years that reveal a placeholder that was written in an unexpected form."""
 
-_statements: OrderedDict[Any, str] = OrderedDict()
+_statements: dict[Any, str] = {}
 """By shape, with marks for the times."""
 
-_latest: OrderedDict[Any, str] = OrderedDict()
+_latest: dict[Any, str] = {}
 """Of the last expressions, as they are."""
 
 
@@ -86,10 +85,10 @@ def _compiled(
     return text
 
 
-def _keep(kept: "OrderedDict[Any, str]", key: Any, text: str, most: int) -> None:
+def _keep(kept: dict[Any, str], key: Any, text: str, most: int) -> None:
     kept[key] = text
-    if len(kept) > most:
-        # Another thread may have taken the oldest meanwhile.
+    while len(kept) > most:
+        # The list of a dictionary is made at once; another thread may have taken the oldest meanwhile.
         kept.pop(next(iter(list(kept)), key), None)
 
 

@@ -1,6 +1,5 @@
 """The shape of a metric, the window it is computed over, and the few functions every engine must provide."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -167,7 +166,7 @@ def remembered(build: Build, *, reads_clock: bool) -> Build:
         build: A pure function.
         reads_clock: Whether the time of reading occurs in the expression of days.
     """
-    kept: OrderedDict[object, ir.Table] = OrderedDict()
+    kept: dict[object, ir.Table] = {}
 
     @wraps(build)
     def built(tables: Tables, window: Window) -> ir.Table:
@@ -177,8 +176,8 @@ def remembered(build: Build, *, reads_clock: bool) -> Build:
         found = kept.get(key)
         if found is None:
             found = kept[key] = build(tables, window)
-            if len(kept) > _MAX_REMEMBERED:
-                # Another thread may have taken the oldest meanwhile.
+            while len(kept) > _MAX_REMEMBERED:
+                # The list of a dictionary is made at once; another thread may have taken the oldest meanwhile.
                 kept.pop(next(iter(list(kept)), key), None)
         return found
 

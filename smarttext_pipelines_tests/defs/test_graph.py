@@ -27,6 +27,7 @@ GRAPH = {
     "businesses": ("sources", ()),
     "call_events": ("sources", ()),
     "call_volume": ("facts", ("businesses", "call_events")),
+    "anomalies": ("anomalies", ("daily_stats", "sms_failure_rates")),
     "daily_digest": ("alerts", ("alert_incidents", "daily_stats", "missed_call_replies", "sms_outcomes", "spend")),
     "daily_stats": ("stats", ("call_volume", "missed_call_replies", "owner_alert_delivery", "sms_outcomes", "spend")),
     "missed_call_replies": ("facts", ("businesses", "call_events", "owner_alerts", "sms_events")),

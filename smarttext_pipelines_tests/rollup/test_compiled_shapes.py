@@ -1,8 +1,10 @@
 """A statement of a shape that was compiled before is the statement that compiling it by itself gives."""
 
 import re
-from collections import OrderedDict
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -34,7 +36,7 @@ def test_the_times_of_another_window_are_put_into_the_same_text(name: str, monke
     kept = [_statement(name, day) for day in days]
     assert len(compiled._statements) == before, "compiled once"
     monkeypatch.setattr(compiled, "_times", lambda _: [])
-    monkeypatch.setattr(compiled, "_latest", OrderedDict())
+    monkeypatch.setattr(compiled, "_latest", {})
     assert [_statement(name, day) for day in days] == kept
     assert "9100" not in "".join(kept)
     assert kept[0] != kept[1]
@@ -68,3 +70,17 @@ def test_the_time_of_reading_occurs_only_where_it_is_declared(name: str, part: s
     is_same = built.__wrapped__(tables, early).op() == built.__wrapped__(tables, late).op()
     assert is_same is not (METRICS[name].reads_clock and part == "rows")
     assert (built(tables, early).op() == built(tables, late).op()) is is_same
+
+
+def test_threads_that_compile_at_once_keep_what_they_may_and_no_more() -> None:
+    kept: dict[Any, str] = {}
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            ranges = [range(at, at + 3000) for at in range(0, 18_000, 3000)]
+            for done in [pool.submit(lambda r: [compiled._keep(kept, n, "x", 64) for n in r], each) for each in ranges]:
+                done.result()
+    finally:
+        sys.setswitchinterval(switching)
+    assert len(kept) <= 64

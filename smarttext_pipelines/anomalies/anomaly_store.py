@@ -29,7 +29,7 @@ _WRITE = text(
             expected numeric, low numeric, high numeric, nats double precision)
     ), gone AS (
         DELETE FROM monitoring.anomalies AS a
-        WHERE a.day BETWEEN :first AND :last AND NOT EXISTS (
+        WHERE a.day = ANY (CAST(:days AS date[])) AND NOT EXISTS (
             SELECT FROM seen AS s
             WHERE s.day = a.day AND s.metric = a.metric AND s.business_id IS NOT DISTINCT FROM a.business_id)
     )
@@ -99,9 +99,8 @@ def search_days(
 
 
 def _write(connection: Connection, scored: Mapping[date, DayScores]) -> Mapping[date, Searched]:
-    for day, of_day in scored.items():
-        rows = _json(asdict(each) for each in of_day.found)
-        connection.execute(_WRITE, {"rows": rows, "first": day, "last": day})
+    rows = _json(asdict(each) for of_day in scored.values() for each in of_day.found)
+    connection.execute(_WRITE, {"rows": rows, "days": list(scored)})
     connection.execute(_SEARCHED, {"rows": _json({"day": day, "tested": s.tested} for day, s in scored.items())})
     return {day: Searched(len(s.found), s.tested, round(s.tested * FALSE_A_YEAR / 365, 2)) for day, s in scored.items()}
 

@@ -177,6 +177,16 @@ def test_nothing_of_ours_is_left(empty_database: Database) -> None:
     assert find_drift(application.engine) == []
 
 
+def test_a_column_that_the_application_made_meanwhile_keeps_its_values(application: Database) -> None:
+    application.run("ALTER TABLE public.sms_events DROP COLUMN body_length")
+    migrate(application.engine, UTC)
+    application.run("UPDATE public.sms_events SET body_length = 7")
+    down(application)
+    application.run("ALTER TABLE public.sms_events ADD COLUMN body_length integer DEFAULT 8")
+    migrate(application.engine, UTC)
+    assert {row["n"] for row in application.rows("SELECT body_length AS n FROM public.sms_events")} == {8}
+
+
 def test_what_the_application_did_since_stays(own_role: str, empty_database: Database) -> None:
     app.install_closed(empty_database)
     migrate(empty_database.engine, UTC)

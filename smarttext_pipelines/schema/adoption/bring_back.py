@@ -81,10 +81,14 @@ def end_again(connection: Connection) -> list[str]:
     """Return what fills the columns with the values they had, and notes the revision of before."""
     if not connection.execute(_HAS_KEPT).scalar_one():
         return finish_down()
-    statements = []
+    statements, theirs = [], recorded(connection) or {}
     for row in connection.execute(_KEPT):
+        # A column that the application has made meanwhile keeps what it wrote.
+        names = sorted(name for name in row.columns if ("column", f"{row.relation}.{name}") not in theirs)
+        if not names:
+            continue
         typed = f'jsonb_populate_record(NULL::public.{row.relation}, k."row")'
-        values = ", ".join(f"{quoted(name)} = ({typed}).{quoted(name)}" for name in sorted(row.columns))
+        values = ", ".join(f"{quoted(name)} = ({typed}).{quoted(name)}" for name in names)
         statements.append(
             f"UPDATE public.{row.relation} AS t SET {values} FROM {KEPT_VALUES} AS k "  # noqa: S608 - quoted
             f"WHERE k.relation = '{row.relation}' AND k.id = t.id"

@@ -1,22 +1,30 @@
-"""Settings, read from the environment (and ``.env``) here and nowhere else, when they are requested."""
+"""Every setting of a process, with its kind, its bounds and what it is for."""
 
-import os
 import re
-from collections.abc import Callable
 from datetime import date, time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
-from dotenv import dotenv_values
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, load_zone
-from smarttext_pipelines.core.errors import SettingsError
-from smarttext_pipelines.core.failure_classes import use_codes
 from smarttext_pipelines.settings import formats
+from smarttext_pipelines.settings.kinds import (
+    Email,
+    HttpUrl,
+    Network,
+    Person,
+    Phone,
+    SecretUrl,
+    Sender,
+    SentryDsn,
+    SmtpUrl,
+    Token,
+    provider,
+)
 
 ARCHIVE_SCHEMES = ("file", "s3", "s3a", "gs", "gcs", "memory")
 """What an archive's URL begins with; a text without :// is a directory."""
@@ -24,32 +32,7 @@ ARCHIVE_SCHEMES = ("file", "s3", "s3a", "gs", "gcs", "memory")
 LONG_PASSWORD = 12
 """A shorter password of letters alone may be an ordinary word, so it is not redacted from texts."""
 
-
 PREFIX, ENV_FILE = "SMARTTEXT_", ".env"
-OTHER_VARIABLES = ("DAGSTER_STORAGE_URL", "TEST_DATABASE_URL")
-"""Other variables with the prefix: what ``launch`` passes to Dagster, and the database of the tests."""
-
-
-def _secret(form: Callable[[str], str]) -> AfterValidator:
-    """Return a validator of a secret text."""
-    return AfterValidator(lambda secret: SecretStr(form(secret.get_secret_value())))
-
-
-Phone = Annotated[SecretStr, _secret(formats.phone)]
-Sender = Annotated[SecretStr, _secret(formats.sender)]
-Email = Annotated[SecretStr, _secret(formats.email)]
-HttpUrl = Annotated[str, AfterValidator(formats.http_url)]
-SecretUrl = Annotated[SecretStr, _secret(formats.http_url)]
-SmtpUrl = Annotated[SecretStr, _secret(formats.smtp_url)]
-Network = Annotated[str, AfterValidator(formats.network)]
-Person = Annotated[str, AfterValidator(formats.person)]
-Token = Annotated[SecretStr, _secret(formats.token)]
-SentryDsn = Annotated[SecretStr, _secret(formats.sentry_dsn)]
-
-
-def _provider(variable: str, description: str, *others: str) -> Any:
-    """Return a setting that a provider's own tools read too, under that name."""
-    return Field(default=None, description=description, validation_alias=AliasChoices(variable, *others))
 
 
 class Settings(BaseSettings):
@@ -131,7 +114,7 @@ class Settings(BaseSettings):
     anomaly_min_usd: float = Field(
         default=1, ge=0, le=1_000_000, description="Smallest difference of OpenAI cost, in USD, that is an anomaly."
     )
-    otlp_endpoint: HttpUrl | None = _provider("OTEL_EXPORTER_OTLP_ENDPOINT", "OTLP/HTTP receiver of the metrics.")
+    otlp_endpoint: HttpUrl | None = provider("OTEL_EXPORTER_OTLP_ENDPOINT", "OTLP/HTTP receiver of the metrics.")
     failure_codes: Path | None = Field(
         default=None, description="File that gives error codes of no class one: a line `code,class` each."
     )
@@ -162,22 +145,22 @@ class Settings(BaseSettings):
         default=(), description="Addresses that the digest is mailed to, separated by commas."
     )
     digest_at: time = Field(default=time(8), description="Time of the morning digest in the reporting zone.")
-    slack_webhook_url: SecretUrl | None = _provider(
+    slack_webhook_url: SecretUrl | None = provider(
         "SLACK_WEBHOOK_URL", "Slack incoming webhook for alerts; a bot token edits and threads, a webhook cannot."
     )
-    slack_bot_token: SecretStr | None = _provider("SLACK_BOT_TOKEN", "Slack bot token for alerts, with SLACK_CHANNEL.")
-    slack_channel: str | None = _provider("SLACK_CHANNEL", "Id of the Slack channel that the bot writes to.")
-    discord_webhook_url: SecretUrl | None = _provider("DISCORD_WEBHOOK_URL", "Discord incoming webhook for alerts.")
-    twilio_account_sid: SecretStr | None = _provider(
+    slack_bot_token: SecretStr | None = provider("SLACK_BOT_TOKEN", "Slack bot token for alerts, with SLACK_CHANNEL.")
+    slack_channel: str | None = provider("SLACK_CHANNEL", "Id of the Slack channel that the bot writes to.")
+    discord_webhook_url: SecretUrl | None = provider("DISCORD_WEBHOOK_URL", "Discord incoming webhook for alerts.")
+    twilio_account_sid: SecretStr | None = provider(
         "TWILIO_ACCOUNT_SID", "Twilio account; TWILIO_SID is read too.", "TWILIO_SID"
     )
-    twilio_auth_token: SecretStr | None = _provider("TWILIO_AUTH_TOKEN", "Twilio auth token.")
-    twilio_phone_number: Sender | None = _provider("TWILIO_PHONE_NUMBER", "Number that alerts are texted from.")
+    twilio_auth_token: SecretStr | None = provider("TWILIO_AUTH_TOKEN", "Twilio auth token.")
+    twilio_phone_number: Sender | None = provider("TWILIO_PHONE_NUMBER", "Number that alerts are texted from.")
     receiver_url: HttpUrl | None = Field(
         default=None, description="Public URL of `smarttext receiver`, as given to Twilio as statusCallback."
     )
-    pagerduty_routing_key: SecretStr | None = _provider("PAGERDUTY_ROUTING_KEY", "PagerDuty Events v2 routing key.")
-    sentry_dsn: SentryDsn | None = _provider("SENTRY_DSN", "Sentry project that failures are reported to.")
+    pagerduty_routing_key: SecretStr | None = provider("PAGERDUTY_ROUTING_KEY", "PagerDuty Events v2 routing key.")
+    sentry_dsn: SentryDsn | None = provider("SENTRY_DSN", "Sentry project that failures are reported to.")
     sentry_environment: str = Field(
         default="production",
         description="Environment of the events in Sentry.",
@@ -205,7 +188,8 @@ class Settings(BaseSettings):
     @classmethod
     def _day_must_be_in_reach(cls, day: date) -> date:
         if not FIRST_DAY <= day <= LAST_DAY:
-            raise ValueError(_form("start_date"))
+            msg = f"write a date from {FIRST_DAY} to {LAST_DAY}, such as 2025-01-01"
+            raise ValueError(msg)
         return day
 
     @field_validator("reporting_timezone")
@@ -246,55 +230,3 @@ def _password(url: str) -> str:
     """Return the password of a URL, also of one whose password holds characters that should have been encoded."""
     found = re.match(r"[a-z][a-z0-9+.-]*://[^:@/]*:(.*)@", url)
     return found[1] if found else ""
-
-
-def load_settings() -> Settings:
-    """Read the settings; raise SettingsError with one line per process that names the variable and its fault."""
-    _refuse_misspelt()
-    try:
-        settings = Settings()
-        use_codes(settings.failure_codes)
-        return settings
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        name = str(fault["loc"][0]) if fault["loc"] else "settings"
-        known = name in Settings.model_fields
-        said = str(fault["msg"]).removeprefix("Value error, ")
-        said = (_form(name) or said) if known and fault["type"] != "value_error" else said
-        msg = f"{variable_of(name) if known else name}: {said}"
-        raise SettingsError(msg) from None
-
-
-def _refuse_misspelt() -> None:
-    """Raise SettingsError for a misspelt variable: ignored, it would let a default apply instead.
-
-    Variables with our prefix that resemble none of our settings belong to the application.
-    """
-    ours = [variable_of(name).removeprefix(PREFIX) for name in Settings.model_fields]
-    for variable in sorted({*os.environ, *dotenv_values(ENV_FILE)}):
-        name = variable.removeprefix(PREFIX)
-        if name != variable and name not in (*ours, *OTHER_VARIABLES) and (meant := formats.closest(name, ours)):
-            msg = f"{variable} is no setting; did you mean {PREFIX}{meant}?"
-            raise SettingsError(msg)
-
-
-def _form(field: str) -> str:
-    """Return how the value of a setting is written, with an example; nothing where any text will do."""
-    about = Settings.model_fields[field]
-    if about.annotation is date:
-        return f"write a date from {FIRST_DAY} to {LAST_DAY}, such as {about.default}"
-    if about.annotation is time:
-        return "write a time of day, such as 08:00"
-    if about.annotation is bool:
-        return "write true or false"
-    if about.annotation is int:
-        lower = "".join(f" from {bound.ge}" for bound in about.metadata if hasattr(bound, "ge"))
-        upper = "".join(f" to {bound.le}" for bound in about.metadata if hasattr(bound, "le")) or " on"
-        return f"write a whole number{lower}{upper}, such as {about.default}"
-    return ""
-
-
-def variable_of(field: str) -> str:
-    """Return the environment variable of a field of ``Settings``."""
-    alias = Settings.model_fields[field].validation_alias
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else PREFIX + field.upper()

@@ -137,7 +137,7 @@ def test_only_settings_reads_the_environment() -> None:
     # DAGSTER_HOME and the environment of child processes are Dagster's own.
     readers = {str(p.relative_to(ROOT)) for _, p in _modules() if "os.environ" in p.read_text()}
     assert readers <= {
-        "settings/environment.py",
+        "settings/loading.py",
         "launch/databases.py",
         "launch/run_rollup.py",
         "database/embedded_user.py",

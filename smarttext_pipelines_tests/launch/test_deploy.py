@@ -21,7 +21,8 @@ from dotenv import dotenv_values
 from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.launch.dagster_services import DEFINITIONS, LOCATION
 from smarttext_pipelines.settings import Settings, load_settings, variable_of
-from smarttext_pipelines.settings.environment import OTHER_VARIABLES, PREFIX
+from smarttext_pipelines.settings.environment import PREFIX
+from smarttext_pipelines.settings.loading import OTHER_VARIABLES
 from smarttext_pipelines_tests.launch.test_up import ROOT
 
 DEPLOY = ROOT / "deploy"

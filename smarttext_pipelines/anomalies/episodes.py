@@ -18,10 +18,14 @@ QUIET_DAYS = 3
 SHOWN = 200
 VERDICTS = ("right", "wrong", "expected")
 
+_SERIES = "metric, coalesce(business_id, '00000000-0000-0000-0000-000000000000'), side"
+_NEAR = f"day BETWEEN CAST(:since AS date) - {QUIET_DAYS} AND CAST(:until AS date) + {QUIET_DAYS}"
 _EPISODES = f"""
     WITH steps AS (
         SELECT *, coalesce(day - lag(day) OVER series > {QUIET_DAYS + 1}, true)::int AS begins
-        FROM monitoring.anomalies WINDOW series AS (PARTITION BY metric, business_id, side ORDER BY day)
+        FROM monitoring.anomalies
+        WHERE ({_SERIES}) IN (SELECT {_SERIES} FROM monitoring.anomalies WHERE {{wanted}})
+        WINDOW series AS (PARTITION BY metric, business_id, side ORDER BY day)
     ), numbered AS (
         SELECT *, sum(begins) OVER (PARTITION BY metric, business_id, side ORDER BY day) AS episode FROM steps
     ), days AS (
@@ -42,10 +46,11 @@ _EPISODES = f"""
 """  # noqa: S608 - a constant
 _ORDER = "ORDER BY e.business_id IS NOT NULL, e.nats DESC, e.id LIMIT :limit"
 _OF_BUSINESS = "(CAST(:business AS uuid) IS NULL OR e.business_id = :business)"
-_LIST = text(f"{_EPISODES} WHERE e.last_day >= :since AND e.first_day <= :until AND {_OF_BUSINESS} {_ORDER}")
+_WITHIN = "e.last_day >= :since AND e.first_day <= :until"
+_LIST = text(f"{_EPISODES.format(wanted=_NEAR)} WHERE {_WITHIN} AND {_OF_BUSINESS} {_ORDER}")
 _ONE = text(
     f"""
-    {_EPISODES}
+    {_EPISODES.format(wanted="id = :id")}
     JOIN monitoring.anomalies AS a ON a.id = :id AND a.metric = e.metric AND a.side = e.side
         AND a.business_id IS NOT DISTINCT FROM e.business_id AND a.day BETWEEN e.first_day AND e.last_day
     """

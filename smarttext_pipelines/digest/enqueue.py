@@ -12,7 +12,7 @@ from smarttext_pipelines.alerting.notify.outbox import Enqueued, enqueue
 from smarttext_pipelines.alerting.notify.targets import register
 from smarttext_pipelines.core.display import shown
 from smarttext_pipelines.digest.facts import Facts, read_facts
-from smarttext_pipelines.digest.text import Digest, Line, write_digest
+from smarttext_pipelines.digest.text import MAX_LINES, Digest, Line, write_digest
 from smarttext_pipelines.digest.weekly import week_lines
 from smarttext_pipelines.settings import Settings
 
@@ -21,7 +21,13 @@ _SUNDAY = 6
 
 
 def build_digest(
-    connection: Connection, settings: Settings, day: date, *, now: datetime | None = None, week: bool | None = None
+    connection: Connection,
+    settings: Settings,
+    day: date,
+    *,
+    now: datetime | None = None,
+    week: bool | None = None,
+    most: int | None = None,
 ) -> Digest:
     """Return the digest of a day; a name that holds a number or a secret is scrubbed.
 
@@ -31,6 +37,7 @@ def build_digest(
         day: Day it is about.
         now: Time of reading; the clock's by default.
         week: Whether the week that ends with the day is told, too; by default on Mondays, of Sundays.
+        most: Lines of the day at most; the least urgent are counted only. None for all.
     """
     at = now or datetime.now(UTC)
 
@@ -44,7 +51,7 @@ def build_digest(
             now=at,
         )
 
-    found = write_digest(facts_of(day), facts_of(day - timedelta(days=1)))
+    found = write_digest(facts_of(day), facts_of(day - timedelta(days=1)), most)
     is_told = day.weekday() == _SUNDAY if week is None else week
     more = tuple(map(Line, week_lines(connection, day, settings.reply_minutes))) if is_told else ()
     lines = tuple(replace(line, text=shown(line.text)) for line in (*found.lines, *more))
@@ -52,8 +59,8 @@ def build_digest(
 
 
 def read_digest(connection: Connection, settings: Settings, day: date, *, now: datetime | None = None) -> list[str]:
-    """Return the digest of a day as lines of text, the headline first."""
-    found = build_digest(connection, settings, day, now=now)
+    """Return the digest of a day as lines of text, as it is sent, the headline first."""
+    found = build_digest(connection, settings, day, now=now, most=MAX_LINES)
     return [found.headline, *map(str, found.lines)]
 
 

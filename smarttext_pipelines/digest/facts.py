@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 
-from smarttext_pipelines.anomalies.episodes import episodes_of
+from smarttext_pipelines.anomalies.episodes import episodes_of, searched_day
 from smarttext_pipelines.anomalies.in_words import Episode
 from smarttext_pipelines.budgets.month import MonthSpend, read_month
 from smarttext_pipelines.core.days import DayRange, day_end, day_start
@@ -94,6 +94,7 @@ class Facts:
         is_complete: Whether the day was rolled up after its end.
         is_over: Whether the day had ended when it was read.
         is_computed: Whether the day was rolled up at all.
+        is_searched: Whether it was searched for anomalies.
         so_far: Events of a day that is not over, by hour; None where it is over, or they may not be counted.
     """
 
@@ -114,6 +115,7 @@ class Facts:
     is_complete: bool = True
     is_over: bool = True
     is_computed: bool = True
+    is_searched: bool = True
     so_far: SoFar | None = None
 
 
@@ -247,5 +249,6 @@ def read_facts(
         is_complete=is_complete,
         is_over=is_over,
         is_computed=day in totals,
+        is_searched=searched_day(connection, day) == day,
         so_far=None if is_over else read_so_far(connection, day, usual, zone, now),
     )

@@ -197,6 +197,9 @@ def _budgets(facts: Facts) -> Iterator[Judgement]:
 
 
 def _unusual(facts: Facts) -> Iterator[Judgement]:
+    if facts.is_complete and not facts.is_searched:
+        text = "The day was not searched for anomalies."
+        yield Judgement("not searched", Urgency.note, "", text, f"smarttext rollup {on_day(facts.day)}")
     for each in facts.anomalies[:NAMED]:
         text = f"Unusual, {each.whom}: {sentence(each)}."
         yield Judgement(f"anomaly {each.id}", Urgency.note, "", text, f"smarttext anomalies explain {each.id}")

@@ -12,6 +12,8 @@ from smarttext_pipelines.digest.totals import Totals
 from smarttext_pipelines.digest.traffic import is_quiet
 
 MAX_LINES = 20
+"""Lines of a digest that is sent, with its headline; `smarttext digest` and the dashboard show all."""
+
 _PHRASES = 3
 
 
@@ -45,12 +47,13 @@ class Digest:
     lines: tuple[Line, ...]
 
 
-def write_digest(facts: Facts, before: Facts | None = None) -> Digest:
+def write_digest(facts: Facts, before: Facts | None = None, most: int | None = None) -> Digest:
     """Return the digest of a day; what was not told of the day before comes first.
 
     Args:
         facts: Of the day.
         before: Of the day before; None where it was not rolled up.
+        most: Lines at most, with the headline; the least urgent are left out, and counted. None for all.
     """
     day = f"{facts.day:%A} {facts.day.day} {facts.day:%B %Y}"
     if not facts.is_computed:
@@ -64,15 +67,26 @@ def write_digest(facts: Facts, before: Facts | None = None) -> Digest:
     numbers = [_calls(facts), _delivery(facts), *_cost(facts)]
     if not lines:
         numbers = [Line(f"{numbers[0].text} {numbers[1].text}", numbers[0].command), *numbers[2:]]
+    if most is not None:
+        lines = _most_urgent(lines, most - len(numbers) - 2, facts)
     told = [*_marked(lines, before), *numbers] if _any_new(lines) else [*numbers, *lines]
     zone = [Line(f"Times: {facts.zone.key}.")] if facts.incidents else []
-    return Digest(state, f"{_LEADS[state]}, {day}: {_headline(facts, state, found)}", (*told[: MAX_LINES - 2], *zone))
+    return Digest(state, f"{_LEADS[state]}, {day}: {_headline(facts, state, found)}", (*told, *zone))
 
 
 def digest_lines(facts: Facts, before: Facts | None = None) -> list[str]:
     """Return the headline and the lines as text: at most ``MAX_LINES``, four when all is well."""
-    digest = write_digest(facts, before)
+    digest = write_digest(facts, before, MAX_LINES)
     return [digest.headline, *map(str, digest.lines)]
+
+
+def _most_urgent(lines: list[Line], most: int, facts: Facts) -> list[Line]:
+    """Return the most urgent lines in their order, and in place of the others how many they are."""
+    if len(lines) <= most:
+        return lines
+    kept = sorted(sorted(range(len(lines)), key=lambda n: -lines[n].urgency)[: most - 1])
+    rest = f"And {len(lines) - len(kept)} more things to tell of that day."
+    return [*(lines[n] for n in kept), Line(rest, f"smarttext digest --date {facts.day}")]
 
 
 _LEADS = {

@@ -63,6 +63,13 @@ BAD = replace(
     refused={"limit_tokens": 31},
 )
 EMPTY = Totals()
+CROWDED = replace(
+    BAD,
+    unanswered=[_left(f"Business {n}", 6, 15, n) for n in range(1, 13)],
+    incidents=[_incident(210 + n) for n in range(6)],
+    crossings=[Crossing(f"Garage {n}", Decimal(100 + n), business_id(20 + n)) for n in range(6)],
+    silent=[Silent(f"Salon {n}", business_id(40 + n)) for n in range(9)],
+)
 
 
 def by_noon(hours: dict[int, int], share: float = 1.0) -> SoFar:
@@ -85,6 +92,11 @@ SCRIPTED: dict[str, tuple[Facts, str]] = {
         BAD,
         "Bad day, Friday 20 March 2026: 3 incidents, Dover Street left 6 of 15 callers without a text, "
         "9.29 % of texts failed (usually 3.77 %)",
+    ),
+    "more than a page holds": (
+        CROWDED,
+        "Bad day, Friday 20 March 2026: 6 incidents, Business 1 left 6 of 15 callers without a text, "
+        "Business 2 left 6 of 15 callers without a text",
     ),
     "one critical incident": (
         replace(GOOD, incidents=[_incident(214)]),

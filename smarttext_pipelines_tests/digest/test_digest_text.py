@@ -12,7 +12,7 @@ from smarttext_pipelines.digest.facts import Facts, Unanswered
 from smarttext_pipelines.digest.text import MAX_LINES, digest_lines, write_digest
 from smarttext_pipelines.digest.thing_to_tell import Urgency
 from smarttext_pipelines.digest.totals import Totals
-from smarttext_pipelines_tests.digest.scripted import BAD, DAY, GOOD, SCRIPTED, business_id
+from smarttext_pipelines_tests.digest.scripted import BAD, CROWDED, DAY, GOOD, SCRIPTED, business_id
 
 GOLDEN = Path(__file__).parent / "digests"
 
@@ -36,6 +36,17 @@ def test_each_line_but_the_zone_ends_in_its_command_and_they_fit_a_page(name: st
     lines = digest_lines(SCRIPTED[name][0])
     assert len(lines) <= MAX_LINES
     assert [line for line in lines[1:] if not line.endswith("`")] in ([], ["Times: America/New_York."])
+
+
+def test_a_crowded_digest_keeps_its_numbers_and_says_how_many_things_are_left_out() -> None:
+    told, whole = write_digest(CROWDED, None, MAX_LINES).lines, write_digest(CROWDED).lines
+    text = "\n".join(map(str, told))
+    for number in ("118 missed calls", "of 624 with an outcome failed", "OpenAI 31.10 USD", "Cost: 161.30 USD"):
+        assert number in text
+    left_out = [line for line in whole if line not in told]
+    assert left_out
+    assert f"And {len(left_out)} more things to tell of that day. `smarttext digest --date {DAY}`" in text
+    assert max(line.urgency for line in left_out) <= min(line.urgency for line in told[4:-2])
 
 
 def test_news_come_first_and_what_goes_on_is_called_so() -> None:

@@ -202,11 +202,11 @@ def test_the_answers_start_from_an_index(told: Database) -> None:
         )
         for column, table in (("to_number", "sms_events"), ("from_number", "call_events")):
             searched = compared(f"e.{column}")
-            assert searched in function
+            assert f"{searched} = ANY" in (found or [""])[0]
             query = f"EXPLAIN SELECT * FROM monitoring.{table} AS e WHERE {searched} = 'x'"
-            scan, condition = connection.execute(query).fetchall()
-            assert f"Index Scan using {table}_{column}_idx" in scan[0]
-            assert "Index Cond" in condition[0]
+            plan = str(connection.execute(query).fetchall())
+            assert f"Index Scan using {table}_{column}_idx" in plan
+            assert "Index Cond" in plan
 
 
 def test_costs_are_explained_to_the_cent(database: Database) -> None:

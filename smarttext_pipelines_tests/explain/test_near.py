@@ -203,7 +203,7 @@ def test_the_answers_start_from_an_index(told: Database) -> None:
             assert f"{searched} = ANY" in found[0]
             query = f"EXPLAIN SELECT * FROM monitoring.{table} AS e WHERE {searched} = 'x'"
             plan = str(connection.execute(query).fetchall())
-            assert f"Index Scan using {table}_{column}_idx" in plan
+            assert f"{table}_{column}_idx" in plan
             assert "Index Cond" in plan
 
 

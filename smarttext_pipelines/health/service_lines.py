@@ -2,7 +2,6 @@
 
 import http
 import shutil
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,6 +9,7 @@ import requests
 
 from smarttext_pipelines.alerting.channels import CHANNELS
 from smarttext_pipelines.alerting.channels.channel import Probe
+from smarttext_pipelines.health.billing_line import openai
 from smarttext_pipelines.health.verdicts import Line, State
 from smarttext_pipelines.settings import Settings
 
@@ -18,10 +18,16 @@ _REFUSES_GET = 405
 DISK_FAIL_BYTES, DISK_WARN_BYTES = 500 * 10**6, 2 * 10**9
 
 
-def service_lines(settings: Settings) -> list[Line]:
-    """Judge every service that is configured, and name those that are not."""
+def service_lines(settings: Settings, *, anew: bool) -> list[Line]:
+    """Judge every service that is configured, and name those that are not.
+
+    Args:
+        settings: What is configured.
+        anew: Whether everything is asked now, also what answers of a while ago would do for.
+    """
     channels = [_probed(kind.name, kind.probe(settings)) for kind in CHANNELS.values() if kind.probe]
-    return [*channels, *(check(settings) for check in (twilio, openai, sentry, receiver, dashboard, switch))]
+    others = (check(settings) for check in (sentry, receiver, dashboard, switch))
+    return [*channels, twilio(settings), openai(settings, anew=anew), *others]
 
 
 def _probed(channel: str, found: Probe) -> Line:
@@ -54,25 +60,6 @@ def twilio(settings: Settings) -> Line:
     if settings.alert_phones and settings.twilio_phone_number is None:
         return Line("twilio", State.fail, "no number to text from", "set TWILIO_PHONE_NUMBER")
     return Line("twilio", State.ok, "the account is active")
-
-
-def openai(settings: Settings) -> Line:
-    """Ask OpenAI for yesterday's costs, which costs nothing."""
-    from smarttext_pipelines.billing.costs_client import CostsClient, todo_of
-
-    if settings.openai_admin_key is None:
-        return Line("openai", State.unknown, "OPENAI_ADMIN_KEY is not set: what it charges is not asked for")
-    key, base_url = settings.openai_admin_key.get_secret_value(), settings.openai_base_url
-    client = CostsClient(key, base_url=base_url, timeout_seconds=_TIMEOUT_SECONDS)
-    try:
-        status = client.probe((datetime.now(UTC) - timedelta(days=1)).date())
-    except (requests.RequestException, ValueError) as error:
-        return _unreachable("openai", error, "https://status.openai.com")
-    if status == http.HTTPStatus.TOO_MANY_REQUESTS:
-        return Line("openai", State.ok, "busy: it asks to wait")
-    if status == http.HTTPStatus.OK:
-        return Line("openai", State.ok, "the admin key reads costs")
-    return Line("openai", State.fail, f"refused with {status}", todo_of(status))
 
 
 def sentry(settings: Settings) -> Line:

@@ -1,4 +1,4 @@
-"""OpenAI's bill stands beside ours on its days, exact to the cent; a day is asked for when there is need, and no more."""
+"""OpenAI's bill stands beside ours on its days, exact to the cent; no day is asked for without need."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -115,18 +115,12 @@ def test_days_before_our_first_row_have_no_remainder(database: Database, openai:
 
 def test_requests_without_a_price_are_counted_and_not_taken_for_free(database: Database, openai: FakeOpenAI) -> None:
     _record(database, _at(DAY - timedelta(days=9)), "1")
-    for usd, tokens in ((None, 10), ("0", 10), ("0", 0), ("NaN", 10), ("1e13", 10)):
-        _record_any(database, _at(DAY), usd, tokens)
+    for usd, tokens in ((None, 10), ("0", 10), ("0", 0), ("NaN", 10)):
+        _record(database, _at(DAY), usd, tokens=tokens)
     _ask(database, openai)
     found = _read(database)[DAY]
     assert (found.recorded_usd, found.unpriced_requests) == (0, 3)
     assert not found.is_complete, "OpenAI told no cost of a day with requests"
-
-
-def _record_any(database: Database, at: datetime, usd: str | None, tokens: int) -> None:
-    # The column of this database is too narrow for the last one.
-    if usd != "1e13":
-        _record(database, at, usd, tokens=tokens)
 
 
 def test_a_day_is_asked_for_once_a_day_for_a_week_and_never_again(database: Database, openai: FakeOpenAI) -> None:
@@ -246,6 +240,6 @@ def test_findings_say_the_worst_day_and_leave_the_newest_time_to_be_told() -> No
 
 def test_sums_and_differences_are_not_rounded() -> None:
     tiny, large = Decimal("1e-30"), Decimal("9999999999999")
-    assert total([large, tiny]) - large == tiny or str(total([large, tiny])).endswith("1")
+    assert str(total([large, tiny])) == "9999999999999.000000000000000000000000000001"
     day = BilledDay(DAY, NOW, True, {"USD": total([large, tiny])}, large, 0)
     assert day.unexplained_usd == tiny

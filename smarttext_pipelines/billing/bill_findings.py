@@ -26,8 +26,13 @@ ORDER BY day"""
 
 
 def cost_finding(days: Sequence[BilledDay]) -> Finding | None:
-    """Return the days on which OpenAI charges another amount than was recorded; None when there are none."""
+    """Return the days on which OpenAI charges another amount than was recorded; None when there are none.
+
+    What OpenAI lacks of the newest day it may still add.
+    """
     wrong = [each for each in days if not each.is_explained]
+    if wrong and wrong[-1] is days[-1] and (wrong[-1].unexplained_usd or 0) < 0:
+        wrong = wrong[:-1]
     if not wrong:
         return None
     worst = max(wrong, key=lambda each: abs(each.unexplained_usd or Decimal(0)))

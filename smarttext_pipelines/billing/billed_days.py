@@ -118,7 +118,7 @@ class BilledDay:
     def is_explained(self) -> bool:
         """Whether what is left is small; of an unknown number nothing is claimed."""
         left = self.unexplained_usd
-        return left is None or abs(left) <= max(MIN_USD, (self.billed_usd or Decimal(0)) * LIMIT_PERCENT / 100)
+        return left is None or left.copy_abs() <= max(MIN_USD, (self.billed_usd or Decimal(0)) * LIMIT_PERCENT / 100)
 
 
 def ask_costs(engine: Engine, client: "CostsClient", now: datetime, retention_days: int) -> list[date]:

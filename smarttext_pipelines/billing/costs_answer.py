@@ -133,7 +133,7 @@ def _amount(value: object) -> Decimal | None:
         return None
     exponent = amount.as_tuple().exponent
     is_exact = isinstance(exponent, int) and exponent >= -_DECIMALS
-    return amount if is_exact and abs(amount) < _LARGEST_USD else None
+    return amount if is_exact and amount.copy_abs() < _LARGEST_USD else None
 
 
 def _currency(value: object) -> str | None:

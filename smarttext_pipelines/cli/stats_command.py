@@ -187,10 +187,12 @@ def _bill(billed: Sequence[BilledDay]) -> str:
     rest = f"; {counted(unknown, 'day')} unknown" if unknown else ""
     if not known:
         return f"OpenAI's own costs (days in UTC): {counted(unknown, 'day')} unknown"
-    charged, left = (total(getattr(each, name) for each in known) for name in ("billed_usd", "unexplained_usd"))
+    charged, recorded, left = (
+        total(getattr(each, name) for each in known) for name in ("billed_usd", "recorded_usd", "unexplained_usd")
+    )
     return (
-        f"OpenAI's own costs of {counted(len(known), 'day')} (UTC): {charged:,.2f} USD, of which {left:+,.2f} USD "
-        f"were recorded by nobody{rest}"
+        f"OpenAI's own costs of {counted(len(known), 'day')} (UTC): {charged:,.2f} USD charged, {recorded:,.2f} USD "
+        f"recorded, {left:+,.2f} USD unexplained{rest}"
     )
 
 

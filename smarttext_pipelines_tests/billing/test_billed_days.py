@@ -233,6 +233,8 @@ def test_findings_say_the_worst_day_and_leave_the_newest_time_to_be_told() -> No
         "4 requests have no price; 1 of 3 days differ"
     )
     assert complete_finding([*days, _day("", "5")]) is cost_finding(days[:1]) is None
+    assert cost_finding([days[0], _day("1", "5")]) is None, "it may still add to the newest day"
+    assert cost_finding([_day("1", "5"), days[0]]) is not None
     late = complete_finding([_day("", "5"), _day("", "0", told=False), days[0]])
     assert late is not None
     assert late.said == "OpenAI has not told its costs of 2 of 2 days, the last 2026-03-12 (UTC): its answers lack them"

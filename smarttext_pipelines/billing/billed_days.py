@@ -172,7 +172,7 @@ def _write(connection: Connection, asked: Iterable[date], told: Mapping[date, Da
         return
     connection.execute(_WRITE_DAYS, {"days": json.dumps(days), "now": now})
     costs = [{"day": str(day), "amount": str(amount), **vars(key)} for day in told for key, amount in told[day].items()]
-    connection.execute(_DELETE, {"days": sorted({cost["day"] for cost in costs})})
+    connection.execute(_DELETE, {"days": [day for day in told if told[day]]})
     connection.execute(_INSERT, {"costs": json.dumps(costs)})
 
 

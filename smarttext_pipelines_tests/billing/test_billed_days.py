@@ -148,7 +148,7 @@ def test_days_whose_rows_may_have_left_are_not_asked_for_and_the_compared_week_i
 def test_an_outage_of_days_is_made_up_for_in_one_question(database: Database, openai: FakeOpenAI) -> None:
     _ask(database, openai)
     asked = _ask(database, openai, NOW + timedelta(days=5))
-    assert asked == [*DayRange(DAY - timedelta(days=7), DAY + timedelta(days=5))]
+    assert asked == [*DayRange(DAY - timedelta(days=6), DAY + timedelta(days=5))], "the day before was settled"
     assert len(openai.requests) == 2
 
 

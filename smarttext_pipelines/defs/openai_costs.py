@@ -74,7 +74,7 @@ def openai_costs(
             "days_asked_for": len(asked),
             "calls": client.calls,
             "days_unknown": left.count(None),
-            "unexplained_usd": f"{total(usd for usd in left if usd is not None):,f}",
+            "unexplained_usd": f"{total(usd for usd in left if usd is not None):,.2f}",
         }
     )
 

@@ -16,6 +16,7 @@ from smarttext_pipelines.defs.digest_assets import daily_digest, daily_digest_jo
 from smarttext_pipelines.defs.health_assets import build_pipeline_health
 from smarttext_pipelines.defs.health_sensor import build_heartbeat_sensor
 from smarttext_pipelines.defs.jobs import build_jobs
+from smarttext_pipelines.defs.openai_costs import openai_costs, openai_costs_job
 from smarttext_pipelines.defs.partitions import build_daily_partitions
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.defs.schedules import build_schedules
@@ -51,6 +52,7 @@ def build_definitions(
         deliver_notifications_job,
         delivery_report_job,
         twilio_usage_job,
+        openai_costs_job,
         daily_digest_job,
         weekly_test_job,
     ]
@@ -60,6 +62,7 @@ def build_definitions(
             *SOURCE_ASSETS,
             sms_delivery_reports,
             twilio_usage,
+            openai_costs,
             daily_digest,
             *assets,
             openai_budgets,

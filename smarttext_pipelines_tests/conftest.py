@@ -87,7 +87,7 @@ class Database:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in os.environ:
         if (
-            name.startswith(("SMARTTEXT_", "SLACK_", "TWILIO_", "PAGERDUTY_", "SENTRY_"))
+            name.startswith(("SMARTTEXT_", "SLACK_", "TWILIO_", "PAGERDUTY_", "SENTRY_", "OPENAI_"))
             and name != "SMARTTEXT_TEST_DATABASE_URL"
         ):
             monkeypatch.delenv(name)

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import typer
 from sqlalchemy import Connection, and_, func, select
 
+from smarttext_pipelines.billing import BilledDay, read_billed, total
 from smarttext_pipelines.cli.options import (
     BusinessOption,
     DateOption,
@@ -65,11 +66,14 @@ def stats(
         rows = _read(connection, days, chosen, unattributed=unattributed)
         totals = list(read_totals(connection, days, business=chosen, unattributed=unattributed).values())
         # The old cron script's rows count: they were never ours to compute.
+        billed = [] if chosen or unattributed else read_billed(connection, days)
         missing = {*days} - computed_days(connection, days) - {row["date"] for row in rows}
     if as_json or format_ is Format.json:
         print_json([{name: value for name, value in row.items() if name != "in_time"} for row in rows])
     elif format_ is Format.table:
         _print_table(rows, totals, days, settings.zone)
+        if billed:
+            say(_bill(billed))
     else:
         names = ["date", "business", "business_id", *(c.name for c in _COLUMNS)]
         writer = csv.DictWriter(sys.stdout, names, extrasaction="ignore")
@@ -174,6 +178,22 @@ def _told(t: Totals) -> str:
     texts = "no price of a text is recorded" if t.texts_usd is None else f"texts {t.texts_usd:.4f} USD"
     fees = "" if t.fees_usd is None else f", carriers' fees {t.fees_usd:.4f} USD"
     return f"{counted(t.missed, 'missed call')}: {answered}; OpenAI {t.openai_usd:.4f} USD, {texts}{fees}"
+
+
+def _bill(billed: Sequence[BilledDay]) -> str:
+    """Return what OpenAI charges for the days that it told and that were recorded, and what is left of it."""
+    known = [each for each in billed if each.unexplained_usd is not None]
+    unknown = len(billed) - len(known)
+    rest = f"; {counted(unknown, 'day')} unknown" if unknown else ""
+    if not known:
+        return f"OpenAI's own costs (days in UTC): {counted(unknown, 'day')} unknown"
+    charged, recorded, left = (
+        total(getattr(each, name) for each in known) for name in ("billed_usd", "recorded_usd", "unexplained_usd")
+    )
+    return (
+        f"OpenAI's own costs of {counted(len(known), 'day')} (UTC): {charged:,.2f} USD charged, {recorded:,.2f} USD "
+        f"recorded, {left:+,.2f} USD unexplained{rest}"
+    )
 
 
 def _or_dash(count: int | None) -> str:

@@ -10,6 +10,7 @@ from smarttext_pipelines.defs.archive_assets import build_retention_schedules
 from smarttext_pipelines.defs.delivery_assets import build_delivery_schedule
 from smarttext_pipelines.defs.digest_assets import build_digest_schedule
 from smarttext_pipelines.defs.jobs import UNFINISHED
+from smarttext_pipelines.defs.openai_costs import build_costs_schedule
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.planning import MAX_DAYS_BACK, nightly_days
 from smarttext_pipelines.defs.resources import Warehouse
@@ -33,6 +34,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         _plain("dagster_history", "30 3 * * *", zone, "Keeps Dagster's own storage small."),
         build_delivery_schedule(settings),
         build_usage_schedule(settings),
+        build_costs_schedule(settings),
         build_digest_schedule(settings),
         build_weekly_test_schedule(settings),
         *build_retention_schedules(zone),

@@ -68,7 +68,7 @@ def examine(settings: Settings, *, services: bool = True, dagster: bool = True, 
         settings: Where everything is; without a database URL, its line says so.
         services: Whether other companies' services are asked, too.
         dagster: Whether Dagster's storage is looked at; what runs in Dagster knows that it is there.
-        anew: Whether rows are tried even if they were in the last quarter of an hour.
+        anew: Whether rows are tried even if they were in the last quarter of an hour, and OpenAI is asked now.
     """
     now = datetime.now(UTC)
     lines = _events(settings, now, anew=anew)
@@ -76,7 +76,7 @@ def examine(settings: Settings, *, services: bool = True, dagster: bool = True, 
         lines += _dagster(settings)
     lines += _guarded("disk", lambda: disk(settings.data_dir))
     if services:
-        lines += service_lines(settings)
+        lines += service_lines(settings, anew=anew)
     return _report(now, lines)
 
 

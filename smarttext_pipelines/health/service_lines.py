@@ -9,6 +9,7 @@ import requests
 
 from smarttext_pipelines.alerting.channels import CHANNELS
 from smarttext_pipelines.alerting.channels.channel import Probe
+from smarttext_pipelines.health.billing_line import openai
 from smarttext_pipelines.health.verdicts import Line, State
 from smarttext_pipelines.settings import Settings
 
@@ -17,10 +18,16 @@ _REFUSES_GET = 405
 DISK_FAIL_BYTES, DISK_WARN_BYTES = 500 * 10**6, 2 * 10**9
 
 
-def service_lines(settings: Settings) -> list[Line]:
-    """Judge every service that is configured, and name those that are not."""
+def service_lines(settings: Settings, *, anew: bool) -> list[Line]:
+    """Judge every service that is configured, and name those that are not.
+
+    Args:
+        settings: What is configured.
+        anew: Whether everything is asked now, also what answers of a while ago would do for.
+    """
     channels = [_probed(kind.name, kind.probe(settings)) for kind in CHANNELS.values() if kind.probe]
-    return [*channels, *(check(settings) for check in (twilio, sentry, receiver, dashboard, switch))]
+    others = (check(settings) for check in (sentry, receiver, dashboard, switch))
+    return [*channels, twilio(settings), openai(settings, anew=anew), *others]
 
 
 def _probed(channel: str, found: Probe) -> Line:

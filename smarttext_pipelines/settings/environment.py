@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, load_zone
 from smarttext_pipelines.settings import formats
 from smarttext_pipelines.settings.kinds import (
+    ApiKey,
     Email,
     HttpUrl,
     Network,
@@ -160,6 +161,9 @@ class Settings(BaseSettings):
         default=None, description="Public URL of `smarttext receiver`, as given to Twilio as statusCallback."
     )
     pagerduty_routing_key: SecretStr | None = provider("PAGERDUTY_ROUTING_KEY", "PagerDuty Events v2 routing key.")
+    openai_admin_key: ApiKey | None = provider(
+        "OPENAI_ADMIN_KEY", "Admin key of the OpenAI organisation, with which its costs are read. Empty: not asked."
+    )
     sentry_dsn: SentryDsn | None = provider("SENTRY_DSN", "Sentry project that failures are reported to.")
     sentry_environment: str = Field(
         default="production",
@@ -171,6 +175,7 @@ class Settings(BaseSettings):
         description="URL of an outside dead man's switch, asked after each complete cycle; its silence is the alarm.",
     )
     twilio_base_url: HttpUrl = Field(default="https://api.twilio.com", description="Where Twilio is asked.")
+    openai_base_url: HttpUrl = Field(default="https://api.openai.com/v1", description="Where OpenAI is asked.")
     slack_base_url: HttpUrl = Field(default="https://slack.com/api/", description="Where Slack's API is asked.")
     pagerduty_base_url: HttpUrl = Field(default="https://events.pagerduty.com", description="Where PagerDuty is asked.")
 

@@ -91,6 +91,14 @@ def token(value: str) -> str:
     raise ValueError(msg)
 
 
+def api_key(value: str) -> str:
+    """Return a key that fits into a header."""
+    if _TOKEN.fullmatch(value):
+        return value
+    msg = "not an API key; copy it anew, whole and without spaces"
+    raise ValueError(msg)
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that a misspelt one resembles: nearly the same letters, or the end of a longer name."""
     written = name.replace("DB", "DATABASE")

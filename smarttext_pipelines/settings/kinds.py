@@ -22,6 +22,7 @@ SmtpUrl = Annotated[SecretStr, _secret(formats.smtp_url)]
 Network = Annotated[str, AfterValidator(formats.network)]
 Person = Annotated[str, AfterValidator(formats.person)]
 Token = Annotated[SecretStr, _secret(formats.token)]
+ApiKey = Annotated[SecretStr, _secret(formats.api_key)]
 SentryDsn = Annotated[SecretStr, _secret(formats.sentry_dsn)]
 
 

@@ -89,7 +89,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:  # noqa: C901
         def _serve(self, method: str) -> None:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+            query = {name: ",".join(values) for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
             with server.lock:
                 server.requests.append((method, parts.path, query, dict(self.headers)))
             if server.is_send(method, parts.path):

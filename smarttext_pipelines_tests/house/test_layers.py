@@ -25,9 +25,10 @@ ALLOWED = {
     "tracking": {"core", "database", "schema", "sentry", "settings"},
     "twilio": {"core", "database", "schema", "settings"},
     "anomalies": {"core", "database"},
+    "billing": {"core", "database"},
     "customers": {"core", "database"},
     "alerting": {"core", "metrics", "engines", "database", "schema", "sentry", "twilio", "settings", "anomalies"},
-    "health": {"core", "database", "schema", "budgets", "alerting", "sentry", "twilio", "settings"},
+    "health": {"core", "database", "schema", "budgets", "billing", "alerting", "sentry", "twilio", "settings"},
     "explain": {"core", "metrics", "engines", "database", "schema"},
     "digest": {"core", "database", "schema", "budgets", "alerting", "settings", "anomalies"},
     "telemetry": {"core", "settings", "database", "schema", "budgets", "digest"},
@@ -45,6 +46,7 @@ ALLOWED = {
         "explain",
         "telemetry",
         "anomalies",
+        "billing",
     },
     "sample": {"core", "database", "schema"},
     "defs": {
@@ -63,6 +65,7 @@ ALLOWED = {
         "health",
         "digest",
         "anomalies",
+        "billing",
     },
     "definitions": {"defs", "settings"},
     "launch": {
@@ -99,6 +102,7 @@ ALLOWED = {
         "web",
         "launch",
         "anomalies",
+        "billing",
         "customers",
     },
 }

@@ -10,6 +10,7 @@ from smarttext_pipelines.budgets.month import read_month
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.digest.totals import read_totals
+from smarttext_pipelines.web.bill_rows import bill_tables
 from smarttext_pipelines.web.budget_rows import budgets_table
 from smarttext_pipelines.web.totals_view import charts
 from smarttext_pipelines.web.view import Ask, Column, Figure, Page, Table, View
@@ -63,6 +64,7 @@ def view(connection: Connection, ask: Ask) -> View:
             budgets_table(read_budgets(connection), ask.zone),
             _by_model(connection, values),
             _by_business(connection, values),
+            *bill_tables(connection, days),
         ),
         series=charts(read_totals(connection, days), days)[2:],
     )  # fmt: skip

@@ -18,6 +18,7 @@ from smarttext_pipelines.defs.health_sensor import build_heartbeat_sensor
 from smarttext_pipelines.defs.jobs import build_jobs
 from smarttext_pipelines.defs.openai_costs import openai_costs, openai_costs_job
 from smarttext_pipelines.defs.partitions import build_daily_partitions
+from smarttext_pipelines.defs.report_assets import build_monthly_reports, monthly_reports_job
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.defs.schedules import build_schedules
 from smarttext_pipelines.defs.sensors import build_sensors
@@ -55,6 +56,7 @@ def build_definitions(
         openai_costs_job,
         daily_digest_job,
         weekly_test_job,
+        monthly_reports_job,
     ]
     schedules, sensors = build_schedules(settings), [*build_sensors(settings), *build_alert_sensors()]
     return dg.Definitions(
@@ -64,6 +66,7 @@ def build_definitions(
             twilio_usage,
             openai_costs,
             daily_digest,
+            build_monthly_reports(settings),
             *assets,
             openai_budgets,
             build_archived_events(partitions),

@@ -19,6 +19,7 @@ from smarttext_pipelines.cli import (
     explain_command,
     receiver_command,
     reconcile_command,
+    report_command,
     retention_commands,
     rights_table,
     rollup_commands,
@@ -64,6 +65,7 @@ app.command("change-zone")(database_commands.change_zone)
 app.command("rollup")(rollup_commands.rollup)
 app.command("stats")(stats_command.stats)
 app.command("digest")(digest_command.digest)
+app.command("report")(report_command.report)
 app.command("explain")(explain_command.explain)
 app.command("reconcile")(reconcile_command.reconcile)
 app.command("receiver")(receiver_command.receiver)

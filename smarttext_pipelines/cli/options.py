@@ -38,6 +38,15 @@ def parse_day(text: str) -> date:
         raise InputError(msg) from None
 
 
+def first_of_month(text: str) -> date:
+    """Return the first day of a month; raise InputError for what is none."""
+    try:
+        return parse_day(f"{text}-01")
+    except InputError:
+        msg = f"'{text}' is no month; write it as 2026-01"
+        raise InputError(msg) from None
+
+
 def today(settings: Settings) -> date:
     """Return the reporting day that it is now."""
     return day_of(datetime.now(UTC), settings.zone)

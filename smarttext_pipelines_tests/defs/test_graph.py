@@ -31,6 +31,10 @@ GRAPH = {
     "daily_digest": ("alerts", ("alert_incidents", "daily_stats", "missed_call_replies", "sms_outcomes", "spend")),
     "daily_stats": ("stats", ("call_volume", "missed_call_replies", "owner_alert_delivery", "sms_outcomes", "spend")),
     "missed_call_replies": ("facts", ("businesses", "call_events", "owner_alerts", "sms_events")),
+    "monthly_reports": (
+        "reports",
+        ("alert_incidents", "call_events", "daily_stats", "missed_call_replies", "sms_outcomes", "spend"),
+    ),
     "openai_budgets": ("stats", ("api_usage",)),
     "owner_alert_delivery": ("facts", ("owner_alerts",)),
     "owner_alerts": ("sources", ()),
@@ -50,6 +54,7 @@ CRONS = {
     "archive_scrub_schedule": "0 2 * * 0",
     "dagster_history_schedule": "30 3 * * *",
     "intraday_rollup_schedule": "*/10 * * * *",
+    "monthly_reports_schedule": "30 6 * * *",
     "openai_costs_schedule": "50 3 * * *",
     "openai_budgets_schedule": "*/30 * * * *",
     "openai_usage_reset_schedule": "1 0 * * *",

@@ -48,6 +48,7 @@ ALLOWED = {
         "anomalies",
         "billing",
     },
+    "reports": {"core", "settings", "database", "metrics", "engines", "alerting", "digest", "explain", "web"},
     "sample": {"core", "database", "schema"},
     "defs": {
         "core",
@@ -65,6 +66,7 @@ ALLOWED = {
         "health",
         "digest",
         "anomalies",
+        "reports",
         "billing",
     },
     "definitions": {"defs", "settings"},
@@ -104,6 +106,7 @@ ALLOWED = {
         "anomalies",
         "billing",
         "customers",
+        "reports",
     },
 }
 """What each layer may import of the others; everything may import itself."""

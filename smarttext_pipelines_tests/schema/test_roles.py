@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 
 from smarttext_pipelines import tracking
 from smarttext_pipelines.alerting.evaluation_service import configured_channels, deliver_now, evaluate_now
-from smarttext_pipelines.budgets import ledger
+from smarttext_pipelines.budgets import ledger, ledger_findings
 from smarttext_pipelines.core.errors import DatabaseError
 from smarttext_pipelines.database.connect import connected, open_engine, parse_url
 from smarttext_pipelines.database.embedded import embedded_server
@@ -184,6 +184,9 @@ CHANGED_BY_PIPELINE = [
     "anomaly_days",
     "anomaly_marks",
     "anomaly_verdicts",
+    "openai_hours",
+    "write_backs",
+    "unit_economics",
     "sms_failure_rates",
     "sms_outcomes",
     "sms_report_asks",
@@ -236,6 +239,9 @@ PEOPLE = [
     "anomaly_days",
     "anomaly_marks",
     "anomaly_verdicts",
+    "openai_hours",
+    "write_backs",
+    "unit_economics",
     "sms_failure_rates",
     "sms_outcomes",
     "spend",
@@ -408,7 +414,7 @@ def test_rollup_alerting_budgets_and_health_work_as_the_pipeline(working: Databa
             assert pending_requests(connection)
             ledger.reap(connection)
             ledger.open_day(connection)
-            assert ledger.counter_differences(connection) == []
+            assert ledger_findings.counter_differences(connection) == []
             heartbeat.record(connection, [])
             assert connection.execute(text("SELECT count(*) FROM public.daily_stats")).scalar()
         url = engine.url.render_as_string(hide_password=False)

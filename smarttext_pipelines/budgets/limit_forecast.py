@@ -9,9 +9,8 @@ from sqlalchemy import Connection, text
 
 WEEKS = 4
 
-_FORGET = text("DELETE FROM monitoring.openai_hours WHERE computed_on <> monitoring.today()")
-_LEARN = text(
-    f"""
+_FORGET = "DELETE FROM monitoring.openai_hours WHERE computed_on <> monitoring.today()"
+_LEARN = f"""
     INSERT INTO monitoring.openai_hours (business_key, weekday, hour, tokens, computed_on)
     WITH used AS (
         SELECT coalesce(u.business_id, '00000000-0000-0000-0000-000000000000') AS business_key, l.at::date AS day,
@@ -48,8 +47,9 @@ _LEARN = text(
     LEFT JOIN own AS o ON o.business_key = h.business_key AND o.weekday = w.weekday AND o.hour = h.hour
     ORDER BY 1, 2, 3
     ON CONFLICT DO NOTHING
-    """  # noqa: S608 - a constant
-)
+"""  # noqa: S608 - a constant
+LEARNING = (_FORGET, _LEARN)
+"""The statements that learn; a second time on a day they change nothing."""
 
 REACHED_AT = """
     WITH budget AS MATERIALIZED (
@@ -93,6 +93,6 @@ PRIOR = "0.1"
 
 
 def learn_hours(connection: Connection) -> None:
-    """Learn what each hour of the week uses, once a day; a second time on a day changes nothing."""
-    connection.execute(_FORGET)
-    connection.execute(_LEARN)
+    """Learn what each hour of the week uses, once a day."""
+    for statement in LEARNING:
+        connection.execute(text(statement))

@@ -17,6 +17,7 @@ from smarttext_pipelines.cli import (
     database_commands,
     digest_command,
     doctor_command,
+    economics_command,
     explain_command,
     receiver_command,
     reconcile_command,
@@ -73,6 +74,7 @@ app.command("sampler")(web_command.sampler)
 budget_commands.app.command("replay")(budget_replay_command.replay)
 budget_commands.app.command("propose")(budget_replay_command.propose)
 app.add_typer(budget_commands.app, name="budgets")
+app.command("economics")(economics_command.economics)
 app.command("reset-openai")(budget_commands.reset_openai)
 app.command("simulate")(simulate_command.simulate)
 app.add_typer(alert_commands.app, name="alerts")

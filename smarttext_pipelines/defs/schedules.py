@@ -9,6 +9,7 @@ from smarttext_pipelines.database.rolled_up_days import complete_days
 from smarttext_pipelines.defs.archive_assets import build_retention_schedules
 from smarttext_pipelines.defs.delivery_assets import build_delivery_schedule
 from smarttext_pipelines.defs.digest_assets import build_digest_schedule
+from smarttext_pipelines.defs.economics_assets import build_economics_schedule
 from smarttext_pipelines.defs.jobs import UNFINISHED
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.planning import MAX_DAYS_BACK, nightly_days
@@ -34,6 +35,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         build_delivery_schedule(settings),
         build_usage_schedule(settings),
         build_digest_schedule(settings),
+        build_economics_schedule(settings),
         build_weekly_test_schedule(settings),
         *build_retention_schedules(zone),
     ]

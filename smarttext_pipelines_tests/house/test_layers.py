@@ -26,10 +26,11 @@ ALLOWED = {
     "twilio": {"core", "database", "schema", "settings"},
     "anomalies": {"core", "database"},
     "customers": {"core", "database"},
+    "economics": {"core", "database", "schema"},
     "alerting": {"core", "metrics", "engines", "database", "schema", "sentry", "twilio", "settings", "anomalies"},
     "health": {"core", "database", "schema", "budgets", "alerting", "sentry", "twilio", "settings"},
     "explain": {"core", "metrics", "engines", "database", "schema"},
-    "digest": {"core", "database", "schema", "budgets", "alerting", "settings", "anomalies"},
+    "digest": {"core", "database", "schema", "budgets", "alerting", "settings", "anomalies", "economics"},
     "telemetry": {"core", "settings", "database", "schema", "budgets", "digest"},
     "web": {
         "core",
@@ -63,6 +64,7 @@ ALLOWED = {
         "health",
         "digest",
         "anomalies",
+        "economics",
     },
     "definitions": {"defs", "settings"},
     "launch": {
@@ -100,6 +102,7 @@ ALLOWED = {
         "launch",
         "anomalies",
         "customers",
+        "economics",
     },
 }
 """What each layer may import of the others; everything may import itself."""

@@ -77,6 +77,7 @@ def write(database: Database, businesses: Sequence[UUID], events: Sequence[Event
             at, number = start + e.hour * _HOUR, f"+1555000000{e.caller}"
             if e.kind == "text":
                 status = "delivered" if e.is_good else "failed"
+                spelled = f"whatsapp:{number}" if e.hour % 2 else f"+1 (555) 000-000{e.caller}"
                 connection.execute(
                     "INSERT INTO public.sms_events (from_number, to_number, business_id, status, created_at) "
                     "VALUES ('+15550009999', %s, %s, %s, %s)",

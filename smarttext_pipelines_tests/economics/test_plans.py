@@ -33,7 +33,7 @@ def test_a_plan_says_what_it_costs_includes_and_who_has_it() -> None:
         ("basic:\n  price_usd: [1]", "line 2: price_usd of plan 'basic'"),
         (
             "basic:\n  price_usd: 1\n  included_texts: 1.5",
-            "line 3: included_texts of plan 'basic': write a whole number",
+            "included_texts of plan 'basic': write a whole number",
         ),
         ("basic:\n  included_texts: 1", "line 2: plan 'basic' lacks price_usd"),
         ("basic:\n  price_usd: 1\n  businesses: [[a]]", "line 3: businesses of plan 'basic'"),

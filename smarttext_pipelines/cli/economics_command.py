@@ -23,7 +23,7 @@ from smarttext_pipelines.launch.databases import event_transaction
 from smarttext_pipelines.settings import Settings, load_settings
 
 _MONTHS_BEFORE = 2
-_AMOUNTS = ("price", "cost so far", "at month end", "margin", "per missed call", "per answered")
+_AMOUNTS = ("texts", "tokens", "price", "cost so far", "at month end", "margin", "per missed call", "per answered")
 MonthOption = Annotated[str | None, typer.Option("--month", metavar="YYYY-MM", help="The month; default is this one.")]
 
 
@@ -48,7 +48,7 @@ def economics(*, month: MonthOption = None, business: BusinessOption = None, as_
                     "not_reached": [{**asdict(each), "about": each.about, "interval": each.interval} for each in lost],
                     })  # fmt: skip
         return
-    _print(found, first, days)
+    _print(found, first, days, plans)
     _print_lost(lost)
     if not plans:
         say("prices are unknown: SMARTTEXT_PLANS names no file of plans")
@@ -65,12 +65,14 @@ def _as_json(each: MonthOfBusiness) -> dict[str, object]:
     return {**asdict(each), "expected_cost_usd": each.expected_cost_usd, "loses": each.loses}
 
 
-def _print(found: Mapping[date, Sequence[MonthOfBusiness]], month: date, days: Sequence[date]) -> None:
+def _print(
+    found: Mapping[date, Sequence[MonthOfBusiness]], month: date, days: Sequence[date], plans: Mapping[str, Plan]
+) -> None:
     before = [{each.business_id: each for each in found[other]} for other in sorted(found) if other != month]
     names = [f"{other:%Y-%m}" for other in sorted(found) if other != month]
     rows = [
         {
-            **_row(each),
+            **_row(each, plans.get(each.plan or "")),
             **{
                 name: _margin(of_month.get(each.business_id)) for name, of_month in zip(names, before, strict=True)
             },
@@ -87,11 +89,13 @@ def _print(found: Mapping[date, Sequence[MonthOfBusiness]], month: date, days: S
         say(f"{month:%Y-%m}: nothing was rolled up")
 
 
-def _row(each: MonthOfBusiness) -> dict[str, str]:
+def _row(each: MonthOfBusiness, plan: Plan | None) -> dict[str, str]:
     is_known = each.cost_usd is not None
     return {
         "business": shown_name(each.business),
         "plan": each.plan or "–",
+        "texts": _of(each.texts, plan and plan.included_texts),
+        "tokens": _of(each.tokens, plan and plan.included_tokens),
         "price": _usd(each.plan_usd),
         "cost so far": _usd(each.known_cost_usd, at_least=not is_known),
         "at month end": _usd(each.expected_cost_usd, at_least=not is_known),
@@ -109,6 +113,11 @@ def _margin(each: MonthOfBusiness | None) -> str:
         return "–"
     sign = "" if each.cost_usd is not None else "≤ "
     return f"{sign}{each.plan_usd - cost:,.2f}"
+
+
+def _of(used: int | None, included: int | None) -> str:
+    shown = "–" if used is None else f"{used:,}"
+    return shown if included is None else f"{shown} of {included:,}"
 
 
 def _usd(amount: Decimal | None, *, at_least: bool = False) -> str:

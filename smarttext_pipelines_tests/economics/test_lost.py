@@ -81,12 +81,7 @@ def write(database: Database, businesses: Sequence[UUID], events: Sequence[Event
                 connection.execute(
                     "INSERT INTO public.sms_events (from_number, to_number, business_id, status, created_at) "
                     "VALUES ('+15550009999', %s, %s, %s, %s)",
-                    [
-                        f"whatsapp:{number}" if e.hour % 2 else "+1 (555) 000-000" + number[-1],
-                        businesses[e.who],
-                        status,
-                        at,
-                    ],
+                    [spelled, businesses[e.who], status, at],
                 )
             else:
                 kind = "voice.missed" if e.kind == "missed" else "sms.inbound"

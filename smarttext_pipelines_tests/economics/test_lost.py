@@ -57,7 +57,7 @@ def counted(events: Sequence[Event], zone: ZoneInfo) -> dict[tuple[date, int], t
         if e.kind != "text" or e.is_good:
             of[e.kind, e.who, e.caller].append(start + e.hour * _HOUR)
     found: dict[tuple[date, int], list[bool]] = defaultdict(list)
-    for (kind, who, caller), calls in of.items():
+    for (kind, who, caller), calls in list(of.items()):
         for day in DAYS if kind == "missed" else ():
             that_day = [at for at in calls if at.astimezone(zone).date() == day]
             texts = [

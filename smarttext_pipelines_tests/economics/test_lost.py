@@ -40,12 +40,13 @@ EVENTS = st.lists(
     st.builds(
         Event,
         kind=st.sampled_from(["missed", "text", "wrote"]),
-        who=st.integers(0, 1),
-        caller=st.integers(0, 2),
+        who=st.sampled_from([0, 0, 1]),
+        caller=st.sampled_from([0, 0, 1]),
         hour=st.integers(0, 119),
-        is_good=st.booleans(),
+        is_good=st.sampled_from([True, True, False]),
     ),
-    max_size=40,
+    min_size=3,
+    max_size=12,
 )
 
 

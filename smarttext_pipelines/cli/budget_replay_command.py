@@ -78,7 +78,9 @@ def _print(found: Replay) -> None:
         said = f"{found.days}: none of {what} would have been refused" if total.calls else f"{found.days}: no call"
         say(said)
     else:
-        missed = f"{counted(total.customers, 'customer')} would not have got an answer"
+        missed = f"{counted(total.customers, 'customer')} would have missed an answer"
+        if total.without_text:
+            missed += f", of {counted(total.without_text, 'refused call')} nobody knows whom it was for"
         saved = f"{total.saved_usd:.2f} USD saved"
         unpriced = f" and {counted(total.unpriced, 'call')} without a price" if total.unpriced else ""
         say(f"{total.refused:,} of {counted(total.calls, 'call')} refused; {missed}; {saved}{unpriced}")

@@ -89,7 +89,7 @@ REACHED_AT = """
 the share of a usual day that counts as having gone as usual.
 """
 
-PRIOR = "0.1"
+PRIOR = "0.3"
 
 
 def learn_hours(connection: Connection) -> None:

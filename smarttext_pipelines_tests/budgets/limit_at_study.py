@@ -19,7 +19,8 @@ from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 
 END = date(2026, 3, 13)
-SPEC = SampleSpec(45, 12, 1500, 7, END, datetime(2026, 3, 14, tzinfo=UTC))
+SPEC, SPARSE = (SampleSpec(45, *size, 7, END, datetime(2026, 3, 14, tzinfo=UTC)) for size in ((4, 2000), (12, 1500)))
+"""About 27 calls to OpenAI a business and day, and 7."""
 DAYS = 14
 NOW = """
 CREATE OR REPLACE FUNCTION monitoring.today() RETURNS date LANGUAGE sql VOLATILE SECURITY DEFINER
@@ -67,15 +68,15 @@ _ERRORS = """
 """
 
 
-def errors(database: Database, prior: str = limit_forecast.PRIOR, days: int = DAYS) -> Mapping[str, list[float]]:
+def errors(database: Database) -> Mapping[str, list[float]]:
     """Return the absolute errors in minutes of each way, over the last days of the sample."""
     found: dict[str, list[float]] = {}
     budgets = "SELECT business_key, day, used, allowed, at FROM known"
-    forecast = limit_forecast.REACHED_AT.format(budgets=budgets, prior=prior)
+    forecast = limit_forecast.REACHED_AT.format(budgets=budgets, prior=limit_forecast.PRIOR)
     statement = _ERRORS.format(budgets=_BUDGETS, forecast=forecast)
     with database.server.connect(database.name) as connection:
         connection.execute(NOW)
-        for ago in range(days):
+        for ago in range(DAYS):
             connection.execute("SELECT set_config('test.day', %s, false)", [str(END - timedelta(days=ago))])
             for learning in limit_forecast.LEARNING:
                 connection.execute(learning)  # type: ignore[arg-type]
@@ -87,12 +88,14 @@ def errors(database: Database, prior: str = limit_forecast.PRIOR, days: int = DA
 def _main() -> None:
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        with embedded_server(Path(folder)) as embedded, fresh_database(Server(embedded.url("postgres"))) as database:
-            migrate(database.engine, ZoneInfo("UTC"))
-            load_sample(database.url, SPEC)
-            for prior in ("0.02", "0.05", "0.1", "0.2", "0.5"):
-                for way, minutes in errors(database, prior).items():
-                    print(f"{prior} {way}: {median(minutes):.0f} min of {len(minutes):,}")  # noqa: T201
+        with embedded_server(Path(folder)) as embedded:
+            for spec in (SPEC, SPARSE):
+                with fresh_database(Server(embedded.url("postgres"))) as database:
+                    migrate(database.engine, ZoneInfo("UTC"))
+                    load_sample(database.url, spec)
+                    for way, minutes in errors(database).items():
+                        said = f"{spec.businesses} businesses, {way}: median absolute error {median(minutes):.0f} min"
+                        print(f"{said} of {len(minutes):,} forecasts")  # noqa: T201
 
 
 if __name__ == "__main__":

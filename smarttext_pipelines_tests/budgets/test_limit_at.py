@@ -62,10 +62,10 @@ def test_a_limit_is_reached_in_an_hour_in_which_the_business_works(database: Dat
 
 def test_a_day_that_was_busier_so_far_goes_on_so(database: Database, business: UUID) -> None:
     at = MONDAY + timedelta(hours=11)
-    # Of 300 tokens within the hour (200 + 0.1 × 400) / (100 + 0.1 × 400) times as many: 300 are used after 35 minutes.
+    # In the hour of 300 tokens (200 + 0.3 × 400) / (100 + 0.3 × 400) times as many: 300 are used in 41 minutes.
     found = forecast(database, business, 200, 500, at)
     assert found is not None
-    assert abs(found - (MONDAY + timedelta(hours=15, minutes=35))) < timedelta(seconds=1)
+    assert abs(found - (MONDAY + timedelta(hours=15, minutes=41.25))) < timedelta(seconds=1)
 
 
 def test_hours_are_learnt_once_a_day(database: Database, business: UUID) -> None:

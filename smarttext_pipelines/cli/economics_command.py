@@ -94,8 +94,8 @@ def _row(each: MonthOfBusiness, plan: Plan | None) -> dict[str, str]:
     return {
         "business": shown_name(each.business),
         "plan": each.plan or "–",
-        "texts": _of(each.texts, plan and plan.included_texts),
-        "tokens": _of(each.tokens, plan and plan.included_tokens),
+        "texts": _of(each.texts, plan.included_texts if plan else None),
+        "tokens": _of(each.tokens, plan.included_tokens if plan else None),
         "price": _usd(each.plan_usd),
         "cost so far": _usd(each.known_cost_usd, at_least=not is_known),
         "at month end": _usd(each.expected_cost_usd, at_least=not is_known),
@@ -107,9 +107,9 @@ def _row(each: MonthOfBusiness, plan: Plan | None) -> dict[str, str]:
 
 
 def _margin(each: MonthOfBusiness | None) -> str:
-    """Return price less cost of a month that is over, else what it will be at most at this pace."""
-    cost = each and each.expected_cost_usd
-    if not each or cost is None or each.plan_usd is None:
+    """Return price less cost at the month's end, at the pace of the days that are known."""
+    cost = each.expected_cost_usd if each else None
+    if each is None or cost is None or each.plan_usd is None:
         return "–"
     sign = "" if each.cost_usd is not None else "≤ "
     return f"{sign}{each.plan_usd - cost:,.2f}"

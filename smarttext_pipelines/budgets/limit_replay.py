@@ -50,7 +50,7 @@ _REPLAY = text(
                row_number() OVER (PARTITION BY u.day, u.business_key ORDER BY u.at NULLS FIRST, u.id) AS place
         FROM usage AS u
         LEFT JOIN monitoring.openai_reservations AS r ON r.request_id = u.request_id AND r.day = u.day
-            AND u.id::text = monitoring.usage_id(r.request_id)::text
+            AND u.id::text = md5('smarttext:openai:' || r.request_id)::uuid::text
     ), refused AS MATERIALIZED (
         SELECT a.*
         FROM (

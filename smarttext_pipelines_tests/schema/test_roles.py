@@ -15,10 +15,16 @@ from sqlalchemy import Engine, text
 from smarttext_pipelines import tracking
 from smarttext_pipelines.alerting.evaluation_service import configured_channels, deliver_now, evaluate_now
 from smarttext_pipelines.budgets import ledger, ledger_findings
+from smarttext_pipelines.budgets.limit_forecast import learn_hours
+from smarttext_pipelines.budgets.limit_replay import replay_limit
+from smarttext_pipelines.budgets.proposals import propose_limits
 from smarttext_pipelines.core.errors import DatabaseError
 from smarttext_pipelines.database.connect import connected, open_engine, parse_url
 from smarttext_pipelines.database.embedded import embedded_server
 from smarttext_pipelines.database.rolled_up_days import pending_requests, request_rollups
+from smarttext_pipelines.economics.lost import read_lost
+from smarttext_pipelines.economics.unit_economics import read_economics, write_economics
+from smarttext_pipelines.economics.write_backs import count_write_backs
 from smarttext_pipelines.health import heartbeat
 from smarttext_pipelines.health.doctor import examine
 from smarttext_pipelines.metrics import METRICS
@@ -414,6 +420,11 @@ def test_rollup_alerting_budgets_and_health_work_as_the_pipeline(working: Databa
             assert pending_requests(connection)
             ledger.reap(connection)
             ledger.open_day(connection)
+            learn_hours(connection)
+            assert replay_limit(connection, 0, DAYS).total.calls == replay_limit(connection, 0, DAYS).total.refused
+            propose_limits(connection, DAYS)
+            count_write_backs(connection, DAYS, ZONE, datetime.now(UTC))
+            write_economics(connection, DAYS.first, {}, zone=ZONE, now=datetime.now(UTC))
             assert ledger_findings.counter_differences(connection) == []
             heartbeat.record(connection, [])
             assert connection.execute(text("SELECT count(*) FROM public.daily_stats")).scalar()
@@ -421,6 +432,15 @@ def test_rollup_alerting_budgets_and_health_work_as_the_pipeline(working: Databa
         report = examine(settings.model_copy(update={"database_url": SecretStr(url)}), services=False)
     unseen = [line for line in report.lines if "cannot be looked at" in line.said or "permission" in line.said]
     assert unseen == []
+
+
+def test_the_reader_sees_what_businesses_cost_and_whom_they_did_not_reach(working: Database) -> None:
+    roll_up_all(working.engine, DAYS, allow_empty=True)
+    with logged_in(working, READER) as engine, engine.connect() as connection:
+        found = read_economics(connection, DAYS.first, {}, zone=ZONE, now=datetime.now(UTC))
+        assert found
+        read_lost(connection, list(DAYS))
+        ledger.read_budgets(connection)
 
 
 def test_archiving_and_deleting_works_as_retention(working: Database, tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 
 from smarttext_pipelines.core.days import day_start
 from smarttext_pipelines.core.rates import wilson_interval, wilson_lower_percent
+from smarttext_pipelines.digest.facts import Facts
+from smarttext_pipelines.digest.judged import judge
+from smarttext_pipelines.digest.totals import Totals
 from smarttext_pipelines.economics.lost import Lost, in_words, read_lost
 from smarttext_pipelines.economics.write_backs import count_write_backs
 from smarttext_pipelines_tests.conftest import Database
@@ -155,6 +158,16 @@ def test_it_reads_as_people_say_it() -> None:
         "About 7 (4–10) customers not reached: Dover about 7 (4–9); unknown for 1 more business"
     )
     assert in_words([Lost("Dover", None, 1, 2, 2)]) == "About 1 (0–1) customer not reached: Dover about 1 (0–1)"
+
+
+def test_the_digest_says_how_many_and_nothing_where_it_is_unknown() -> None:
+    today = Totals(calls=12, missed=12, in_time=2, late=0, never=10, unknown=0)
+    known, unknown = (
+        [each.text for each in judge(Facts(FIRST, today, lost=[Lost("Dover", None, 10, texted, 14)]))]
+        for texted in (20, 0)
+    )
+    assert "About 7 (4–9) customers not reached: Dover about 7 (4–9)." in known
+    assert not any("not reached" in text for text in unknown)
 
 
 def test_who_lost_most_comes_first_and_the_unknown_last(database: Database) -> None:

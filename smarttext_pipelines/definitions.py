@@ -13,6 +13,7 @@ from smarttext_pipelines.defs.assets import build_assets
 from smarttext_pipelines.defs.budget_assets import openai_budgets
 from smarttext_pipelines.defs.delivery_assets import delivery_report_job, sms_delivery_reports
 from smarttext_pipelines.defs.digest_assets import daily_digest, daily_digest_job
+from smarttext_pipelines.defs.economics_assets import build_unit_economics, unit_economics_job
 from smarttext_pipelines.defs.health_assets import build_pipeline_health
 from smarttext_pipelines.defs.health_sensor import build_heartbeat_sensor
 from smarttext_pipelines.defs.jobs import build_jobs
@@ -47,6 +48,7 @@ def build_definitions(
             build_anomalies(partitions),
             *build_alert_assets(partitions),
             build_pipeline_health(partitions),
+            build_unit_economics(settings),
         ]
     jobs = [
         *build_jobs(),
@@ -54,6 +56,7 @@ def build_definitions(
         delivery_report_job,
         twilio_usage_job,
         openai_costs_job,
+        unit_economics_job,
         daily_digest_job,
         weekly_test_job,
         monthly_reports_job,

@@ -12,10 +12,12 @@ from smarttext_pipelines.cli import (
     alert_commands,
     anomaly_commands,
     budget_commands,
+    budget_replay_command,
     customer_commands,
     database_commands,
     digest_command,
     doctor_command,
+    economics_command,
     explain_command,
     receiver_command,
     reconcile_command,
@@ -71,7 +73,10 @@ app.command("reconcile")(reconcile_command.reconcile)
 app.command("receiver")(receiver_command.receiver)
 app.command("web")(web_command.web)
 app.command("sampler")(web_command.sampler)
+budget_commands.app.command("replay")(budget_replay_command.replay)
+budget_commands.app.command("propose")(budget_replay_command.propose)
 app.add_typer(budget_commands.app, name="budgets")
+app.command("economics")(economics_command.economics)
 app.command("reset-openai")(budget_commands.reset_openai)
 app.command("simulate")(simulate_command.simulate)
 app.add_typer(alert_commands.app, name="alerts")

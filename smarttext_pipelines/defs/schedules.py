@@ -9,6 +9,7 @@ from smarttext_pipelines.database.rolled_up_days import complete_days
 from smarttext_pipelines.defs.archive_assets import build_retention_schedules
 from smarttext_pipelines.defs.delivery_assets import build_delivery_schedule
 from smarttext_pipelines.defs.digest_assets import build_digest_schedule
+from smarttext_pipelines.defs.economics_assets import build_economics_schedule
 from smarttext_pipelines.defs.jobs import UNFINISHED
 from smarttext_pipelines.defs.openai_costs import build_costs_schedule
 from smarttext_pipelines.defs.partitions import range_tags
@@ -38,6 +39,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         build_costs_schedule(settings),
         build_digest_schedule(settings),
         build_reports_schedule(settings),
+        build_economics_schedule(settings),
         build_weekly_test_schedule(settings),
         *build_retention_schedules(zone),
     ]

@@ -119,6 +119,9 @@ class Settings(BaseSettings):
     failure_codes: Path | None = Field(
         default=None, description="File that gives error codes of no class one: a line `code,class` each."
     )
+    plans: Path | None = Field(
+        default=None, description="File of the plans that businesses pay for, in YAML. Empty: prices are unknown."
+    )
     alert_rules: Path | None = Field(
         default=None, description="File of alert rules. Empty: the shipped alert_rules.yaml."
     )

@@ -46,6 +46,10 @@ GRAPH = {
     "sms_failure_rates": ("stats", ("sms_outcomes",)),
     "sms_outcomes": ("facts", ("businesses", "owner_alerts", "sms_events")),
     "spend": ("facts", ("api_usage",)),
+    "unit_economics": (
+        "economics",
+        ("businesses", "call_events", "daily_stats", "sms_events", "sms_outcomes", "spend"),
+    ),
 }
 CRONS = {
     "alert_report_schedule": "20 0 * * *",
@@ -62,6 +66,7 @@ CRONS = {
     "pipeline_health_schedule": "25 0 * * *",
     "rollup_schedule": "5 0 * * *",
     "twilio_usage_schedule": "40 3 * * *",
+    "unit_economics_schedule": "45 4 * * *",
     "weekly_test_schedule": "0 10 * * 1",
 }
 SENSORS = {

@@ -27,10 +27,11 @@ ALLOWED = {
     "anomalies": {"core", "database"},
     "billing": {"core", "database"},
     "customers": {"core", "database"},
+    "economics": {"core", "database", "schema"},
     "alerting": {"core", "metrics", "engines", "database", "schema", "sentry", "twilio", "settings", "anomalies"},
     "health": {"core", "database", "schema", "budgets", "billing", "alerting", "sentry", "twilio", "settings"},
     "explain": {"core", "metrics", "engines", "database", "schema"},
-    "digest": {"core", "database", "schema", "budgets", "alerting", "settings", "anomalies"},
+    "digest": {"core", "database", "schema", "budgets", "alerting", "settings", "anomalies", "economics"},
     "telemetry": {"core", "settings", "database", "schema", "budgets", "digest"},
     "web": {
         "core",
@@ -68,6 +69,7 @@ ALLOWED = {
         "anomalies",
         "reports",
         "billing",
+        "economics",
     },
     "definitions": {"defs", "settings"},
     "launch": {
@@ -107,6 +109,7 @@ ALLOWED = {
         "billing",
         "customers",
         "reports",
+        "economics",
     },
 }
 """What each layer may import of the others; everything may import itself."""

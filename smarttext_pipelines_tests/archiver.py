@@ -18,16 +18,16 @@ import adbc_driver_postgresql.dbapi  # noqa: F401 - else every child imports it
 from sqlalchemy import Connection, Engine, event
 
 from smarttext_pipelines.archive.columns import read_shape
+from smarttext_pipelines.archive.files import verify_file, write_day
 from smarttext_pipelines.archive.manifest import DELETED, change_segment, plan_segment
+from smarttext_pipelines.archive.session import locked_day
 from smarttext_pipelines.archive.target import ArchiveTarget, HashedFile
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.database.connect import open_engine
 from smarttext_pipelines.retention import protocol
 from smarttext_pipelines.retention.deletion import delete_archived
 from smarttext_pipelines.retention.erase import erase
-from smarttext_pipelines.retention.files import verify_file, write_day
 from smarttext_pipelines.retention.restore import restore
-from smarttext_pipelines.retention.session import locked_day
 
 TABLE = "sms_events"
 STEPS = ("planned", "batch", "written", "read back", "named", "published", "verified", "hashed again", "deleting",

@@ -20,6 +20,7 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine, func, insert, or_, select, update
 
 from smarttext_pipelines.archive.columns import SESSION, TIME_COLUMNS, is_table, read_shape, run
+from smarttext_pipelines.archive.files import verify_file, write_batches
 from smarttext_pipelines.archive.manifest import (
     DELETED,
     RESTORED,
@@ -32,13 +33,14 @@ from smarttext_pipelines.archive.manifest import (
     plan_segment,
 )
 from smarttext_pipelines.archive.rows import ArchivedRows, number_pattern, open_archived
+from smarttext_pipelines.archive.session import locked_day
 from smarttext_pipelines.archive.target import ArchiveTarget
+from smarttext_pipelines.archive.units import USAGE_DAY, unit_condition
 from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT, day_of
 from smarttext_pipelines.core.errors import DamagedFileError, InputError
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.database.rolled_up_days import request_rollups
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.retention.files import verify_file, write_batches
 from smarttext_pipelines.retention.protocol import (
     file_values,
     finish_interrupted,
@@ -46,8 +48,6 @@ from smarttext_pipelines.retention.protocol import (
     remove_files,
     supersede,
 )
-from smarttext_pipelines.retention.session import locked_day
-from smarttext_pipelines.retention.units import USAGE_DAY, unit_condition
 from smarttext_pipelines.schema.installation import counts_usage_by_time
 from smarttext_pipelines.schema.tables.archive_segments import erasures
 from smarttext_pipelines.schema.tables.internal import rollup_days

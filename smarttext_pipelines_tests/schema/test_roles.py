@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from smarttext_pipelines import tracking
 from smarttext_pipelines.alerting.evaluation_service import configured_channels, deliver_now, evaluate_now
+from smarttext_pipelines.archive.files import ArchiveTarget
 from smarttext_pipelines.budgets import ledger
 from smarttext_pipelines.core.errors import DatabaseError
 from smarttext_pipelines.database.connect import connected, open_engine, parse_url
@@ -22,7 +23,6 @@ from smarttext_pipelines.database.rolled_up_days import pending_requests, reques
 from smarttext_pipelines.health import heartbeat
 from smarttext_pipelines.health.doctor import examine
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.retention.files import ArchiveTarget
 from smarttext_pipelines.retention.run import Retention, archive_days, raise_failures
 from smarttext_pipelines.rollup import roll_up
 from smarttext_pipelines.schema.migrate import find_drift, make_roles, migrate

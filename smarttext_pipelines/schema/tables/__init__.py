@@ -8,6 +8,7 @@ from smarttext_pipelines.schema.tables import alerting, guardrail, internal
 from smarttext_pipelines.schema.tables import anomaly_tables as anomalies
 from smarttext_pipelines.schema.tables import archive_segments as retention
 from smarttext_pipelines.schema.tables import delivery_reports as delivery
+from smarttext_pipelines.schema.tables import lake_files as lake
 from smarttext_pipelines.schema.tables import pipeline_health as health
 from smarttext_pipelines.schema.tables import source_tables as sources
 from smarttext_pipelines.schema.tables import statistics as stats
@@ -31,6 +32,7 @@ __all__ = [
     "guardrail",
     "health",
     "internal",
+    "lake",
     "metadata",
     "retention",
     "sources",

@@ -16,6 +16,7 @@ from smarttext_pipelines.defs.digest_assets import daily_digest, daily_digest_jo
 from smarttext_pipelines.defs.health_assets import build_pipeline_health
 from smarttext_pipelines.defs.health_sensor import build_heartbeat_sensor
 from smarttext_pipelines.defs.jobs import build_jobs
+from smarttext_pipelines.defs.lake_assets import build_event_lake
 from smarttext_pipelines.defs.partitions import build_daily_partitions
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.defs.schedules import build_schedules
@@ -45,6 +46,7 @@ def build_definitions(
             build_anomalies(partitions),
             *build_alert_assets(partitions),
             build_pipeline_health(partitions),
+            build_event_lake(partitions),
         ]
     jobs = [
         *build_jobs(),

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from smarttext_pipelines.core.wording import quoted
 
-
 OF_LAKE = 0
 """The ``seq`` of a file that is all there is of its day: nothing replaces a row of it."""
 

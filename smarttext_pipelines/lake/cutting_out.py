@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Engine
 
 from smarttext_pipelines.archive.files import write_batches
 from smarttext_pipelines.archive.session import locked_day
-from smarttext_pipelines.core.errors import DamagedFileError
+from smarttext_pipelines.core.errors import DamagedFileError, SettingsError
+from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.lake.lake_day import (
     open_lake_file,
@@ -56,6 +57,15 @@ def cut_out(
         rows, rewritten = rows + found, rewritten + bool(found)
         done()
     return rows, rewritten
+
+
+def require_place(database: Engine, lake: LakeTarget | None) -> None:
+    """Raise SettingsError where the manifest names files and nobody says where they are."""
+    with connected(database) as connection, connection.begin():
+        files = find_files(connection) if lake is None else []
+    if files:
+        msg = f"the lake holds {counted(len(files), 'day')} of events; set SMARTTEXT_LAKE_URL first; nothing was erased"
+        raise SettingsError(msg)
 
 
 def _cut_out_of_day(connection: Connection, lake: LakeTarget, table: str, day: date, digits: str) -> int:

@@ -92,6 +92,7 @@ def erase(
     shared_senders: Collection[str] = (),
     begun: Callable[[int], None] = lambda _days: None,
     done: Callable[[], None] = lambda: None,
+    elsewhere: Callable[[str], None] = lambda _digits: None,
 ) -> Erased:
     """Delete every row that mentions a telephone number, in the tables and in the archive.
 
@@ -103,6 +104,8 @@ def erase(
         shared_senders: Numbers that identify no business.
         begun: Called with the number of archive days that are searched.
         done: Called with each.
+        elsewhere: Called with the number without its plus when its rows are gone from tables and archive, to take them
+            out of copies; the erasure is complete when that is.
 
     Raises:
         InputError: The text is no number, or the number is that of a business.
@@ -127,7 +130,10 @@ def erase(
         done()
     with connected(database) as connection, connection.begin():
         # A day may have been restored since, before its file was searched; from now on none can bring a row back.
-        _erase_tables(connection, erasure, finished_at=func.now())
+        _erase_tables(connection, erasure)
+    elsewhere(erasure.digits)
+    with connected(database) as connection, connection.begin():
+        _record(connection, erasure, finished_at=func.now())
     return erasure.erased
 
 

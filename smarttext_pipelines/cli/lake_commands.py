@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smarttext_pipelines.archive.columns import TIME_COLUMNS
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.cli.options import JsonOption, parse_day
 from smarttext_pipelines.cli.printing import print_json, print_rows, say, telling
@@ -57,6 +58,7 @@ def export(
     first: Annotated[str, typer.Option("--from", metavar="YYYY-MM-DD", help="First day (UTC).")],
     last: Annotated[str, typer.Option("--to", metavar="YYYY-MM-DD", help="Last day (UTC).")],
     table: Annotated[str | None, typer.Option("--table", help="One table; default all four.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also days whose file is current, but damaged.")] = False,
 ) -> None:
     """Write the days whose file is missing or no longer holds every row; leave the others alone."""
     days = DayRange(parse_day(first), parse_day(last))
@@ -68,9 +70,10 @@ def export(
         from smarttext_pipelines.lake.export import export_days, raise_failures
         from smarttext_pipelines.lake.lake_day import Places
 
-        tables = {"tables": (table,)} if table else {}
+        tables = (table,) if table else tuple(TIME_COLUMNS)
         with telling("exporting"):
-            results = export_days(engine, Places(lake, ArchiveTarget(settings.archive_location)), days, **tables)
+            places = Places(lake, ArchiveTarget(settings.archive_location))
+            results = export_days(engine, places, days, tables=tables, again=again)
         written = [r for r in results if not r.failure]
         if written:
             of = sum(r.rows for r in written)
@@ -92,11 +95,8 @@ def verify() -> None:
     for each in failed:
         say(f"{each.file.title}: {each.failure}", stderr=True)
     if failed:
-        say(
-            f"{len(failed)} of {counted(len(results), 'file')} differ; remove them, and `smarttext lake export` their"
-            " days again",
-            stderr=True,
-        )
+        todo = "write their days again with `smarttext lake export --again`"
+        say(f"{len(failed)} of {counted(len(results), 'file')} differ; {todo}", stderr=True)
         raise typer.Exit(1)
     is_one = len(results) == 1
     say(f"{counted(len(results), 'file')} {'is as it was' if is_one else 'are as they were'} written")

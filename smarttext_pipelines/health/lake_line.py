@@ -1,6 +1,6 @@
 """The line on the event lake: whether it is renewed, and whether somebody still keeps files that nobody renews."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
@@ -19,25 +19,21 @@ def lake(connection: Connection, settings: Settings, now: datetime) -> list[Line
         select(
             func.count(t.key).label("files"),
             func.max(t.day).filter(t.key.is_not(None)).label("newest"),
-            func.count(t.planned_key).label("begun"),
         )
     ).one()
-    return judge_lake(row.files, row.newest, row.begun, settings.lake_location is not None, now)
+    return judge_lake(row.files, row.newest, is_kept=settings.lake_location is not None, now=now)
 
 
-def judge_lake(files: int, newest: object, begun: int, is_kept: bool, now: datetime) -> list[Line]:
-    """Return the line: how many files there are, of which newest day, and how many exports were begun and not ended."""
+def judge_lake(files: int, newest: date | None, *, is_kept: bool, now: datetime) -> list[Line]:
+    """Return the line on so many files, the newest of a day."""
     if not is_kept:
         if not files:
             return []
         said = f"{counted(files, 'file')} in a lake that is no longer kept: SMARTTEXT_LAKE_URL is not set"
         return [Line("lake", State.warn, said, "set it; nobody is erased from these files meanwhile")]
-    if not files:
+    if newest is None:
         return [Line("lake", State.warn, "nothing is exported yet", "run `smarttext lake export --from --to`")]
     said = f"{counted(files, 'file')}, the newest of {newest}"
-    if str(newest) < str((now - _LATE).date()):
+    if newest < (now - _LATE).date():
         return [Line("lake", State.warn, said, "see the runs of event_lake, or run `smarttext lake export`")]
-    if begun:
-        left = f"{said}; {counted(begun, 'export')} begun and not ended"
-        return [Line("lake", State.ok, left, "")]
     return [Line("lake", State.ok, said)]

@@ -47,6 +47,7 @@ def export_days(
     days: DayRange,
     *,
     tables: Sequence[str] = tuple(TIME_COLUMNS),
+    again: bool = False,
     begun: Callable[[int], None] = lambda _days: None,
     done: Callable[[DayExported], None] = lambda _day: None,
 ) -> list[DayExported]:
@@ -57,6 +58,7 @@ def export_days(
         places: Where files are.
         days: Days of the lake; a day that is not over is written again later.
         tables: Tables to write.
+        again: Whether days are written that have a current file, too, as one that was damaged since.
         begun: Called with the number of tables and days to write.
         done: Called with each.
 
@@ -67,7 +69,7 @@ def export_days(
     for table in tables:
         require_archived(table)
     with connected(database) as connection:
-        due = [(table, day) for table in tables for day in due_days(connection, table, days)]
+        due = [(table, day) for table in tables for day in due_days(connection, table, days, again=again)]
         old = _replaced_long_ago(connection, tables)
     begun(len(due))
     for table, day in old - set(due):
@@ -81,12 +83,14 @@ def export_days(
     return results
 
 
-def due_days(connection: Connection, table: str, days: DayRange) -> list[date]:
-    """Return the days whose file is missing, was made of other rows, or was begun and not finished."""
+def due_days(connection: Connection, table: str, days: DayRange, *, again: bool = False) -> list[date]:
+    """Return the days whose file is missing, was made of other rows, or was begun and not finished; else every day."""
     with connection.begin():
         now = rows_by_day(connection, table, days)
         files = {file.day: file for file in find_files(connection, tables=[table], days=days)}
-    stale = {day for day, file in files.items() if file.planned_key or not is_current(file, now.get(day, DayRows()))}
+    stale = {
+        day for day, file in files.items() if again or file.planned_key or not is_current(file, now.get(day, DayRows()))
+    }
     return sorted(stale | (now.keys() - files.keys()))
 
 

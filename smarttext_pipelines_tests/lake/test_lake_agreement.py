@@ -1,6 +1,5 @@
-"""Numbers read from the lake, and from the lake and live rows mixed, are those that PostgreSQL computes, to the cell."""
+"""Numbers from the lake, and from the lake and live rows mixed, are those that PostgreSQL computes, to the cell."""
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from smarttext_pipelines_tests.events import EVERYTHING, cells, insert_events, r
 AS_OF = datetime(2026, 11, 20, 7, tzinfo=UTC)
 CENTRE = date(2026, 3, 8)
 FACTS = ("sms_outcomes", "spend", "call_volume", "missed_call_replies", "owner_alert_delivery")
-FACTS_AND_STATS = {name: METRICS[name] for name in METRICS}
 REACH = DayRange(date(2000, 1, 1), date(2100, 12, 31))
 ZONES = [
     ("America/New_York", None),
@@ -40,10 +38,9 @@ def places(tmp_path: Path) -> Places:
 
 
 @pytest.fixture
-def always_worth_it(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def always_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let single days, and ranges of which the lake has one day, be read from it, too."""
     monkeypatch.setattr(choice, "is_worth_it", lambda files, _window: bool(files))
-    yield
 
 
 def export(database: Database, places: Places, days: DayRange = REACH) -> None:

@@ -62,8 +62,8 @@ class World:
         for number in numbers:
             at = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(seconds=random.random() * 86_399)
             self.database.run(
-                "INSERT INTO public.sms_events (from_number, to_number, status, created_at) VALUES ('a', %s, 'sent', %s)",
-                number, at,
+                "INSERT INTO public.sms_events (from_number, to_number, status, created_at)"
+                " VALUES ('a', %s, 'sent', %s)", number, at,
             )  # fmt: skip
 
     def archive_day(self, day: date) -> None:

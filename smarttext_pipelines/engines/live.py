@@ -13,8 +13,9 @@ from psycopg import sql
 from sqlalchemy import Column, Connection, Table
 
 from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT
+from smarttext_pipelines.engines.near_files import archive_days
 from smarttext_pipelines.engines.unbound import ibis_type
-from smarttext_pipelines.lake.lake_days import days_without
+from smarttext_pipelines.lake.lake_days import days_besides
 from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.metrics.event_tables import SOURCE_TIMES
 from smarttext_pipelines.schema.sources import source_columns, source_schema
@@ -36,7 +37,7 @@ def live_rows(connection: Connection, table: Table, window: Window, without: Col
     """
     columns = [c for c in source_columns(table) if ibis_type(c.type)]
     source = sql.Identifier(str(source_schema(table.name, table.schema)), table.name)
-    conditions = [_near(table, window), *([days_without(table.name, without)] if without else [])]
+    conditions = [_near(table, window), *([days_besides(table.name, archive_days(window), without)] if without else [])]
     query = sql.SQL("COPY (SELECT {} FROM {} AS t WHERE {}) TO STDOUT (FORMAT csv)").format(
         sql.SQL(", ").join(map(_told, columns)), source, sql.SQL(" AND ").join(conditions)
     )

@@ -1,14 +1,17 @@
 """Which files may hold rows of a window: days of the archive, and current files of the lake."""
 
 from collections.abc import Collection
-from datetime import UTC
+from datetime import UTC, timedelta
 
 from sqlalchemy import Connection
 
-from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange
 from smarttext_pipelines.lake.current_files import current_files
 from smarttext_pipelines.lake.lake_manifest import LakeFile, find_files
 from smarttext_pipelines.metrics import Window
+
+FIRST_WHOLE, LAST_WHOLE = FIRST_DAY + timedelta(days=2), LAST_DAY - timedelta(days=2)
+"""Days whose rows all count as timed, in any zone; of others the lake may hold a part."""
 
 
 def archive_days(window: Window) -> DayRange:
@@ -27,7 +30,7 @@ def lake_files_near(connection: Connection, tables: Collection[str], window: Win
             # Its day is reset_date, of which the time of a row may be any number of days away.
             files = find_files(connection, tables=[table])
             days |= {f.day for f in files if _has_time_within(f, window)}
-        found += current_files(connection, table, days)
+        found += current_files(connection, table, {day for day in days if FIRST_WHOLE <= day <= LAST_WHOLE})
     return found
 
 

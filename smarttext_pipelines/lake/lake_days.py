@@ -52,9 +52,7 @@ def rows_by_day(connection: Connection, table: str, days: DayRange) -> dict[date
 
 def days_within(table: str, days: DayRange) -> sql.Composable:
     """Return the condition of the rows ``t`` of consecutive days."""
-    at = sql.SQL("t.{}").format(sql.Identifier(TIME_COLUMNS[table]))
-    bounds = [sql.Literal(f"{day} 00:00:00+00") for day in (days.first, days.last + timedelta(days=1))]
-    timed = sql.SQL("{0} >= {1} AND {0} < {2} AND {3}").format(at, *bounds, is_timed(table))
+    timed = sql.SQL("{} AND {}").format(_between(table, days), is_timed(table))
     if table != "api_usage":
         return timed
     dated = sql.SQL("t.reset_date BETWEEN {} AND {} AND {}").format(
@@ -63,10 +61,21 @@ def days_within(table: str, days: DayRange) -> sql.Composable:
     return sql.SQL("({} OR ({}) IS NOT TRUE AND {})").format(dated, HAS_DATE, timed)
 
 
-def days_without(table: str, days: Collection[date]) -> sql.Composable:
-    """Return the condition of the rows ``t`` of none of the days."""
-    ranges = [days_within(table, part) for part in contiguous(days)]
-    return sql.SQL(" AND ").join(sql.SQL("({}) IS NOT TRUE").format(part) for part in ranges)
+def days_besides(table: str, among: DayRange, days: Collection[date]) -> sql.Composable:
+    """Return the condition of the rows ``t`` of ``among`` that are of none of the days; an index finds them by time."""
+    if table == "api_usage":
+        ranges = [days_within(table, part) for part in contiguous(days)]
+        return sql.SQL(" AND ").join([sql.SQL("({}) IS NOT TRUE").format(part) for part in ranges] or [sql.SQL("true")])
+    others = contiguous(set(among) - set(days))
+    return sql.SQL("({})").format(
+        sql.SQL(" OR ").join([_between(table, part) for part in others] or [sql.SQL("false")])
+    )
+
+
+def _between(table: str, days: DayRange) -> sql.Composable:
+    at = sql.SQL("t.{}").format(sql.Identifier(TIME_COLUMNS[table]))
+    bounds = [sql.Literal(f"{day} 00:00:00+00") for day in (days.first, days.last + timedelta(days=1))]
+    return sql.SQL("({0} >= {1} AND {0} < {2})").format(at, *bounds)
 
 
 def _day(table: str) -> sql.Composable:

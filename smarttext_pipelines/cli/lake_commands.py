@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smarttext_pipelines.archive.columns import TIME_COLUMNS
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.cli.options import JsonOption, parse_day
 from smarttext_pipelines.cli.printing import print_json, print_rows, say, telling
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.errors import InputError, SettingsError
+from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.database.connect import connected
-from smarttext_pipelines.lake.lake_target import LakeTarget
+from smarttext_pipelines.lake.lake_target import LakeTarget, require_lake
 from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.settings import Settings, load_settings
 
@@ -67,6 +66,7 @@ def export(
         msg = f"{days.last} is in the future; today is {today} in UTC"
         raise InputError(msg)
     with _opened() as (settings, engine, lake):
+        from smarttext_pipelines.archive.columns import TIME_COLUMNS
         from smarttext_pipelines.lake.export import export_days, raise_failures
         from smarttext_pipelines.lake.lake_day import Places
 
@@ -107,17 +107,6 @@ def _opened() -> "Iterator[tuple[Settings, Engine, LakeTarget]]":
     settings = load_settings()
     with event_database(settings) as (ready, engine):
         yield ready, engine, require_lake(ready)
-
-
-def require_lake(settings: Settings) -> LakeTarget:
-    """Return where the lake is; raise SettingsError where none is kept."""
-    if settings.lake_location is None:
-        msg = "no lake is kept; set SMARTTEXT_LAKE_URL to a directory, s3://bucket/path or gs://bucket/path"
-        raise SettingsError(msg)
-    if settings.lake_location.rstrip("/") == settings.archive_location.rstrip("/"):
-        msg = "SMARTTEXT_LAKE_URL and SMARTTEXT_ARCHIVE_URL are the same place: readers would find rows twice"
-        raise SettingsError(msg)
-    return LakeTarget(settings.lake_location)
 
 
 def _url(settings: Settings, key: str) -> str:

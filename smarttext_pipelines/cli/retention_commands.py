@@ -18,7 +18,7 @@ from smarttext_pipelines.core.errors import InputError, SettingsError
 from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.database.embedded import is_embedded
-from smarttext_pipelines.lake.lake_target import LakeTarget
+from smarttext_pipelines.lake.lake_target import find_lake
 from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.retention.policy import require_days
 from smarttext_pipelines.settings import Settings, load_settings
@@ -243,7 +243,7 @@ def erase(
         from smarttext_pipelines.lake.cutting_out import cut_out, require_place
         from smarttext_pipelines.retention.erase import erase as erase_person
 
-        lake = LakeTarget(settings.lake_location) if settings.lake_location else None
+        lake = find_lake(settings)
         require_place(engine, lake)
         cut = [(0, 0)]
         if not yes:

@@ -18,7 +18,7 @@ from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.database.connect import connected, open_engine
 from smarttext_pipelines.database.embedded import is_embedded
-from smarttext_pipelines.lake.lake_target import LakeTarget
+from smarttext_pipelines.lake.lake_target import LakeTarget, find_lake, require_lake
 from smarttext_pipelines.retention.policy import may_delete_unasked
 from smarttext_pipelines.schema.installation import require_installation
 from smarttext_pipelines.settings import Settings
@@ -69,7 +69,7 @@ class Warehouse:
 
     def lake(self) -> LakeTarget | None:
         """Return where the lake is; None where none is kept."""
-        return LakeTarget(place) if (place := self.settings.lake_location) else None
+        return find_lake(self.settings)
 
     def export_days(self, days: DayRange, done: "Callable[[DayExported], None]") -> "list[DayExported]":
         """Write days into the lake; see ``lake.export``.
@@ -80,11 +80,8 @@ class Warehouse:
         from smarttext_pipelines.lake.export import export_days
         from smarttext_pipelines.lake.lake_day import Places
 
-        lake = self.lake()
-        if lake is None:
-            msg = "no lake is kept; set SMARTTEXT_LAKE_URL to a directory, s3://bucket/path or gs://bucket/path"
-            raise SettingsError(msg)
-        return export_days(self.engine(), Places(lake, self.archive()), days, done=done)
+        places = Places(require_lake(self.settings), self.archive())
+        return export_days(self.engine(), places, days, done=done)
 
     def archive_days(
         self,

@@ -18,7 +18,7 @@ from smarttext_pipelines.core.errors import ArchiveError
 from smarttext_pipelines.engines.archive import ArchiveEngine
 from smarttext_pipelines.engines.engine import Engine, Parameters
 from smarttext_pipelines.engines.live import live_rows
-from smarttext_pipelines.engines.near_files import archive_days, is_worth_it, lake_files_near
+from smarttext_pipelines.engines.near_files import archive_days, holds_most, is_range, lake_files_near
 from smarttext_pipelines.engines.postgres import PostgresEngine
 from smarttext_pipelines.lake.lake_day import open_lake_file
 from smarttext_pipelines.lake.lake_manifest import LakeFile
@@ -69,8 +69,8 @@ class EngineChoice:
         """
         sources = [name for name in tables if name in SOURCE_TIMES]
         segments = self._segments(sources)
-        files = lake_files_near(self.connection, sources, self.parameters.window) if self.lake else []
-        if not segments and not is_worth_it(files, self.parameters.window):
+        files = self._lake_files(sources, has_archived=bool(segments)) if self.lake else []
+        if not segments and not files:
             yield self.postgres
             return
         in_lake = {name: {f.day for f in files if f.table_name == name} for name in sources}
@@ -102,6 +102,14 @@ class EngineChoice:
             timed = find_segments(self.connection, tables=["api_usage"], times=times, states=[DELETED])
             found += [segment for segment in timed if segment not in found]
         return found
+
+    def _lake_files(self, tables: Collection[str], *, has_archived: bool) -> list[LakeFile]:
+        """Return the files that are read in the place of rows; none where PostgreSQL computes faster without them."""
+        window = self.parameters.window
+        if not has_archived and not is_range(window):
+            return []
+        files = lake_files_near(self.connection, tables, window)
+        return files if has_archived or holds_most(files, window) else []
 
     def _fetch(
         self, segments: Collection[Segment], of_lake: Collection[LakeFile], folder: Path

@@ -34,13 +34,15 @@ def lake_files_near(connection: Connection, tables: Collection[str], window: Win
     return found
 
 
-def is_worth_it(files: Collection[LakeFile], window: Window) -> bool:
-    """Return whether a range is read from the lake where all of its rows are in the database: it has most days of it.
+def is_range(window: Window) -> bool:
+    """Return whether several days are computed: copying what is around a single day costs more than its statement."""
+    return len(window.days) > 1
 
-    A single day is not: what has to be copied into DuckDB of the days around it costs more than the statement.
-    """
+
+def holds_most(files: Collection[LakeFile], window: Window) -> bool:
+    """Return whether the lake holds at least half of the days whose rows may belong to a window."""
     days = archive_days(window)
-    return len(window.days) > 1 and 2 * len({f.day for f in files if f.day in days}) >= len(days)
+    return 2 * len({f.day for f in files if f.day in days}) >= len(days)
 
 
 def _has_time_within(file: LakeFile, window: Window) -> bool:

@@ -151,7 +151,7 @@ def test_source_days_read_from_the_lake_are_the_rows_of_the_manifest(
     insert(database, DAY, "+15550003333")
     insert(database, NEXT, "+15550003333", "+15550004444")
     export(database, places)
-    monkeypatch.setattr("smarttext_pipelines.engines.choice.is_worth_it", lambda found, _window: bool(found))
+    monkeypatch.setattr("smarttext_pipelines.engines.choice.holds_most", lambda files, _window: bool(files))
     with database.engine.begin() as connection:
         window = Window(DAYS, ZoneInfo("UTC"), 4, datetime(2026, 4, 1, tzinfo=UTC))
         chosen = EngineChoice(connection, Parameters(window), None, places.lake)

@@ -24,7 +24,7 @@ def test_a_lake_in_s3_is_written_read_checked_and_cut_by_the_same_code(
     archive: ArchiveTarget,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("smarttext_pipelines.engines.choice.is_worth_it", lambda files, _window: bool(files))
+    monkeypatch.setattr("smarttext_pipelines.engines.choice.holds_most", lambda files, _window: bool(files))
     places = Places(LakeTarget(f"{archive.name}/lake"), archive)
     before = {name: cells(loaded.engine, name) for name in METRICS}
     s3.run(loaded, archive)

@@ -113,13 +113,9 @@ def test_every_peculiarity_is_the_same_from_the_lake_live_and_archived(
     assert all_cells(database) == expected
     # Archived days stay current: what has left the table is still counted.
     before = database.rows("SELECT count(*) FROM public.sms_events")
-    archive_days(
-        database.engine,
-        places.archive,  # type: ignore[arg-type]
-        Retention(zone, 4, 90, deletes=True),
-        done=lambda _d: None,
-        begun=lambda _n: None,
-    )
+    assert places.archive
+    retention = Retention(zone, 4, 90, deletes=True)
+    archive_days(database.engine, places.archive, retention, done=lambda _d: None, begun=lambda _n: None)
     assert database.rows("SELECT count(*) FROM public.sms_events") != before
     assert export_days(database.engine, places, REACH) == []
     # Neither is written again, nor is the archive needed to read it; written anew, it comes from both.

@@ -17,6 +17,7 @@ from smarttext_pipelines_tests.conftest import Database
 DAY = date(2026, 3, 10)
 DAYS = ("--from", str(DAY), "--to", str(DAY))
 PERSON = "+15550001111"
+pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
 Smarttext = Callable[..., tuple[int, str, str]]
 
 

@@ -122,8 +122,10 @@ class EngineChoice:
                 raise ArchiveError(msg)
             path = open_archived(self.archive, s, folder).path
             files.setdefault(s.table_name, []).append(ArchivedFile(path, s.seq, s.changed_ids or ()))
-        for f in of_lake if self.lake else ():
-            files.setdefault(f.table_name, []).append(ArchivedFile(open_lake_file(self.lake, f, folder).path, OF_LAKE))
+        if self.lake is not None:
+            for f in of_lake:
+                path = open_lake_file(self.lake, f, folder).path
+                files.setdefault(f.table_name, []).append(ArchivedFile(path, OF_LAKE))
         return files
 
 

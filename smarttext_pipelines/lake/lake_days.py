@@ -64,12 +64,10 @@ def days_within(table: str, days: DayRange) -> sql.Composable:
 def days_besides(table: str, among: DayRange, days: Collection[date]) -> sql.Composable:
     """Return the condition of the rows ``t`` of ``among`` that are of none of the days; an index finds them by time."""
     if table == "api_usage":
-        ranges = [days_within(table, part) for part in contiguous(days)]
-        return sql.SQL(" AND ").join([sql.SQL("({}) IS NOT TRUE").format(part) for part in ranges] or [sql.SQL("true")])
-    others = contiguous(set(among) - set(days))
-    return sql.SQL("({})").format(
-        sql.SQL(" OR ").join([_between(table, part) for part in others] or [sql.SQL("false")])
-    )
+        left_out = [sql.SQL("({}) IS NOT TRUE").format(days_within(table, part)) for part in contiguous(days)]
+        return sql.SQL(" AND ").join(left_out) if left_out else sql.SQL("true")
+    others = [_between(table, part) for part in contiguous(set(among) - set(days))]
+    return sql.SQL("({})").format(sql.SQL(" OR ").join(others)) if others else sql.SQL("false")
 
 
 def _between(table: str, days: DayRange) -> sql.Composable:

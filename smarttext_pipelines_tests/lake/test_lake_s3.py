@@ -33,13 +33,19 @@ def test_a_lake_in_s3_is_written_read_checked_and_cut_by_the_same_code(
     results = roll_up_all(loaded.engine, s3.AROUND, as_of=s3.AS_OF, archive=archive, lake=places.lake)
     assert results["sms_outcomes"].engine == "archive"
     assert {name: cells(loaded.engine, name) for name in METRICS} == before
-    (key, *_) = [
-        row["key"] for row in loaded.rows("SELECT key FROM monitoring.lake_files WHERE table_name = 'sms_events'")
-    ]
-    files: Any = archive._files
-    with files.open(f"{archive.name.removeprefix('s3://')}/lake/{key}") as file:
-        numbers = [row["from_number"] for row in pq.read_table(file).to_pylist()]
-    digits = next(number for number in numbers if number.startswith("+")).removeprefix("+")
-    rows, rewritten = cut_out(loaded.engine, places.lake, digits)
-    assert rows >= rewritten >= 1
+    rows = [row for key in _keys(loaded) for row in _read(archive, key)]
+    digits = next(row["to_number"] for row in rows if row["to_number"].startswith("+1")).removeprefix("+")
+    cut, rewritten = cut_out(loaded.engine, places.lake, digits)
+    assert cut >= rewritten >= 1
     assert cut_out(loaded.engine, places.lake, digits) == (0, 0)
+
+
+def _keys(database: Database) -> list[str]:
+    return [
+        row["key"] for row in database.rows("SELECT key FROM monitoring.lake_files WHERE table_name = 'sms_events'")
+    ]
+
+
+def _read(archive: ArchiveTarget, key: str) -> list[dict[str, Any]]:
+    with archive._files.open(f"{archive.name.removeprefix('s3://')}/lake/{key}") as file:
+        return pq.read_table(file).to_pylist()

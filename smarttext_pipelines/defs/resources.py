@@ -18,11 +18,13 @@ from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.database.connect import connected, open_engine
 from smarttext_pipelines.database.embedded import is_embedded
+from smarttext_pipelines.lake.lake_target import LakeTarget, find_lake, require_lake
 from smarttext_pipelines.retention.policy import may_delete_unasked
 from smarttext_pipelines.schema.installation import require_installation
 from smarttext_pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from smarttext_pipelines.lake.export import DayExported
     from smarttext_pipelines.retention.run import DayDone
     from smarttext_pipelines.rollup import RolledUp
     from smarttext_pipelines.rollup.drift import ChangedDay
@@ -65,6 +67,22 @@ class Warehouse:
         """Return where archived events are stored."""
         return ArchiveTarget(self.settings.archive_location)
 
+    def lake(self) -> LakeTarget | None:
+        """Return where the lake is; None where none is kept."""
+        return find_lake(self.settings)
+
+    def export_days(self, days: DayRange, done: "Callable[[DayExported], None]") -> "list[DayExported]":
+        """Write days into the lake; see ``lake.export``.
+
+        Raises:
+            SettingsError: No lake is kept.
+        """
+        from smarttext_pipelines.lake.export import export_days
+        from smarttext_pipelines.lake.lake_day import Places
+
+        places = Places(require_lake(self.settings), self.archive())
+        return export_days(self.engine(), places, days, done=done)
+
     def archive_days(
         self,
         days: int | None,
@@ -102,6 +120,7 @@ class Warehouse:
             allow_empty=allow_empty,
             reply_minutes=s.reply_minutes,
             archive=self.archive(),
+            lake=self.lake(),
         )
 
     def report(self, result: "RolledUp") -> "Report":

@@ -15,6 +15,7 @@ from smarttext_pipelines.core.errors import AgreementError
 from smarttext_pipelines.engines import Engine as MetricEngine
 from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay, add_repeated_keys, read_source_days
 from smarttext_pipelines.engines.postgres import PLANNER
+from smarttext_pipelines.lake.lake_target import LakeTarget
 from smarttext_pipelines.metrics import Metric, Window
 from smarttext_pipelines.metrics.metric import REPLY_MINUTES
 from smarttext_pipelines.rollup.day_locks import locked
@@ -93,6 +94,7 @@ def roll_up(
     as_of: datetime | None = None,
     reply_minutes: int = REPLY_MINUTES,
     archive: ArchiveTarget | None = None,
+    lake: LakeTarget | None = None,
 ) -> RolledUp:
     """Compute a metric for a range of days and merge it into its table.
 
@@ -107,6 +109,7 @@ def roll_up(
         as_of: Time of reading; default is the start of the transaction by the database's clock.
         reply_minutes: Minutes within which a missed call should get a text.
         archive: Where archived events are stored.
+        lake: Where the lake is, from which a range may be read that it holds most of.
 
     Raises:
         ArchiveError: Events of the days are archived, and their file is missing or damaged; nothing was written.
@@ -122,7 +125,7 @@ def roll_up(
         by_time = counts_usage_by_time(connection)
         window = Window(days, zone, settle_days, read_at, reply_minutes=reply_minutes, usage_by_time=by_time)
         facts_read = {} if metric.source else facts_read_at(connection, metric, window)
-        choice = EngineChoice(connection, Parameters(window, shared_senders, facts_read), archive)
+        choice = EngineChoice(connection, Parameters(window, shared_senders, facts_read), archive, lake)
         unready = set() if metric.source else set(window.days) - set(facts_read)
         with choice.engine_for(metric.inputs) as engine:
             return _write(choice, engine, metric, window, unready, allow_empty=allow_empty)

@@ -90,6 +90,16 @@ class Settings(BaseSettings):
         description="Let the schedule delete what is archived and verified; needs SMARTTEXT_ARCHIVE_URL. "
         "On the embedded server it always does.",
     )
+    lake_url: str | None = Field(
+        default=None,
+        description="Event lake, daily copies of the events as Parquet: a directory, s3://bucket/path or "
+        "gs://bucket/path. Empty: none is kept.",
+    )
+    lake_spark_url: str | None = Field(
+        default=None,
+        description="The same place as a Spark cluster names it, such as s3a://bucket/path. "
+        "Empty: as SMARTTEXT_LAKE_URL.",
+    )
     ui_url: HttpUrl = Field(default="http://127.0.0.1:3000", description="Where people open the Dagster UI.")
     web_url: HttpUrl | None = Field(
         default=None, description="Where people open the dashboard; links of alerts lead there. Empty: to Dagster."
@@ -182,12 +192,12 @@ class Settings(BaseSettings):
     slack_base_url: HttpUrl = Field(default="https://slack.com/api/", description="Where Slack's API is asked.")
     pagerduty_base_url: HttpUrl = Field(default="https://events.pagerduty.com", description="Where PagerDuty is asked.")
 
-    @field_validator("archive_url")
+    @field_validator("archive_url", "lake_url")
     @classmethod
-    def _archive_must_be_of_a_known_kind(cls, url: str | None) -> str | None:
+    def _place_must_be_of_a_known_kind(cls, url: str | None) -> str | None:
         scheme, found, place = (url or "").partition("://")
         if found and (scheme not in ARCHIVE_SCHEMES or not place):
-            said = f"{scheme[:40]}:// is no place for an archive" if place else f"{scheme[:40]}:// names no bucket"
+            said = f"{scheme[:40]}:// is no place for files" if place else f"{scheme[:40]}:// names no bucket"
             msg = f"{said}; write a directory, s3://bucket/path or gs://bucket/path"
             raise ValueError(msg)
         return url
@@ -227,6 +237,18 @@ class Settings(BaseSettings):
         if self.archive_url and "://" in self.archive_url:
             return self.archive_url
         return str(Path(self.archive_url or self.data_dir / "archive").expanduser().resolve())
+
+    @property
+    def lake_location(self) -> str | None:
+        """Where the lake is: a URL, or an absolute path; None where none is kept."""
+        if self.lake_url is None or "://" in self.lake_url:
+            return self.lake_url
+        return str(Path(self.lake_url).expanduser().resolve())
+
+    @property
+    def lake_spark_location(self) -> str | None:
+        """Where the lake is for a Spark cluster; None where none is kept."""
+        return (self.lake_spark_url or self.lake_location) if self.lake_url else None
 
     @property
     def zone(self) -> ZoneInfo:

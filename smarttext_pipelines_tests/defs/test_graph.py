@@ -30,6 +30,7 @@ GRAPH = {
     "anomalies": ("anomalies", ("daily_stats", "sms_failure_rates")),
     "daily_digest": ("alerts", ("alert_incidents", "daily_stats", "missed_call_replies", "sms_outcomes", "spend")),
     "daily_stats": ("stats", ("call_volume", "missed_call_replies", "owner_alert_delivery", "sms_outcomes", "spend")),
+    "event_lake": ("archive", ("api_usage", "call_events", "owner_alerts", "sms_events")),
     "missed_call_replies": ("facts", ("businesses", "call_events", "owner_alerts", "sms_events")),
     "monthly_reports": (
         "reports",
@@ -57,6 +58,7 @@ CRONS = {
     "delivery_report_schedule": "*/15 * * * *",
     "archive_scrub_schedule": "0 2 * * 0",
     "dagster_history_schedule": "30 3 * * *",
+    "event_lake_schedule": "30 1 * * *",
     "intraday_rollup_schedule": "*/10 * * * *",
     "monthly_reports_schedule": "30 6 * * *",
     "openai_costs_schedule": "50 3 * * *",

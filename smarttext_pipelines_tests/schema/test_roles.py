@@ -18,6 +18,7 @@ from smarttext_pipelines.budgets import ledger, ledger_findings
 from smarttext_pipelines.budgets.limit_forecast import learn_hours
 from smarttext_pipelines.budgets.limit_replay import replay_limit
 from smarttext_pipelines.budgets.proposals import propose_limits
+from smarttext_pipelines.archive.files import ArchiveTarget
 from smarttext_pipelines.core.errors import DatabaseError
 from smarttext_pipelines.database.connect import connected, open_engine, parse_url
 from smarttext_pipelines.database.embedded import embedded_server
@@ -28,7 +29,6 @@ from smarttext_pipelines.economics.write_backs import count_write_backs
 from smarttext_pipelines.health import heartbeat
 from smarttext_pipelines.health.doctor import examine
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.retention.files import ArchiveTarget
 from smarttext_pipelines.retention.run import Retention, archive_days, raise_failures
 from smarttext_pipelines.rollup import roll_up
 from smarttext_pipelines.schema.migrate import find_drift, make_roles, migrate

@@ -24,7 +24,7 @@ from smarttext_pipelines.settings import Settings
 
 if TYPE_CHECKING:
     from smarttext_pipelines.retention.run import DayDone
-    from smarttext_pipelines.rollup import RolledUp
+    from smarttext_pipelines.rollup import RolledUp, SparkPlace
     from smarttext_pipelines.rollup.drift import ChangedDay
     from smarttext_pipelines.rollup.report import Report
 
@@ -102,7 +102,17 @@ class Warehouse:
             allow_empty=allow_empty,
             reply_minutes=s.reply_minutes,
             archive=self.archive(),
+            spark=self._spark(),
         )
+
+    def _spark(self) -> "SparkPlace | None":
+        from smarttext_pipelines.rollup import SparkPlace
+
+        s = self.settings
+        if s.spark_remote is None:
+            return None
+        token = s.spark_token.get_secret_value() if s.spark_token else None
+        return SparkPlace(s.spark_remote, token, s.spark_rows)
 
     def report(self, result: "RolledUp") -> "Report":
         """Read what is shown of a rollup; see ``rollup.report``."""

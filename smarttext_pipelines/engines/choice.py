@@ -1,9 +1,9 @@
-"""Which engine reads the events of a window: the manifest says so, in the snapshot that the rows are read in."""
+"""Which engine reads the events of a window: manifests say so, in the snapshot that the rows are read in."""
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,20 +16,13 @@ from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import ArchiveError
 from smarttext_pipelines.engines.archive import ArchivedFile, ArchiveEngine
-from smarttext_pipelines.engines.engine import Engine, Parameters
+from smarttext_pipelines.engines.engine import Engine, Parameters, SourceDay
 from smarttext_pipelines.engines.live import live_rows
 from smarttext_pipelines.engines.postgres import PostgresEngine
+from smarttext_pipelines.engines.spark_session import SparkPlace
 from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.metrics.event_tables import SOURCE_TIMES, source_days
 from smarttext_pipelines.schema.tables.lookup import table_named
-
-
-@dataclass(frozen=True)
-class SourceDay:
-    """Rows of a source on one day that can be read, and the newest time among them."""
-
-    rows: int = 0
-    newest_event_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -40,11 +33,16 @@ class EngineChoice:
         connection: REPEATABLE READ, so that manifest and rows are of one snapshot.
         parameters: The window, and what else statements know.
         archive: Where archived files are; None where the caller has none.
+        spark: Where Spark is, for windows of many rows; None where there is none.
+        notes: Why Spark was not used where it was wanted.
     """
 
     connection: Connection
     parameters: Parameters
     archive: ArchiveTarget | None
+    spark: SparkPlace | None = None
+    notes: list[str] = field(default_factory=list)
+    _open: list[tuple[frozenset[str], Engine]] = field(default_factory=list)
 
     @cached_property
     def postgres(self) -> PostgresEngine:
@@ -53,29 +51,50 @@ class EngineChoice:
 
     @contextmanager
     def engine_for(self, tables: Collection[str]) -> Iterator[Engine]:
-        """Give PostgreSQL where all rows of the tables are there, and DuckDB over both where some are archived.
+        """Give PostgreSQL where all rows of the tables are there, DuckDB over both where some are archived, or Spark.
 
         Raises:
             ArchiveError: A file that holds rows of the window is missing or damaged, or the archive is not configured.
+            SettingsError: Spark is wanted, and its URL or token is wrong.
+            DatabaseError: Spark is wanted and cannot be reached.
         """
         segments = self._segments([name for name in tables if name in SOURCE_TIMES])
-        if not segments:
-            yield self.postgres
-            return
-        with TemporaryDirectory(prefix="smarttext-") as folder:
-            archived = self._fetch(segments, Path(folder))
-            live = {
-                name: live_rows(self.connection, table_named(name), self.parameters.window)
-                for name in tables
-                if name in SOURCE_TIMES or name == "businesses"
-            }
-            with ArchiveEngine(self.connection, self.parameters, live, archived) as engine:
-                yield engine
+        with ExitStack() as stack:
+            engine = self._spark(tables, segments, stack) or self._near(tables, segments, stack)
+            self._open.append((frozenset(tables), engine))
+            stack.callback(self._open.pop)
+            yield engine
 
     def source_days(self, source: str) -> dict[date, SourceDay]:
         """Return what can be read of a source, by day, for the window and its neighbours."""
+        for tables, engine in self._open:
+            if source in tables:
+                return read_source_days(engine, source, self.parameters.window)
         with self.engine_for([source]) as engine:
             return read_source_days(engine, source, self.parameters.window)
+
+    def _near(self, tables: Collection[str], segments: list[Segment], stack: ExitStack) -> Engine:
+        if not segments:
+            return self.postgres
+        folder = stack.enter_context(TemporaryDirectory(prefix="smarttext-"))
+        archived = self._fetch(segments, Path(folder))
+        live = {
+            name: live_rows(self.connection, table_named(name), self.parameters.window)
+            for name in tables
+            if name in SOURCE_TIMES or name == "businesses"
+        }
+        return stack.enter_context(ArchiveEngine(self.connection, self.parameters, live, archived))
+
+    def _spark(self, tables: Collection[str], segments: list[Segment], stack: ExitStack) -> Engine | None:
+        if self.spark is None:
+            return None
+        from smarttext_pipelines.engines.spark_choice import open_spark
+
+        days = archive_days(self.parameters.window)
+        engine, obstacle = open_spark(self.connection, self.parameters, self.spark, tables, segments, days)
+        if obstacle:
+            self.notes.append(f"{self.spark.name} was not used: {obstacle}")
+        return stack.enter_context(engine) if engine else None
 
     def _segments(self, tables: Collection[str]) -> list[Segment]:
         """Return the segments whose rows may belong to the window or its neighbours."""

@@ -15,6 +15,7 @@ from smarttext_pipelines.core.errors import AgreementError
 from smarttext_pipelines.engines import Engine as MetricEngine
 from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay, add_repeated_keys, read_source_days
 from smarttext_pipelines.engines.postgres import PLANNER
+from smarttext_pipelines.engines.spark_session import SparkPlace
 from smarttext_pipelines.metrics import Metric, Window
 from smarttext_pipelines.metrics.metric import REPLY_MINUTES
 from smarttext_pipelines.rollup.day_locks import locked
@@ -66,6 +67,7 @@ class RolledUp:
         as_of: Start of the reading transaction, by the database's clock.
         engine: Name of the engine that ran it.
         repeated: How many keys of the metric's own rows identify nothing, by day.
+        notes: Why Spark was not used where it was wanted.
     """
 
     metric: str
@@ -74,6 +76,7 @@ class RolledUp:
     as_of: datetime
     engine: str
     repeated: Mapping[date, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @property
     def kept(self) -> list[date]:
@@ -93,6 +96,7 @@ def roll_up(
     as_of: datetime | None = None,
     reply_minutes: int = REPLY_MINUTES,
     archive: ArchiveTarget | None = None,
+    spark: SparkPlace | None = None,
 ) -> RolledUp:
     """Compute a metric for a range of days and merge it into its table.
 
@@ -107,6 +111,7 @@ def roll_up(
         as_of: Time of reading; default is the start of the transaction by the database's clock.
         reply_minutes: Minutes within which a missed call should get a text.
         archive: Where archived events are stored.
+        spark: Where Spark is, for windows of many rows.
 
     Raises:
         ArchiveError: Events of the days are archived, and their file is missing or damaged; nothing was written.
@@ -122,7 +127,7 @@ def roll_up(
         by_time = counts_usage_by_time(connection)
         window = Window(days, zone, settle_days, read_at, reply_minutes=reply_minutes, usage_by_time=by_time)
         facts_read = {} if metric.source else facts_read_at(connection, metric, window)
-        choice = EngineChoice(connection, Parameters(window, shared_senders, facts_read), archive)
+        choice = EngineChoice(connection, Parameters(window, shared_senders, facts_read), archive, spark)
         unready = set() if metric.source else set(window.days) - set(facts_read)
         with choice.engine_for(metric.inputs) as engine:
             return _write(choice, engine, metric, window, unready, allow_empty=allow_empty)
@@ -162,7 +167,7 @@ def _write(
             totals=new,
             is_kept=day in kept,
         )
-    return RolledUp(metric.name, results, sql, window.as_of, engine.name, repeated)
+    return RolledUp(metric.name, results, sql, window.as_of, engine.name, repeated, choice.notes)
 
 
 def _source_totals(engine: MetricEngine, metric: Metric, window: Window) -> DayTotals:

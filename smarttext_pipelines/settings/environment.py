@@ -22,6 +22,7 @@ from smarttext_pipelines.settings.kinds import (
     Sender,
     SentryDsn,
     SmtpUrl,
+    SparkUrl,
     Token,
     provider,
 )
@@ -88,6 +89,18 @@ class Settings(BaseSettings):
         default=False,
         description="Let the schedule delete what is archived and verified; needs SMARTTEXT_ARCHIVE_URL. "
         "On the embedded server it always does.",
+    )
+    spark_remote: SparkUrl | None = Field(
+        default=None,
+        description="Spark Connect server for days of many rows, sc://HOST:15002. Empty: PostgreSQL and DuckDB alone.",
+    )
+    spark_token: SecretStr | None = Field(
+        default=None, description="Token that the Spark Connect server is asked with."
+    )
+    spark_rows: int = Field(
+        default=1_000_000,
+        ge=0,
+        description="Event rows that the days of a rollup, with their neighbours, must have for Spark to compute them.",
     )
     ui_url: HttpUrl = Field(default="http://127.0.0.1:3000", description="Where people open the Dagster UI.")
     web_url: HttpUrl | None = Field(

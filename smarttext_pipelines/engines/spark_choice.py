@@ -1,0 +1,91 @@
+"""Opens Spark for a transaction where it is worth it and the lake holds what the database and its archive hold."""
+
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+
+from sqlalchemy import Connection
+
+from smarttext_pipelines.archive.manifest import Segment
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.errors import EngineError
+from smarttext_pipelines.engines.engine import Parameters
+from smarttext_pipelines.engines.lake_cover import Cover, archived_rows, cover_of, differing_days
+from smarttext_pipelines.engines.live import held_days, live_rows
+from smarttext_pipelines.engines.spark import SparkEngine, SparkRows
+from smarttext_pipelines.engines.spark_session import SparkPlace
+from smarttext_pipelines.metrics.event_tables import SOURCE_TIMES
+from smarttext_pipelines.schema.tables.lookup import table_named
+
+
+def open_spark(
+    connection: Connection,
+    parameters: Parameters,
+    place: SparkPlace,
+    tables: Collection[str],
+    segments: Sequence[Segment],
+    days: DayRange,
+) -> tuple[SparkEngine | None, str | None]:
+    """Return the engine, or why it is not used; neither where the window is too small for it.
+
+    Args:
+        connection: REPEATABLE READ, so that the lake's manifest and the rows are of one snapshot.
+        parameters: The parameter tables.
+        place: Where Spark is.
+        tables: What is read.
+        segments: Archived rows that are part of it.
+        days: Days of the lake that share an instant with the window and its neighbours.
+
+    Raises:
+        SmartTextError: Spark is wanted and cannot be used; see ``spark_session.open_session``.
+    """
+    covers = [
+        _cover(connection, place, name, [s for s in segments if s.table_name == name], days)
+        for name in tables
+        if name in SOURCE_TIMES
+    ]
+    if not covers or sum(cover.rows for cover in covers) < place.min_rows:
+        return None, None
+    obstacle = next((cover.obstacle for cover in covers if cover.obstacle), None)
+    if obstacle:
+        return None, obstacle
+    return _opened(connection, parameters, place, covers, has_businesses="businesses" in tables)
+
+
+def _cover(connection: Connection, place: SparkPlace, table: str, segments: Sequence[Segment], days: DayRange) -> Cover:
+    lake = place.lake_files(connection, table, days)
+    return cover_of(table, lake, held_days(connection, table, days), archived_rows(segments))
+
+
+def _opened(
+    connection: Connection, parameters: Parameters, place: SparkPlace, covers: Sequence[Cover], *, has_businesses: bool
+) -> tuple[SparkEngine | None, str | None]:
+    window = parameters.window
+    rows = {
+        cover.table: SparkRows(
+            live_rows(connection, table_named(cover.table), window, {f.day for f in cover.files}), cover.files
+        )
+        for cover in covers
+    }
+    if has_businesses:
+        rows["businesses"] = SparkRows(live_rows(connection, table_named("businesses"), window))
+    with ExitStack() as stack:
+        engine = stack.enter_context(SparkEngine(connection, parameters, place, rows))
+        for cover in covers:
+            obstacle = _unlike_manifest(engine, cover) if cover.files else None
+            if obstacle:
+                return None, obstacle
+        stack.pop_all()
+    return engine, None
+
+
+def _unlike_manifest(engine: SparkEngine, cover: Cover) -> str | None:
+    """Return what a cluster reads of files that the lake's manifest does not say; it cannot hash them before."""
+    try:
+        found = engine.rows_by_day(cover.table)
+    except EngineError as error:
+        return f"files of {cover.table} in the lake cannot be read: {error}"
+    days = differing_days(cover.files, found)
+    if not days:
+        return None
+    said = sum(f.rows for f in cover.files if f.day == days[0])
+    return f"the lake holds {found.get(days[0], 0):,} rows of {cover.table} of {days[0]}, its manifest says {said:,}"

@@ -1,0 +1,193 @@
+"""A session of Spark Connect: opened for one transaction, patient for a bounded time, and its errors in one line.
+
+An error of Spark can quote a value of a row, such as a telephone number: only its class is told.
+"""
+
+import re
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection
+
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.errors import DatabaseError, EngineError, SettingsError
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
+
+CONNECT_SECONDS = 10
+QUERY_SECONDS = 3600
+"""How long a query may take; locks of the rolled-up days and a snapshot wait for it."""
+
+_RETRIES, _LONGEST_WAIT_MS = 4, 2000
+_REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED")
+_CONDITION = re.compile(r"[A-Z][A-Z0-9_.]{2,80}")
+_EVERY_SESSION = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
+
+
+@dataclass(frozen=True)
+class LakeFile:
+    """A file of the event lake: one day of one table.
+
+    Attributes:
+        day: Day of the lake: of UTC, and for ``api_usage`` its ``reset_date`` where it has one.
+        url: Where the cluster finds it.
+        rows: What the lake's manifest says that it holds.
+        newest_event_at: Newest time among them; None where none has a time.
+    """
+
+    day: date
+    url: str
+    rows: int
+    newest_event_at: datetime | None = None
+
+
+LakeFiles = Callable[[Connection, str, DayRange], Sequence[LakeFile]]
+"""Finds the files of a table for days, in the snapshot of a transaction."""
+
+
+def no_lake(_connection: Connection, _table: str, _days: DayRange) -> Sequence[LakeFile]:
+    """Return no file: where there is no lake, the live rows alone are shipped."""
+    return ()
+
+
+@dataclass(frozen=True)
+class SparkPlace:
+    """Where Spark is and what it is for.
+
+    Attributes:
+        remote: ``sc://HOST:PORT``, with parameters that are no secret.
+        token: What it is asked with.
+        min_rows: A window with fewer event rows than that stays with PostgreSQL or DuckDB.
+        lake_files: The event lake.
+        query_seconds: How long a query may take.
+    """
+
+    remote: str
+    token: str | None = field(default=None, repr=False)
+    min_rows: int = 0
+    lake_files: LakeFiles = no_lake
+    query_seconds: float = QUERY_SECONDS
+
+    @property
+    def name(self) -> str:
+        """What messages call it: its host and port."""
+        return "Spark at " + self.remote.removeprefix("sc://").partition("/")[0]
+
+
+@contextmanager
+def open_session(place: SparkPlace) -> "Iterator[SparkSession]":
+    """Give a session of its own, whose days are those of UTC and whose overflows are errors.
+
+    Raises:
+        SettingsError: PySpark is not installed, or the URL or the token is wrong.
+        DatabaseError: Nothing answers there.
+        EngineError: It answers with an error.
+    """
+    try:
+        with warnings.catch_warnings():
+            # PySpark warns of pandas 3, through which none of our rows goes.
+            warnings.simplefilter("ignore", FutureWarning)
+            from pyspark.sql.connect.client import DefaultChannelBuilder
+            from pyspark.sql.connect.client.retries import DefaultPolicy
+            from pyspark.sql.connect.session import SparkSession
+    except ImportError:
+        message = "SMARTTEXT_SPARK_REMOTE needs a package: pip install 'smarttext_pipelines[spark]'"
+        raise SettingsError(message) from None
+    with told(place):
+        channels = DefaultChannelBuilder(place.remote)
+        if place.token:
+            channels.set(DefaultChannelBuilder.PARAM_TOKEN, place.token)
+        _require_answer(place, channels)
+        session = SparkSession.builder.channelBuilder(channels).create()
+    try:
+        waits = {"max_backoff": _LONGEST_WAIT_MS, "max_server_retry_delay": _LONGEST_WAIT_MS}
+        session.client.set_retry_policies([DefaultPolicy(max_retries=_RETRIES, **waits)])
+        with told(place):
+            for name, value in _EVERY_SESSION.items():
+                session.conf.set(name, value)
+        yield session
+    finally:
+        session.stop()
+
+
+@contextmanager
+def told(place: SparkPlace) -> Iterator[None]:
+    """Turn what PySpark and gRPC raise into one line without a value of a row."""
+    import grpc
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except PySparkException as error:
+        if (condition := _condition(error)) in ("INVALID_CONNECT_URL", "CANNOT_PARSE_CONNECT_URL"):
+            msg = "SMARTTEXT_SPARK_REMOTE cannot be used; write sc://HOST:PORT, parameters as /;NAME=VALUE behind it"
+            raise SettingsError(msg) from None
+        status = getattr(error, "_grpc_status_code", None) or getattr(error, "getGrpcStatusCode", lambda: None)()
+        raise _error(place, status.name if status is not None else "", condition) from None
+    except grpc.RpcError as error:
+        raise _error(place, error.code().name if isinstance(error, grpc.Call) else "", "") from None
+
+
+@contextmanager
+def bounded(place: SparkPlace, session: "SparkSession") -> Iterator[None]:
+    """Stop what the session computes when it takes too long, and say so."""
+    is_late = threading.Event()
+
+    def stop() -> None:
+        is_late.set()
+        with suppress(Exception):
+            session.interruptAll()
+        with suppress(Exception):
+            session.client.close()
+
+    timer = threading.Timer(place.query_seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        with told(place):
+            yield
+    except Exception:
+        if is_late.is_set():
+            msg = f"{place.name} did not answer within {place.query_seconds:,.0f} s; nothing was written"
+            raise EngineError(msg) from None
+        raise
+    finally:
+        timer.cancel()
+
+
+def _require_answer(place: SparkPlace, channels: Any) -> None:
+    """Wait a few seconds for a connection; PySpark by itself tries for minutes."""
+    import grpc
+
+    channel = channels.toChannel()
+    try:
+        grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
+    except grpc.FutureTimeoutError:
+        kind = "with TLS" if channels.secure else "without TLS"
+        msg = f"{place.name} does not answer {kind} within {CONNECT_SECONDS} s; check SMARTTEXT_SPARK_REMOTE"
+        raise DatabaseError(msg) from None
+    finally:
+        channel.close()
+
+
+def _error(place: SparkPlace, status: str, condition: str) -> Exception:
+    if status in _REFUSED:
+        return SettingsError(f"{place.name} refused the token ({status}); set SMARTTEXT_SPARK_TOKEN")
+    if status == "UNAVAILABLE" or condition == "RETRIES_EXCEEDED":
+        return DatabaseError(f"{place.name} cannot be reached any more; nothing was written")
+    return EngineError(f"{place.name} failed: {condition or status or 'no reason was given'}; nothing was written")
+
+
+def _condition(error: Any) -> str:
+    """Return the class of an error, such as ``CAST_INVALID_INPUT``, or that of Java, or what PySpark calls it."""
+    with suppress(Exception):
+        found = error.getCondition() or ""
+        if _CONDITION.fullmatch(found):
+            return str(found)
+    return type(error).__name__

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import pyarrow as pa
@@ -80,7 +81,7 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
     def add(self, name: str, rows: pa.Table) -> None:
         """Send the rows."""
         with bounded(self._place, self._session):
-            self._session.createDataFrame(rows).createOrReplaceTempView(name)
+            self._sent(rows).createOrReplaceTempView(name)
         self.tables[name] = unbound_parameter(name, rows)
 
     def stage(self, expression: ir.Table, into: str) -> str:
@@ -130,18 +131,23 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
             read.createOrReplaceTempView(f"{table.name}_files")
             parts.append(read)
         if rows.live is not None and (rows.live.num_rows or not parts):
-            parts.append(self._session.createDataFrame(_whole(rows.live, columns)))
+            parts.append(self._sent(_typed(rows.live, columns)))
         view = parts[0] if len(parts) == 1 else parts[0].unionByName(parts[1])
         view.createOrReplaceTempView(table.name)
         self.tables[table.name] = unbound_table(table)
 
+    def _sent(self, rows: pa.Table) -> "DataFrame":
+        if rows.num_rows:
+            return self._session.createDataFrame(rows)
+        # PySpark finds no types in a table without rows.
+        kinds = ibis.Schema.from_pyarrow(rows.schema).items()
+        nulls = ", ".join(f"CAST(NULL AS {spark_type(kind)}) AS `{name}`" for name, kind in kinds)
+        return self._session.sql(f"SELECT {nulls} WHERE false")  # noqa: S608 - constant names
 
-def _whole(rows: pa.Table, columns: Mapping[str, Column[Any]]) -> pa.Table:
-    """Return rows with every column of the table, in its type."""
-    kinds = {name: arrow_type(c) for name, c in columns.items()}
-    found = set(rows.column_names)
-    filled = [rows[name].cast(kind) if name in found else pa.nulls(len(rows), kind) for name, kind in kinds.items()]
-    return pa.table(filled, schema=pa.schema(kinds))
+
+def _typed(rows: pa.Table, columns: Mapping[str, Column[Any]]) -> pa.Table:
+    kinds: dict[str, pa.DataType] = {name: arrow_type(c) for name, c in columns.items()}
+    return rows.select(list(kinds)).cast(pa.schema(kinds))
 
 
 def _file_type(column: Column[Any]) -> str:

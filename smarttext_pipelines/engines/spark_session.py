@@ -116,6 +116,13 @@ def open_session(place: SparkPlace) -> "Iterator[SparkSession]":
         session.stop()
 
 
+def spark_version(place: SparkPlace) -> str:
+    """Return the version of Spark that answers; raise as ``open_session`` does."""
+    with open_session(place) as session, bounded(place, session):
+        session.sql("SELECT 1 AS one").toArrow()
+        return str(session.version)
+
+
 @contextmanager
 def told(place: SparkPlace) -> Iterator[None]:
     """Turn what PySpark and gRPC raise into one line without a value of a row."""

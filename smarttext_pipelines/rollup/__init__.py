@@ -1,5 +1,6 @@
 """One protocol for every metric: lock, read, assert, merge, record, in one transaction of exactly its days."""
 
-from smarttext_pipelines.rollup.write import RolledUp, SparkPlace, roll_up
+from smarttext_pipelines.engines.spark_session import SparkPlace
+from smarttext_pipelines.rollup.write import RolledUp, roll_up
 
 __all__ = ["RolledUp", "SparkPlace", "roll_up"]

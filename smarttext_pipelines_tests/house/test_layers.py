@@ -27,7 +27,7 @@ ALLOWED = {
     "anomalies": {"core", "database"},
     "customers": {"core", "database"},
     "alerting": {"core", "metrics", "engines", "database", "schema", "sentry", "twilio", "settings", "anomalies"},
-    "health": {"core", "database", "schema", "budgets", "alerting", "sentry", "twilio", "settings"},
+    "health": {"core", "database", "schema", "engines", "budgets", "alerting", "sentry", "twilio", "settings"},
     "explain": {"core", "metrics", "engines", "database", "schema"},
     "digest": {"core", "database", "schema", "budgets", "alerting", "settings", "anomalies"},
     "telemetry": {"core", "settings", "database", "schema", "budgets", "digest"},

@@ -1,0 +1,115 @@
+"""Spark Connect gives the numbers that PostgreSQL gives, from files of the lake and live rows; on Sail here."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.engines import Parameters, SparkEngine
+from smarttext_pipelines.engines.live import live_rows
+from smarttext_pipelines.engines.spark import SparkRows
+from smarttext_pipelines.engines.spark_session import SparkPlace
+from smarttext_pipelines.metrics import METRICS, Window
+from smarttext_pipelines.schema.tables.lookup import table_named
+from smarttext_pipelines_tests import strategies
+from smarttext_pipelines_tests.conftest import SOAK, Database
+from smarttext_pipelines_tests.events import Events, cells, replace_events, roll_up_all
+from smarttext_pipelines_tests.lake_files import Lake, write_lake
+from smarttext_pipelines_tests.sail import Sail
+
+AS_OF = datetime(2026, 11, 20, 7, tzinfo=UTC)
+FACTS = {name: metric for name, metric in METRICS.items() if metric.source}
+STATS = {name: metric for name, metric in METRICS.items() if not metric.source}
+CASES = [
+    ("America/New_York", date(2026, 3, 8), None),
+    ("America/New_York", date(2026, 11, 1), "UTC"),
+    ("Australia/Lord_Howe", date(2026, 10, 4), None),
+    ("Asia/Kolkata", date(2026, 5, 10), None),
+]
+"""Zones, days at which the clock changes, and the zone of adopted usage days."""
+
+
+def joined(zone: ZoneInfo, centre: date, drawn: list[Events]) -> Events:
+    """Return generated sets and the one made by hand as one set, in which every row has an id of its own."""
+    sets = [strategies.every_peculiarity(zone, centre), *drawn]
+    rows = {table: [row for each in sets for row in each[table]] for table in strategies.TABLES}
+    for table in strategies.TABLES[1:]:
+        rows[table] = [{**row, "id": strategies.row_id(table, n)} for n, row in enumerate(rows[table])]
+    every = [strategies.business(number) for number in range(1, 5)]
+    found = {row["id"]: row for row in [*every, *rows["businesses"]]}
+    return {**rows, "businesses": list(found.values())}
+
+
+def rolled_up_on_spark(
+    database: Database, place: SparkPlace, days: DayRange, zone: str, lake: Lake | None = None, **options: Any
+) -> None:
+    """Require that Spark changes no row of what PostgreSQL wrote."""
+    options = {"zone": zone, "shared_senders": sorted(strategies.SHARED_SENDERS), "as_of": AS_OF, **options}
+    roll_up_all(database.engine, days, metrics=FACTS, **options)
+    before = {name: cells(database.engine, name) for name in FACTS}
+    place = SparkPlace(place.remote, place.token, 0, lake.find if lake else place.lake_files)
+    found = roll_up_all(database.engine, days, metrics=FACTS, spark=place, **options)
+    assert {name: (result.engine, result.notes) for name, result in found.items()} == dict.fromkeys(
+        FACTS, ("spark", [])
+    )
+    for name, result in found.items():
+        changed = {day: each.largest_change for day, each in result.days.items() if each.rows_changed}
+        assert not changed, name
+        assert cells(database.engine, name) == before[name]
+
+
+@pytest.mark.parametrize(("zone_name", "centre", "dates"), CASES)
+def test_no_cell_differs_from_postgresql(
+    database: Database, sail: Sail, tmp_path: Path, zone_name: str, centre: date, dates: str | None
+) -> None:
+    zone = ZoneInfo(zone_name)
+    database.run("UPDATE monitoring.installation SET reset_date_zone = %s", dates)
+    sets = st.lists(strategies.event_sets(zone, centre, only_postgres_holds=True), min_size=4, max_size=4)
+
+    @settings(max_examples=25 if SOAK else 1)
+    @given(drawn=sets)
+    def agrees(drawn: list[Events]) -> None:
+        replace_events(database.engine, joined(zone, centre, drawn))
+        lake = write_lake(database, tmp_path, DayRange(centre - timedelta(days=40), centre + timedelta(days=1)))
+        assert lake.files
+        place = SparkPlace(sail.remote)
+        rolled_up_on_spark(database, place, DayRange(centre, centre).widen(5), zone_name, lake)
+        rolled_up_on_spark(database, place, DayRange(centre, centre), zone_name, lake)
+        require_same_stats(database, place, DayRange(centre, centre).widen(1), zone)
+
+    agrees()
+
+
+def require_same_stats(database: Database, place: SparkPlace, days: DayRange, zone: ZoneInfo) -> None:
+    """Require that stats, which stay with PostgreSQL, would be the same on Spark."""
+    roll_up_all(database.engine, days, zone=str(zone), metrics=STATS, as_of=AS_OF)
+    window = Window(days, zone, 4, AS_OF)
+    with database.engine.connect() as connection:
+        rows = {name: SparkRows(live_rows(connection, table_named(name), window)) for name in FACTS}
+    with SparkEngine(None, Parameters(window), place, rows) as engine:
+        for name, metric in STATS.items():
+            found = engine.fetch(metric.rows(engine.tables, window))
+            stored = [row for row in cells(database.engine, name) if row[metric.day] in days]
+            assert as_texts(found) == as_texts([{c: row[c] for c in found[0]} for row in stored]), name
+
+
+def as_texts(rows: list[dict[str, Any]]) -> list[str]:
+    def plain(value: Any) -> str:
+        return str(value.astimezone(UTC) if isinstance(value, datetime) else value)
+
+    return sorted(repr(sorted((name, plain(value)) for name, value in row.items())) for row in rows)
+
+
+def test_without_a_lake_the_live_rows_are_sent(database: Database, sail: Sail) -> None:
+    centre = date(2026, 3, 8)
+    replace_events(database.engine, strategies.every_peculiarity(ZoneInfo("UTC"), centre))
+    rolled_up_on_spark(database, SparkPlace(sail.remote), DayRange(centre, centre), "UTC")
+
+
+def test_a_window_without_any_event_is_empty_on_spark_too(database: Database, sail: Sail) -> None:
+    rolled_up_on_spark(database, SparkPlace(sail.remote), DayRange(date(2026, 3, 8), date(2026, 3, 9)), "UTC")

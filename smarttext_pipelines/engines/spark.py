@@ -142,7 +142,7 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
         # PySpark finds no types in a table without rows.
         kinds = ibis.Schema.from_pyarrow(rows.schema).items()
         nulls = ", ".join(f"CAST(NULL AS {spark_type(kind)}) AS `{name}`" for name, kind in kinds)
-        return self._session.sql(f"SELECT {nulls} WHERE false")  # noqa: S608 - constant names
+        return self._session.sql(f"SELECT {nulls} WHERE false")
 
 
 def _typed(rows: pa.Table, columns: Mapping[str, Column[Any]]) -> pa.Table:

@@ -3,8 +3,10 @@
 An error of Spark can quote a value of a row, such as a telephone number: only its class is told.
 """
 
+import queue
 import re
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -169,18 +171,25 @@ def bounded(place: SparkPlace, session: "SparkSession") -> Iterator[None]:
 
 
 def _require_answer(place: SparkPlace, channels: Any) -> None:
-    """Wait a few seconds for a connection; PySpark by itself tries for minutes."""
+    """Try to connect once; PySpark by itself tries for minutes."""
     import grpc
 
+    states: queue.SimpleQueue[grpc.ChannelConnectivity] = queue.SimpleQueue()
     channel = channels.toChannel()
+    until = time.monotonic() + CONNECT_SECONDS
+    found = None
     try:
-        grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
-    except grpc.FutureTimeoutError:
-        kind = "with TLS" if channels.secure else "without TLS"
-        msg = f"{place.name} does not answer {kind} within {CONNECT_SECONDS} s; check SMARTTEXT_SPARK_REMOTE"
-        raise DatabaseError(msg) from None
+        channel.subscribe(states.put, try_to_connect=True)
+        while found not in (grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE):
+            found = states.get(timeout=max(until - time.monotonic(), 0.01))
+    except queue.Empty:
+        pass
     finally:
         channel.close()
+    if found is not grpc.ChannelConnectivity.READY:
+        how = "with TLS" if channels.secure else "without TLS"
+        msg = f"{place.name} does not answer {how}; check SMARTTEXT_SPARK_REMOTE, and that Spark Connect runs there"
+        raise DatabaseError(msg)
 
 
 def _error(place: SparkPlace, status: str, condition: str) -> Exception:

@@ -31,7 +31,16 @@ class DatabaseError(SmartTextError):
 
 
 class EngineError(DatabaseError):
-    """An engine outside of the database, such as Spark, failed at a statement; nothing was written."""
+    """An engine outside of the database, such as Spark, failed at a statement; nothing was written.
+
+    Attributes:
+        reason: What it said, without whom.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        """Take the whole line and the part of it that says why."""
+        super().__init__(message)
+        self.reason = reason
 
 
 class SchemaError(DatabaseError):

@@ -68,24 +68,24 @@ def _opened(
     }
     if has_businesses:
         rows["businesses"] = SparkRows(live_rows(connection, table_named("businesses"), window))
+    try:
+        return _agreeing(SparkEngine(connection, parameters, place, rows), covers)
+    except EngineError as error:
+        if any(cover.files for cover in covers):
+            return None, f"its files of the lake cannot be read, it {error.reason}"
+        raise
+
+
+def _agreeing(engine: SparkEngine, covers: Sequence[Cover]) -> tuple[SparkEngine | None, str | None]:
+    """Return an engine whose files hold what the lake's manifest says; it cannot hash them before it reads them."""
     with ExitStack() as stack:
-        engine = stack.enter_context(SparkEngine(connection, parameters, place, rows))
+        stack.enter_context(engine)
         for cover in covers:
-            obstacle = _unlike_manifest(engine, cover) if cover.files else None
-            if obstacle:
-                return None, obstacle
+            found = engine.rows_by_day(cover.table) if cover.files else {}
+            days = differing_days(cover.files, found)
+            if days:
+                said = sum(f.rows for f in cover.files if f.day == days[0])
+                what = f"{found.get(days[0], 0):,} rows of {cover.table} of {days[0]}"
+                return None, f"the lake holds {what}, its manifest says {said:,}"
         stack.pop_all()
     return engine, None
-
-
-def _unlike_manifest(engine: SparkEngine, cover: Cover) -> str | None:
-    """Return what a cluster reads of files that the lake's manifest does not say; it cannot hash them before."""
-    try:
-        found = engine.rows_by_day(cover.table)
-    except EngineError as error:
-        return f"files of {cover.table} in the lake cannot be read: {error}"
-    days = differing_days(cover.files, found)
-    if not days:
-        return None
-    said = sum(f.rows for f in cover.files if f.day == days[0])
-    return f"the lake holds {found.get(days[0], 0):,} rows of {cover.table} of {days[0]}, its manifest says {said:,}"

@@ -163,8 +163,7 @@ def bounded(place: SparkPlace, session: "SparkSession") -> Iterator[None]:
             yield
     except Exception:
         if is_late.is_set():
-            msg = f"{place.name} did not answer within {place.query_seconds:,.0f} s; nothing was written"
-            raise EngineError(msg) from None
+            raise _failed(place, f"did not answer within {place.query_seconds:,.0f} s") from None
         raise
     finally:
         timer.cancel()
@@ -197,7 +196,11 @@ def _error(place: SparkPlace, status: str, condition: str) -> Exception:
         return SettingsError(f"{place.name} refused the token ({status}); set SMARTTEXT_SPARK_TOKEN")
     if status == "UNAVAILABLE" or condition == "RETRIES_EXCEEDED":
         return DatabaseError(f"{place.name} cannot be reached any more; nothing was written")
-    return EngineError(f"{place.name} failed: {condition or status or 'no reason was given'}; nothing was written")
+    return _failed(place, f"failed with {condition or status or 'no reason'}")
+
+
+def _failed(place: SparkPlace, reason: str) -> EngineError:
+    return EngineError(f"{place.name} {reason}; nothing was written", reason)
 
 
 def _condition(error: Any) -> str:

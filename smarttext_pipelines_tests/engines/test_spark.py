@@ -67,17 +67,33 @@ def rolled_up_on_spark(
 def test_no_cell_differs_from_postgresql(
     database: Database, sail: Sail, tmp_path: Path, zone_name: str, centre: date, dates: str | None
 ) -> None:
+    examples = 25 if SOAK else 1
+    require_agreement_of_generated_events(
+        database, SparkPlace(sail.remote), tmp_path, zone_name, centre, dates, examples=examples
+    )
+
+
+def require_agreement_of_generated_events(
+    database: Database,
+    place: SparkPlace,
+    folder: Path,
+    zone_name: str,
+    centre: date,
+    dates: str | None,
+    *,
+    examples: int,
+) -> None:
+    """Require equal cells of a range over the centre and of the centre alone, its later days from live rows."""
     zone = ZoneInfo(zone_name)
     database.run("UPDATE monitoring.installation SET reset_date_zone = %s", dates)
     sets = st.lists(strategies.event_sets(zone, centre, only_postgres_holds=True), min_size=4, max_size=4)
 
-    @settings(max_examples=25 if SOAK else 1)
+    @settings(max_examples=examples)
     @given(drawn=sets)
     def agrees(drawn: list[Events]) -> None:
         replace_events(database.engine, joined(zone, centre, drawn))
-        lake = write_lake(database, tmp_path, DayRange(centre - timedelta(days=40), centre + timedelta(days=1)))
+        lake = write_lake(database, folder, DayRange(centre - timedelta(days=40), centre + timedelta(days=1)))
         assert lake.files
-        place = SparkPlace(sail.remote)
         rolled_up_on_spark(database, place, DayRange(centre, centre).widen(5), zone_name, lake)
         rolled_up_on_spark(database, place, DayRange(centre, centre), zone_name, lake)
         require_same_stats(database, place, DayRange(centre, centre).widen(1), zone)

@@ -1,10 +1,11 @@
 """Files as a cluster reads them: the live rows of each day of a table, projected as ``engines.live`` does."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection
 
 from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.engines import SourceDay
 from smarttext_pipelines.engines.live import held_days, live_rows
 from smarttext_pipelines.engines.spark_session import LakeFile
 from smarttext_pipelines.metrics import Window
@@ -19,19 +21,21 @@ from smarttext_pipelines.metrics.event_tables import SOURCE_TIMES
 from smarttext_pipelines.schema.tables.lookup import table_named
 from smarttext_pipelines_tests.conftest import Database
 
+_UNREAD = ("payload", "error_message", "message_content", "owner_phone", "customer_phone")
+
 
 @dataclass
 class Lake:
-    """Files of days by table; ``find`` is what an engine asks."""
+    """Files of days by table, and what the database held of them; ``find`` is what an engine asks."""
 
     files: dict[str, list[LakeFile]] = field(default_factory=dict)
+    held: dict[tuple[str, date], SourceDay] = field(default_factory=dict)
 
-    def find(self, _connection: Connection, table: str, days: DayRange) -> Sequence[LakeFile]:
-        return [file for file in self.files.get(table, ()) if file.day in days]
-
-    def change(self, table: str, day: date, **said: Any) -> None:
-        """Let the manifest say something else of a file."""
-        self.files[table] = [replace(f, **said) if f.day == day else f for f in self.files[table]]
+    def find(self, connection: Connection, table: str, days: DayRange) -> Sequence[LakeFile]:
+        """Return the files of days of which the database holds what it held, or nothing: then they are archived."""
+        now = held_days(connection, table, days)
+        files = [file for file in self.files.get(table, ()) if file.day in days]
+        return [file for file in files if now.get(file.day) in (None, self.held[table, file.day])]
 
 
 def write_lake(database: Database, folder: Path, days: DayRange) -> Lake:
@@ -43,11 +47,19 @@ def write_lake(database: Database, folder: Path, days: DayRange) -> Lake:
             rows = live_rows(connection, table_named(table), Window(days, ZoneInfo("UTC"), 30, datetime.now(UTC)))
             of_day = [_day(table, row) for row in rows.to_pylist()]
             for day, found in held.items():
-                path = folder / f"{table}-{day}.parquet"
-                pq.write_table(rows.filter(pa.array([each == day for each in of_day])), path)
-                file = LakeFile(day, str(path), found.rows, found.newest_event_at)
-                lake.files.setdefault(table, []).append(file)
+                path = folder / table / f"day={day}" / f"{uuid4()}.parquet"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                pq.write_table(_wide(rows.filter(pa.array([each == day for each in of_day]))), path)
+                lake.files.setdefault(table, []).append(LakeFile(day, str(path), found.rows))
+                lake.held[table, day] = found
     return lake
+
+
+def _wide(rows: pa.Table) -> pa.Table:
+    """Return rows with integers of 64 bits and without what no metric reads, as files of the lake have them."""
+    kinds = [(f.name, pa.int64() if pa.types.is_integer(f.type) else f.type) for f in rows.schema]
+    named = [(name, kind) for name, kind in kinds if name not in _UNREAD]
+    return rows.select([name for name, _ in named]).cast(pa.schema(named))
 
 
 def _day(table: str, row: dict[str, Any]) -> date | None:

@@ -18,7 +18,7 @@ class Cover:
 
     Attributes:
         table: The event table.
-        files: Files of days that the lake holds as they are.
+        files: Files of days that the lake holds.
         sent_rows: Live rows of other days.
         archived_days: Days whose archived rows no file holds.
         rows: All rows.
@@ -49,37 +49,24 @@ def archived_rows(segments: Iterable[Segment]) -> dict[date, int]:
 
 
 def cover_of(
-    table: str, lake: Sequence[LakeFile], live: Mapping[date, SourceDay], archived: Mapping[date, int]
+    table: str, files: Sequence[LakeFile], live: Mapping[date, SourceDay], archived: Mapping[date, int]
 ) -> Cover:
-    """Take a day from its file where the file holds as many rows as there are, and none newer is there.
+    """Take a day from its file where there is one, and its live rows where there is none.
 
     Args:
         table: The event table.
-        lake: Its files.
-        live: What the database holds, by day.
+        files: Files of the lake.
+        live: What the database holds of days, by day.
         archived: Rows that only the archive holds, by day.
     """
-    files = tuple(f for f in lake if _is_current(f, live.get(f.day, SourceDay()), archived.get(f.day, 0)))
     covered = {f.day for f in files}
-    return Cover(
-        table,
-        files,
-        sum(held.rows for day, held in live.items() if day not in covered),
-        tuple(sorted(day for day, rows in archived.items() if rows and day not in covered)),
-        sum(held.rows for held in live.values()) + sum(archived.values()),
-    )
+    sent = sum(held.rows for day, held in live.items() if day not in covered)
+    missing = {day: rows for day, rows in archived.items() if rows and day not in covered}
+    rows = sum(f.rows for f in files) + sent + sum(missing.values())
+    return Cover(table, tuple(files), sent, tuple(sorted(missing)), rows)
 
 
 def differing_days(files: Sequence[LakeFile], found: Mapping[date, int]) -> list[date]:
     """Return the days of which a cluster finds another number of rows than the lake's manifest says."""
     said = {f.day: f.rows for f in files if f.rows}
     return sorted(day for day in {*said, *found} if said.get(day) != found.get(day))
-
-
-def _is_current(file: LakeFile, live: SourceDay, archived: int) -> bool:
-    if file.rows != live.rows + archived:
-        return False
-    newest, newest_live = file.newest_event_at, live.newest_event_at
-    if not archived:
-        return newest == newest_live
-    return newest_live is None or (newest is not None and newest_live <= newest)

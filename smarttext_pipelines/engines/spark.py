@@ -126,8 +126,8 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
         columns = {c.name: c for c in source_columns(table) if ibis_type(c.type)}
         if rows.files:
             kinds = ", ".join(f"`{name}` {_file_type(c)}" for name, c in columns.items())
-            # A file may be older than a column, which is NULL then.
-            read = self._session.read.schema(kinds).parquet(*(file.url for file in rows.files))
+            # A file may be older than a column, which is NULL then; the name of its folder is no column.
+            read = self._session.read.schema(kinds).parquet(*(file.url for file in rows.files)).select(*columns)
             read.createOrReplaceTempView(f"{table.name}_files")
             parts.append(read)
         if rows.live is not None and (rows.live.num_rows or not parts):
@@ -151,5 +151,8 @@ def _typed(rows: pa.Table, columns: Mapping[str, Column[Any]]) -> pa.Table:
 
 
 def _file_type(column: Column[Any]) -> str:
-    kind = ibis_type(column.type)
-    return spark_type(dt.Decimal(38, kind.scale) if isinstance(kind, dt.Decimal) else kind or dt.string)
+    """Return the type in files, whose whole numbers have 64 bits and whose decimals 38 digits."""
+    kind = ibis_type(column.type) or dt.string
+    if isinstance(kind, dt.Decimal):
+        return spark_type(dt.Decimal(38, kind.scale))
+    return spark_type(dt.int64 if kind.is_integer() else kind)

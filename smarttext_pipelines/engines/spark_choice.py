@@ -52,8 +52,11 @@ def open_spark(
 
 
 def _cover(connection: Connection, place: SparkPlace, table: str, segments: Sequence[Segment], days: DayRange) -> Cover:
-    lake = place.lake_files(connection, table, days)
-    return cover_of(table, lake, held_days(connection, table, days), archived_rows(segments))
+    files = place.lake_files(connection, table, days)
+    covered = {f.day for f in files}
+    others = [day for day in days if day not in covered]
+    live = held_days(connection, table, DayRange(others[0], others[-1])) if others else {}
+    return cover_of(table, files, live, archived_rows(segments))
 
 
 def _opened(

@@ -55,14 +55,7 @@ def spark_sql(expression: ir.Table) -> str:
 
 def spark_type(kind: dt.DataType) -> str:
     """Return how Spark calls a type; a uuid is a text there."""
-    if kind.is_uuid() or kind.is_string():
-        return "STRING"
-    if isinstance(kind, dt.Decimal):
-        return f"DECIMAL({kind.precision or 38}, {kind.scale or 0})"
-    if kind.is_timestamp():
-        return "TIMESTAMP"
-    names = {dt.int64: "BIGINT", dt.int32: "INT", dt.float64: "DOUBLE", dt.date: "DATE", dt.boolean: "BOOLEAN"}
-    return next(name for of, name in names.items() if kind.copy(nullable=True) == of)
+    return str(_COMPILER.type_mapper.to_string(kind))
 
 
 def _day(at: sge.Expression, zone: sge.Expression) -> sge.Expression:

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
@@ -34,23 +34,21 @@ _EVERY_SESSION = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled":
 
 @dataclass(frozen=True)
 class LakeFile:
-    """A file of the event lake: one day of one table.
+    """A file of the event lake: one day of one table, with every row there is, live or archived.
 
     Attributes:
         day: Day of the lake: of UTC, and for ``api_usage`` its ``reset_date`` where it has one.
         url: Where the cluster finds it.
         rows: What the lake's manifest says that it holds.
-        newest_event_at: Newest time among them; None where none has a time.
     """
 
     day: date
     url: str
     rows: int
-    newest_event_at: datetime | None = None
 
 
 LakeFiles = Callable[[Connection, str, DayRange], Sequence[LakeFile]]
-"""Finds the files of a table for days, in the snapshot of a transaction."""
+"""Finds the files of a table for days that are current in the snapshot of a transaction; other days have none."""
 
 
 def no_lake(_connection: Connection, _table: str, _days: DayRange) -> Sequence[LakeFile]:

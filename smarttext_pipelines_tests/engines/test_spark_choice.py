@@ -13,7 +13,7 @@ from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.defs.headlines import sentence
 from smarttext_pipelines.engines import SourceDay, lake_cover
-from smarttext_pipelines.engines.lake_cover import cover_of
+from smarttext_pipelines.engines.lake_cover import cover_of, differing_days
 from smarttext_pipelines.engines.spark_session import LakeFile, SparkPlace
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.retention.run import Retention, archive_days
@@ -87,16 +87,6 @@ def test_a_day_with_a_late_row_is_read_from_the_database(world: World) -> None:
     assert world.sent == 21
 
 
-def test_a_row_that_took_the_place_of_another_is_seen_by_its_time(world: World) -> None:
-    world.database.run("DELETE FROM public.owner_alerts WHERE created_at = %s", NOON)
-    world.add(20, NOON + timedelta(hours=1))
-    world.database.run(
-        "UPDATE public.owner_alerts SET delivered = false WHERE created_at > %s", NOON + timedelta(minutes=30)
-    )
-    require(world.roll_up(), "spark", "")
-    assert world.sent == 19
-
-
 def test_a_file_that_lost_a_row_is_not_believed(world: World) -> None:
     pq.write_table(pq.read_table(world.path).slice(1), world.path)
     said = f"the lake holds 19 rows of owner_alerts of {DAY}, its manifest says 20"
@@ -149,27 +139,40 @@ def test_archived_rows_that_the_lake_lacks_are_read_from_the_archive(world: Worl
     assert world.sent == 20
 
 
-FILE = LakeFile(DAY, "a.parquet", 5, NOON)
+FILE = LakeFile(DAY, "a.parquet", 5)
+NEXT = DAY + timedelta(days=1)
 
 
 @pytest.mark.parametrize(
-    ("live", "archived", "is_covered"),
+    ("live", "archived", "sent", "rows", "obstacle"),
     [
-        (SourceDay(5, NOON), 0, True),
-        (SourceDay(6, NOON), 0, False),
-        (SourceDay(5, NOON + timedelta(seconds=1)), 0, False),
-        (SourceDay(5, NOON - timedelta(seconds=1)), 0, False),
-        (SourceDay(5, None), 0, False),
-        (SourceDay(2, NOON), 3, True),
-        (SourceDay(2, NOON - timedelta(hours=1)), 3, True),
-        (SourceDay(2, NOON + timedelta(hours=1)), 3, False),
-        (SourceDay(), 5, True),
-        (SourceDay(), 4, False),
+        ({DAY: SourceDay(5, NOON)}, {}, 0, 5, None),
+        ({DAY: SourceDay(5, NOON), NEXT: SourceDay(7, NOON)}, {}, 7, 12, None),
+        ({}, {DAY: 5}, 0, 5, None),
+        ({}, {DAY: 5, NEXT: 0}, 0, 5, None),
+        ({}, {DAY: 5, NEXT: 2}, 0, 7, f"the lake lacks archived rows of sms_events of {NEXT}"),
+        ({NEXT: SourceDay(100_000)}, {}, 100_000, 100_005, None),
+        (
+            {NEXT: SourceDay(100_001)},
+            {},
+            100_001,
+            100_006,
+            "100,001 rows of sms_events are not in the lake yet; at most 100,000 are sent",
+        ),
     ],
 )
-def test_a_file_is_read_when_it_holds_all_rows_and_the_newest(live: SourceDay, archived: int, is_covered: bool) -> None:
-    cover = cover_of("sms_events", [FILE], {DAY: live}, {DAY: archived})
-    assert (cover.files == (FILE,)) is is_covered
-    assert cover.rows == live.rows + archived
-    assert cover.sent_rows == (0 if is_covered else live.rows)
-    assert (cover.obstacle is None) is (is_covered or not archived)
+def test_days_without_a_file_are_sent_if_they_are_few_and_live(
+    live: dict[date, SourceDay], archived: dict[date, int], sent: int, rows: int, obstacle: str | None
+) -> None:
+    cover = cover_of("sms_events", [FILE], live, archived)
+    assert (cover.sent_rows, cover.rows, cover.obstacle) == (sent, rows, obstacle)
+
+
+@pytest.mark.parametrize(
+    ("found", "days"),
+    [({DAY: 5}, []), ({DAY: 4}, [DAY]), ({}, [DAY]), ({DAY: 5, NEXT: 1}, [NEXT]), ({NEXT: 5}, [DAY, NEXT])],
+)
+def test_a_cluster_that_finds_other_rows_than_the_manifest_says_names_their_days(
+    found: dict[date, int], days: list[date]
+) -> None:
+    assert differing_days([FILE], found) == days

@@ -70,7 +70,8 @@ class EngineChoice:
         for tables, engine in self._open:
             if source in tables:
                 return read_source_days(engine, source, self.parameters.window)
-        with self.engine_for([source]) as engine:
+        with ExitStack() as stack:
+            engine = self._near([source], self._segments([source]), stack)
             return read_source_days(engine, source, self.parameters.window)
 
     def _near(self, tables: Collection[str], segments: list[Segment], stack: ExitStack) -> Engine:

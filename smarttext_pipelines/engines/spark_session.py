@@ -28,6 +28,9 @@ QUERY_SECONDS = 3600
 
 _RETRIES, _LONGEST_WAIT_MS = 4, 2000
 _REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED")
+_QUOTING_LOGGERS = ("SQLQueryContextLogger", "DataFrameQueryContextLogger")
+"""What PySpark writes every error to, with the value that caused it."""
+
 _CONDITION = re.compile(r"[A-Z][A-Z0-9_.]{2,80}")
 _EVERY_SESSION = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
 
@@ -93,12 +96,15 @@ def open_session(place: SparkPlace) -> "Iterator[SparkSession]":
         with warnings.catch_warnings():
             # PySpark warns of pandas 3, through which none of our rows goes.
             warnings.simplefilter("ignore", FutureWarning)
+            from pyspark.logger import PySparkLogger
             from pyspark.sql.connect.client import DefaultChannelBuilder
             from pyspark.sql.connect.client.retries import DefaultPolicy
             from pyspark.sql.connect.session import SparkSession
     except ImportError:
         message = "SMARTTEXT_SPARK_REMOTE needs a package: pip install 'smarttext_pipelines[spark]'"
         raise SettingsError(message) from None
+    for name in _QUOTING_LOGGERS:
+        PySparkLogger.getLogger(name).disabled = True
     with told(place):
         channels = DefaultChannelBuilder(place.remote)
         if place.token:
@@ -135,8 +141,8 @@ def told(place: SparkPlace) -> Iterator[None]:
         if (condition := _condition(error)) in ("INVALID_CONNECT_URL", "CANNOT_PARSE_CONNECT_URL"):
             msg = "SMARTTEXT_SPARK_REMOTE cannot be used; write sc://HOST:PORT, parameters as /;NAME=VALUE behind it"
             raise SettingsError(msg) from None
-        status = getattr(error, "_grpc_status_code", None) or getattr(error, "getGrpcStatusCode", lambda: None)()
-        raise _error(place, status.name if status is not None else "", condition) from None
+        status = getattr(error, "getGrpcStatusCode", lambda: None)()
+        raise _error(place, status.name if status else "", condition) from None
     except grpc.RpcError as error:
         raise _error(place, error.code().name if isinstance(error, grpc.Call) else "", "") from None
 

@@ -11,11 +11,13 @@ import grpc
 import pytest
 from ibis.expr.types import Table
 from pydantic import SecretStr
+from pyspark.errors.exceptions.connect import SparkConnectGrpcException, SQLQueryContext
+from pyspark.sql.connect.proto.base_pb2 import FetchErrorDetailsResponse
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import DatabaseError, EngineError, SettingsError, SmartTextError
 from smarttext_pipelines.engines import Parameters, SparkEngine
-from smarttext_pipelines.engines.spark_session import SparkPlace, bounded, open_session, spark_version
+from smarttext_pipelines.engines.spark_session import SparkPlace, bounded, open_session, spark_version, told
 from smarttext_pipelines.health.service_lines import spark
 from smarttext_pipelines.health.verdicts import State
 from smarttext_pipelines.metrics import METRICS, Window
@@ -29,6 +31,7 @@ from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all
 from smarttext_pipelines_tests.fakes.spark import refusing_spark
 from smarttext_pipelines_tests.sail import Sail, running_sail
 
+QueryContext = FetchErrorDetailsResponse.QueryContext
 DAY = date(2026, 3, 8)
 DAYS = DayRange(DAY, DAY)
 PARAMETERS = Parameters(Window(DAYS, ZoneInfo("UTC"), 4, AS_OF))
@@ -86,6 +89,19 @@ def test_an_error_does_not_quote_the_row_that_caused_it(sail: Sail) -> None:
         engine._run(f"SELECT CAST(number AS INT) AS n FROM VALUES ('{number}'), ('x{number}') AS t(number)")
     assert "0100001" not in str(raised.value)
     assert "nothing was written" in str(raised.value)
+
+
+def test_pyspark_does_not_log_the_value_that_caused_an_error(sail: Sail, capfd: pytest.CaptureFixture[str]) -> None:
+    number = "+1555" + "0100001"
+    place = SparkPlace(sail.remote)
+    with open_session(place):
+        pass
+    context = QueryContext(context_type=QueryContext.ContextType.SQL, fragment=number)
+    with pytest.raises(EngineError, match="failed with CAST_INVALID_INPUT; nothing was written"), told(place):
+        msg = f"The value {number} cannot be cast"
+        raise SparkConnectGrpcException(msg, "CAST_INVALID_INPUT", contexts=[SQLQueryContext(context)])
+    said = capfd.readouterr()
+    assert "0100001" not in said.out + said.err
 
 
 def test_a_query_ends_when_its_time_is_over() -> None:

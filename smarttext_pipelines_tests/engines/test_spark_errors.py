@@ -97,8 +97,8 @@ def test_pyspark_does_not_log_the_value_that_caused_an_error(sail: Sail, capfd: 
     with open_session(place):
         pass
     context = QueryContext(context_type=QueryContext.ContextType.SQL, fragment=number)
+    msg = f"The value {number} cannot be cast"
     with pytest.raises(EngineError, match="failed with CAST_INVALID_INPUT; nothing was written"), told(place):
-        msg = f"The value {number} cannot be cast"
         raise SparkConnectGrpcException(msg, "CAST_INVALID_INPUT", contexts=[SQLQueryContext(context)])
     said = capfd.readouterr()
     assert "0100001" not in said.out + said.err

@@ -23,15 +23,23 @@ from smarttext_pipelines_tests.lake_files import Lake, write_lake
 from smarttext_pipelines_tests.sail import Sail
 
 AS_OF = datetime(2026, 11, 20, 7, tzinfo=UTC)
+DAY = date(2026, 3, 8)
 FACTS = {name: metric for name, metric in METRICS.items() if metric.source}
 STATS = {name: metric for name, metric in METRICS.items() if not metric.source}
 CASES = [
-    ("America/New_York", date(2026, 3, 8), None),
-    ("America/New_York", date(2026, 11, 1), "UTC"),
-    ("Australia/Lord_Howe", date(2026, 10, 4), None),
-    ("Asia/Kolkata", date(2026, 5, 10), None),
+    ("America/New_York", date(2026, 3, 8), None, 0),
+    ("America/New_York", date(2026, 11, 1), "UTC", 5),
+    ("Australia/Lord_Howe", date(2026, 10, 4), None, 5),
 ]
-"""Zones, days at which the clock changes, and the zone of adopted usage days."""
+"""Zones, days at which the clock changes, the zone of adopted usage days, and how many days before and after it."""
+
+EVERY_CASE = [
+    (zone, centre, dates, days)
+    for zone, centre, dates, _ in [*CASES, ("Asia/Kolkata", date(2026, 5, 10), None, 0)]
+    for days in (0, 5)
+]
+SMALL = {name: FACTS[name] for name in ("spend", "call_volume", "owner_alert_delivery")}
+"""Facts whose statements a cluster plans within a second."""
 
 
 def joined(zone: ZoneInfo, centre: date, drawn: list[Events]) -> Events:
@@ -63,27 +71,19 @@ def rolled_up_on_spark(
         assert cells(database.engine, name) == before[name]
 
 
-@pytest.mark.parametrize(("zone_name", "centre", "dates"), CASES)
+@pytest.mark.parametrize(("zone_name", "centre", "dates", "around"), EVERY_CASE if SOAK else CASES)
 def test_no_cell_differs_from_postgresql(
-    database: Database, sail: Sail, tmp_path: Path, zone_name: str, centre: date, dates: str | None
+    database: Database, sail: Sail, tmp_path: Path, zone_name: str, centre: date, dates: str | None, around: int
 ) -> None:
-    examples = 25 if SOAK else 1
-    require_agreement_of_generated_events(
-        database, SparkPlace(sail.remote), tmp_path, zone_name, centre, dates, examples=examples
-    )
+    place, examples = SparkPlace(sail.remote), 5 if SOAK else 1
+    require_agreement(database, place, tmp_path, (zone_name, centre, dates, around), examples=examples)
 
 
-def require_agreement_of_generated_events(
-    database: Database,
-    place: SparkPlace,
-    folder: Path,
-    zone_name: str,
-    centre: date,
-    dates: str | None,
-    *,
-    examples: int,
+def require_agreement(
+    database: Database, place: SparkPlace, folder: Path, case: tuple[str, date, str | None, int], *, examples: int
 ) -> None:
-    """Require equal cells of a range over the centre and of the centre alone, its later days from live rows."""
+    """Require equal cells of generated events on days around a centre, whose later days are read from live rows."""
+    zone_name, centre, dates, around = case
     zone = ZoneInfo(zone_name)
     database.run("UPDATE monitoring.installation SET reset_date_zone = %s", dates)
     sets = st.lists(strategies.event_sets(zone, centre, only_postgres_holds=True), min_size=4, max_size=4)
@@ -94,9 +94,9 @@ def require_agreement_of_generated_events(
         replace_events(database.engine, joined(zone, centre, drawn))
         lake = write_lake(database, folder, DayRange(centre - timedelta(days=40), centre + timedelta(days=1)))
         assert lake.files
-        rolled_up_on_spark(database, place, DayRange(centre, centre).widen(5), zone_name, lake)
-        rolled_up_on_spark(database, place, DayRange(centre, centre), zone_name, lake)
-        require_same_stats(database, place, DayRange(centre, centre).widen(1), zone)
+        days = DayRange(centre, centre).widen(around)
+        rolled_up_on_spark(database, place, days, zone_name, lake)
+        require_same_stats(database, place, days, zone)
 
     agrees()
 
@@ -122,10 +122,9 @@ def as_texts(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def test_without_a_lake_the_live_rows_are_sent(database: Database, sail: Sail) -> None:
-    centre = date(2026, 3, 8)
-    replace_events(database.engine, strategies.every_peculiarity(ZoneInfo("UTC"), centre))
-    rolled_up_on_spark(database, SparkPlace(sail.remote), DayRange(centre, centre), "UTC")
+    replace_events(database.engine, strategies.every_peculiarity(ZoneInfo("UTC"), DAY))
+    rolled_up_on_spark(database, SparkPlace(sail.remote), DayRange(DAY, DAY), "UTC", metrics=SMALL)
 
 
 def test_a_window_without_any_event_is_empty_on_spark_too(database: Database, sail: Sail) -> None:
-    rolled_up_on_spark(database, SparkPlace(sail.remote), DayRange(date(2026, 3, 8), date(2026, 3, 9)), "UTC")
+    rolled_up_on_spark(database, SparkPlace(sail.remote), DayRange(DAY, DAY), "UTC", metrics=SMALL)

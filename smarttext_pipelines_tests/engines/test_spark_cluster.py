@@ -17,7 +17,7 @@ from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.rollup import roll_up
 from smarttext_pipelines.sample import SampleSpec, load_sample
 from smarttext_pipelines_tests.conftest import Database
-from smarttext_pipelines_tests.engines.test_spark import AS_OF, CASES, require_agreement_of_generated_events
+from smarttext_pipelines_tests.engines.test_spark import AS_OF, EVERY_CASE, require_agreement
 from smarttext_pipelines_tests.events import cells
 from smarttext_pipelines_tests.lake_files import write_lake
 from smarttext_pipelines_tests.spark_cluster import Cluster, running_cluster
@@ -44,12 +44,11 @@ def test_a_token_is_needed(cluster: Cluster) -> None:
     assert spark_version(SparkPlace(cluster.remote, cluster.token))
 
 
-@pytest.mark.parametrize(("zone_name", "centre", "dates"), CASES)
+@pytest.mark.parametrize("case", EVERY_CASE, ids=str)
 def test_no_cell_differs_from_postgresql(
-    database: Database, cluster: Cluster, tmp_path: Path, zone_name: str, centre: date, dates: str | None
+    database: Database, cluster: Cluster, tmp_path: Path, case: tuple[str, date, str | None, int]
 ) -> None:
-    place = SparkPlace(cluster.remote, cluster.token)
-    require_agreement_of_generated_events(database, place, tmp_path, zone_name, centre, dates, examples=1)
+    require_agreement(database, SparkPlace(cluster.remote, cluster.token), tmp_path, case, examples=1)
 
 
 def test_a_worker_that_is_killed_during_a_query_leaves_the_right_numbers(

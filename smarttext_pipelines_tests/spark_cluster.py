@@ -56,9 +56,13 @@ class Daemon:
             if found := re.search(pattern, said[-1]):
                 return found[1]
 
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
     def kill(self) -> None:
         """End it and all that it started at once."""
-        if self._process.poll() is None:
+        if self.is_running:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 

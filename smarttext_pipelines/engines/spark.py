@@ -23,7 +23,7 @@ from smarttext_pipelines.schema.sources import source_columns
 from smarttext_pipelines.schema.tables import metadata
 
 if TYPE_CHECKING:
-    from pyspark.sql.connect.dataframe import DataFrame
+    from pyspark.sql.dataframe import DataFrame
 
 
 @dataclass(frozen=True)

@@ -112,8 +112,9 @@ def open_session(place: SparkPlace) -> "Iterator[SparkSession]":
         _require_answer(place, channels)
         session = SparkSession.builder.channelBuilder(channels).create()
     try:
-        waits = {"max_backoff": _LONGEST_WAIT_MS, "max_server_retry_delay": _LONGEST_WAIT_MS}
-        session.client.set_retry_policies([DefaultPolicy(max_retries=_RETRIES, **waits)])
+        longest = _LONGEST_WAIT_MS
+        policy = DefaultPolicy(max_retries=_RETRIES, max_backoff=longest, max_server_retry_delay=longest)
+        session.client.set_retry_policies([policy])
         with told(place):
             for name, value in _EVERY_SESSION.items():
                 session.conf.set(name, value)

@@ -54,17 +54,20 @@ def joined(zone: ZoneInfo, centre: date, drawn: list[Events]) -> Events:
 
 
 def rolled_up_on_spark(
-    database: Database, place: SparkPlace, days: DayRange, zone: str, lake: Lake | None = None, **options: Any
+    database: Database,
+    place: SparkPlace,
+    days: DayRange,
+    zone: str,
+    lake: Lake | None = None,
+    metrics: Mapping[str, Metric] = FACTS,
 ) -> None:
     """Require that Spark changes no row of what PostgreSQL wrote."""
-    options = {"zone": zone, "shared_senders": sorted(strategies.SHARED_SENDERS), "as_of": AS_OF, **options}
-    roll_up_all(database.engine, days, metrics=FACTS, **options)
-    before = {name: cells(database.engine, name) for name in FACTS}
-    place = SparkPlace(place.remote, place.token, 0, lake.find if lake else place.lake_files)
-    found = roll_up_all(database.engine, days, metrics=FACTS, spark=place, **options)
-    assert {name: (result.engine, result.notes) for name, result in found.items()} == dict.fromkeys(
-        FACTS, ("spark", [])
-    )
+    options = {"metrics": metrics, "shared_senders": sorted(strategies.SHARED_SENDERS), "as_of": AS_OF}
+    roll_up_all(database.engine, days, zone=zone, **options)
+    before = {name: cells(database.engine, name) for name in metrics}
+    place = replace(place, lake_files=lake.find) if lake else place
+    found = roll_up_all(database.engine, days, zone=zone, spark=place, **options)
+    assert {(result.engine, *result.notes) for result in found.values()} == {("spark",)}
     for name, result in found.items():
         changed = {day: each.largest_change for day, each in result.days.items() if each.rows_changed}
         assert not changed, name

@@ -1,5 +1,7 @@
 """Spark Connect gives the numbers that PostgreSQL gives, from files of the lake and live rows; on Sail here."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from smarttext_pipelines.engines import Parameters, SparkEngine
 from smarttext_pipelines.engines.live import live_rows
 from smarttext_pipelines.engines.spark import SparkRows
 from smarttext_pipelines.engines.spark_session import SparkPlace
-from smarttext_pipelines.metrics import METRICS, Window
+from smarttext_pipelines.metrics import METRICS, Metric, Window
 from smarttext_pipelines.schema.tables.lookup import table_named
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import SOAK, Database

@@ -14,6 +14,7 @@ from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, load_zone
 from smarttext_pipelines.settings import formats
 from smarttext_pipelines.settings.kinds import (
     Email,
+    GivenToken,
     HttpUrl,
     Network,
     Person,
@@ -94,7 +95,7 @@ class Settings(BaseSettings):
         default=None,
         description="Spark Connect server for days of many rows, sc://HOST:15002. Empty: PostgreSQL and DuckDB alone.",
     )
-    spark_token: SecretStr | None = Field(
+    spark_token: GivenToken | None = Field(
         default=None, description="Token that the Spark Connect server is asked with."
     )
     spark_rows: int = Field(

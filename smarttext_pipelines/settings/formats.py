@@ -105,6 +105,14 @@ def token(value: str) -> str:
     raise ValueError(msg)
 
 
+def given_token(value: str) -> str:
+    """Return a token that another system gave, of any length."""
+    if re.fullmatch(r"[!-~]+", value):
+        return value
+    msg = "not a token; copy it whole, without spaces"
+    raise ValueError(msg)
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that a misspelt one resembles: nearly the same letters, or the end of a longer name."""
     written = name.replace("DB", "DATABASE")

@@ -23,6 +23,7 @@ SmtpUrl = Annotated[SecretStr, _secret(formats.smtp_url)]
 Network = Annotated[str, AfterValidator(formats.network)]
 Person = Annotated[str, AfterValidator(formats.person)]
 Token = Annotated[SecretStr, _secret(formats.token)]
+GivenToken = Annotated[SecretStr, _secret(formats.given_token)]
 SentryDsn = Annotated[SecretStr, _secret(formats.sentry_dsn)]
 
 

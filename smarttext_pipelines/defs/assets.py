@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import dagster as dg
 
 from smarttext_pipelines.core.days import DayRange, day_end
-from smarttext_pipelines.core.errors import AgreementError, DatabaseError, SmartTextError
+from smarttext_pipelines.core.errors import AgreementError, DatabaseError, EngineError, SmartTextError
 from smarttext_pipelines.defs.checks import agreement_failed, check_results, check_specs, checked_days, failed_days
 from smarttext_pipelines.defs.evaluations import record
 from smarttext_pipelines.defs.headlines import sentence
@@ -100,7 +100,7 @@ def _build(
                 record(warehouse, name, failed_days(error, days), context.run.run_id)
                 yield agreement_failed(name, error, days)
             # A database may answer the next time; a missing column or a wrong setting will not mend itself.
-            raise dg.Failure(str(error), allow_retries=type(error) is DatabaseError) from None
+            raise dg.Failure(str(error), allow_retries=type(error) in (DatabaseError, EngineError)) from None
         context.log.info(sentence(result))
         report = warehouse.report(result)
         for day in days:

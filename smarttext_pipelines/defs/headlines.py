@@ -81,4 +81,5 @@ def sentence(result: "RolledUp") -> str:
         f"{label.replace('_', ' ')} {value:,}" for label, value in headline(result.metric, totals).items()
     )
     kept = f"; {len(result.kept)} of {len(days)} days kept older numbers" if result.kept else ""
-    return f"{result.metric} {when}: {numbers} ({rows:,} rows, {changed:,} changed by {result.engine}){kept}"
+    notes = "".join(f"; {note}" for note in dict.fromkeys(result.notes))
+    return f"{result.metric} {when}: {numbers} ({rows:,} rows, {changed:,} changed by {result.engine}){kept}{notes}"

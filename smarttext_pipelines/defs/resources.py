@@ -26,7 +26,7 @@ from smarttext_pipelines.settings import Settings
 if TYPE_CHECKING:
     from smarttext_pipelines.lake.export import DayExported
     from smarttext_pipelines.retention.run import DayDone
-    from smarttext_pipelines.rollup import RolledUp
+    from smarttext_pipelines.rollup import LakeFile, RolledUp, SparkPlace
     from smarttext_pipelines.rollup.drift import ChangedDay
     from smarttext_pipelines.rollup.report import Report
 
@@ -121,7 +121,26 @@ class Warehouse:
             reply_minutes=s.reply_minutes,
             archive=self.archive(),
             lake=self.lake(),
+            spark=self._spark(),
         )
+
+    def _spark(self) -> "SparkPlace | None":
+        from smarttext_pipelines.rollup import SparkPlace
+
+        s = self.settings
+        if s.spark_remote is None:
+            return None
+        token = s.spark_token.get_secret_value() if s.spark_token else None
+        return SparkPlace(s.spark_remote, token, s.spark_rows, self._files_for_spark)
+
+    def _files_for_spark(self, connection: Connection, table: str, days: DayRange) -> "list[LakeFile]":
+        from smarttext_pipelines.lake.current_files import lake_files_of, lake_rows_of
+        from smarttext_pipelines.rollup import LakeFile
+
+        place = self.settings.lake_spark_location
+        found = lake_files_of(connection, table, days, place=place) if place else []
+        rows = lake_rows_of(connection, table, [day for day, _ in found])
+        return [LakeFile(day, url, rows[day]) for day, url in found]
 
     def report(self, result: "RolledUp") -> "Report":
         """Read what is shown of a rollup; see ``rollup.report``."""

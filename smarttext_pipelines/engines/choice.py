@@ -1,9 +1,9 @@
-"""Which engine reads the events of a window: the manifest says so, in the snapshot that the rows are read in."""
+"""Which engine reads the events of a window: manifests say so, in the snapshot that the rows are read in."""
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import date, datetime
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,24 +16,17 @@ from smarttext_pipelines.archive.rows import open_archived
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.errors import ArchiveError
 from smarttext_pipelines.engines.archive import ArchiveEngine
-from smarttext_pipelines.engines.engine import Engine, Parameters
+from smarttext_pipelines.engines.engine import Engine, Parameters, SourceDay
 from smarttext_pipelines.engines.live import live_rows
 from smarttext_pipelines.engines.near_files import archive_days, holds_most, is_range, lake_files_near
 from smarttext_pipelines.engines.postgres import PostgresEngine
+from smarttext_pipelines.engines.spark_session import SparkPlace
 from smarttext_pipelines.lake.lake_day import open_lake_file
 from smarttext_pipelines.lake.lake_manifest import LakeFile
 from smarttext_pipelines.lake.lake_target import LakeTarget
 from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.metrics.event_tables import SOURCE_TIMES, source_days
 from smarttext_pipelines.schema.tables.lookup import table_named
-
-
-@dataclass(frozen=True)
-class SourceDay:
-    """Rows of a source on one day that can be read, and the newest time among them."""
-
-    rows: int = 0
-    newest_event_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -45,12 +38,17 @@ class EngineChoice:
         parameters: The window, and what else statements know.
         archive: Where archived files are; None where the caller has none.
         lake: Where files of the lake are, for a caller that may read them in the place of rows; None for any other.
+        spark: Where Spark is, for windows of many rows; None where there is none.
+        notes: Why Spark was not used where it was wanted.
     """
 
     connection: Connection
     parameters: Parameters
     archive: ArchiveTarget | None
     lake: LakeTarget | None = None
+    spark: SparkPlace | None = None
+    notes: list[str] = field(default_factory=list)
+    _open: list[tuple[frozenset[str], Engine]] = field(default_factory=list)
 
     @cached_property
     def postgres(self) -> PostgresEngine:
@@ -59,38 +57,60 @@ class EngineChoice:
 
     @contextmanager
     def engine_for(self, tables: Collection[str]) -> Iterator[Engine]:
-        """Give PostgreSQL where all rows of the tables are there, and DuckDB over both where some are archived.
+        """Give PostgreSQL where all rows of the tables are there, DuckDB over both where some are archived, or Spark.
 
         DuckDB is given, too, for a range of days that the lake holds most of. A day that the lake holds as it is now is
         read from there alone.
 
         Raises:
             ArchiveError: A file that holds rows of the window is missing or damaged, or the archive is not configured.
+            SettingsError: Spark is wanted, and its URL or token is wrong.
+            DatabaseError: Spark is wanted and cannot be reached.
         """
-        sources = [name for name in tables if name in SOURCE_TIMES]
-        segments = self._segments(sources)
-        files = self._lake_files(sources, has_archived=bool(segments)) if self.lake else []
-        if not segments and not files:
-            yield self.postgres
-            return
-        in_lake = {name: {f.day for f in files if f.table_name == name} for name in sources}
-        segments = [s for s in segments if s.day not in in_lake[s.table_name]]
-        with TemporaryDirectory(prefix="smarttext-") as folder:
-            archived = self._fetch(segments, files, Path(folder))
-            live = {
-                name: live_rows(
-                    self.connection, table_named(name), self.parameters.window, in_lake.get(name, frozenset())
-                )
-                for name in tables
-                if name in SOURCE_TIMES or name == "businesses"
-            }
-            with ArchiveEngine(self.connection, self.parameters, live, archived) as engine:
-                yield engine
+        segments = self._segments([name for name in tables if name in SOURCE_TIMES])
+        with ExitStack() as stack:
+            engine = self._spark(tables, segments, stack) or self._near(tables, segments, stack)
+            self._open.append((frozenset(tables), engine))
+            stack.callback(self._open.pop)
+            yield engine
 
     def source_days(self, source: str) -> dict[date, SourceDay]:
         """Return what can be read of a source, by day, for the window and its neighbours."""
-        with self.engine_for([source]) as engine:
+        for tables, engine in self._open:
+            if source in tables:
+                return read_source_days(engine, source, self.parameters.window)
+        with ExitStack() as stack:
+            engine = self._near([source], self._segments([source]), stack)
             return read_source_days(engine, source, self.parameters.window)
+
+    def _near(self, tables: Collection[str], segments: list[Segment], stack: ExitStack) -> Engine:
+        """Open DuckDB where rows are in files, in the archive or the lake; else give PostgreSQL."""
+        sources = [name for name in tables if name in SOURCE_TIMES]
+        files = self._lake_files(sources, has_archived=bool(segments)) if self.lake else []
+        if not segments and not files:
+            return self.postgres
+        in_lake = {name: {f.day for f in files if f.table_name == name} for name in sources}
+        segments = [s for s in segments if s.day not in in_lake[s.table_name]]
+        folder = stack.enter_context(TemporaryDirectory(prefix="smarttext-"))
+        archived = self._fetch(segments, files, Path(folder))
+        window = self.parameters.window
+        live = {
+            name: live_rows(self.connection, table_named(name), window, in_lake.get(name, frozenset()))
+            for name in tables
+            if name in SOURCE_TIMES or name == "businesses"
+        }
+        return stack.enter_context(ArchiveEngine(self.connection, self.parameters, live, archived))
+
+    def _spark(self, tables: Collection[str], segments: list[Segment], stack: ExitStack) -> Engine | None:
+        if self.spark is None:
+            return None
+        from smarttext_pipelines.engines.spark_choice import open_spark
+
+        days = archive_days(self.parameters.window)
+        engine, obstacle = open_spark(self.connection, self.parameters, self.spark, tables, segments, days)
+        if obstacle:
+            self.notes.append(f"{self.spark.name} was not used: {obstacle}")
+        return stack.enter_context(engine) if engine else None
 
     def _segments(self, tables: Collection[str]) -> list[Segment]:
         """Return the segments whose rows may belong to the window or its neighbours."""

@@ -32,6 +32,14 @@ class Engine(Protocol):
         """Add another parameter table."""
 
 
+@dataclass(frozen=True)
+class SourceDay:
+    """Rows of a source on one day that can be read, and the newest time among them."""
+
+    rows: int = 0
+    newest_event_at: datetime | None = None
+
+
 def add_repeated_keys(engine: Engine, repeated: Sequence[ir.Table]) -> dict[date, int]:
     """Give the engine's statements the keys that identify nothing on a day; return how many there are by day.
 

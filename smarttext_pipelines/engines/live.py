@@ -1,4 +1,4 @@
-"""Live rows near a window as Arrow, read in the caller's transaction: what the archive is merged with."""
+"""Live rows near a window as Arrow, read in the caller's transaction: what the archive or the lake is merged with."""
 
 from collections.abc import Collection
 from datetime import date
@@ -51,7 +51,7 @@ def live_rows(connection: Connection, table: Table, window: Window, without: Col
 
 
 def _read(path: Path, columns: list[Column[Any]]) -> pa.Table:
-    kinds = {c.name: _arrow(c) for c in columns}
+    kinds = {c.name: arrow_type(c) for c in columns}
     if not path.stat().st_size:
         return pa.schema(kinds).empty_table()
     as_written = {name: pa.int64() if pa.types.is_timestamp(kind) else kind for name, kind in kinds.items()}
@@ -66,7 +66,8 @@ def _read(path: Path, columns: list[Column[Any]]) -> pa.Table:
     return rows.cast(pa.schema(kinds))
 
 
-def _arrow(column: Column[Any]) -> pa.DataType:
+def arrow_type(column: Column[Any]) -> pa.DataType:
+    """Return the type of a column in Arrow; a uuid is a text."""
     kind = ibis_type(column.type)
     if isinstance(kind, dt.Decimal):
         return pa.decimal128(38, kind.scale)

@@ -9,11 +9,13 @@ import requests
 
 from smarttext_pipelines.alerting.channels import CHANNELS
 from smarttext_pipelines.alerting.channels.channel import Probe
+from smarttext_pipelines.core.errors import SmartTextError
 from smarttext_pipelines.health.billing_line import openai
 from smarttext_pipelines.health.verdicts import Line, State
 from smarttext_pipelines.settings import Settings
 
 _TIMEOUT_SECONDS = 5
+_SPARK_SECONDS = 30
 _REFUSES_GET = 405
 DISK_FAIL_BYTES, DISK_WARN_BYTES = 500 * 10**6, 2 * 10**9
 
@@ -26,7 +28,7 @@ def service_lines(settings: Settings, *, anew: bool) -> list[Line]:
         anew: Whether everything is asked now, also what answers of a while ago would do for.
     """
     channels = [_probed(kind.name, kind.probe(settings)) for kind in CHANNELS.values() if kind.probe]
-    others = (check(settings) for check in (sentry, receiver, dashboard, switch))
+    others = (check(settings) for check in (sentry, receiver, dashboard, spark, switch))
     return [*channels, twilio(settings), openai(settings, anew=anew), *others]
 
 
@@ -99,6 +101,22 @@ def receiver(settings: Settings) -> Line:
     if status == _REFUSES_GET:
         return Line("receiver", State.ok, "answers at SMARTTEXT_RECEIVER_URL")
     return Line("receiver", State.fail, said, "see that `smarttext receiver` runs, and the proxy before it")
+
+
+def spark(settings: Settings) -> Line:
+    """Open a session and run a statement that reads no row."""
+    if settings.spark_remote is None:
+        return Line("spark", State.unknown, "SMARTTEXT_SPARK_REMOTE is not set")
+    # Importing it takes a second, which only those who have a cluster pay.
+    from smarttext_pipelines.engines.spark_session import SparkPlace, spark_version
+
+    token = settings.spark_token.get_secret_value() if settings.spark_token else None
+    place = SparkPlace(settings.spark_remote, token, settings.spark_rows, query_seconds=_SPARK_SECONDS)
+    try:
+        said = f"{place.name} answers, version {spark_version(place)}, from {settings.spark_rows:,} event rows on"
+    except SmartTextError as error:
+        return Line("spark", State.fail, str(error), "see docs/spark.md; what needs no cluster goes on")
+    return Line("spark", State.ok, said)
 
 
 def switch(settings: Settings) -> Line:

@@ -15,6 +15,7 @@ from smarttext_pipelines.core.errors import AgreementError
 from smarttext_pipelines.engines import Engine as MetricEngine
 from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay, add_repeated_keys, read_source_days
 from smarttext_pipelines.engines.postgres import PLANNER
+from smarttext_pipelines.engines.spark_session import SparkPlace
 from smarttext_pipelines.lake.lake_target import LakeTarget
 from smarttext_pipelines.metrics import Metric, Window
 from smarttext_pipelines.metrics.metric import REPLY_MINUTES
@@ -67,6 +68,7 @@ class RolledUp:
         as_of: Start of the reading transaction, by the database's clock.
         engine: Name of the engine that ran it.
         repeated: How many keys of the metric's own rows identify nothing, by day.
+        notes: Why Spark was not used where it was wanted.
     """
 
     metric: str
@@ -75,6 +77,7 @@ class RolledUp:
     as_of: datetime
     engine: str
     repeated: Mapping[date, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @property
     def kept(self) -> list[date]:
@@ -95,6 +98,7 @@ def roll_up(
     reply_minutes: int = REPLY_MINUTES,
     archive: ArchiveTarget | None = None,
     lake: LakeTarget | None = None,
+    spark: SparkPlace | None = None,
 ) -> RolledUp:
     """Compute a metric for a range of days and merge it into its table.
 
@@ -110,6 +114,7 @@ def roll_up(
         reply_minutes: Minutes within which a missed call should get a text.
         archive: Where archived events are stored.
         lake: Where the lake is, from which a range may be read that it holds most of.
+        spark: Where Spark is, for windows of many rows.
 
     Raises:
         ArchiveError: Events of the days are archived, and their file is missing or damaged; nothing was written.
@@ -125,7 +130,7 @@ def roll_up(
         by_time = counts_usage_by_time(connection)
         window = Window(days, zone, settle_days, read_at, reply_minutes=reply_minutes, usage_by_time=by_time)
         facts_read = {} if metric.source else facts_read_at(connection, metric, window)
-        choice = EngineChoice(connection, Parameters(window, shared_senders, facts_read), archive, lake)
+        choice = EngineChoice(connection, Parameters(window, shared_senders, facts_read), archive, lake, spark)
         unready = set() if metric.source else set(window.days) - set(facts_read)
         with choice.engine_for(metric.inputs) as engine:
             return _write(choice, engine, metric, window, unready, allow_empty=allow_empty)
@@ -165,7 +170,7 @@ def _write(
             totals=new,
             is_kept=day in kept,
         )
-    return RolledUp(metric.name, results, sql, window.as_of, engine.name, repeated)
+    return RolledUp(metric.name, results, sql, window.as_of, engine.name, repeated, choice.notes)
 
 
 def _source_totals(engine: MetricEngine, metric: Metric, window: Window) -> DayTotals:

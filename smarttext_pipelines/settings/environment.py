@@ -15,6 +15,7 @@ from smarttext_pipelines.settings import formats
 from smarttext_pipelines.settings.kinds import (
     ApiKey,
     Email,
+    GivenToken,
     HttpUrl,
     Network,
     Person,
@@ -23,6 +24,7 @@ from smarttext_pipelines.settings.kinds import (
     Sender,
     SentryDsn,
     SmtpUrl,
+    SparkUrl,
     Token,
     provider,
 )
@@ -99,6 +101,18 @@ class Settings(BaseSettings):
         default=None,
         description="The same place as a Spark cluster names it, such as s3a://bucket/path. "
         "Empty: as SMARTTEXT_LAKE_URL.",
+    )
+    spark_remote: SparkUrl | None = Field(
+        default=None,
+        description="Spark Connect server for days of many rows, sc://HOST:15002. Empty: PostgreSQL and DuckDB alone.",
+    )
+    spark_token: GivenToken | None = Field(
+        default=None, description="Token that the Spark Connect server is asked with."
+    )
+    spark_rows: int = Field(
+        default=1_000_000,
+        ge=0,
+        description="Event rows that the days of a rollup, with their neighbours, must have for Spark to compute them.",
     )
     ui_url: HttpUrl = Field(default="http://127.0.0.1:3000", description="Where people open the Dagster UI.")
     web_url: HttpUrl | None = Field(

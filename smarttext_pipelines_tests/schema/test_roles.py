@@ -14,11 +14,11 @@ from sqlalchemy import Engine, text
 
 from smarttext_pipelines import tracking
 from smarttext_pipelines.alerting.evaluation_service import configured_channels, deliver_now, evaluate_now
+from smarttext_pipelines.archive.files import ArchiveTarget
 from smarttext_pipelines.budgets import ledger, ledger_findings
 from smarttext_pipelines.budgets.limit_forecast import learn_hours
 from smarttext_pipelines.budgets.limit_replay import replay_limit
 from smarttext_pipelines.budgets.proposals import propose_limits
-from smarttext_pipelines.archive.files import ArchiveTarget
 from smarttext_pipelines.core.errors import DatabaseError
 from smarttext_pipelines.database.connect import connected, open_engine, parse_url
 from smarttext_pipelines.database.embedded import embedded_server

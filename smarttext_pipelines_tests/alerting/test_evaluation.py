@@ -188,6 +188,18 @@ def test_a_silence_holds_back_until_it_ends(rated: World) -> None:
     assert rated.outbox("status, note")[0] == ("suppressed", "silence 1")
 
 
+def test_a_silence_that_ends_tells_again_what_had_been_told(rated: World) -> None:
+    rated.failing()
+    rated.tick()
+    assert rated.tick().notices == {"firing": 1}
+    rated.run(f"UPDATE monitoring.notifications SET status = 'sent', finished_at = '{rated.now}'")
+    rated.run(
+        "INSERT INTO monitoring.silences (rule, author, reason, starts_at, ends_at)"
+        f" VALUES ('sms_failure_rate', 'Ann', 'known', '2026-03-16', '{rated.now + 3 * MINUTE}')"
+    )
+    assert [rated.tick().notices for _ in range(3)] == [{}, {}, {"repeat": 1}]
+
+
 def test_what_was_told_is_told_to_be_over_when_its_rule_or_business_goes(rated: World) -> None:
     rated.failing(1)
     rated.failing(2)

@@ -159,3 +159,24 @@ def test_an_incident_of_a_check_or_run_is_open_while_that_very_thing_is_failed(d
     examples, steps = (200, 40) if SOAK else (4, 12)
     limits = settings(max_examples=examples, stateful_step_count=steps, deadline=None)
     run_state_machine_as_test(lambda: Pipeline(database), settings=limits)
+
+
+def test_two_failed_runs_of_one_thing_that_a_person_has_marked_are_not_reported_again(database: Database) -> None:
+    pipeline = Pipeline(database)
+    pipeline.breaks("spend", DAYS[0], on=True)
+    for _ in range(2):
+        pipeline.the_job_runs(DAYS[0])
+    pipeline.a_tick()
+    pipeline.a_person_marks(0)
+    pipeline.teardown()
+
+
+def test_a_success_of_one_selection_ends_no_failure_of_another(database: Database) -> None:
+    pipeline = Pipeline(database)
+    for asset in ("spend", "daily_stats"):
+        pipeline.breaks(asset, DAYS[0], on=True)
+        pipeline.somebody_runs_assets(["call_volume", asset], DAYS[0])
+    pipeline.a_tick()
+    pipeline.breaks("daily_stats", DAYS[0], on=False)
+    pipeline.somebody_runs_assets(["call_volume", "daily_stats"], DAYS[0])
+    pipeline.teardown()

@@ -46,6 +46,7 @@ THERE = {
     "{due}": str(LAST),
     "{first}": str(LAST),
     "{last}": str(LAST),
+    "{members[0].stored.id or 0}": NUMBER,
     "{message.incident}": NUMBER,
     "{number}": NUMBER,
     "{wanted or 'DAY'}": str(LAST),
@@ -57,7 +58,7 @@ _PATTERN = "[a-z]["
 """Begins the expression that finds commands, which is none itself."""
 
 _INSTEAD = re.compile(
-    r"`smarttext |\b(write|give|say|see|use|set|name|run|check)\b|there (is|are) |at most|longer than|today is|--yes"
+    r"[`]smarttext |\b(write|give|say|see|use|set|name|run|check)\b|there (is|are) |at most|longer than|today is|--yes"
     r"|\{(error|advice)\}"
 )
 """A command, how to say it right, or what is so."""

@@ -145,7 +145,12 @@ def check_results(asset: str, result: "RolledUp", report: "Report") -> Iterator[
 
 
 def checked_days(result: "RolledUp", report: "Report", zone: ZoneInfo, settle_days: int) -> Iterator[CheckedDay]:
-    """Return what each check found for each day of a rollup that was written, but for days it did not look at."""
+    """Return what each check of the asset found for each day of a rollup, but for days it did not look at."""
+    own = {each.name for each in check_specs(result.metric)}
+    yield from (each for each in _checked_days(result, report, zone, settle_days) if each.check in own)
+
+
+def _checked_days(result: "RolledUp", report: "Report", zone: ZoneInfo, settle_days: int) -> Iterator[CheckedDay]:
     for day in result.days:
         for name in (AGREES, KEYS):
             yield CheckedDay(name, day, None, is_error=True)

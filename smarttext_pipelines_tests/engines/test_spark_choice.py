@@ -12,7 +12,7 @@ import pytest
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.defs.headlines import sentence
-from smarttext_pipelines.engines import SourceDay, lake_cover
+from smarttext_pipelines.engines import lake_cover
 from smarttext_pipelines.engines.lake_cover import cover_of, differing_days
 from smarttext_pipelines.engines.spark_session import LakeFile, SparkPlace
 from smarttext_pipelines.metrics import METRICS
@@ -146,14 +146,14 @@ NEXT = DAY + timedelta(days=1)
 @pytest.mark.parametrize(
     ("live", "archived", "sent", "rows", "obstacle"),
     [
-        ({DAY: SourceDay(5, NOON)}, {}, 0, 5, None),
-        ({DAY: SourceDay(5, NOON), NEXT: SourceDay(7, NOON)}, {}, 7, 12, None),
+        ({DAY: 5}, {}, 0, 5, None),
+        ({DAY: 5, NEXT: 7}, {}, 7, 12, None),
         ({}, {DAY: 5}, 0, 5, None),
         ({}, {DAY: 5, NEXT: 0}, 0, 5, None),
         ({}, {DAY: 5, NEXT: 2}, 0, 7, f"the lake lacks archived rows of sms_events of {NEXT}"),
-        ({NEXT: SourceDay(100_000)}, {}, 100_000, 100_005, None),
+        ({NEXT: 100_000}, {}, 100_000, 100_005, None),
         (
-            {NEXT: SourceDay(100_001)},
+            {NEXT: 100_001},
             {},
             100_001,
             100_006,
@@ -162,7 +162,7 @@ NEXT = DAY + timedelta(days=1)
     ],
 )
 def test_days_without_a_file_are_sent_if_they_are_few_and_live(
-    live: dict[date, SourceDay], archived: dict[date, int], sent: int, rows: int, obstacle: str | None
+    live: dict[date, int], archived: dict[date, int], sent: int, rows: int, obstacle: str | None
 ) -> None:
     cover = cover_of("sms_events", [FILE], live, archived)
     assert (cover.sent_rows, cover.rows, cover.obstacle) == (sent, rows, obstacle)

@@ -191,6 +191,7 @@ CHANGED_BY_PIPELINE = [
     "anomaly_marks",
     "anomaly_verdicts",
     "openai_costs",
+    "lake_files",
     "openai_cost_days",
     "openai_hours",
     "write_backs",

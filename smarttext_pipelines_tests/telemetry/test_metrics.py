@@ -69,6 +69,16 @@ def test_its_numbers_are_those_of_stats(world: Database) -> None:
     )
 
 
+def test_no_label_is_one_that_prometheus_gives_a_series_itself(world: Database) -> None:
+    world.run(
+        "INSERT INTO monitoring.heartbeats (kind, name, interval_seconds, last_success_at, watched_since)"
+        " VALUES ('sensor', 'rollup_sensor', 60, now(), now())"
+    )
+    labels = {label for family in _collector(world).collect() for sample in family.samples for label in sample.labels}
+    assert labels & {"job", "instance", "le", "quantile"} == set()
+    assert "job_name" in labels
+
+
 def test_what_is_not_known_is_absent(world: Database) -> None:
     found = _scraped(_collector(world, NOW + timedelta(days=1)))
     assert not {name for name in found if name.startswith(("smarttext_messages", "smarttext_sms", "smarttext_missed"))}

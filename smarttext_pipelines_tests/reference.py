@@ -256,10 +256,10 @@ def e164(number: str | None) -> str | None:
     text = compared_number(number)
     if text.lower() in WITHHELD:
         return None
-    text = re.sub(r"^(00|011)(?=[1-9][0-9]{6,}\Z)", "", text)
-    text = re.sub(r"^(?=[2-9][0-9]{9}\Z)", "1", text)
-    digits = text[1:] if text.startswith("+") else text
-    return f"+{digits}" if re.fullmatch("[1-9][0-9]{6,14}", digits) else None
+    if re.fullmatch("[2-9][0-9]{9}", text):
+        return f"+1{text}"
+    found = re.fullmatch(r"(?:\+|00|011)?([1-9][0-9]{6,14})", text)
+    return f"+{found[1]}" if found else None
 
 
 def customer_key_of(number: str | None, secret: bytes) -> str | None:

@@ -20,7 +20,7 @@ from smarttext_pipelines.database.connect import connected, open_engine
 from smarttext_pipelines.database.embedded import is_embedded
 from smarttext_pipelines.retention.policy import may_delete_unasked
 from smarttext_pipelines.schema.installation import require_installation
-from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.settings import Settings, customer_secret
 
 if TYPE_CHECKING:
     from smarttext_pipelines.retention.run import DayDone
@@ -102,6 +102,7 @@ class Warehouse:
             allow_empty=allow_empty,
             reply_minutes=s.reply_minutes,
             archive=self.archive(),
+            customer_secret=customer_secret(s) if metric == "customer_days" else None,
         )
 
     def report(self, result: "RolledUp") -> "Report":

@@ -20,7 +20,7 @@ DISK_FAIL_BYTES, DISK_WARN_BYTES = 500 * 10**6, 2 * 10**9
 def service_lines(settings: Settings) -> list[Line]:
     """Judge every service that is configured, and name those that are not."""
     channels = [_probed(kind.name, kind.probe(settings)) for kind in CHANNELS.values() if kind.probe]
-    return [*channels, *(check(settings) for check in (twilio, sentry, receiver, dashboard, switch))]
+    return [*channels, *(check(settings) for check in (twilio, sentry, receiver, dashboard, switch, customer_keys))]
 
 
 def _probed(channel: str, found: Probe) -> Line:
@@ -100,6 +100,14 @@ def switch(settings: Settings) -> Line:
         todo = "set SMARTTEXT_HEARTBEAT_URL to a check of a service elsewhere, due every 5 minutes"
         return Line("dead man's switch", State.unknown, "not configured: nobody notices when everything stops", todo)
     return Line("dead man's switch", State.ok, "asked after each complete cycle")
+
+
+def customer_keys(settings: Settings) -> Line:
+    """Say under which secret customers' numbers become keys."""
+    if settings.customer_key:
+        return Line("customer keys", State.ok, "under SMARTTEXT_CUSTOMER_KEY")
+    todo = "set SMARTTEXT_CUSTOMER_KEY to what customer.key in SMARTTEXT_DATA_DIR holds, where several machines roll up"
+    return Line("customer keys", State.unknown, "under a random secret of this machine's data directory", todo)
 
 
 def disk(folder: Path) -> Line:

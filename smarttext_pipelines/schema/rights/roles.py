@@ -64,6 +64,7 @@ _READ_BY_PEOPLE = (
     "monitoring.business_names, monitoring.budget_crossings, monitoring.openai_refusals, "
     "monitoring.openai_refusals_new, monitoring.failure_classes, monitoring.openai_budgets, monitoring.rule_states, "
     "monitoring.silences, monitoring.live_today, monitoring.notifications, monitoring.sms_outcomes, "
+    "monitoring.customer_days, "
     "monitoring.anomalies, monitoring.anomaly_days, monitoring.anomaly_marks, monitoring.anomaly_verdicts"
 )
 # A reservation becomes an event, and a counter admits: what functions and triggers keep, no role writes by itself.

@@ -1,4 +1,4 @@
-"""The secret of the customers' keys: ``SMARTTEXT_CUSTOMER_KEY``, or a random one that is made once and kept in a file."""
+"""The secret of the customers' keys: ``SMARTTEXT_CUSTOMER_KEY``, or a random one, made once and kept in a file."""
 
 import logging
 import os

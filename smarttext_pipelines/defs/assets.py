@@ -20,8 +20,12 @@ FACTS: dict[str, tuple[str, ...]] = {
     "call_volume": ("call_events", "businesses"),
     "missed_call_replies": ("call_events", "sms_events", "owner_alerts", "businesses"),
     "owner_alert_delivery": ("owner_alerts",),
+    "customer_days": ("call_events", "sms_events", "api_usage", "owner_alerts", "businesses"),
 }
 """Facts and the tables they are computed from."""
+
+COMPARED_WITH = {"customer_days": ("sms_outcomes", "call_volume", "missed_call_replies", "spend")}
+"""Facts that a check compares another with, and which are computed before it."""
 
 STATS: dict[str, tuple[str, ...]] = {
     "sms_failure_rates": ("sms_outcomes",),
@@ -36,6 +40,7 @@ DOMAINS = {
     "call_volume": "calls",
     "missed_call_replies": "calls",
     "owner_alert_delivery": "owner-alerts",
+    "customer_days": "customers",
     "sms_failure_rates": "texts",
     "daily_stats": "overview",
 }
@@ -71,7 +76,7 @@ def _build(
 
     @dg.asset(
         name=name,
-        deps=deps,
+        deps=[*deps, *COMPARED_WITH.get(name, ())],
         group_name=group,
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),

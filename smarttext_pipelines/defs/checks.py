@@ -91,6 +91,12 @@ CHECKS = {
         "At most 5 % of the owner alerts marked as delivered belong to a text that failed.",
         "Owners were not notified. `smarttext explain message SID` says why a text failed and who acts.",
     ),
+    "customers_add_up": Check(
+        "No business of a settled day has other sums over its customers than in the facts of texts, calls, answers "
+        "and spend, to the last digit.",
+        "The day was computed from other rows than those facts: roll it up again. If it fails again, the metric's "
+        "definition is at fault: report it with the sums shown.",
+    ),
 }
 
 SHARES: dict[str, tuple[str, ...]] = {
@@ -98,6 +104,7 @@ SHARES: dict[str, tuple[str, ...]] = {
     "sms_failure_rates": ("coverage",),
     "daily_stats": ("unattributed_share", "texts_have_calls", "answers_have_usage"),
     "owner_alert_delivery": ("delivered_alerts_arrived",),
+    "customer_days": ("customers_add_up",),
 }
 """Names of the share checks of each asset; ``rollup.quality`` says what they are."""
 

@@ -44,6 +44,12 @@ HEADLINES: dict[str, dict[str, Callable[[Totals], Number]]] = {
         "never_answered": _sum("unreplied_count"),
         "answer_unknown": _sum("reply_unknown_count"),
     },
+    "customer_days": {
+        "calls_missed": _sum("calls_missed"),
+        "texts_received": _sum("messages_received"),
+        "texts_sent": _sum("messages_sent"),
+        "requests": _sum("openai_requests"),
+    },
     "owner_alert_delivery": {"alerts_sent": _sum("sent_count"), "alerts_failed": _sum("failed_count")},
     "sms_failure_rates": {
         "texts_attempted": _sum("total_attempts"),

@@ -21,7 +21,7 @@ from smarttext_pipelines.database.embedded import is_embedded
 from smarttext_pipelines.lake.lake_target import LakeTarget, find_lake, require_lake
 from smarttext_pipelines.retention.policy import may_delete_unasked
 from smarttext_pipelines.schema.installation import require_installation
-from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.settings import Settings, customer_secret
 
 if TYPE_CHECKING:
     from smarttext_pipelines.lake.export import DayExported
@@ -122,6 +122,7 @@ class Warehouse:
             archive=self.archive(),
             lake=self.lake(),
             spark=self._spark(),
+            customer_secret=customer_secret(s) if metric == "customer_days" else None,
         )
 
     def _spark(self) -> "SparkPlace | None":

@@ -37,6 +37,16 @@ def _elapsed(later: sge.Expression, earlier: sge.Expression) -> sge.Expression:
     return sge.IntDiv(this=sge.paren(sge.Sub(this=end, expression=start)), expression=sge.Literal.number(1000))
 
 
+def _digest(text: sge.Expression, inner: sge.Expression, outer: sge.Expression) -> sge.Expression:
+    def call(name: str, argument: sge.Expression) -> sge.Expression:
+        return sge.Anonymous(this=name, expressions=[argument])
+
+    def hashed(block: sge.Expression, rest: sge.Expression) -> sge.Expression:
+        return call("sha256", sge.DPipe(this=call("unhex", block), expression=rest))
+
+    return hashed(outer, call("unhex", hashed(inner, call("encode", text))))
+
+
 class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
     """Runs metrics over live rows, files of the archive, or both, in an in-memory DuckDB."""
 
@@ -99,7 +109,12 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
     @staticmethod
     def sql(expression: ir.Table) -> str:
         """Return the statement, with line breaks; DuckDB compares text by bytes already."""
-        spelling: Spelling = {"reporting_day": _day, "byte_order": _bytes, "elapsed_ms": _elapsed}
+        spelling: Spelling = {
+            "reporting_day": _day,
+            "byte_order": _bytes,
+            "elapsed_ms": _elapsed,
+            "keyed_digest": _digest,
+        }
         return compile_sql(_COMPILER, expression, spelling, _COMPILER.dialect)
 
     def _offer(self, table: Table, live: Sequence[Path] | pa.Table, archived: Sequence[ArchivedFile]) -> None:

@@ -28,7 +28,7 @@ def service_lines(settings: Settings, *, anew: bool) -> list[Line]:
         anew: Whether everything is asked now, also what answers of a while ago would do for.
     """
     channels = [_probed(kind.name, kind.probe(settings)) for kind in CHANNELS.values() if kind.probe]
-    others = (check(settings) for check in (sentry, receiver, dashboard, spark, switch))
+    others = (check(settings) for check in (sentry, receiver, dashboard, spark, switch, customer_keys))
     return [*channels, twilio(settings), openai(settings, anew=anew), *others]
 
 
@@ -125,6 +125,14 @@ def switch(settings: Settings) -> Line:
         todo = "set SMARTTEXT_HEARTBEAT_URL to a check of a service elsewhere, due every 5 minutes"
         return Line("dead man's switch", State.unknown, "not configured: nobody notices when everything stops", todo)
     return Line("dead man's switch", State.ok, "asked after each complete cycle")
+
+
+def customer_keys(settings: Settings) -> Line:
+    """Say under which secret customers' numbers become keys."""
+    if settings.customer_key:
+        return Line("customer keys", State.ok, "under SMARTTEXT_CUSTOMER_KEY")
+    todo = "set SMARTTEXT_CUSTOMER_KEY to what customer.key in SMARTTEXT_DATA_DIR holds, where several machines roll up"
+    return Line("customer keys", State.unknown, "under a random secret of this machine's data directory", todo)
 
 
 def disk(folder: Path) -> Line:

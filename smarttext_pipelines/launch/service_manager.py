@@ -86,7 +86,7 @@ def serve(app: Any, **options: Any) -> None:
         notify("WATCHDOG=1")
 
     every = watchdog_seconds()
-    told = {} if every is None else {"callback_notify": alive, "timeout_notify": every}
+    told: dict[str, Any] = {} if every is None else {"callback_notify": alive, "timeout_notify": every}
     server = Server(uvicorn.Config(app, **options, **told))
     # uvicorn stops, and raises the signal once more for whoever was there before it.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)

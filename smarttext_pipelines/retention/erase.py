@@ -250,7 +250,7 @@ def _reporting_day(at: datetime | None, day: date | None, erasure: _Erasure) -> 
 def _adjust(connection: Connection, table: str, rows: Counter[date]) -> None:
     """Let every rollup that reads the table expect fewer rows of these days, and ask for one."""
     t = rollup_days.c
-    names = {m.recorded_as for m in METRICS.values() if m.source == table}
+    names = {m.recorded_as for m in METRICS.values() if table in m.sources}
     for day, number in sorted(rows.items()):
         fewer = update(rollup_days).where(t.table_name.in_(names), t.row_day == day)
         connection.execute(fewer.values(rows=func.greatest(t.rows - number, 0)))

@@ -76,6 +76,11 @@ class Settings(BaseSettings):
     shared_senders: Annotated[tuple[Sender, ...], NoDecode] = Field(
         default=(), description="Twilio numbers that send for several businesses, separated by commas."
     )
+    customer_key: Token | None = Field(
+        default=None,
+        description="Secret under which customers' numbers become keys; changing it makes other customers of them. "
+        "Empty: a random one in SMARTTEXT_DATA_DIR, for one machine.",
+    )
     data_dir: Path = Field(default=Path(".smarttext"), description="Embedded server, DAGSTER_HOME and other files.")
     archive_url: str | None = Field(
         default=None,

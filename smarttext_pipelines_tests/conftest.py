@@ -92,6 +92,8 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         ):
             monkeypatch.delenv(name)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    # Every server of the tests is here, and gRPC, unlike others, asks a proxy for it.
+    monkeypatch.setenv("no_grpc_proxy", "127.0.0.1,localhost")
     monkeypatch.chdir(tmp_path)
 
 

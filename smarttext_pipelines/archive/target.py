@@ -42,7 +42,7 @@ class ArchiveTarget:
             SettingsError: The URL names a file system that is not installed or does not exist.
         """
         parts = urlsplit(url)
-        self.name = _without_credentials(url)
+        self.name = without_credentials(url)
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
         except ImportError:
@@ -192,7 +192,8 @@ class ArchiveTarget:
             raise ArchiveError(msg) from None
 
 
-def _without_credentials(url: str) -> str:
+def without_credentials(url: str) -> str:
+    """Return a URL as it may be shown."""
     parts = urlsplit(url)
     if not parts.scheme or "@" not in url:
         return url

@@ -15,6 +15,7 @@ from smarttext_pipelines.billing.costs_answer import EXACT, DayCosts
 from smarttext_pipelines.core.days import DayRange, contiguous, day_end, day_start
 from smarttext_pipelines.core.openai_prices import LARGEST_COST
 from smarttext_pipelines.core.statuses import RESET_ENDPOINT
+from smarttext_pipelines.database.connect import connected
 
 if TYPE_CHECKING:
     from smarttext_pipelines.billing.costs_client import CostsClient
@@ -137,13 +138,13 @@ def ask_costs(engine: Engine, client: "CostsClient", now: datetime, retention_da
         SmartTextError: OpenAI refuses or does not answer; what the days had stays.
     """
     reach = days_in_reach(now, retention_days)
-    with engine.connect() as connection:
+    with connected(engine) as connection:
         asked = {row.day: row.asked_at for row in connection.execute(_ASKED, _bounds(reach))}
     due = due_days(now, reach, asked)
     told: dict[date, DayCosts] = {}
     for days in contiguous(due):
         told |= client.costs(days)
-    with engine.begin() as connection:
+    with connected(engine) as connection, connection.begin():
         connection.execute(_LOCK)
         _write(connection, due, told, now)
         _record(connection, [day for day in reach if day in due or not is_settled(day, asked.get(day))])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smarttext_pipelines.archive.target import ArchiveTarget
+from smarttext_pipelines.archive.target import ArchiveTarget, without_credentials
 from smarttext_pipelines.cli.options import JsonOption, parse_day
 from smarttext_pipelines.cli.printing import print_json, print_rows, say, telling
 from smarttext_pipelines.core.days import DayRange
@@ -110,4 +110,4 @@ def _opened() -> "Iterator[tuple[Settings, Engine, LakeTarget]]":
 
 
 def _url(settings: Settings, key: str) -> str:
-    return f"{(settings.lake_spark_location or '').rstrip('/')}/{key}"
+    return f"{without_credentials(settings.lake_spark_location or '').rstrip('/')}/{key}"

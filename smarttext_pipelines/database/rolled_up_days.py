@@ -1,6 +1,6 @@
 """Which days have been rolled up, and which were requested."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from zoneinfo import ZoneInfo
 
@@ -12,13 +12,15 @@ RECORDED_TABLES = (
     "sms_events",
     "call_events",
     "missed_call_replies",
-    "customer_days",
     "api_usage",
     "owner_alerts",
     "daily_stats",
     "sms_failure_rates",
 )
-"""Names under which a complete rollup leaves a row in ``rollup_days``."""
+"""Names under which a rollup of what others are computed from leaves a row in ``rollup_days``."""
+
+ALL_TABLES = (*RECORDED_TABLES, "customer_days")
+"""All names; days that were rolled up before a fact existed lack it, and are none the less complete for the others."""
 
 _ROLLED_UP = text(
     """
@@ -49,9 +51,11 @@ _CLAIM = text("UPDATE monitoring.rollup_requests SET claimed_at = clock_timestam
 _PENDING = text("SELECT row_day, max(id) AS newest FROM monitoring.rollup_requests GROUP BY row_day ORDER BY row_day")
 
 
-def complete_days(connection: Connection, days: DayRange, zone: ZoneInfo) -> set[date]:
-    """Return the days whose every table was rolled up after the day had ended."""
-    found = connection.execute(_ROLLED_UP, {"first": days.first, "last": days.last, "names": list(RECORDED_TABLES)})
+def complete_days(
+    connection: Connection, days: DayRange, zone: ZoneInfo, tables: Sequence[str] = RECORDED_TABLES
+) -> set[date]:
+    """Return the days of which each of the tables was rolled up after the day had ended."""
+    found = connection.execute(_ROLLED_UP, {"first": days.first, "last": days.last, "names": list(tables)})
     return {day for day, checked_at in found if checked_at >= day_end(day, zone)}
 
 
@@ -72,6 +76,6 @@ def pending_requests(connection: Connection) -> dict[date, int]:
     A request is claimed when it is first seen, so everything its writer committed with it is visible to every rollup
     that starts later. It is served when every table of its day was rolled up by such a run; until then it stays.
     """
-    connection.execute(_SERVE, {"names": list(RECORDED_TABLES)})
+    connection.execute(_SERVE, {"names": list(ALL_TABLES)})
     connection.execute(_CLAIM)
     return {day: newest for day, newest in connection.execute(_PENDING)}

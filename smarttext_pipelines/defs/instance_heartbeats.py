@@ -19,6 +19,7 @@ ON_DEMAND = {
     "openai_costs_job",
     "weekly_test_job",
     "monthly_reports_job",
+    "event_lake_job",
 }
 """Jobs whose schedule launches them only when there is something to do."""
 

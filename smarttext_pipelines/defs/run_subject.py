@@ -181,7 +181,7 @@ def _days_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
 def _covers(instance: dg.DagsterInstance, run: dg.DagsterRun, subject: Subject) -> bool:
     """Tell whether a run did all that the subject names: the whole job, as much of it, or a retry of what failed."""
     # Who retries a run may choose some of its steps.
-    if run.parent_run_id:
+    if run.parent_run_id and run.step_keys_to_execute is not None:
         return {*subject.get("steps", ())} <= {*(run.step_keys_to_execute or ())}
     if _is_whole(run):
         return True

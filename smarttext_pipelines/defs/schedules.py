@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.database.rolled_up_days import complete_days
+from smarttext_pipelines.database.rolled_up_days import ALL_TABLES, complete_days
 from smarttext_pipelines.defs.archive_assets import build_retention_schedules
 from smarttext_pipelines.defs.delivery_assets import build_delivery_schedule
 from smarttext_pipelines.defs.digest_assets import build_digest_schedule
@@ -78,7 +78,7 @@ def _nightly(settings: Settings) -> dg.ScheduleDefinition:
         day = _today(context, settings)
         with warehouse.transaction() as connection:
             recent = DayRange(day, day).widen(MAX_DAYS_BACK)
-            complete = complete_days(connection, recent, settings.zone)
+            complete = complete_days(connection, recent, settings.zone, ALL_TABLES)
         days = nightly_days(
             day, settle_days=settings.settle_days, complete=complete, first_partition=settings.start_date
         )

@@ -87,8 +87,10 @@ _SUMS = """
                coalesce(sum(unpriced_requests) FILTER (WHERE service = 'openai'), 0)::bigint AS openai_unpriced,
                sum(cost_usd) FILTER (WHERE service = 'twilio' AND endpoint NOT LIKE '%fee%') AS texts_usd,
                sum(cost_usd) FILTER (WHERE service = 'twilio' AND endpoint LIKE '%fee%') AS fees_usd,
-               coalesce(sum(request_count) FILTER (WHERE service = 'twilio' AND endpoint NOT LIKE '%fee%'), 0)::bigint
-                   AS priced
+               -- Of a row that sums requests with and without a price nobody knows how many have one.
+               coalesce(sum(request_count) FILTER (
+                   WHERE service = 'twilio' AND endpoint ~ '(sms|mms|message)' AND endpoint NOT LIKE '%fee%'
+                       AND cost_usd > 0), 0)::bigint AS priced
         FROM monitoring.spend WHERE day = ANY (CAST(:days AS date[])) GROUP BY business_id
     ), charged AS (
         -- Twilio charges for what it sent; of what failed before that it has no price.

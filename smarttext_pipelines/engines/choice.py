@@ -39,7 +39,7 @@ class EngineChoice:
         archive: Where archived files are; None where the caller has none.
         lake: Where files of the lake are, for a caller that may read them in the place of rows; None for any other.
         spark: Where Spark is, for windows of many rows; None where there is none.
-        notes: Why Spark was not used where it was wanted.
+        notes: Why Spark or the lake was not used where it was wanted.
     """
 
     connection: Connection
@@ -69,7 +69,7 @@ class EngineChoice:
         """
         segments = self._segments([name for name in tables if name in SOURCE_TIMES])
         with ExitStack() as stack:
-            engine = self._spark(tables, segments, stack) or self._near(tables, segments, stack)
+            engine = self._spark(tables, segments, stack) or self._near_or_without_lake(tables, segments, stack)
             self._open.append((frozenset(tables), engine))
             stack.callback(self._open.pop)
             yield engine
@@ -80,13 +80,26 @@ class EngineChoice:
             if source in tables:
                 return read_source_days(engine, source, self.parameters.window)
         with ExitStack() as stack:
-            engine = self._near([source], self._segments([source]), stack)
+            engine = self._near_or_without_lake([source], self._segments([source]), stack)
             return read_source_days(engine, source, self.parameters.window)
 
-    def _near(self, tables: Collection[str], segments: list[Segment], stack: ExitStack) -> Engine:
-        """Open DuckDB where rows are in files, in the archive or the lake; else give PostgreSQL."""
+    def _near_or_without_lake(self, tables: Collection[str], segments: list[Segment], stack: ExitStack) -> Engine:
+        """Open what is near; every row that a file of the lake holds is elsewhere, too, so that one may be missing."""
         sources = [name for name in tables if name in SOURCE_TIMES]
         files = self._lake_files(sources, has_archived=bool(segments)) if self.lake else []
+        try:
+            return self._near(tables, segments, files, stack)
+        except ArchiveError as error:
+            if not files:
+                raise
+            self.notes.append(f"the lake was not used: {error}")
+        return self._near(tables, segments, [], stack)
+
+    def _near(
+        self, tables: Collection[str], segments: list[Segment], files: list[LakeFile], stack: ExitStack
+    ) -> Engine:
+        """Open DuckDB where rows are in files, in the archive or the lake; else give PostgreSQL."""
+        sources = [name for name in tables if name in SOURCE_TIMES]
         if not segments and not files:
             return self.postgres
         in_lake = {name: {f.day for f in files if f.table_name == name} for name in sources}

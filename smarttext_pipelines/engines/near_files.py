@@ -2,10 +2,11 @@
 
 from collections.abc import Collection
 from datetime import UTC, timedelta
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange
+from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange, day_of
 from smarttext_pipelines.lake.current_files import current_files
 from smarttext_pipelines.lake.lake_manifest import LakeFile, find_files
 from smarttext_pipelines.metrics import Window
@@ -24,13 +25,16 @@ def archive_days(window: Window) -> DayRange:
 def lake_files_near(connection: Connection, tables: Collection[str], window: Window) -> list[LakeFile]:
     """Return the files of the lake that hold, as it is now, a day whose rows may belong to the window."""
     found = []
+    # Rows of days that still settle are changed in place, which their number and the newest of them do not tell.
+    youngest = day_of(window.as_of, ZoneInfo("UTC")) - timedelta(days=window.settle_days + 2)
     for table in tables:
         days = set(archive_days(window))
         if window.usage_by_time and table == "api_usage":
             # Its day is reset_date, of which the time of a row may be any number of days away.
             files = find_files(connection, tables=[table])
             days |= {f.day for f in files if _has_time_within(f, window)}
-        found += current_files(connection, table, {day for day in days if FIRST_WHOLE <= day <= LAST_WHOLE})
+        last = min(youngest, LAST_WHOLE)
+        found += current_files(connection, table, {day for day in days if FIRST_WHOLE <= day <= last})
     return found
 
 

@@ -9,7 +9,7 @@ from datetime import date
 from sqlalchemy import Connection
 
 from smarttext_pipelines.archive.columns import TIME_COLUMNS
-from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.days import DayRange, contiguous
 from smarttext_pipelines.lake.lake_days import DayRows, rows_by_day
 from smarttext_pipelines.lake.lake_manifest import LakeFile, find_files
 from smarttext_pipelines.settings import load_settings
@@ -51,7 +51,9 @@ def current_files(connection: Connection, table: str, days: DayRange | Collectio
     files = [f for f in find_files(connection, tables=[table], days=wanted) if f.key is not None and f.day in days]
     if not files:
         return []
-    now = rows_by_day(connection, table, DayRange(files[0].day, files[-1].day))
+    now: dict[date, DayRows] = {}
+    for part in contiguous([f.day for f in files]):
+        now |= rows_by_day(connection, table, part)
     return [f for f in files if is_current(f, now.get(f.day, DayRows()))]
 
 

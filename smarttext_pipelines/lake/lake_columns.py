@@ -23,7 +23,8 @@ LAKE_COLUMNS: Mapping[str, tuple[str, ...]] = {
     ),
     "call_events": ("id", "call_sid", "from_number", "to_number", "business_id", "event_type", "ts"),
     "api_usage": (
-        "id", "service", "endpoint", "business_id", "tokens_used", "cost_estimate", "model", "created_at", "reset_date",
+        "id", "service", "endpoint", "business_id", "tokens_used", "cost_estimate", "model", "request_id", "created_at",
+        "reset_date",
     ),
     "owner_alerts": ("id", "business_id", "alert_type", "message_sid", "delivered", "created_at"),
 }  # fmt: skip

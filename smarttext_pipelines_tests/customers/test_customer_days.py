@@ -164,7 +164,15 @@ def _world() -> Events:
                    from_number=number) for n, number in enumerate((*FIVE_SPELLINGS, "+15550100003", None))
     ]  # fmt: skip
     answers = [
-        sms_event(100, NOON, message_sid="SM-answer", status="sent", to_number=CALLER, business_id=BUSINESS_IDS[0])
+        sms_event(
+            100,
+            NOON,
+            message_sid="SM-answer",
+            status="sent",
+            to_number=CALLER,
+            business_id=first,
+            **{name: found["sms_events"][0][name] for name in ("payload", "error_message")},
+        )
     ]
     found["call_events"] += missed
     found["sms_events"] += answers
@@ -200,7 +208,7 @@ def test_a_day_of_texts_alone_is_computed_again_and_one_that_lost_any_source_kee
     assert row["sms_failure_count"] == 1
     database.run("DELETE FROM public.sms_events")
     result = roll_up_all(database.engine, DAYS, as_of=AS_OF)["customer_days"]
-    assert result.kept == [DAY]
+    assert DAY in result.kept
     assert cells(database.engine, "customer_days") == [row]
 
 

@@ -66,7 +66,7 @@ def test_peculiar_events_are_counted_as_the_rollup_counts_them(database: Databas
 def test_a_new_row_is_counted_announced_and_kept_until_a_newer_one(database: Database) -> None:
     now = datetime.now(UTC)
     # Not just after midnight: the rows are of the last minute.
-    now = max(now, now.replace(hour=0, minute=5, second=0))
+    now = max(now, now.replace(hour=0, minute=5)).replace(second=1)  # with each new minute today is counted again
     sampler = Sampler(database.engine, _settings(database))
     with psycopg.connect(database.plain_url, autocommit=True) as listener:
         listener.execute(f"LISTEN {CHANNEL}")

@@ -8,6 +8,7 @@ from datetime import datetime
 from smarttext_pipelines.alerting.incidents.incident_store import Stored
 from smarttext_pipelines.alerting.incidents.lifecycle import (
     Finding,
+    Severity,
     Verdict,
     advance,
     close,
@@ -54,11 +55,10 @@ def _group(
     if rule is None or not (fresh or members):
         _end(done, old, "recovered" if rule else "rule removed", around)
         return
-    incidents = [told.stored.incident for told in fresh] + ([old.incident] if old else [])
-    worst = max((incident.severity for incident in incidents), default=rule.severity)
+    counted = [told.stored for told in fresh]
     step = advance(
         old.incident if old else None,
-        Finding(Verdict.breach, worst, counted_at=_newest(members or [told.stored for told in fresh])),
+        Finding(Verdict.breach, _worst(counted, old, rule), counted_at=_newest(members or counted)),
         replace(rule.policy, breaches_to_fire=1),
         now=around.now,
         held_by=silence,
@@ -71,6 +71,11 @@ def _group(
         base = replace(base, value=(float(len(fresh)),) * 3)
         _take_in(done, fresh)
     take(done, base, step, None, fresh or [Told(member, "firing") for member in members])
+
+
+def _worst(fresh: Sequence[Stored], old: Stored | None, rule: Rule) -> Severity:
+    incidents = [each.incident for each in (*fresh, *([old] if old else ()))]
+    return max((incident.severity for incident in incidents), default=rule.severity)
 
 
 def _hold_all_back(done: Plan, fresh: Sequence[Told], silence: str, stored: Mapping[Key, Stored]) -> Sequence[Told]:

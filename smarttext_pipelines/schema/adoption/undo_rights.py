@@ -81,10 +81,14 @@ def _holders(before: Before, kind: str, name: str) -> dict[str, Mapping[str, Any
         first = later
     found = dict.fromkeys((first or {}).get("rights") or (), first or {})
     for state in filter(None, (later, now)):
-        for grantee in state["rights"] or ():
-            if grantee not in (*_SUPABASE, *ROLES) or (state is later and kind == "view" and grantee in PUBLIC_ROLES):
-                found[grantee] = state
+        of_view = state is later and kind == "view"
+        found |= {grantee: state for grantee in state["rights"] or () if _is_own(grantee, replaced_view=of_view)}
     return found
+
+
+def _is_own(grantee: str, *, replaced_view: bool) -> bool:
+    """Whether a right is somebody's own, and not one that migrate gave."""
+    return grantee not in (*_SUPABASE, *ROLES) or (replaced_view and grantee in PUBLIC_ROLES)
 
 
 def _is_new(kind: str, state: Mapping[str, Any]) -> bool:

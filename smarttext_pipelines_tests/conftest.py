@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,20 @@ _PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "test")
 settings.load_profile(_PROFILE)
 SOAK = _PROFILE == "soak"
 """Whether tests take their long form."""
+
+
+def soak_cases(cases: Iterable[Any], *, short: Collection[Any]) -> list[Any]:
+    """Return the cases of a parameter, of which ``make test`` takes the short ones and ``make soak`` all.
+
+    The short ones together must be able to fail for every reason that the others have.
+    """
+    found = list(cases)
+    assert all(case in found for case in short), "a short case is none of the cases"
+    return [case if case in short else pytest.param(*_values(case), marks=pytest.mark.soak) for case in found]
+
+
+def _values(case: Any) -> tuple[Any, ...]:
+    return case if isinstance(case, tuple) else (case,)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -137,7 +137,8 @@ def _memory() -> str | None:
 def fresh_database(server: Server, template: str = "template1") -> Iterator[Database]:
     name = f"test_{uuid.uuid4().hex[:12]}"
     with server.connect() as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        # Copying files takes half of what writing every page to the log does.
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     engine = open_engine(server.url(name))
     try:
         yield Database(server.url(name), engine, server, name)

@@ -6,8 +6,9 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -157,6 +158,24 @@ def template(server: Server) -> Iterator[str]:
     with fresh_database(server) as database:
         migrate(database.engine, ZoneInfo("UTC"))
         yield database.name
+
+
+Copied = Callable[..., AbstractContextManager[Database]]
+
+
+@pytest.fixture(scope="module")
+def copied(server: Server) -> Iterator[Copied]:
+    """Give a copy of a database that ``prepare(database, *arguments)`` filled, once for all tests of a module."""
+    with ExitStack() as stack:
+
+        @cache
+        def filled(prepare: Callable[..., object], *arguments: Any) -> str:
+            database = stack.enter_context(fresh_database(server))
+            prepare(database, *arguments)
+            database.engine.dispose()
+            return database.name
+
+        yield lambda prepare, *arguments: fresh_database(server, filled(prepare, *arguments))
 
 
 @pytest.fixture

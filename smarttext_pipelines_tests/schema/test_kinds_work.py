@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -31,7 +30,7 @@ from smarttext_pipelines.tracking.inserts import connect, insert
 from smarttext_pipelines.twilio import fetch_reports
 from smarttext_pipelines.twilio.client import build_twilio_client
 from smarttext_pipelines_tests.alerts import MINUTE, Recorder
-from smarttext_pipelines_tests.conftest import Database, Server, fresh_database, soak_cases
+from smarttext_pipelines_tests.conftest import Copied, Database, Server, fresh_database, soak_cases
 from smarttext_pipelines_tests.events import cells, roll_up_all
 from smarttext_pipelines_tests.fakes.server import serving
 from smarttext_pipelines_tests.fakes.twilio import FakeTwilio
@@ -49,19 +48,14 @@ World = Callable[[str | None], AbstractContextManager[Database]]
 
 
 @pytest.fixture(scope="module")
-def world(server: Server) -> Iterator[World]:
-    """Give an adopted database of a kind; each kind is adopted once."""
-    with ExitStack() as stack:
+def world(copied: Copied) -> World:
+    """Give an adopted database of a kind."""
+    return lambda kind: copied(adopted, kind)
 
-        @cache
-        def adopted(kind: str | None) -> str:
-            database = stack.enter_context(fresh_database(server))
-            build(database, kind)
-            migrate(database.engine, ZONE)
-            database.engine.dispose()
-            return database.name
 
-        yield lambda kind: fresh_database(server, adopted(kind))
+def adopted(database: Database, kind: str | None) -> None:
+    build(database, kind)
+    migrate(database.engine, ZONE)
 
 
 @pytest.fixture(params=soak_cases(WRITABLE, short=[kind for kind in SHORT_KINDS if kind not in VIEWS]), ids=str)

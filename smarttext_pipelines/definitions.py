@@ -13,11 +13,14 @@ from smarttext_pipelines.defs.assets import build_assets
 from smarttext_pipelines.defs.budget_assets import openai_budgets
 from smarttext_pipelines.defs.delivery_assets import delivery_report_job, sms_delivery_reports
 from smarttext_pipelines.defs.digest_assets import daily_digest, daily_digest_job
+from smarttext_pipelines.defs.economics_assets import build_unit_economics, unit_economics_job
 from smarttext_pipelines.defs.health_assets import build_pipeline_health
 from smarttext_pipelines.defs.health_sensor import build_heartbeat_sensor
 from smarttext_pipelines.defs.jobs import build_jobs
+from smarttext_pipelines.defs.lake_assets import build_event_lake
 from smarttext_pipelines.defs.openai_costs import openai_costs, openai_costs_job
 from smarttext_pipelines.defs.partitions import build_daily_partitions
+from smarttext_pipelines.defs.report_assets import build_monthly_reports, monthly_reports_job
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.defs.schedules import build_schedules
 from smarttext_pipelines.defs.sensors import build_sensors
@@ -46,6 +49,8 @@ def build_definitions(
             build_anomalies(partitions),
             *build_alert_assets(partitions),
             build_pipeline_health(partitions),
+            build_unit_economics(settings),
+            build_event_lake(partitions),
         ]
     jobs = [
         *build_jobs(),
@@ -53,8 +58,10 @@ def build_definitions(
         delivery_report_job,
         twilio_usage_job,
         openai_costs_job,
+        unit_economics_job,
         daily_digest_job,
         weekly_test_job,
+        monthly_reports_job,
     ]
     schedules, sensors = build_schedules(settings), [*build_sensors(settings), *build_alert_sensors()]
     return dg.Definitions(
@@ -64,6 +71,7 @@ def build_definitions(
             twilio_usage,
             openai_costs,
             daily_digest,
+            build_monthly_reports(settings),
             *assets,
             openai_budgets,
             build_archived_events(partitions),

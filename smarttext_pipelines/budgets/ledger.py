@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
+from smarttext_pipelines.budgets.limit_forecast import PRIOR, REACHED_AT
 from smarttext_pipelines.core.errors import InputError
-from smarttext_pipelines.database.findings import Finding, first_rows
 
 NIL = UUID(int=0)
 
@@ -32,7 +31,8 @@ class BudgetUse:
     Attributes:
         business: Name, or ``(no business)``.
         allowed_tokens: Limit and grants; None is no limit.
-        reached_at: When the limit of tokens is reached at the rate of the last hour; None when not today.
+        reached_at: When the limit of tokens will be reached, from the hours of the week of the business; at the rate of
+            the last hour where they are not known, or the limit is less than an hour away. None when not today.
     """
 
     business: str
@@ -92,44 +92,36 @@ _USE_OF = """
         ) AS both_kinds WHERE day = monitoring.today() GROUP BY business_key
     ) AS r ON r.business_key = b.business_key
     LEFT JOIN monitoring.openai_tokens_of_the_hour() AS hour ON hour.business_id IS NOT DISTINCT FROM b.business_id
+    LEFT JOIN (
+        {forecast}
+    ) AS usual ON usual.business_key = b.business_key
     CROSS JOIN LATERAL (
         -- Longer than any day is never, and may be longer than an interval can say.
         SELECT least((b.limit_tokens + b.granted_tokens - b.used_tokens) / nullif(hour.tokens, 0), 48) AS hours
     ) AS left_over
     CROSS JOIN LATERAL (SELECT now() + left_over.hours * interval '1 hour' AS at) AS rate
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN hour.tokens > 0 AND rate.at < (b.day + 1)::timestamp AT TIME ZONE i.reporting_timezone
-                    THEN greatest(rate.at, now()) END AS reached_at
+        SELECT least(usual.reached_at,
+                     CASE WHEN (usual.business_key IS NULL OR left_over.hours < 1) AND hour.tokens > 0
+                               AND rate.at < (b.day + 1)::timestamp AT TIME ZONE i.reporting_timezone
+                          THEN greatest(rate.at, now()) END) AS reached_at
     ) AS f
     WHERE b.day = monitoring.today() {which}
     ORDER BY greatest(b.used_tokens / nullif(b.limit_tokens + b.granted_tokens, 0),
                       b.used_usd / nullif(b.limit_usd + b.granted_usd, 0)) DESC NULLS LAST, b.business_key
 """
-_USE = text(_USE_OF.format(which=""))
-_USE_OF_ONE = text(_USE_OF.format(which="AND b.business_key = :key"))
-_DIFFERENCES = f"""\
-SELECT day, coalesce(b.business_id, u.business_id) AS business_id,
-       coalesce(b.used_tokens, 0) - coalesce(u.tokens, 0) AS tokens,
-       coalesce(b.used_usd, 0) - coalesce(u.usd, 0) AS usd
-FROM (SELECT * FROM monitoring.openai_budgets WHERE day >= monitoring.today() - 6) AS b
-FULL JOIN (
-    SELECT day, business_id, coalesce(business_id, '{NIL}') AS business_key, tokens, usd
-    FROM monitoring.openai_ledger(monitoring.today() - 6)
-) AS u USING (day, business_key)
-WHERE day >= monitoring.today() - 6
-    AND (coalesce(b.used_tokens, 0) <> coalesce(u.tokens, 0) OR coalesce(b.used_usd, 0) <> coalesce(u.usd, 0))
-ORDER BY 1, 2"""  # noqa: S608 - a constant
-_RECENT = "FROM monitoring.ledger_rewrites WHERE rewritten_at >= now() - interval '1 day'"
-_REWRITES = f"""\
-SELECT id, rewritten_at, operation, day, business_id, tokens_change, usd_change
-{_RECENT}
-ORDER BY rewritten_at DESC, id DESC"""
-_REWRITTEN = text(
-    f"""
-    SELECT count(*) AS rewrites, coalesce(sum(-least(tokens_change, 0)), 0) AS tokens,
-           coalesce(sum(-least(usd_change, 0)), 0) AS usd {_RECENT}
-    """
-)
+_BUDGETS = """
+    SELECT b.business_key, b.day, b.used_tokens AS used, b.limit_tokens + b.granted_tokens AS allowed, now() AS at
+    FROM monitoring.openai_budgets AS b WHERE b.day = monitoring.today() {which}
+"""
+
+
+def _use(which: str) -> TextClause:
+    forecast = REACHED_AT.format(budgets=_BUDGETS.format(which=which), prior=PRIOR)
+    return text(_USE_OF.format(which=which, forecast=forecast))
+
+
+_USE, _USE_OF_ONE = _use(""), _use("AND b.business_key = :key")
 _SET = text(
     """
     INSERT INTO monitoring.openai_limits (scope, name, limit_tokens, limit_usd, updated_by)
@@ -184,40 +176,6 @@ def read_budgets(connection: Connection, business: UUID | EveryBusiness | None =
     else:
         found = connection.execute(_USE_OF_ONE, {"key": business or NIL})
     return [BudgetUse(**row) for row in found.mappings()]
-
-
-def counter_differences(connection: Connection) -> list[tuple[date, UUID | None, Decimal, Decimal]]:
-    """Return day, business, and by how many tokens and USD the counter exceeds the ledger, where they differ.
-
-    Looks at the last 7 days; the counters of older ones are closed.
-    """
-    return [tuple(row) for row in connection.execute(text(_DIFFERENCES))]
-
-
-def difference_finding(connection: Connection) -> Finding | None:
-    """Return where the counter and the ledger differ; None when they agree."""
-    found = counter_differences(connection)
-    if not found:
-        return None
-    tokens = sum(abs(tokens) for _, _, tokens, _ in found)
-    usd = sum(abs(usd) for _, _, _, usd in found)
-    said = (
-        f"{len(found):,} counters of {len({row[0] for row in found})} days differ from the sums of api_usage, by "
-        f"{tokens:,} tokens and {usd:,} USD in all"
-    )
-    return Finding(said, first_rows(connection, _DIFFERENCES), _DIFFERENCES)
-
-
-def rewrite_finding(connection: Connection) -> Finding | None:
-    """Return how usage was rewritten in the last 24 hours; None when nobody did."""
-    found: Any = connection.execute(_REWRITTEN).one()
-    if not found.rewrites:
-        return None
-    said = (
-        f"OpenAI usage was updated or deleted {found.rewrites:,} times within 24 hours, which gave {found.tokens:,} "
-        f"tokens and {found.usd:f} USD of budget back"
-    )
-    return Finding(said, first_rows(connection, _REWRITES), _REWRITES)
 
 
 def set_limit(

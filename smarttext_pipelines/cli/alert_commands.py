@@ -185,6 +185,8 @@ def why(incident: Number) -> None:
     settings = load_settings()
     with event_transaction(settings) as connection:
         told = review.why(connection, incident_number(incident))
+    found = told.incident
+    say(f"INC-{found['id']} {found['rule']}, {_whom(found)}: {found['severity']}, {found['state']}")
     print_rows([{name: _zoned(value, settings.zone) for name, value in row.items()} for row in told.notices])
     if not told.notices:
         say("nobody was notified")

@@ -93,7 +93,7 @@ def set_(
             chosen = find_business(connection, business)
             scope, name, shown = "business", str(chosen), f" {shown_name(ledger.name_of(connection, chosen))}"
         elif plan is not None:
-            _require_plan(connection, plan)
+            require_plan(connection, plan)
             scope, name, shown = "plan", plan, f" {plan}"
         ledger.set_limit(connection, scope, name, tokens, amount, by or getpass.getuser())
     limits = _amounts(tokens, amount)
@@ -167,7 +167,8 @@ _ADVICE = {
 }
 
 
-def _require_plan(connection: Connection, plan: str) -> None:
+def require_plan(connection: Connection, plan: str) -> None:
+    """Raise InputError for a plan that no business has."""
     plans = ledger.plans(connection)
     if plan not in plans:
         msg = f"no business has that plan; there are {', '.join(plans)}" if plans else "no business has a plan yet"

@@ -12,13 +12,17 @@ from smarttext_pipelines.cli import (
     alert_commands,
     anomaly_commands,
     budget_commands,
+    budget_replay_command,
     customer_commands,
     database_commands,
     digest_command,
     doctor_command,
+    economics_command,
     explain_command,
+    lake_commands,
     receiver_command,
     reconcile_command,
+    report_command,
     retention_commands,
     rights_table,
     rollup_commands,
@@ -64,18 +68,23 @@ app.command("change-zone")(database_commands.change_zone)
 app.command("rollup")(rollup_commands.rollup)
 app.command("stats")(stats_command.stats)
 app.command("digest")(digest_command.digest)
+app.command("report")(report_command.report)
 app.command("explain")(explain_command.explain)
 app.command("reconcile")(reconcile_command.reconcile)
 app.command("receiver")(receiver_command.receiver)
 app.command("web")(web_command.web)
 app.command("sampler")(web_command.sampler)
+budget_commands.app.command("replay")(budget_replay_command.replay)
+budget_commands.app.command("propose")(budget_replay_command.propose)
 app.add_typer(budget_commands.app, name="budgets")
+app.command("economics")(economics_command.economics)
 app.command("reset-openai")(budget_commands.reset_openai)
 app.command("simulate")(simulate_command.simulate)
 app.add_typer(alert_commands.app, name="alerts")
 app.add_typer(anomaly_commands.app, name="anomalies")
 app.add_typer(customer_commands.app, name="customers")
 app.add_typer(retention_commands.app, name="retention")
+app.add_typer(lake_commands.app, name="lake")
 app.command("erase")(retention_commands.erase)
 app.command("cleanup", hidden=True)(retention_commands.cleanup)
 app.command("update-daily-stats", hidden=True)(rollup_commands.update_daily_stats)

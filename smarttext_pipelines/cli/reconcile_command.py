@@ -4,14 +4,14 @@ import csv
 import sys
 from collections import Counter
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from sqlalchemy import Connection
 
-from smarttext_pipelines.cli.options import BusinessOption, JsonOption, find_business, parse_day, today
+from smarttext_pipelines.cli.options import BusinessOption, JsonOption, find_business, first_of_month, today
 from smarttext_pipelines.cli.printing import local_time, print_json, print_rows, say
 from smarttext_pipelines.core.days import DayRange, day_end, day_start
 from smarttext_pipelines.core.errors import InputError
@@ -74,7 +74,7 @@ def _content(file: Path) -> str:
         return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        msg = f"{file} cannot be read: {reason}"
+        msg = f"{file} cannot be read: {reason}; name a CSV file"
         raise InputError(msg) from None
 
 
@@ -83,19 +83,11 @@ def _days(settings: Settings, month: str | None) -> DayRange:
     from smarttext_pipelines.explain.month_messages import days_of_month
 
     now = today(settings)
-    first = now.replace(day=1) - timedelta(days=1) if month is None else _first_of(month)
+    first = now.replace(day=1) - timedelta(days=1) if month is None else first_of_month(month)
     if first > now:
         msg = f"{month} is in the future; today is {now} in {settings.reporting_timezone}"
         raise InputError(msg)
     return days_of_month(first, now)
-
-
-def _first_of(month: str) -> date:
-    try:
-        return parse_day(f"{month}-01")
-    except InputError:
-        msg = f"'{month}' is no month; write it as 2026-01"
-        raise InputError(msg) from None
 
 
 def _messages(

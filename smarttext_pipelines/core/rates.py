@@ -42,6 +42,17 @@ def wilson_lower_percent(failed: int, successful: int, quantile: float = WILSON_
     return Decimal(max(0, math.floor(lower * 10000 + 0.5))) / 100
 
 
+def wilson_interval(part: int, whole: int, quantile: float = WILSON_Z) -> tuple[float, float] | None:
+    """Return the Wilson score interval of a share, from 0 to 1; None when there is no whole. Source as above."""
+    if whole == 0:
+        return None
+    p, z2 = part / whole, quantile * quantile
+    margin = quantile * math.sqrt((p * (1 - p) + z2 / (4 * whole)) / whole)
+    low, high = ((p + z2 / (2 * whole) + side * margin) / (1 + z2 / whole) for side in (-1, 1))
+    # At the ends it is exact but for the last digit.
+    return (max(low, 0.0) if part else 0.0), (min(high, 1.0) if part < whole else 1.0)
+
+
 def shown_rate(rate: Decimal | None, coverage: Decimal | None) -> str:
     """Return a rate for people: a dash when nothing is decided, ``unknown`` when too few outcomes are known.
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from smarttext_pipelines.budgets import ledger
+from smarttext_pipelines.budgets import ledger, ledger_findings
+from smarttext_pipelines.budgets.limit_forecast import learn_hours
 from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.database.findings import Finding
 from smarttext_pipelines.defs.evaluations import Check, checked, evaluation, record, spec
@@ -47,9 +48,10 @@ def openai_budgets(
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
     """Read what every business has used today, and whether the counter can be trusted."""
     with warehouse.transaction() as connection:
+        learn_hours(connection)
         used = ledger.read_budgets(connection)
-        differences = ledger.difference_finding(connection)
-        rewrites = ledger.rewrite_finding(connection)
+        differences = ledger_findings.difference_finding(connection)
+        rewrites = ledger_findings.rewrite_finding(connection)
     found = [
         checked(_COUNTER, _CHECKS[_COUNTER], differences, is_error=True),
         checked(_REWRITES, _CHECKS[_REWRITES], rewrites),

@@ -12,7 +12,14 @@ from smarttext_pipelines.defs.dagster_internals import InstigatorTick, TickStatu
 from smarttext_pipelines.health.verdicts import Heartbeat
 from smarttext_pipelines.sentry.capture import capture_failure
 
-ON_DEMAND = {"intraday_rollup_job", "delivery_report_job", "twilio_usage_job", "openai_costs_job", "weekly_test_job"}
+ON_DEMAND = {
+    "intraday_rollup_job",
+    "delivery_report_job",
+    "twilio_usage_job",
+    "openai_costs_job",
+    "weekly_test_job",
+    "monthly_reports_job",
+}
 """Jobs whose schedule launches them only when there is something to do."""
 
 _WELL = (TickStatus.SUCCESS, TickStatus.SKIPPED)

@@ -9,10 +9,13 @@ from smarttext_pipelines.database.rolled_up_days import complete_days
 from smarttext_pipelines.defs.archive_assets import build_retention_schedules
 from smarttext_pipelines.defs.delivery_assets import build_delivery_schedule
 from smarttext_pipelines.defs.digest_assets import build_digest_schedule
+from smarttext_pipelines.defs.economics_assets import build_economics_schedule
 from smarttext_pipelines.defs.jobs import UNFINISHED
+from smarttext_pipelines.defs.lake_assets import build_lake_schedule
 from smarttext_pipelines.defs.openai_costs import build_costs_schedule
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.planning import MAX_DAYS_BACK, nightly_days
+from smarttext_pipelines.defs.report_assets import build_reports_schedule
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.defs.twilio_usage import build_usage_schedule
 from smarttext_pipelines.defs.weekly_test_job import build_weekly_test_schedule
@@ -36,8 +39,11 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         build_usage_schedule(settings),
         build_costs_schedule(settings),
         build_digest_schedule(settings),
+        build_reports_schedule(settings),
+        build_economics_schedule(settings),
         build_weekly_test_schedule(settings),
         *build_retention_schedules(zone),
+        build_lake_schedule(settings),
     ]
 
 

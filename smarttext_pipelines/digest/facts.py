@@ -16,6 +16,7 @@ from smarttext_pipelines.core.days import DayRange, day_end, day_start
 from smarttext_pipelines.database.rolled_up_days import complete_days
 from smarttext_pipelines.digest.so_far import SoFar, read_so_far
 from smarttext_pipelines.digest.totals import Totals, read_totals
+from smarttext_pipelines.economics.lost import Lost, read_lost
 
 WEEKS_COMPARED = 8
 _ANOMALIES = 50
@@ -82,13 +83,14 @@ class Facts:
         usual: Equal weekdays before, those with incidents left out while enough others remain.
         zone: Reporting zone.
         reply_minutes: Minutes that count as in time.
-        unanswered: Businesses with callers without a text, the most of them first.
+        unanswered: Businesses with callers without a text, first those that lost most by it.
         month: The month up to the day.
         refused: Refusals of the guard by reason.
         incidents: Incidents that were firing during the day, the most severe first.
         crossings: Budgets that reached a threshold, the most used first.
         silent: Businesses that have events on such weekdays and had none.
         anomalies: What was unusual and nobody called wrong or expected, all businesses first.
+        lost: What businesses with unanswered callers lost, the most first.
         restated: Settled days whose numbers changed since the day ended.
         businesses: Businesses with a missed call.
         is_complete: Whether the day was rolled up after its end.
@@ -110,6 +112,7 @@ class Facts:
     crossings: Sequence[Crossing] = ()
     silent: Sequence[Silent] = ()
     anomalies: Sequence[Episode] = ()
+    lost: Sequence[Lost] = ()
     restated: Sequence[date] = ()
     businesses: int = 1
     is_complete: bool = True
@@ -146,7 +149,10 @@ _REFUSED = text(
 _INCIDENTS = text(
     """
     SELECT i.id AS number, i.rule, i.severity, i.fired_at, i.resolved_at,
-           coalesce(b.name, CASE WHEN i.scope LIKE 'sender:%' THEN 'a sender' ELSE i.scope END) AS whom
+           coalesce(b.name, CASE WHEN i.scope LIKE 'sender:%' THEN coalesce(
+               -- The end of the number tells senders apart; whole numbers are masked in what leaves.
+               (SELECT 'sender …' || right(max(n.message ->> 'sender'), 4) FROM monitoring.notifications AS n
+                WHERE n.incident_id = i.id AND n.message ->> 'sender' <> ''), 'a sender') ELSE i.scope END) AS whom
     FROM monitoring.incidents AS i LEFT JOIN monitoring.business_names AS b ON b.id = i.business_id
     WHERE i.fired_at < :end AND (i.resolved_at IS NULL OR i.resolved_at >= :start)
     ORDER BY array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.id LIMIT 50
@@ -223,6 +229,9 @@ def read_facts(
     is_complete = bool(complete_days(connection, DayRange(day, day), zone))
     of_day = {"day": day, "usual": usual, "start": day_start(day, zone), "end": day_end(day, zone)}
     unanswered = list(connection.execute(_UNANSWERED, of_day).mappings())
+    lost = read_lost(connection, [day])
+    rank = {each.business_id: place for place, each in enumerate(lost)}
+    unanswered.sort(key=lambda row: rank.get(row["business_id"], len(rank)))
     # A rollup of last night makes days final; only later changes restate them.
     restated = {"settled": day - timedelta(days=settle_days + 1), "since": day_end(day, zone)}
     least = max(2, len(usual) - 1)
@@ -244,6 +253,7 @@ def read_facts(
         crossings=[Crossing(**row) for row in connection.execute(_CROSSINGS, of_day).mappings()],
         silent=[Silent(**row) for row in connection.execute(_SILENT, {**of_day, "least": least}).mappings()],
         anomalies=[each for each in episodes_of(connection, day, limit=_ANOMALIES) if each.verdict in (None, "right")],
+        lost=lost,
         restated=list(connection.scalars(_RESTATED, restated)),
         businesses=unanswered[0]["businesses"] if unanswered else 1,
         is_complete=is_complete,

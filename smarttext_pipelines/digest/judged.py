@@ -12,6 +12,7 @@ from smarttext_pipelines.digest.facts import Facts, Incident, Unanswered
 from smarttext_pipelines.digest.thing_to_tell import NAMED, Judgement, Urgency, of_business, on_day, share, usual
 from smarttext_pipelines.digest.traffic import silent, traffic
 from smarttext_pipelines.digest.usual import Usual, is_more_than_chance, sampling_spread
+from smarttext_pipelines.economics.lost import in_words
 
 _MIN_TEXTS, _MIN_CALLS, _MIN_UNREPLIED = 20, 10, 3
 _POOR_PERCENT = Decimal(50)
@@ -25,7 +26,7 @@ _REFUSALS = {"limit_tokens": "limit of tokens reached", "limit_usd": "limit of U
 
 def judge(facts: Facts) -> list[Judgement]:
     """Return what is worth telling of a day that was rolled up, the most urgent first."""
-    parts = (_incidents, traffic, _businesses, _replies, _delivery, _cost, _budgets, silent, _unusual, _remarks)
+    parts = (_incidents, traffic, _businesses, _lost, _replies, _delivery, _cost, _budgets, silent, _unusual, _remarks)
     found = [each for part in parts for each in part(facts)]
     return sorted(found, key=lambda each: -each.urgency)
 
@@ -70,6 +71,13 @@ def _businesses(facts: Facts) -> Iterator[Judgement]:
     rest = [each for each in facts.unanswered if each not in worst]
     if t.never and rest:
         yield _without_text(facts, found, worst, rest)
+
+
+def _lost(facts: Facts) -> Iterator[Judgement]:
+    said = in_words(facts.lost)
+    if said:
+        command = f"smarttext economics --month {facts.day:%Y-%m}"
+        yield Judgement("lost", Urgency.note, "", f"{said}.", command)
 
 
 def _without_text(

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 
-from smarttext_pipelines.budgets.ledger import counter_differences
+from smarttext_pipelines.budgets.ledger_findings import counter_differences
 from smarttext_pipelines.core.days import DayRange, day_of
 from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.database.rolled_up_days import complete_days

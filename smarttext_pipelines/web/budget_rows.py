@@ -16,7 +16,7 @@ _COLUMNS = (
     Column(key="used_usd", label="Cost", unit="USD"),
     Column(key="allowed_usd", label="Limit", unit="USD"),
     Column(key="refused", label="Refused"),
-    Column(key="reached_at", label="Limit reached at this rate"),
+    Column(key="reached_at", label="Limit reached about"),
 )
 _LIMITS = ("allowed_tokens", "allowed_usd")
 

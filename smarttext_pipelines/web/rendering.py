@@ -100,10 +100,10 @@ def chart(series: Series) -> dict[str, Any]:
     return {"width": _WIDTH, "height": _HEIGHT, "top": top, "lines": lines}
 
 
-def environment() -> Environment:
-    """Return Jinja with autoescape and the filters of the templates."""
+def environment(package: str = "smarttext_pipelines.web") -> Environment:
+    """Return Jinja with autoescape and the filters of the templates, which lie in a package."""
     found = Environment(
-        loader=PackageLoader("smarttext_pipelines.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader(package), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     found.filters |= {"cell": shown_cell, "visible": visible, "markdown": as_html}

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from smarttext_pipelines.budgets import ledger
+from smarttext_pipelines.budgets import ledger, ledger_findings
 from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.defs.budget_assets import openai_budgets, openai_reaper_sensor, openai_usage_reset_job
@@ -172,7 +172,7 @@ def test_a_counter_that_somebody_changed_and_usage_that_somebody_deleted_fail_th
     database.run("UPDATE monitoring.openai_budgets SET used_tokens = used_tokens - 1")
     assert evaluate(database)[0] == {"counter_equals_ledger": False, "ledger_rewrites": True}
     with database.engine.connect() as connection:
-        ((_, named, tokens, usd),) = ledger.counter_differences(connection)
+        ((_, named, tokens, usd),) = ledger_findings.counter_differences(connection)
     assert (named, tokens, usd) == (business, -1, Decimal(0))
     database.run("UPDATE monitoring.openai_budgets SET used_tokens = used_tokens + 1")
     database.run("DELETE FROM public.api_usage")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smarttext_pipelines.budgets.ledger import counter_differences
+from smarttext_pipelines.budgets.ledger_findings import counter_differences
 from smarttext_pipelines.rollup.zone import change_reporting_zone
 from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.conftest import Database

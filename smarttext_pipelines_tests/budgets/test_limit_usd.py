@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smarttext_pipelines import tracking
-from smarttext_pipelines.budgets import ledger
+from smarttext_pipelines.budgets import ledger, ledger_findings
 from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.conftest import SOAK, Database
 from smarttext_pipelines_tests.guardrail import COUNTER, LEDGER, Crowd, add_businesses, reap
@@ -149,7 +149,7 @@ def test_a_call_is_refused_exactly_when_counted_and_held_and_asked_pass_the_limi
             assert (used, held) == (sum(model.counted.values()), model.total_held())
     assert database.rows(COUNTER) == database.rows(LEDGER)
     with database.engine.connect() as connection:
-        assert ledger.counter_differences(connection) == []
+        assert ledger_findings.counter_differences(connection) == []
 
 
 def _read_direct(connection: psycopg.Connection[Any], model: Model) -> None:

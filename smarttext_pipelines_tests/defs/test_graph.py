@@ -28,9 +28,28 @@ GRAPH = {
     "call_events": ("sources", ()),
     "call_volume": ("facts", ("businesses", "call_events")),
     "anomalies": ("anomalies", ("daily_stats", "sms_failure_rates")),
+    "customer_days": (
+        "facts",
+        (
+            "api_usage",
+            "businesses",
+            "call_events",
+            "call_volume",
+            "missed_call_replies",
+            "owner_alerts",
+            "sms_events",
+            "sms_outcomes",
+            "spend",
+        ),
+    ),
     "daily_digest": ("alerts", ("alert_incidents", "daily_stats", "missed_call_replies", "sms_outcomes", "spend")),
     "daily_stats": ("stats", ("call_volume", "missed_call_replies", "owner_alert_delivery", "sms_outcomes", "spend")),
+    "event_lake": ("archive", ("api_usage", "call_events", "owner_alerts", "sms_events")),
     "missed_call_replies": ("facts", ("businesses", "call_events", "owner_alerts", "sms_events")),
+    "monthly_reports": (
+        "reports",
+        ("alert_incidents", "call_events", "daily_stats", "missed_call_replies", "sms_outcomes", "spend"),
+    ),
     "openai_budgets": ("stats", ("api_usage",)),
     "owner_alert_delivery": ("facts", ("owner_alerts",)),
     "owner_alerts": ("sources", ()),
@@ -42,6 +61,10 @@ GRAPH = {
     "sms_failure_rates": ("stats", ("sms_outcomes",)),
     "sms_outcomes": ("facts", ("businesses", "owner_alerts", "sms_events")),
     "spend": ("facts", ("api_usage",)),
+    "unit_economics": (
+        "economics",
+        ("businesses", "call_events", "daily_stats", "sms_events", "sms_outcomes", "spend"),
+    ),
 }
 CRONS = {
     "alert_report_schedule": "20 0 * * *",
@@ -49,7 +72,9 @@ CRONS = {
     "delivery_report_schedule": "*/15 * * * *",
     "archive_scrub_schedule": "0 2 * * 0",
     "dagster_history_schedule": "30 3 * * *",
+    "event_lake_schedule": "30 1 * * *",
     "intraday_rollup_schedule": "*/10 * * * *",
+    "monthly_reports_schedule": "30 6 * * *",
     "openai_costs_schedule": "50 3 * * *",
     "openai_budgets_schedule": "*/30 * * * *",
     "openai_usage_reset_schedule": "1 0 * * *",
@@ -57,6 +82,7 @@ CRONS = {
     "pipeline_health_schedule": "25 0 * * *",
     "rollup_schedule": "5 0 * * *",
     "twilio_usage_schedule": "40 3 * * *",
+    "unit_economics_schedule": "45 4 * * *",
     "weekly_test_schedule": "0 10 * * 1",
 }
 SENSORS = {
@@ -118,7 +144,7 @@ def test_a_range_is_one_run(definitions: dg.Definitions) -> None:
 
 
 def test_the_lineage_is_what_the_metrics_read() -> None:
-    parameters = {"shared_senders", "window_days", "search_days", "openai_prices"}
+    parameters = {"shared_senders", "window_days", "search_days", "openai_prices", "customer_key_blocks"}
     assert {n: set(deps) for n, deps in (FACTS | STATS).items()} == {
         name: set(metric.inputs) - parameters for name, metric in METRICS.items()
     }

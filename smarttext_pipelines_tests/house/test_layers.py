@@ -19,18 +19,31 @@ ALLOWED = {
     "schema": {"core", "database"},
     "archive": {"core", "database", "schema"},
     "budgets": {"core", "database", "schema"},
-    "engines": {"core", "metrics", "database", "schema", "archive"},
-    "rollup": {"core", "metrics", "engines", "database", "schema", "archive", "budgets"},
+    "lake": {"core", "settings", "database", "schema", "archive"},
+    "engines": {"core", "metrics", "database", "schema", "archive", "lake"},
+    "rollup": {"core", "metrics", "engines", "database", "schema", "archive", "budgets", "lake"},
     "retention": {"core", "metrics", "engines", "database", "schema", "archive"},
     "tracking": {"core", "database", "schema", "sentry", "settings"},
     "twilio": {"core", "database", "schema", "settings"},
     "anomalies": {"core", "database"},
     "billing": {"core", "database"},
     "customers": {"core", "database"},
+    "economics": {"core", "database", "schema"},
     "alerting": {"core", "metrics", "engines", "database", "schema", "sentry", "twilio", "settings", "anomalies"},
-    "health": {"core", "database", "schema", "budgets", "billing", "alerting", "sentry", "twilio", "settings"},
+    "health": {
+        "core",
+        "database",
+        "schema",
+        "engines",
+        "budgets",
+        "billing",
+        "alerting",
+        "sentry",
+        "twilio",
+        "settings",
+    },
     "explain": {"core", "metrics", "engines", "database", "schema"},
-    "digest": {"core", "database", "schema", "budgets", "alerting", "settings", "anomalies"},
+    "digest": {"core", "database", "schema", "budgets", "alerting", "settings", "anomalies", "economics"},
     "telemetry": {"core", "settings", "database", "schema", "budgets", "digest"},
     "web": {
         "core",
@@ -48,6 +61,7 @@ ALLOWED = {
         "anomalies",
         "billing",
     },
+    "reports": {"core", "settings", "database", "metrics", "engines", "alerting", "digest", "explain", "web"},
     "sample": {"core", "database", "schema"},
     "defs": {
         "core",
@@ -56,6 +70,7 @@ ALLOWED = {
         "schema",
         "metrics",
         "archive",
+        "lake",
         "budgets",
         "sentry",
         "rollup",
@@ -65,7 +80,9 @@ ALLOWED = {
         "health",
         "digest",
         "anomalies",
+        "reports",
         "billing",
+        "economics",
     },
     "definitions": {"defs", "settings"},
     "launch": {
@@ -87,6 +104,7 @@ ALLOWED = {
         "database",
         "schema",
         "archive",
+        "lake",
         "budgets",
         "sentry",
         "sample",
@@ -104,6 +122,8 @@ ALLOWED = {
         "anomalies",
         "billing",
         "customers",
+        "reports",
+        "economics",
     },
 }
 """What each layer may import of the others; everything may import itself."""
@@ -138,12 +158,13 @@ def test_only_the_graph_imports_dagster(layer: str, path: Path) -> None:
 
 
 def test_only_settings_reads_the_environment() -> None:
-    # DAGSTER_HOME and the environment of child processes are Dagster's own.
+    # DAGSTER_HOME and the environment of child processes are Dagster's own; NOTIFY_SOCKET is systemd's.
     readers = {str(p.relative_to(ROOT)) for _, p in _modules() if "os.environ" in p.read_text()}
     assert readers <= {
         "settings/loading.py",
         "launch/databases.py",
         "launch/run_rollup.py",
+        "launch/service_manager.py",
         "database/embedded_user.py",
     }
 

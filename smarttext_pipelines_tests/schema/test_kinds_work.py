@@ -16,7 +16,7 @@ from smarttext_pipelines.alerting.incidents.evaluate import evaluate
 from smarttext_pipelines.alerting.measuring.now import Place
 from smarttext_pipelines.alerting.rules.rules_file import load_rules
 from smarttext_pipelines.archive.target import ArchiveTarget
-from smarttext_pipelines.budgets.ledger import counter_differences
+from smarttext_pipelines.budgets.ledger_findings import counter_differences
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.health.doctor import examine

@@ -14,22 +14,28 @@ from sqlalchemy import Engine, text
 
 from smarttext_pipelines import tracking
 from smarttext_pipelines.alerting.evaluation_service import configured_channels, deliver_now, evaluate_now
-from smarttext_pipelines.budgets import ledger
+from smarttext_pipelines.archive.files import ArchiveTarget
+from smarttext_pipelines.budgets import ledger, ledger_findings
+from smarttext_pipelines.budgets.limit_forecast import learn_hours
+from smarttext_pipelines.budgets.limit_replay import replay_limit
+from smarttext_pipelines.budgets.proposals import propose_limits
 from smarttext_pipelines.core.errors import DatabaseError
 from smarttext_pipelines.database.connect import connected, open_engine, parse_url
 from smarttext_pipelines.database.embedded import embedded_server
 from smarttext_pipelines.database.rolled_up_days import pending_requests, request_rollups
+from smarttext_pipelines.economics.lost import read_lost
+from smarttext_pipelines.economics.unit_economics import read_economics, write_economics
+from smarttext_pipelines.economics.write_backs import count_write_backs
 from smarttext_pipelines.health import heartbeat
 from smarttext_pipelines.health.doctor import examine
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.retention.files import ArchiveTarget
 from smarttext_pipelines.retention.run import Retention, archive_days, raise_failures
 from smarttext_pipelines.rollup import roll_up
 from smarttext_pipelines.schema.migrate import find_drift, make_roles, migrate
 from smarttext_pipelines.schema.rights.roles import PIPELINE, READER, RETENTION, ROLES, WRITER
 from smarttext_pipelines.schema.script import migration_sql
 from smarttext_pipelines_tests.conftest import Copied, Database, Server, fresh_database
-from smarttext_pipelines_tests.events import roll_up_all
+from smarttext_pipelines_tests.events import CUSTOMER_SECRET, roll_up_all
 from smarttext_pipelines_tests.legacy import (
     DAYS,
     SCHEMA_SCRIPT,
@@ -169,6 +175,7 @@ CHANGED_BY_PIPELINE = [
     "alert_targets",
     "budget_thresholds",
     "call_volume",
+    "customer_days",
     "daily_stats_adopted",
     "heartbeats",
     "incidents",
@@ -189,7 +196,11 @@ CHANGED_BY_PIPELINE = [
     "anomaly_marks",
     "anomaly_verdicts",
     "openai_costs",
+    "lake_files",
     "openai_cost_days",
+    "openai_hours",
+    "write_backs",
+    "unit_economics",
     "sms_failure_rates",
     "sms_outcomes",
     "sms_report_asks",
@@ -224,6 +235,7 @@ PEOPLE = [
     "budget_crossings",
     "business_names",
     "call_volume",
+    "customer_days",
     "failure_classes",
     "heartbeats",
     "incidents",
@@ -244,6 +256,9 @@ PEOPLE = [
     "anomaly_verdicts",
     "openai_costs",
     "openai_cost_days",
+    "openai_hours",
+    "write_backs",
+    "unit_economics",
     "sms_failure_rates",
     "sms_outcomes",
     "spend",
@@ -406,7 +421,7 @@ def test_the_tracking_library_works_as_the_writer(working: Database, tmp_path: P
 def test_rollup_alerting_budgets_and_health_work_as_the_pipeline(working: Database, tmp_path: Path) -> None:
     with logged_in(working, PIPELINE) as engine:
         for metric in METRICS.values():
-            roll_up(engine, metric, DAYS, zone=ZONE, settle_days=4, shared_senders=[], allow_empty=True)
+            roll_up(engine, metric, DAYS, zone=ZONE, settle_days=4, allow_empty=True, customer_secret=CUSTOMER_SECRET)
         settings = working.settings(data_dir=tmp_path)
         channels = configured_channels(settings)
         evaluate_now(engine, settings, channels, datetime.now(UTC))
@@ -416,13 +431,27 @@ def test_rollup_alerting_budgets_and_health_work_as_the_pipeline(working: Databa
             assert pending_requests(connection)
             ledger.reap(connection)
             ledger.open_day(connection)
-            assert ledger.counter_differences(connection) == []
+            learn_hours(connection)
+            assert replay_limit(connection, 0, DAYS).total.calls == replay_limit(connection, 0, DAYS).total.refused
+            propose_limits(connection, DAYS)
+            count_write_backs(connection, DAYS, ZONE, datetime.now(UTC))
+            write_economics(connection, DAYS.first, {}, zone=ZONE, now=datetime.now(UTC))
+            assert ledger_findings.counter_differences(connection) == []
             heartbeat.record(connection, [])
             assert connection.execute(text("SELECT count(*) FROM public.daily_stats")).scalar()
         url = engine.url.render_as_string(hide_password=False)
         report = examine(settings.model_copy(update={"database_url": SecretStr(url)}), services=False)
     unseen = [line for line in report.lines if "cannot be looked at" in line.said or "permission" in line.said]
     assert unseen == []
+
+
+def test_the_reader_sees_what_businesses_cost_and_whom_they_did_not_reach(working: Database) -> None:
+    roll_up_all(working.engine, DAYS, allow_empty=True)
+    with logged_in(working, READER) as engine, engine.connect() as connection:
+        found = read_economics(connection, DAYS.first, {}, zone=ZONE, now=datetime.now(UTC))
+        assert found
+        read_lost(connection, list(DAYS))
+        ledger.read_budgets(connection)
 
 
 def test_archiving_and_deleting_works_as_retention(working: Database, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from smarttext_pipelines import tracking
 from smarttext_pipelines.archive.target import ArchiveTarget
-from smarttext_pipelines.budgets.ledger import counter_differences
+from smarttext_pipelines.budgets.ledger_findings import counter_differences
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.explain import explain_column
 from smarttext_pipelines.explain.column import window_of

@@ -113,7 +113,7 @@ def test_every_check_of_a_rollup_that_fails_shows_what_it_found(
     assert set(failed) == {key for key in declared - fine if key[1] not in (AGREES, KEYS, HISTORY)}
     shown = {key: _require_helpful(wrong, found) for key, found in failed.items()}
     assert all(shown.values())
-    raised = database.rows("SELECT scope FROM monitoring.alert_signals WHERE value > 0")
+    raised = wrong.rows("SELECT scope FROM monitoring.alert_signals WHERE value > 0")
     assert {tuple(row["scope"].removeprefix("check:").split("@")[0].split(".")) for row in raised} == set(failed)
     assert failed["sms_outcomes", "error_codes_mapped"].description == (
         "1 of 2 failed texts on 2026-03-15 had an error code of no class: 99999"

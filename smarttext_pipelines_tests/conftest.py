@@ -5,9 +5,10 @@ import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -31,6 +32,20 @@ _PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "test")
 settings.load_profile(_PROFILE)
 SOAK = _PROFILE == "soak"
 """Whether tests take their long form."""
+
+
+def soak_cases(cases: Iterable[Any], *, short: Collection[Any]) -> list[Any]:
+    """Return the cases of a parameter, of which ``make test`` takes the short ones and ``make soak`` all.
+
+    The short ones together must be able to fail for every reason that the others have.
+    """
+    found = list(cases)
+    assert all(case in found for case in short), "a short case is none of the cases"
+    return [case if case in short else pytest.param(*_values(case), marks=pytest.mark.soak) for case in found]
+
+
+def _values(case: Any) -> tuple[Any, ...]:
+    return case if isinstance(case, tuple) else (case,)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -125,7 +140,8 @@ def _memory() -> str | None:
 def fresh_database(server: Server, template: str = "template1") -> Iterator[Database]:
     name = f"test_{uuid.uuid4().hex[:12]}"
     with server.connect() as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        # Copying files takes half of what writing every page to the log does.
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     engine = open_engine(server.url(name))
     try:
         yield Database(server.url(name), engine, server, name)
@@ -144,6 +160,24 @@ def template(server: Server) -> Iterator[str]:
     with fresh_database(server) as database:
         migrate(database.engine, ZoneInfo("UTC"))
         yield database.name
+
+
+Copied = Callable[..., AbstractContextManager[Database]]
+
+
+@pytest.fixture(scope="module")
+def copied(server: Server) -> Iterator[Copied]:
+    """Give a copy of a database that ``prepare(database, *arguments)`` filled, once for all tests of a module."""
+    with ExitStack() as stack:
+
+        @cache
+        def filled(prepare: Callable[..., object], *arguments: Any) -> str:
+            database = stack.enter_context(fresh_database(server))
+            prepare(database, *arguments)
+            database.engine.dispose()
+            return database.name
+
+        yield lambda prepare, *arguments: fresh_database(server, filled(prepare, *arguments))
 
 
 @pytest.fixture

@@ -93,6 +93,9 @@ WORKING = {
 }
 """What makes each kind out of a legacy installation; a migration adopts these."""
 
+SHORT_KINDS = ("generated", "columns of their own", "several", "several, seen through views")
+"""They hold every change of type and shape that the others have one by one."""
+
 BIGINT_ID = (
     "ALTER TABLE public.sms_events DROP COLUMN id;"
     "ALTER TABLE public.sms_events ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;"

@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from math import ceil, nan
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -26,6 +27,7 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 MAX_COPIES = 31
 _CELL_LENGTH = 80
+_MAX_TICKS = 8
 _MAX_COLUMNS = 6
 """Columns of a preview: a wider one is cut off at the edge of the page."""
 
@@ -123,17 +125,22 @@ def month_metadata(month: "MonthSpend") -> dict[str, Any]:
 
 def plot_metadata(title: str, history: "History") -> dg.MetadataValue:
     """Return a plot of the last 30 days as an image in markdown."""
-    import pandas as pd
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 2.4), layout="constrained")
-    axes = figure.add_subplot()
-    frame = pd.DataFrame(history.measures, index=pd.to_datetime(list(history.days)), dtype=float)
-    frame.rename(columns=lambda name: str(name).replace("_", " ")).plot(
-        ax=axes, title=title, marker=".", linewidth=1.2, fontsize=7
-    )
+    # Drawn once, with places and ticks that are given: a layout that fits itself, and axes of dates, take a third of
+    # the time of a small rollup.
+    figure = Figure(figsize=(7, 2.4))
+    axes = figure.add_axes((0.1, 0.12, 0.88, 0.76))
+    for name, values in history.measures.items():
+        known = [nan if value is None else float(value) for value in values]
+        axes.plot(known, marker=".", linewidth=1.2, label=name.replace("_", " "))
+    axes.set_title(title, fontsize=9)
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=7, frameon=False)
+    places = range(0, len(history.days), max(1, ceil(len(history.days) / _MAX_TICKS)))
+    axes.set_xticks(places, [f"{history.days[place]:%d %b}" for place in places])
+    axes.tick_params(labelsize=7)
+    if history.measures:
+        axes.legend(fontsize=7, frameon=False, loc="upper left")
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=80)
     return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(image.getvalue()).decode()})")

@@ -1,7 +1,7 @@
-"""From an expression to a statement: each shape is compiled once, and the times of a window are put into its text.
+"""From an expression to a statement: each shape is compiled once; times and zone of a window are put into its text.
 
 Compiling takes a third of a second, which is most of what a day of few rows costs, and an evaluation of the alert rules
-each minute. Two windows of one shape differ in their dates and instants alone.
+each minute. Two windows of one shape differ in their dates, instants and zone alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +13,8 @@ import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import sqlglot.expressions as sge
 
+from smarttext_pipelines.metrics.metric import reporting_day
+
 Spelling = Mapping[str, Callable[..., Any]]
 """For each function of ``metrics.metric``, what an engine writes instead of a call of it."""
 
@@ -20,8 +22,9 @@ _MAX_KEPT, _MAX_LATEST = 512, 128
 _FIRST = datetime(9100, 1, 1, 0, 0, 0, 7, tzinfo=UTC)
 """Placeholder of the first instant of an expression; no event has that time."""
 
-_LEFT = ("9100", "9101")
-"""Years that reveal a placeholder that was written in an unexpected form."""
+_ZONE = "zone_of_the_window"
+_LEFT = ("9100", "9101", _ZONE)
+"""What reveals a placeholder that was written in an unexpected form."""
 
 _statements: dict[Any, str] = {}
 """By shape, with marks for the times."""
@@ -68,20 +71,26 @@ def _compiled(
     dialect: Any,
     finish: Callable[[sge.Expression], sge.Expression],
 ) -> str:
-    times = _times(op)
+    times, zones = _times(op), _zones(op)
     stand_ins = [_stand_in(literal, place) for place, literal in enumerate(times)]
-    shape = op.replace(dict(zip(times, stand_ins, strict=True)))
+    named = [ops.Literal(_zone(place), literal.dtype) for place, literal in enumerate(zones)]
+    shape = op.replace(dict(zip([*times, *zones], [*stand_ins, *named], strict=True)))
     key = (type(compiler), shape)
     text = _statements.get(key)
     if text is None:
         marks = {written(compiler, each): sge.Var(this=_mark(place)) for place, each in enumerate(stand_ins)}
         text = _compile(compiler, shape, spelling, dialect, finish, marks)
-        if any(year in text for year in _LEFT):
+        bare = text
+        for place in range(len(zones)):
+            bare = bare.replace(f"'{_zone(place)}'", "")
+        if any(left in bare for left in _LEFT):
             return _compile(compiler, op, spelling, dialect, finish, {})
         _keep(_statements, key, text, _MAX_KEPT)
     # From the last on: the mark of the first is the beginning of that of the tenth.
     for place in reversed(range(len(times))):
         text = text.replace(_mark(place), written(compiler, times[place]).sql(dialect=dialect))
+    for place, literal in enumerate(zones):
+        text = text.replace(f"'{_zone(place)}'", written(compiler, literal).sql(dialect=dialect))
     return text
 
 
@@ -100,6 +109,17 @@ def _times(op: ops.Node) -> list[ops.Literal]:
     """Return the different dates and instants of an expression, in an order that its shape alone decides."""
     found = op.find(ops.Literal)
     return list(dict.fromkeys(each for each in found if isinstance(each.value, date)))
+
+
+def _zones(op: ops.Node) -> list[ops.Literal]:
+    """Return the different zones that days are told by, in an order that the shape alone decides."""
+    functions = op.find(ops.ScalarUDF)
+    zones = [each.zone for each in functions if each.__func_name__ == reporting_day.__name__]
+    return [zone for zone in dict.fromkeys(zones) if isinstance(zone, ops.Literal)]
+
+
+def _zone(place: int) -> str:
+    return f"{_ZONE}_{place}"
 
 
 def _stand_in(literal: ops.Literal, place: int) -> ops.Literal:

@@ -194,7 +194,12 @@ def find_drift(engine: Engine) -> list[str]:
             return [f"revision is {found or 'none'}, newest is {newest_revision()}: run `smarttext migrate`"]
         if stored_zone(connection) is None:
             return ["the first migration has not come to its end: run `smarttext migrate` again"]
-        changes = compare_metadata(_comparison(connection), metadata)
+        # A comparison each: Alembic reads the tables of the first schema at once, and those of others one by one.
+        changes = [
+            change
+            for schema in (PUBLIC, MONITORING)
+            for change in compare_metadata(_comparison(connection, schema), metadata)
+        ]
         lines = [line for change in changes if not is_tolerated(change) for line in _describe(change)]
         return [*lines, *put_back_lines(connection)]
 
@@ -208,7 +213,8 @@ def is_tolerated(change: Any) -> bool:
     return is_theirs or kind.startswith("remove_") or "comment" in kind
 
 
-def _comparison(connection: Connection) -> MigrationContext:
+def _comparison(connection: Connection, schema: str) -> MigrationContext:
+    """Return the comparison of one schema."""
     ours = {(t.schema, t.name) for t in metadata.tables.values()}
     # A view in place of one of the application's tables is read like the table.
     views = {
@@ -218,7 +224,8 @@ def _comparison(connection: Connection) -> MigrationContext:
 
     def is_ours(thing: Any, name: str | None, kind: str, reflected: bool, _to: Any) -> bool:
         if kind == "table":
-            return (thing.schema, name) in ours if reflected else (thing.schema, name) not in views
+            known = (thing.schema, name) in ours if reflected else (thing.schema, name) not in views
+            return known and thing.schema == schema
         # An adopted database has indexes and keys under names of its own.
         return kind not in ("index", "unique_constraint", "foreign_key_constraint")
 
@@ -227,6 +234,7 @@ def _comparison(connection: Connection) -> MigrationContext:
     options = {
         "include_schemas": True,
         "version_table_schema": MONITORING,
+        "include_name": lambda name, kind, _parents: kind != "schema" or name == schema,
         "include_object": is_ours,
         "compare_type": _differs,
     }

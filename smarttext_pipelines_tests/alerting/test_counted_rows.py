@@ -175,8 +175,8 @@ def test_missed_calls_spend_and_budgets_show_their_rows_and_a_run_its_reason(wor
     assert found["pipeline_failures", "run"] == Counted(said="the database is away")
 
 
-def _ticks(world: World, hours: int) -> list[str]:
-    told = [world.tick(30).notices for _ in range(hours * 2)]
+def _ticks(world: World, hours: int, *, every: int = 30) -> list[str]:
+    told = [world.tick(every).notices for _ in range(hours * 60 // every)]
     return [kind for notices in told for kind, count in notices.items() for _ in range(count)]
 
 
@@ -230,7 +230,7 @@ def test_without_any_text_for_a_day_it_ends_and_says_so(world: World) -> None:
     world.begin()
     _few(world, "delivered", *["undelivered"] * 6)
     world.run("UPDATE monitoring.notifications SET status = 'sent', finished_at = created_at")
-    assert _ticks(world, 30) == ["resolved"]
+    assert _ticks(world, 30, every=120) == ["resolved"]
     assert _found(world)[0]["reason"] == "no outcome for 24 hours"
 
 

@@ -25,7 +25,7 @@ from smarttext_pipelines.health.pipeline_findings import beats_finding, runs_fin
 from smarttext_pipelines.health.verdicts import Line, State
 from smarttext_pipelines.rollup.quality import SHARE_CHECKS
 from smarttext_pipelines.twilio import UsageDay, cost_finding, texts_finding
-from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import replace_events
 from smarttext_pipelines_tests.strategies import BUSINESS_IDS, business, call_event, events, owner_alert, sms_event
 
@@ -71,6 +71,22 @@ def _run(database: Database, instance: dg.DagsterInstance) -> list[Any]:
     return list(done.get_asset_check_evaluations())
 
 
+@pytest.fixture(scope="module")
+def found_wrong(server: Server, template: str) -> Iterator[tuple[str, list[Any]]]:
+    """The name of a database in which everything was wrong when it was rolled up, and what the checks said."""
+    with fresh_database(server, template) as database, dg.DagsterInstance.ephemeral() as instance:
+        replace_events(database.engine, _everything_wrong())
+        evaluations = _run(database, instance)
+        database.engine.dispose()
+        yield database.name, evaluations
+
+
+@pytest.fixture
+def wrong(server: Server, found_wrong: tuple[str, list[Any]]) -> Iterator[Database]:
+    with fresh_database(server, found_wrong[0]) as database:
+        yield database
+
+
 def _require_helpful(database: Database, found: Any) -> list[dict[str, Any]]:
     """Require what the page of a failed check must show; return the rows that its SQL shows."""
     metadata = found.metadata
@@ -89,16 +105,15 @@ def _require_helpful(database: Database, found: Any) -> list[dict[str, Any]]:
 
 
 def test_every_check_of_a_rollup_that_fails_shows_what_it_found(
-    database: Database, instance: dg.DagsterInstance
+    wrong: Database, found_wrong: tuple[str, list[Any]]
 ) -> None:
-    replace_events(database.engine, _everything_wrong())
-    failed = {(e.asset_key.to_user_string(), e.check_name): e for e in _run(database, instance) if not e.passed}
+    failed = {(e.asset_key.to_user_string(), e.check_name): e for e in found_wrong[1] if not e.passed}
     declared = {(asset, spec.name) for asset in (*FACTS, *STATS) for spec in check_specs(asset)}
     fine = {("spend", UNDATED)}
     assert set(failed) == {key for key in declared - fine if key[1] not in (AGREES, KEYS, HISTORY)}
-    shown = {key: _require_helpful(database, found) for key, found in failed.items()}
+    shown = {key: _require_helpful(wrong, found) for key, found in failed.items()}
     assert all(shown.values())
-    raised = database.rows("SELECT scope FROM monitoring.alert_signals WHERE value > 0")
+    raised = wrong.rows("SELECT scope FROM monitoring.alert_signals WHERE value > 0")
     assert {tuple(row["scope"].removeprefix("check:").split("@")[0].split(".")) for row in raised} == set(failed)
     assert failed["sms_outcomes", "error_codes_mapped"].description == (
         "1 of 2 failed texts on 2026-03-15 had an error code of no class: 99999"
@@ -109,13 +124,11 @@ def test_every_check_of_a_rollup_that_fails_shows_what_it_found(
     assert {row["business_id"] for row in shown["daily_stats", "texts_have_calls"]} == {BUSINESS_IDS[0]}
 
 
-def test_the_sql_of_a_share_shows_as_many_as_the_share_counts(database: Database, instance: dg.DagsterInstance) -> None:
-    replace_events(database.engine, _everything_wrong())
-    _run(database, instance)
+def test_the_sql_of_a_share_shows_as_many_as_the_share_counts(wrong: Database) -> None:
     for check in SHARE_CHECKS:
-        with database.engine.connect() as connection:
+        with wrong.engine.connect() as connection:
             share = check.read(connection, DAYS)[DAY]
-        rows = database.rows(check.concerned(DAYS, database.settings().zone))
+        rows = wrong.rows(check.concerned(DAYS, wrong.settings().zone))
         if check.name == "unattributed_share":
             (row,) = rows
             seen = sum(row[name] or 0 for name in ("messages_sent", "calls_total", "messages_received"))
@@ -125,26 +138,22 @@ def test_the_sql_of_a_share_shows_as_many_as_the_share_counts(database: Database
 
 
 def test_days_that_keep_their_numbers_are_shown_with_what_was_read_of_them(
-    database: Database, instance: dg.DagsterInstance
+    wrong: Database, instance: dg.DagsterInstance
 ) -> None:
-    replace_events(database.engine, _everything_wrong())
-    _run(database, instance)
-    database.run("DELETE FROM public.sms_events WHERE message_sid = 'SM5'")
-    (kept,) = [e for e in _run(database, instance) if e.check_name == HISTORY and e.asset_key.path == ["sms_outcomes"]]
+    wrong.run("DELETE FROM public.sms_events WHERE message_sid = 'SM5'")
+    (kept,) = [e for e in _run(wrong, instance) if e.check_name == HISTORY and e.asset_key.path == ["sms_outcomes"]]
     assert "1 of 1 days kept older numbers, on 2026-03-15" in kept.description
-    assert {row["day"] for row in _require_helpful(database, kept)} == {DAY}
+    assert {row["day"] for row in _require_helpful(wrong, kept)} == {DAY}
 
 
 @pytest.mark.parametrize("asset", ["sms_outcomes", "daily_stats", "sms_failure_rates"])
 @pytest.mark.parametrize("error", [AgreementError, RepeatedKeyError])
 def test_a_rollup_that_was_rolled_back_shows_what_stands(
-    database: Database, instance: dg.DagsterInstance, asset: str, error: type[AgreementError]
+    wrong: Database, asset: str, error: type[AgreementError]
 ) -> None:
-    replace_events(database.engine, _everything_wrong())
-    _run(database, instance)
     found = agreement_failed(asset, error(f"{asset} of {DAY}: keys is 1 in the sources and 2 in the result"), DAYS)
     assert found.check_name == (KEYS if error is RepeatedKeyError else AGREES)
-    (row,) = _require_helpful(database, found)
+    (row,) = _require_helpful(wrong, found)
     assert row["day"] == DAY
 
 

@@ -1,6 +1,7 @@
 """What runs, schedules and sensors do with a real database and a real instance."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.defs.run_history import delete_runs
 from smarttext_pipelines_tests import strategies
-from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import cells, insert_events, replace_events
 
 DAY = date(2026, 3, 15)
@@ -55,6 +56,22 @@ def _run(database: Database, instance: dg.DagsterInstance, days: DayRange, job: 
     )
 
 
+@dataclass(frozen=True)
+class Ran:
+    """A run of several days, which the tests of what it told only read."""
+
+    database: Database
+    instance: dg.DagsterInstance
+    result: Any
+
+
+@pytest.fixture(scope="module")
+def ran(server: Server, template: str) -> Iterator[Ran]:
+    with fresh_database(server, template) as database, dg.DagsterInstance.ephemeral() as instance:
+        replace_events(database.engine, strategies.every_peculiarity(ZoneInfo("UTC"), DAY))
+        yield Ran(database, instance, _run(database, instance, DAYS))
+
+
 def _metadata(result: Any, asset: str) -> dict[str, dict[str, Any]]:
     found = [e.materialization for e in result.all_events if e.is_step_materialization]
     return {
@@ -79,13 +96,12 @@ def _sense(database: Database, instance: dg.DagsterInstance, sensor: str) -> Any
         return definition.evaluate_tick(context)
 
 
-def test_a_range_run_tells_each_partition_its_own_numbers(loaded: Database, instance: dg.DagsterInstance) -> None:
-    result = _run(loaded, instance, DAYS)
-    assert result.success
-    by_day = _metadata(result, "daily_stats")
+def test_a_range_run_tells_each_partition_its_own_numbers(ran: Ran) -> None:
+    assert ran.result.success
+    by_day = _metadata(ran.result, "daily_stats")
     assert set(by_day) == {day.isoformat() for day in DAYS}
     told = by_day[DAY.isoformat()]
-    rows = cells(loaded.engine, "daily_stats")
+    rows = cells(ran.database.engine, "daily_stats")
     assert told["dagster/partition_row_count"] == len(rows)
     assert told["texts_sent"] == sum(row["messages_sent"] for row in rows)
     assert by_day[DAYS.first.isoformat()]["dagster/partition_row_count"] == 0
@@ -93,31 +109,29 @@ def test_a_range_run_tells_each_partition_its_own_numbers(loaded: Database, inst
     assert "plot" in by_day[DAYS.last.isoformat()]
 
 
-def test_every_check_of_a_run_is_evaluated_once_for_its_range(loaded: Database, instance: dg.DagsterInstance) -> None:
-    result = _run(loaded, instance, DAYS)
-    told = {(e.asset_key.to_user_string(), e.check_name): e.passed for e in result.get_asset_check_evaluations()}
+def test_every_check_of_a_run_is_evaluated_once_for_its_range(ran: Ran) -> None:
+    evaluations = ran.result.get_asset_check_evaluations()
+    told = {(e.asset_key.to_user_string(), e.check_name): e.passed for e in evaluations}
     declared = {
         (spec.asset_key.to_user_string(), spec.name)
-        for asset in _definitions(loaded).assets or []
+        for asset in _definitions(ran.database).assets or []
         if isinstance(asset, dg.AssetsDefinition)
         for spec in asset.check_specs
         if asset.key.to_user_string() in (*FACTS, *STATS)
     }
-    assert set(told) == declared
+    assert (set(told), len(evaluations)) == (declared, len(declared))
     assert told["sms_outcomes", "agrees_with_sources"]
     assert not told["sms_outcomes", "undated_rows"]
 
 
-def test_what_a_run_tells_holds_no_telephone_number(loaded: Database, instance: dg.DagsterInstance) -> None:
-    result = _run(loaded, instance, DAYS)
-    told = " ".join(str(event.event_specific_data) for event in result.all_events)
+def test_what_a_run_tells_holds_no_telephone_number(ran: Ran) -> None:
+    told = " ".join(str(event.event_specific_data) for event in ran.result.all_events)
     assert "+1555" not in told
 
 
-def test_sources_are_observed_with_their_newest_event(loaded: Database, instance: dg.DagsterInstance) -> None:
-    _run(loaded, instance, DAYS)
+def test_sources_are_observed_with_their_newest_event(ran: Ran) -> None:
     for name in ("sms_events", "call_events", "api_usage", "owner_alerts", "businesses"):
-        (seen,) = instance.fetch_observations(dg.AssetKey(name), limit=1).records
+        (seen,) = ran.instance.fetch_observations(dg.AssetKey(name), limit=1).records
         assert seen.asset_observation is not None
         assert "dagster/row_count" in seen.asset_observation.metadata
 

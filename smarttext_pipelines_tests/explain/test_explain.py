@@ -1,5 +1,6 @@
 """From a number to its rows: as many as were counted, with masked numbers and what to do."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,7 +19,7 @@ from smarttext_pipelines.explain import (
     explain_message,
 )
 from smarttext_pipelines.explain.column import window_of
-from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all
 from smarttext_pipelines_tests.strategies import BUSINESS_IDS, api_call, business, call_event, events, sms_event
 
@@ -35,8 +36,15 @@ def _text(number: int, minutes: float, caller: str, status: str, **columns: Any)
     return sms_event(number, AT + timedelta(minutes=minutes), status=status, **given)
 
 
-@pytest.fixture
-def told(database: Database) -> Database:
+@pytest.fixture(scope="module")
+def told(server: Server, template: str) -> Iterator[Database]:
+    """Calls, texts and usage of a day; its tests only read."""
+    with fresh_database(server, template) as database:
+        tell(database)
+        yield database
+
+
+def tell(database: Database) -> None:
     callers = [f"+155501000{n:02}" for n in range(4)]
     calls = [
         call_event(n, AT, call_sid=f"CA{n}", business_id=FIRST, event_type="voice.missed", from_number=caller)
@@ -55,7 +63,6 @@ def told(database: Database) -> Database:
         events(businesses=[business(1)], call_events=calls, sms_events=texts, api_usage=usage),
     )
     roll_up_all(database.engine, DayRange(DAY, DAY), as_of=NOW)
-    return database
 
 
 COLUMNS = (
@@ -178,12 +185,13 @@ def test_the_command_prints_rows_and_reason(told: Database, monkeypatch: pytest.
     assert "Next step" in done.output
 
 
-def test_the_views_neither_hold_a_column_of_the_application_nor_hide_its_index(told: Database) -> None:
-    told.run("ALTER TABLE public.sms_events ALTER COLUMN status TYPE varchar(40)")
-    told.run("ALTER TABLE public.call_events ALTER COLUMN call_status TYPE varchar(40)")
+def test_the_views_neither_hold_a_column_of_the_application_nor_hide_its_index(database: Database) -> None:
+    tell(database)
+    database.run("ALTER TABLE public.sms_events ALTER COLUMN status TYPE varchar(40)")
+    database.run("ALTER TABLE public.call_events ALTER COLUMN call_status TYPE varchar(40)")
     for view, table, key in (("message_rows", "sms_events", "message_sid"), ("call_rows", "call_events", "call_sid")):
-        plan = told.rows(f"EXPLAIN SELECT * FROM monitoring.{view} WHERE {key} = 'x'")
+        plan = database.rows(f"EXPLAIN SELECT * FROM monitoring.{view} WHERE {key} = 'x'")
         told_of = "\n".join(next(iter(row.values())) for row in plan)
         assert table in told_of
         assert f"{key} = 'x'" in told_of.replace("::text", "").replace("(", "").replace(")", "")
-        assert told.rows(f"SELECT * FROM monitoring.{view}")
+        assert database.rows(f"SELECT * FROM monitoring.{view}")

@@ -61,10 +61,24 @@ def switch() -> Iterator[Switch]:
         yield fake
 
 
+@pytest.fixture(scope="module")
+def rolled_up(server: PostgresServer, template: str) -> Iterator[str]:
+    with fresh_database(server, template) as database:
+        yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
+        roll_up_all(database.engine, DayRange(yesterday - timedelta(days=1), yesterday))
+        database.engine.dispose()
+        yield database.name
+
+
+@pytest.fixture
+def database(server: PostgresServer, rolled_up: str) -> Iterator[Database]:
+    """A database in which the two days before today were rolled up."""
+    with fresh_database(server, rolled_up) as database:
+        yield database
+
+
 @pytest.fixture
 def settings(database: Database, switch: Switch, tmp_path: Path) -> Settings:
-    yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
-    roll_up_all(database.engine, DayRange(yesterday - timedelta(days=1), yesterday))
     return database.settings(data_dir=tmp_path, heartbeat_url=SecretStr(switch.url + "/ping/a-key"))
 
 

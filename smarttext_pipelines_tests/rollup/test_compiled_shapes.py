@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.engines import compiled
+from smarttext_pipelines.engines import ArchiveEngine, compiled
 from smarttext_pipelines.engines.engine import Parameters
 from smarttext_pipelines.engines.postgres import PostgresEngine
 from smarttext_pipelines.engines.unbound import unbound_parameter, unbound_table
@@ -19,16 +20,17 @@ from smarttext_pipelines.schema.tables import metadata
 from smarttext_pipelines_tests.events import CUSTOMER_SECRET
 
 
-def _statement(name: str, first: date) -> str:
-    window = Window(
-        DayRange(first, first), ZoneInfo("America/New_York"), 4, datetime(2026, 6, 1, 7, 30, 1, 5, tzinfo=UTC)
-    )
+def _statement(
+    name: str, first: date, zone: str = "America/New_York", days: int = 1, sql: Callable[..., str] = PostgresEngine.sql
+) -> str:
+    last = first + timedelta(days=days - 1)
+    window = Window(DayRange(first, last), ZoneInfo(zone), 4, datetime(2026, 6, 1, 7, 30, 1, 5, tzinfo=UTC))
     tables = {table.name: unbound_table(table) for table in metadata.tables.values()}
     tables |= {
         key: unbound_parameter(key, rows)
         for key, rows in Parameters(window, customer_secret=CUSTOMER_SECRET).tables.items()
     }
-    return re.sub(r"\s+", "", PostgresEngine.sql(METRICS[name].rows(tables, window)))
+    return re.sub(r"\s+", "", sql(METRICS[name].rows(tables, window)))
 
 
 @pytest.mark.parametrize("name", ["sms_outcomes", "spend", "missed_call_replies"])
@@ -44,6 +46,23 @@ def test_the_times_of_another_window_are_put_into_the_same_text(name: str, monke
     assert [_statement(name, day) for day in days] == kept
     assert "9100" not in "".join(kept)
     assert kept[0] != kept[1]
+
+
+@pytest.mark.parametrize("sql", [PostgresEngine.sql, ArchiveEngine.sql])
+@pytest.mark.parametrize("name", ["sms_outcomes", "spend", "missed_call_replies"])
+def test_the_zone_of_another_window_is_put_into_the_same_text(
+    name: str, sql: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day, zones = date(2026, 5, 8), ("America/New_York", "Asia/Tokyo")
+    monkeypatch.setattr(compiled, "_statements", {})
+    kept = [_statement(name, day, zone, 3, sql) for zone in zones]
+    assert len(compiled._statements) == 1, "compiled once"
+    monkeypatch.setattr(compiled, "_times", lambda _: [])
+    monkeypatch.setattr(compiled, "_zones", lambda _: [])
+    monkeypatch.setattr(compiled, "_latest", {})
+    assert [_statement(name, day, zone, 3, sql) for zone in zones] == kept
+    assert all(zone in text for zone, text in zip(zones, kept, strict=True))
+    assert "zone_of_the_window" not in "".join(kept)
 
 
 def test_a_statement_that_is_not_kept_is_the_same_but_for_line_breaks_and_leaves_nothing_behind() -> None:

@@ -16,7 +16,7 @@ from smarttext_pipelines.engines import ArchiveEngine, Parameters, add_repeated_
 from smarttext_pipelines.metrics import METRICS, Window
 from smarttext_pipelines_tests import reference, strategies
 from smarttext_pipelines_tests.agreement import cells_of, expected_cells, require_same
-from smarttext_pipelines_tests.conftest import SOAK, Database
+from smarttext_pipelines_tests.conftest import SOAK, Database, soak_cases
 from smarttext_pipelines_tests.events import CUSTOMER_SECRET, cells, replace_events, roll_up_all, write_parquet
 
 SETTLE = 4
@@ -35,6 +35,9 @@ ADOPTED = [
     ("Asia/Tokyo", date(2026, 3, 15), "Asia/Tokyo"),
 ]
 """Zones, days, and the zone whose days an adopted ``api_usage`` was found to hold."""
+ALL = [*((*case, None) for case in CASES), *ADOPTED]
+SHORT = [ALL[2], ALL[3], ALL[5], ALL[7], ALL[9]]
+"""A day of 25 h, an offset of half an hour, a day of 23.5 h, one of 23 h counted by time, and dates of the zone."""
 FACTS = tuple(name for name, metric in METRICS.items() if metric.source)
 
 
@@ -82,7 +85,7 @@ def _on_duckdb(events: Any, window: Window, folder: Path) -> dict[str, list[dict
     return results
 
 
-@pytest.mark.parametrize(("zone_name", "centre", "dates"), [*((*case, None) for case in CASES), *ADOPTED])
+@pytest.mark.parametrize(("zone_name", "centre", "dates"), soak_cases(ALL, short=SHORT))
 def test_every_cell_is_what_the_contract_defines(
     database: Database, tmp_path: Path, zone_name: str, centre: date, dates: str | None
 ) -> None:
@@ -114,7 +117,7 @@ def test_every_cell_is_what_the_contract_defines(
     agrees()
 
 
-@pytest.mark.parametrize(("zone_name", "centre", "dates"), [*((*case, None) for case in CASES[1:5:2]), ADOPTED[1]])
+@pytest.mark.parametrize(("zone_name", "centre", "dates"), soak_cases([ALL[1], ALL[3], ALL[7]], short=[ALL[3], ALL[7]]))
 def test_a_range_gives_what_its_days_give_one_by_one(
     database: Database, zone_name: str, centre: date, dates: str | None
 ) -> None:

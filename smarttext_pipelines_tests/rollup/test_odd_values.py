@@ -4,11 +4,12 @@ from decimal import Decimal
 
 import pytest
 
+from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.rollup.quality import undated_rows, undated_rows_from
 from smarttext_pipelines.schema.installation import EventSpan, event_span
 from smarttext_pipelines_tests import reference
 from smarttext_pipelines_tests.agreement import AS_OF, AT, DAY, DAYS, ZONE
-from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.conftest import Database, soak_cases
 from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all
 from smarttext_pipelines_tests.strategies import BUSINESS_IDS, api_call, business, events, sms_event
 
@@ -37,7 +38,8 @@ def test_a_number_in_a_code_goes_before_words(database: Database, codes: list[st
     rows = [sms_event(n, AT, message_sid="SM1", status="failed", error_code=code) for n, code in enumerate(codes)]
     found = events(sms_events=rows)
     replace_events(database.engine, found)
-    roll_up_all(database.engine, DAYS, as_of=AS_OF)
+    read = {name: METRICS[name] for name in ("sms_outcomes", "sms_failure_rates")}
+    roll_up_all(database.engine, DAYS, metrics=read, as_of=AS_OF)
     (row,) = cells(database.engine, "sms_failure_rates")
     assert row[counted] == row["failed"] == 1
     assert reference.sms_failure_rates(found, DAY, zone=ZONE)[None] == row
@@ -45,9 +47,13 @@ def test_a_number_in_a_code_goes_before_words(database: Database, codes: list[st
     assert counted.removeprefix("failed_") in {seen["failure_class"] for seen in view}
 
 
-@pytest.mark.parametrize("cost", ["-Infinity", "Infinity", "NaN", "-1e40", "1e40"])
-def test_an_impossible_cost_counts_as_nothing_and_stops_no_day(database: Database, cost: str) -> None:
-    rows = [api_call(1, AT, cost_estimate=Decimal("0.25"), tokens_used=5), api_call(2, AT, cost_estimate=Decimal(cost))]
+COSTS = ["-Infinity", "Infinity", "NaN", "-1e40", "1e40"]
+
+
+@pytest.mark.parametrize("costs", [*soak_cases([[cost] for cost in COSTS], short=()), COSTS], ids=" ".join)
+def test_an_impossible_cost_counts_as_nothing_and_stops_no_day(database: Database, costs: list[str]) -> None:
+    rows = [api_call(1, AT, cost_estimate=Decimal("0.25"), tokens_used=5)]
+    rows += [api_call(10 + n, AT, cost_estimate=Decimal(cost)) for n, cost in enumerate(costs)]
     database.run("ALTER TABLE public.api_usage ALTER COLUMN cost_estimate TYPE numeric")
     credit = api_call(3, AT, cost_estimate=Decimal("-0.05"))
     replace_events(database.engine, events(api_usage=[*rows, credit]))
@@ -55,7 +61,7 @@ def test_an_impossible_cost_counts_as_nothing_and_stops_no_day(database: Databas
     (row,) = cells(database.engine, "daily_stats")
     assert row["openai_cost_estimate"] == Decimal("0.20")
     counted = "SELECT monitoring.counted_usd(%s::numeric, 0, 'chat', NULL, NULL, NULL, current_date) AS usd"
-    assert database.rows(counted, cost) == [{"usd": 0}]
+    assert [database.rows(counted, cost) for cost in costs] == [[{"usd": 0}]] * len(costs)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from smarttext_pipelines.engines import Parameters, PostgresEngine, add_repeated
 from smarttext_pipelines.metrics import METRICS, Window
 from smarttext_pipelines.rollup.concerned import repeated_keys
 from smarttext_pipelines_tests.agreement import AS_OF, AT, DAY, DAYS, ZONE, require_agreement
-from smarttext_pipelines_tests.conftest import SOAK, Database
+from smarttext_pipelines_tests.conftest import SOAK, Database, soak_cases
 from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all
 from smarttext_pipelines_tests.strategies import (
     BUSINESS_IDS,
@@ -30,21 +30,24 @@ from smarttext_pipelines_tests.strategies import (
 ONE = {"business_id": BUSINESS_IDS[0]}
 
 
-def _many(count: int, days: int = 1, **columns: Any) -> list[Row]:
+def _many(count: int, days: int = 1, first: int = 0, **columns: Any) -> list[Row]:
     """Return texts to as many recipients, each written twice."""
     rows = []
-    for n in range(count):
+    for n in range(first, first + count):
         at = AT + timedelta(days=n % days, seconds=n)
         row = {"to_number": f"+1555{n:07}", "status": "sent", "request_id": f"req-{n}", **columns}
         rows += [sms_event(2 * n, at, **row), sms_event(2 * n + 1, at, **ONE, **row)]
     return rows
 
 
-@pytest.mark.parametrize("sid", ["undefined", "null", "RATE_LIMITED", "SMmock", "SM" + "0" * 32])
-def test_texts_under_a_constant_sid_are_counted_one_by_one(database: Database, tmp_path: Path, sid: str) -> None:
-    found = events(businesses=[business(1)], sms_events=_many(40, message_sid=sid))
-    require_agreement(database, found, tmp_path)
-    assert sum(row["message_count"] for row in cells(database.engine, "sms_outcomes")) == 40
+SIDS = ["undefined", "null", "RATE_LIMITED", "SMmock", "SM" + "0" * 32]
+
+
+@pytest.mark.parametrize("sids", soak_cases([SIDS[n : n + 1] for n in range(5)] + [SIDS], short=[SIDS]), ids=" ".join)
+def test_texts_under_a_constant_sid_are_counted_one_by_one(database: Database, tmp_path: Path, sids: list[str]) -> None:
+    rows = [row for n, sid in enumerate(sids) for row in _many(40, first=40 * n, message_sid=sid)]
+    require_agreement(database, events(businesses=[business(1)], sms_events=rows), tmp_path)
+    assert sum(row["message_count"] for row in cells(database.engine, "sms_outcomes")) == 40 * len(sids)
 
 
 @pytest.mark.parametrize("request_id", ["-owner", "undefined-owner", "null", "undefined"])

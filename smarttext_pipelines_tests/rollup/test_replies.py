@@ -73,7 +73,7 @@ def _calls_and_texts(draw: Any) -> Events:
 
 
 def test_replies_are_those_of_the_reference_in_any_order_of_rows_and_links(database: Database, tmp_path: Path) -> None:
-    @settings(max_examples=1000 if SOAK else 8)
+    @settings(max_examples=1000 if SOAK else 4)
     @given(found=_calls_and_texts())
     def agrees(found: Events) -> None:
         require_agreement(database, found, tmp_path)

@@ -19,7 +19,7 @@ from smarttext_pipelines.health.doctor import examine
 from smarttext_pipelines.health.verdicts import State
 from smarttext_pipelines.schema.migrate import find_drift, migrate
 from smarttext_pipelines.schema.sources import ADD_FUNCTIONS
-from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
+from smarttext_pipelines_tests.conftest import Copied, Database, Server, fresh_database
 from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.legacy import (
     DAYS,
@@ -70,16 +70,20 @@ GUARD = [
 
 
 @pytest.fixture(params=["adopted", "new, all granted by default", "new, nothing granted by default"])
-def supabase(request: pytest.FixtureRequest, empty_database: Database) -> Database:
+def supabase(request: pytest.FixtureRequest, copied: Copied) -> Iterator[Database]:
     """A migrated database with Supabase's roles, as it came to be in three ways."""
-    if request.param == "adopted":
-        install_legacy(empty_database)
-        add_history(empty_database)
+    with copied(_on_supabase, request.param) as database:
+        yield database
+
+
+def _on_supabase(database: Database, way: str) -> None:
+    if way == "adopted":
+        install_legacy(database)
+        add_history(database)
     else:
-        prepare_supabase(empty_database, grants_by_default="all granted" in request.param)
-    migrate(empty_database.engine, ZONE)
-    empty_database.run("INSERT INTO public.businesses (id, name) VALUES (%s, 'A') ON CONFLICT DO NOTHING", BUSINESS)
-    return empty_database
+        prepare_supabase(database, grants_by_default="all granted" in way)
+    migrate(database.engine, ZONE)
+    database.run("INSERT INTO public.businesses (id, name) VALUES (%s, 'A') ON CONFLICT DO NOTHING", BUSINESS)
 
 
 @contextmanager

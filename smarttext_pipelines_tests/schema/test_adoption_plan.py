@@ -17,7 +17,7 @@ from smarttext_pipelines.schema.adoption.rights_changes import rights_of, words
 from smarttext_pipelines.schema.migrate import find_drift, migrate
 from smarttext_pipelines.schema.public_state import PUBLIC_ROLES, read_state
 from smarttext_pipelines_tests import application as app
-from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.conftest import Database, soak_cases
 from smarttext_pipelines_tests.legacy import EVENT_TABLES, TABLES, VIEWS, add_history, catalog, install_legacy
 from smarttext_pipelines_tests.put_back import put_back
 from smarttext_pipelines_tests.schema.test_application import access_line, answers
@@ -246,15 +246,20 @@ PUT_BACK = {
 }
 
 
-@pytest.mark.parametrize("line", [line for line in PUT_BACK if "sms_failure_rates" not in line])
-def test_what_others_put_back_is_named_and_mended(empty_database: Database, line: str) -> None:
+LINES = [line for line in PUT_BACK if "sms_failure_rates" not in line]
+
+
+@pytest.mark.parametrize("lines", [*soak_cases([[line] for line in LINES], short=()), LINES], ids="; ".join)
+def test_what_others_put_back_is_named_and_mended(empty_database: Database, lines: list[str]) -> None:
     app.install_closed(empty_database)
     migrate(empty_database.engine, UTC)
     before = as_found(empty_database)
-    empty_database.run(PUT_BACK[line])
-    assert any(found.startswith(line) for found in find_drift(empty_database.engine)), find_drift(empty_database.engine)
+    for statements in dict.fromkeys(PUT_BACK[line] for line in lines):
+        empty_database.run(statements)
+    found = find_drift(empty_database.engine)
+    assert [line for line in lines if not any(each.startswith(line) for each in found)] == [], found
     shown = migrated(empty_database)
-    assert shown != [] or "missing" in line
+    assert shown != [] or all("missing" in line for line in lines)
     assert find_drift(empty_database.engine) == []
     assert as_found(empty_database) == before
     empty_database.run(app.RESET)

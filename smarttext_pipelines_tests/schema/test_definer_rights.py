@@ -8,7 +8,7 @@ import pytest
 
 from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines.schema.sources import ADD_FUNCTIONS, READ_FUNCTIONS
-from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.conftest import Copied, Database
 from smarttext_pipelines_tests.legacy import create_roles
 from smarttext_pipelines_tests.schema.test_access import ZONE
 
@@ -106,15 +106,19 @@ CREATE TABLE pg_temp.api_usage (id pg_catalog.uuid);
 
 
 @pytest.fixture
-def open_to_all(database: Database) -> Database:
+def open_to_all(copied: Copied) -> Iterator[Database]:
     """Every function may be called by service_role, also those that are the owner's."""
+    with copied(_opened) as database:
+        yield database
+
+
+def _opened(database: Database) -> None:
     create_roles(database.server)
     migrate(database.engine, ZONE)
     database.run("INSERT INTO public.businesses (id, name) VALUES ('00000000-0000-4000-8000-000000000000', 'B')")
     database.run("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public, monitoring TO service_role")
     database.run("GRANT SELECT ON ALL TABLES IN SCHEMA monitoring TO service_role")
     database.run("GRANT UPDATE ON monitoring.openai_prices TO service_role")
-    return database
 
 
 def caller(database: Database, *traps: str) -> psycopg.Connection[Any]:

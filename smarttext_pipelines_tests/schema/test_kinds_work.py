@@ -1,8 +1,8 @@
 """What writes, counts, alerts and archives works on each kind of table as on the declared one, or says why not."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,13 @@ from smarttext_pipelines.tracking.inserts import connect, insert
 from smarttext_pipelines.twilio import fetch_reports
 from smarttext_pipelines.twilio.client import build_twilio_client
 from smarttext_pipelines_tests.alerts import MINUTE, Recorder
-from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
+from smarttext_pipelines_tests.conftest import Copied, Database, Server, fresh_database, soak_cases
 from smarttext_pipelines_tests.events import cells, roll_up_all
 from smarttext_pipelines_tests.fakes.server import serving
 from smarttext_pipelines_tests.fakes.twilio import FakeTwilio
 from smarttext_pipelines_tests.guardrail import reap
 from smarttext_pipelines_tests.strategies import BUSINESS_IDS, business, events, sms_event
-from smarttext_pipelines_tests.worlds import DAYS, WORKING, build, some_events, tell
+from smarttext_pipelines_tests.worlds import DAYS, SHORT_KINDS, WORKING, build, some_events, tell
 
 ZONE = ZoneInfo("UTC")
 WRITABLE = [None, *(kind for kind in WORKING if "view" not in kind)]
@@ -44,23 +44,29 @@ VIEWS = [kind for kind in WORKING if "view" in kind]
 TABLES = ("sms_events", "call_events", "api_usage", "owner_alerts")
 
 
-@contextmanager
-def world(server: Server, kind: str | None, zone: ZoneInfo = ZONE) -> Iterator[Database]:
-    with fresh_database(server) as database:
-        build(database, kind)
-        migrate(database.engine, zone)
+World = Callable[[str | None], AbstractContextManager[Database]]
+
+
+@pytest.fixture(scope="module")
+def world(copied: Copied) -> World:
+    """Give an adopted database of a kind."""
+    return lambda kind: copied(adopted, kind)
+
+
+def adopted(database: Database, kind: str | None) -> None:
+    build(database, kind)
+    migrate(database.engine, ZONE)
+
+
+@pytest.fixture(params=soak_cases(WRITABLE, short=[kind for kind in SHORT_KINDS if kind not in VIEWS]), ids=str)
+def writable(request: pytest.FixtureRequest, world: World) -> Iterator[Database]:
+    with world(request.param) as database:
         yield database
 
 
-@pytest.fixture(params=WRITABLE, ids=str)
-def writable(request: pytest.FixtureRequest, server: Server) -> Iterator[Database]:
-    with world(server, request.param) as database:
-        yield database
-
-
-@pytest.fixture(params=VIEWS)
-def viewed(request: pytest.FixtureRequest, server: Server) -> Iterator[Database]:
-    with world(server, request.param) as database:
+@pytest.fixture(params=soak_cases(VIEWS, short=VIEWS[-1:]))
+def viewed(request: pytest.FixtureRequest, world: World) -> Iterator[Database]:
+    with world(request.param) as database:
         yield database
 
 
@@ -74,9 +80,9 @@ def counter_is_right(database: Database) -> bool:
         return counter_differences(connection) == []
 
 
-@pytest.mark.parametrize("kind", [None, *WORKING], ids=str)
-def test_the_guard_counts_every_way_in_and_refuses_at_the_limit(kind: str | None, server: Server) -> None:
-    with world(server, kind) as database:
+@pytest.mark.parametrize("kind", soak_cases([None, *WORKING], short=SHORT_KINDS), ids=str)
+def test_the_guard_counts_every_way_in_and_refuses_at_the_limit(kind: str | None, world: World) -> None:
+    with world(kind) as database:
         database.run("UPDATE monitoring.openai_limits SET limit_tokens = 1000")
         with database.server.connect(database.name) as connection:
             # The session of an application elsewhere: what has no zone is of UTC all the same.
@@ -106,11 +112,11 @@ def test_the_guard_counts_every_way_in_and_refuses_at_the_limit(kind: str | None
         assert ids == [{"is_now": True}]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in WORKING if "partitioned" in kind or kind == "several"])
+@pytest.mark.parametrize("kind", soak_cases(["partitioned", "several"], short=["several"]))
 def test_rows_written_into_a_partition_itself_are_counted_and_those_of_a_later_one_are_found(
-    kind: str, server: Server
+    kind: str, world: World
 ) -> None:
-    with world(server, kind) as database:
+    with world(kind) as database:
         direct = "INSERT INTO public.{} (id, service, endpoint, tokens_used, created_at) VALUES (gen_random_uuid(),"
         row = direct + " 'openai', 'chat', 50, '{}')"
         now = datetime.now(UTC)
@@ -222,12 +228,19 @@ def incidents(database: Database) -> list[dict[str, Any]]:
     return database.rows("SELECT rule, scope, state, value, part, whole FROM monitoring.incidents ORDER BY rule, scope")
 
 
-@pytest.mark.parametrize("kind", WORKING)
-def test_alerts_are_those_of_the_declared_tables(kind: str, server: Server, database: Database) -> None:
-    right = incidents(database)
-    assert right
-    with world(server, kind) as other:
-        assert incidents(other) == right
+@pytest.fixture(scope="module")
+def declared_incidents(server: Server, template: str) -> list[dict[str, Any]]:
+    with fresh_database(server, template) as database:
+        return incidents(database)
+
+
+@pytest.mark.parametrize("kind", soak_cases(WORKING, short=SHORT_KINDS))
+def test_alerts_are_those_of_the_declared_tables(
+    kind: str, world: World, declared_incidents: list[dict[str, Any]]
+) -> None:
+    assert declared_incidents
+    with world(kind) as other:
+        assert incidents(other) == declared_incidents
 
 
 def numbers(database: Database) -> dict[str, Any]:
@@ -276,8 +289,8 @@ def test_a_view_is_left_out_of_the_archive_and_erasing_says_where_the_rows_are(
         erase(viewed.engine, archive, "+15550100001", zone=ZONE)
 
 
-def test_a_day_of_a_time_without_zone_finds_its_index(server: Server) -> None:
-    with world(server, "timestamp") as database:
+def test_a_day_of_a_time_without_zone_finds_its_index(world: World) -> None:
+    with world("timestamp") as database:
         tell(database, some_events(3))
         with database.server.connect(database.name) as connection:
             connection.execute("SET enable_seqscan = off")

@@ -34,7 +34,7 @@ from smarttext_pipelines.rollup import roll_up
 from smarttext_pipelines.schema.migrate import find_drift, make_roles, migrate
 from smarttext_pipelines.schema.rights.roles import PIPELINE, READER, RETENTION, ROLES, WRITER
 from smarttext_pipelines.schema.script import migration_sql
-from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
+from smarttext_pipelines_tests.conftest import Copied, Database, Server, fresh_database
 from smarttext_pipelines_tests.events import CUSTOMER_SECRET, roll_up_all
 from smarttext_pipelines_tests.legacy import (
     DAYS,
@@ -54,13 +54,17 @@ ALL = "DELETE INSERT SELECT UPDATE"
 
 
 @pytest.fixture
-def roles(empty_database: Database) -> Database:
-    install_legacy(empty_database)
-    add_history(empty_database)
-    make_roles(empty_database.engine)
-    make_roles(empty_database.engine)
-    migrate(empty_database.engine, ZONE)
-    return empty_database
+def roles(copied: Copied) -> Iterator[Database]:
+    with copied(_with_roles) as database:
+        yield database
+
+
+def _with_roles(database: Database) -> None:
+    install_legacy(database)
+    add_history(database)
+    make_roles(database.engine)
+    make_roles(database.engine)
+    migrate(database.engine, ZONE)
 
 
 @pytest.fixture(scope="module")

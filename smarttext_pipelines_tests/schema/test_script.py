@@ -16,7 +16,7 @@ from smarttext_pipelines.schema import installed
 from smarttext_pipelines.schema.installation import require_installation
 from smarttext_pipelines.schema.migrate import alembic_config, find_drift, migrate
 from smarttext_pipelines.schema.script import migration_sql
-from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
+from smarttext_pipelines_tests.conftest import Database, Server, fresh_database, soak_cases
 from smarttext_pipelines_tests.legacy import add_history, catalog, clean_up, create_roles, install_legacy
 
 UTC, TOKYO = ZoneInfo("UTC"), ZoneInfo("Asia/Tokyo")
@@ -112,7 +112,7 @@ def other(server: Server, empty_database: Database) -> Iterator[Database]:
 FOUND = [empty, adopted, adopted_odd, of_an_earlier_version, half_way, refused_at_once, put_back]
 
 
-@pytest.mark.parametrize("prepare", FOUND)
+@pytest.mark.parametrize("prepare", soak_cases(FOUND, short=[each for each in FOUND if each is not adopted]))
 def test_the_script_for_a_database_leaves_what_migrate_leaves_and_then_there_is_nothing_to_do(
     empty_database: Database, other: Database, prepare: Callable[[Database], None]
 ) -> None:

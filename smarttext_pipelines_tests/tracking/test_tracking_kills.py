@@ -20,6 +20,8 @@ from smarttext_pipelines_tests.conftest import SOAK, Database
 from smarttext_pipelines_tests.proxy import Proxy, proxied
 
 KILLS, EVENTS = (108, 2000) if SOAK else (6, 900)
+PATIENCE_S = 60 if SOAK else 15
+"""How long a process has to end; it is killed then."""
 KINDS, STATES, SIGNALS = ("main", "fork", "spawn"), ("up", "slow", "down"), (signal.SIGKILL, signal.SIGTERM)
 TOLD = (
     "SELECT request_id AS told FROM public.sms_events UNION ALL "
@@ -72,7 +74,7 @@ def end_group(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
     os.killpg(process.pid, how)
     # A pool may wait for its workers for ever.
     with suppress(subprocess.TimeoutExpired):
-        process.wait(60)
+        process.wait(PATIENCE_S)
     # Workers that ignore the end of their parent.
     while True:
         process.poll()
@@ -119,8 +121,9 @@ def test_what_workers_told_is_written_when_their_pool_is_terminated(
 ) -> None:
     """Leaving the ``with`` of a pool ends its workers by SIGTERM."""
     process = start(database.url, tmp_path / "spill", log, kind, 900)
+    wait_until(lambda: len(told(log)) == 900)
     try:
-        assert process.wait(90) == 0
+        assert process.wait(PATIENCE_S) == 0
     except subprocess.TimeoutExpired:
         # The pool of Python 3.11 sometimes waits for a worker that waits for its queue; no event may be lost for that.
         end_group(process, signal.SIGKILL)

@@ -1,16 +1,14 @@
 """``smarttext doctor``: one screen that says what works, what does not, and what to do. Starts nothing."""
 
-import json
-import sys
 from typing import Annotated
 
 import typer
 from pydantic import SecretStr
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smarttext_pipelines.cli.printing import WIDTH_OF_A_FILE
+from smarttext_pipelines.cli.options import JsonOption
+from smarttext_pipelines.cli.printing import print_json, table_console
 from smarttext_pipelines.database.embedded import running_server
 from smarttext_pipelines.health.verdicts import State
 from smarttext_pipelines.launch.databases import DAGSTER_DATABASE, EVENTS_DATABASE
@@ -21,7 +19,7 @@ _SHOWN = {State.ok: "green", State.unknown: "dim", State.warn: "yellow", State.f
 
 def doctor(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: JsonOption = False,
     services: Annotated[
         bool, typer.Option("--services/--no-services", help="Ask Slack and Twilio whether the credentials are valid.")
     ] = True,
@@ -36,7 +34,7 @@ def doctor(
     settings = with_embedded(load_settings())
     report = examine_application(settings) if application else examine(settings, services=services, anew=True)
     if as_json:
-        typer.echo(json.dumps(report.as_json(), ensure_ascii=False))
+        print_json(report.as_json())
     else:
         table = Table(box=None, show_header=False, pad_edge=False)
         for width in (max(map(len, State)), None, None):
@@ -45,8 +43,7 @@ def doctor(
             table.add_row(Text(line.state, style=_SHOWN[line.state]), Text(line.name), Text(line.said))
             if line.todo:
                 table.add_row("", "", Text(f"→ {line.todo}", style="dim"))
-        # Into a pipe or a file a line stays a line.
-        Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE).print(table)
+        table_console().print(table)
     raise typer.Exit(report.exit_code)
 
 

@@ -1,0 +1,102 @@
+"""Every command that shows something: no cell is lost at any width, JSON for programs, and who may ask."""
+
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smarttext_pipelines.cli import printing
+from smarttext_pipelines.cli.main import run
+from smarttext_pipelines_tests.cli.shown import DOES, SHOWS, examples, fill, leaves
+from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
+
+WIDTHS = (60, 80, 100, 200)
+LONGEST_WORD = 36
+Asked = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def filled(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, Path]]:
+    folder = tmp_path_factory.mktemp("shown")
+    with fresh_database(server, template) as database:
+        fill(database, folder)
+        yield database, folder
+
+
+@pytest.fixture
+def ask(filled: tuple[Database, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Asked:
+    """Run a command in a terminal of a width, or into a pipe; give its exit code, output and errors."""
+    database, folder = filled
+    monkeypatch.chdir(folder)
+    told = {"SMARTTEXT_DATABASE_URL": database.url, "SMARTTEXT_ARCHIVE_URL": str(folder / "archive"),
+            "SMARTTEXT_DATA_DIR": str(folder / "data"), "NO_COLOR": "1", "TERM": "xterm", "LINES": "40"}  # fmt: skip
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+
+    def call(*words: str, width: int | None = None) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["smarttext", *words])
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: width is not None)
+        monkeypatch.setenv("COLUMNS", str(width or 80))
+        try:
+            code = run()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        said = capsys.readouterr()
+        return code, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said.out), said.err
+
+    return call
+
+
+def test_every_command_shows_or_does_something() -> None:
+    assert {name for name, _ in leaves()} == {*SHOWS, *DOES}
+    assert not {*SHOWS} & DOES
+
+
+def _words(shown: str) -> Counter[str]:
+    return Counter(word for word in shown.split() if not set(word) <= set("─━│"))
+
+
+@pytest.mark.parametrize("words", examples(), ids=" ".join)
+def test_no_cell_is_lost_at_any_width(words: tuple[str, ...], ask: Asked) -> None:
+    code, wide, errors = ask(*words)
+    assert code in (0, 1, 3), errors
+    assert wide.strip(), "the example shows nothing"
+    for width in WIDTHS:
+        _, shown, _ = ask(*words, width=width)
+        bare = re.sub(r"\s+", "", shown)
+        lost = {word for word in _words(wide) - _words(shown) if len(word) <= LONGEST_WORD or word not in bare}
+        assert not lost, (width, shown)
+        assert shown.count("…") >= wide.count("…")
+        assert not [line for line in shown.splitlines() if set(line.strip()) == {"─"} and len(line) > width]
+
+
+@pytest.mark.parametrize("words", examples(), ids=" ".join)
+def test_what_is_shown_is_also_said_as_json_with_exact_amounts(words: tuple[str, ...], ask: Asked) -> None:
+    code, out, errors = ask(*words, "--json")
+    assert code in (0, 1, 3), errors
+
+    def no_float(digits: str) -> Any:
+        msg = f"{digits} is a number that programs round"
+        raise AssertionError(msg)
+
+    found = json.loads(out, parse_float=no_float)
+    assert found, "the example shows nothing"
+
+
+@pytest.mark.parametrize("words", examples(), ids=" ".join)
+def test_a_command_in_a_pipe_says_that_it_goes_on(
+    words: tuple[str, ...], ask: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(printing, "TOLD_EVERY_SECONDS", 0.001)
+    _, _, errors = ask(*words)
+    assert re.search(r": \d+ s$", errors, re.MULTILINE)
+
+
+def test_every_command_that_shows_something_has_the_option_json() -> None:
+    lacking = {name for name, each in leaves() if "--json" not in {o for p in each.params for o in p.opts}}
+    assert lacking == DOES

@@ -1,7 +1,7 @@
 """Every command of the tree: those that show something, with examples that show rows, and those that do something."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,7 +21,7 @@ from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import insert_events, roll_up_all
 from smarttext_pipelines_tests.strategies import api_call, call_event, owner_alert
 
-DAY = date(2026, 3, 16)
+DAY, OLD = date(2026, 3, 16), date(2026, 1, 5)
 LONG_NAME = "Hartley Plumbing, Heating & Drains of Dover Street (formerly Hartley & Sons) 株式会社ハートリー"
 CALL, TEXT, CALLER = "CA" + "0" * 31 + "7", "SM" + "0" * 31 + "1", "+15558887001"
 _DATE = ("--date", str(DAY))
@@ -100,12 +100,12 @@ def fill(database: Database, folder: Path) -> None:
     world.tick()
     assert world.incidents("id") == [(1,)]
     roll_up_all(database.engine, DayRange(date(2026, 3, 14), DAY))
+    roll_up_all(database.engine, DayRange(OLD, OLD + timedelta(days=5)))
     _add_what_people_said(database)
     stays = (datetime.now(UTC).date() - date(2026, 2, 1)).days
     retention = Retention(ZoneInfo("UTC"), 4, stays, deletes=True, tables=("owner_alerts",))
     archive = ArchiveTarget(str(folder / "archive"))
     assert archive_days(database.engine, archive, retention, done=lambda _day: None, begun=lambda _count: None)
-    database.run("GRANT INSERT, UPDATE ON public.sms_events, public.call_events TO anon")
     (folder / "list.csv").write_text(f"Sid,Status,SentDate,Price\n{TEXT},failed,{_AT:%Y-%m-%dT%H:%M:%SZ},-0.0079\n")
     rule = "sms_failures_of_a_business_with_a_name_as_long_as_they_come"
     (folder / "rules.yaml").write_text(f"rules:\n  {rule}:\n    metric: sms_failure_rate\n    threshold: 10\n")
@@ -126,7 +126,7 @@ def _add_events(world: World) -> None:
                 "call_events": [call_event(9001, _AT - timedelta(hours=1), **stop, **ours),
                                 call_event(9002, _AT, **missed, **ours, payload={})],
                 "api_usage": [api_call(9000 + n, at, reset_date=at.date(), **usage) for n, at in enumerate((_AT, now))],
-                "owner_alerts": [owner_alert(9001, datetime(2026, 1, 5, 12, tzinfo=UTC), **ours)],
+                "owner_alerts": [owner_alert(9001, datetime.combine(OLD, time(12), UTC), **ours)],
             },
         )  # fmt: skip
     world.send(1, **refused)

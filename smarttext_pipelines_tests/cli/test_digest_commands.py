@@ -65,7 +65,7 @@ def bad_day(server: Server, template: str) -> Iterator[Database]:
             insert_events(connection, _faults())
         for week in range(WEEKS, -1, -1):
             day = DAY - timedelta(weeks=week)
-            roll_up_all(database.engine, DayRange(day - timedelta(days=1), day))
+            roll_up_all(database.engine, DayRange(day if week else BEFORE, day))
         database.run(
             "INSERT INTO monitoring.budget_crossings (business_id, day, unit, threshold_percent, used, allowed)"
             " VALUES (%s, %s, 'tokens', 100, 1040000, 1000000)", LEFT, DAY,

@@ -17,7 +17,8 @@ from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 _DATE = ("--date", str(DAY))
 OF_FACTS: tuple[tuple[str, ...], ...] = (
     ("digest", *_DATE), ("digest", *_DATE, "--week"), ("stats", *_DATE), ("alerts", "list"),
-    ("alerts", "list", "--all"), ("alerts", "why", "1"), ("alerts", "silences"), ("anomalies", "list", *_DATE), ("anomalies", "marks"),
+    ("alerts", "list", "--all"), ("alerts", "why", "1"), ("alerts", "silences"), ("anomalies", "list", *_DATE),
+    ("anomalies", "marks"),
     ("economics", "--month", "2026-03"), ("budgets", "propose", "--from", "2026-03-14", "--to", str(DAY)),
 )  # fmt: skip
 """Commands that read what was rolled up, incidents and the like."""

@@ -123,12 +123,13 @@ def show(
     from smarttext_pipelines.alerting.incidents.counted_rows import counted_rows
     from smarttext_pipelines.alerting.measuring.now import Place
     from smarttext_pipelines.alerting.rules.rules_file import load_rules
+    from smarttext_pipelines.explain.masked_span import masked_engine
 
     number, settings = incident_number(incident), load_settings()
     with event_transaction(settings) as connection:
         found = review.find_incident(connection, number)
         message = review.last_message(connection, number)
-        counted = counted_rows(connection, number, load_rules(settings.alert_rules), Place.of(settings))
+        counted = counted_rows(connection, number, load_rules(settings.alert_rules), Place.of(settings), masked_engine)
     if as_json:
         print_json({"incident": found, "notice": message, "rows": list(counted.rows), "said": counted.said})
         return

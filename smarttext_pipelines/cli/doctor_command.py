@@ -49,7 +49,7 @@ def _print(lines: Sequence[Line]) -> None:
     longest = max(cell_len(word) for line in lines for word in f"{line.said} → {line.todo or ''}".split())
     if state + name + longest + 2 > console.width:
         for line in lines:
-            console.print(Text.assemble((line.state, _SHOWN[line.state]), f" {line.name}: {line.said}"), soft_wrap=True)
+            console.print(Text.assemble((line.state, _SHOWN[line.state]), f" {line.name}  {line.said}"), soft_wrap=True)
             if line.todo:
                 console.print(Text(f"→ {line.todo}", style="dim"), soft_wrap=True)
         return

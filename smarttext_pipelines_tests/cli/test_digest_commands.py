@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.sample import SampleSpec, load_sample
+from smarttext_pipelines.schema.migrate import make_roles, migrate
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import insert_events, roll_up_all
+from smarttext_pipelines_tests.schema.test_roles import logged_in
 from smarttext_pipelines_tests.strategies import BUSINESS_IDS, api_call, business, call_event, sms_event
 
 DAY = date(2026, 3, 16)
@@ -121,6 +124,23 @@ def test_each_command_of_a_digest_shows_the_number_that_stands_in_its_line(ask: 
     for column in ("sms_failure_count", "missed_calls_unreplied", "calls_missed"):
         rows = json.loads(ask("explain", column, "--all", "--date", str(DAY), "--json")[1])["sentences"]
         assert rows[0].startswith(f"{sum(row[column] or 0 for row in stats):,} rows of {column}")
+
+
+def test_the_reader_is_shown_the_same_by_each_command_of_a_digest(
+    ask: Asked, bad_day: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = ask("digest", "--date", str(DAY), "--json")
+    told = {line["command"] for line in json.loads(said[1])["lines"] if line["command"]}
+    wanted = [words for command in sorted(told) if (words := command.split()[1:])[0] not in ("doctor", "rollup")]
+    whole = [ask(*words) for words in wanted]
+    make_roles(bad_day.engine)
+    migrate(bad_day.engine, ZoneInfo("UTC"))
+    with logged_in(bad_day, "smarttext_reader") as engine:
+        monkeypatch.setenv("SMARTTEXT_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+        assert ask("digest", "--date", str(DAY), "--json") == said
+        for words, shown in zip(wanted, whole, strict=True):
+            assert ask(*words) == shown, words
+    assert {words[0] for words in wanted} >= {"stats", "explain", "alerts", "budgets"}
 
 
 def _shown(column: str, rows: list[dict[str, Any]], line: str) -> str:

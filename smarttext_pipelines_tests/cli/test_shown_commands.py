@@ -7,13 +7,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from smarttext_pipelines.cli import printing
 from smarttext_pipelines.cli.main import run
+from smarttext_pipelines.schema.migrate import make_roles, migrate
 from smarttext_pipelines_tests.cli.shown import DOES, SHOWS, examples, fill, leaves
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
+from smarttext_pipelines_tests.schema.test_roles import logged_in
 
 WIDTHS = (60, 80, 100, 200)
 Asked = Callable[..., tuple[int, str, str]]
@@ -106,6 +109,55 @@ def test_a_command_in_a_pipe_says_that_it_goes_on(
     monkeypatch.setattr(printing, "TOLD_EVERY_SECONDS", 0.001)
     _, _, errors = ask(*words)
     assert re.search(r": \d+ s$", errors, re.MULTILINE)
+
+
+REFUSED = {
+    "access": "the owner", "budgets replay": "smarttext_pipeline", "budgets propose": "smarttext_pipeline",
+    "alerts backtest": "smarttext_pipeline", "retention status": "smarttext_retention",
+    "retention verify": "smarttext_retention",
+}  # fmt: skip
+OF_NO_ROLE = ("doctor", "alerts metrics", "alerts validate", "anomalies backtest")
+"""What says something of the connection itself, or reads no database; the last takes long, and reads daily numbers."""
+
+
+@pytest.fixture(scope="module")
+def reader(filled: tuple[Database, Path]) -> Iterator[str]:
+    database, _ = filled
+    make_roles(database.engine)
+    migrate(database.engine, ZoneInfo("UTC"))
+    with logged_in(database, "smarttext_reader") as engine:
+        yield engine.url.render_as_string(hide_password=False)
+
+
+@pytest.mark.parametrize(
+    "words", [w for w in examples() if not " ".join(w).startswith((*OF_NO_ROLE, *REFUSED))], ids=" ".join
+)
+def test_the_reader_is_shown_the_same_rows_as_the_owner(
+    words: tuple[str, ...], ask: Asked, reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = json.loads(ask(*words, "--json")[1])
+    monkeypatch.setenv("SMARTTEXT_DATABASE_URL", reader)
+    code, out, errors = ask(*words, "--json")
+    assert code in _ends(words), errors
+    assert _lasting(json.loads(out)) == _lasting(whole)
+
+
+def _lasting(found: Any) -> Any:
+    """Return what was shown without the forecast of a budget's end, which moves with the time."""
+    rows = found if isinstance(found, list) else []
+    return [{n: v for n, v in row.items() if n != "reached_at"} for row in rows] if rows else found
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_reader_is_refused_names_the_role_to_use(
+    name: str, ask: Asked, reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMARTTEXT_DATABASE_URL", reader)
+    code, out, errors = ask(*name.split(), *SHOWS[name][0])
+    assert (code, out) == (2, "")
+    assert len(errors.splitlines()) == 1
+    assert "smarttext_reader may not" in errors
+    assert REFUSED[name] in errors
 
 
 def test_every_command_that_shows_something_has_the_option_json() -> None:

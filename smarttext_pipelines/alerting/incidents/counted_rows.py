@@ -9,9 +9,10 @@ from sqlalchemy import Connection, text
 from smarttext_pipelines.alerting.incidents.incident_store import span_of
 from smarttext_pipelines.alerting.measuring.measure import open_engine
 from smarttext_pipelines.alerting.measuring.now import Now, Place
+from smarttext_pipelines.alerting.metrics.alert_metric import AlertMetric
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import prepare_tables
-from smarttext_pipelines.alerting.rules.span import GROUP
+from smarttext_pipelines.alerting.rules.span import GROUP, Span
 from smarttext_pipelines.engines import PostgresEngine, add_repeated_keys
 from smarttext_pipelines.metrics import replies
 
@@ -66,21 +67,28 @@ def counted_rows(
     metric = rule.alert_metric
     if span is None or metric.rows is None:
         return Counted(said=incident["detail"] or "there are no rows of events behind it")
-    events = metric.events or ("texts" if metric.counts_messages else "")
-    is_masked = bool(events) and not connection.execute(_SEES_EVENTS).scalar()
-    if is_masked and masked is None:
+    found = _source(connection, metric, span, place, masked)
+    if found is None:
         return Counted(said="the rows behind it are events, which smarttext_pipeline or the owner can read")
-    engine, senders = (
-        masked(
-            connection, events, span.start_at, span.end_at, zone=place.zone, settle_days=place.settle_days,
-            reply_minutes=place.reply_minutes, business=span.business_id, shared_senders=place.shared_senders,
-            sender=str(span.scope) if span.scope.kind == "sender" else "",
-        )
-        if is_masked and masked
-        else (open_engine(connection, place, span.end_at), None)
-    )  # fmt: skip
+    engine, senders = found
     prepare_tables(connection, {}, ())
     now = Now(engine, connection, place, span.end_at, facts_are_fresh=True, masked_senders=senders)
     if metric.groups_by_key:
         add_repeated_keys(engine, [replies.repeated(engine.tables, now.window(span.end_at - span.start_at))])
     return Counted(metric.rows(now, metric, span))
+
+
+def _source(
+    connection: Connection, metric: AlertMetric, span: Span, place: Place, masked: MaskedRows | None
+) -> tuple[PostgresEngine, Sequence[str] | None] | None:
+    """Return an engine, and the sender's numbers where they are masked; None where this role may not read the rows."""
+    events = metric.events or ("texts" if metric.counts_messages else "")
+    if not events or connection.execute(_SEES_EVENTS).scalar():
+        return open_engine(connection, place, span.end_at), None
+    if masked is None:
+        return None
+    return masked(
+        connection, events, span.start_at, span.end_at, zone=place.zone, settle_days=place.settle_days,
+        reply_minutes=place.reply_minutes, business=span.business_id, shared_senders=place.shared_senders,
+        sender=str(span.scope) if span.scope.kind == "sender" else "",
+    )  # fmt: skip

@@ -22,8 +22,8 @@ _TEXT = f"""
 _INCIDENT = f"""
     INSERT INTO monitoring.incidents (rule, scope, business_id, state, severity, since, fired_at, evaluated_at,
                                       window_start, window_end, window_minutes, part, whole)
-    VALUES ('sms_failure_rate', 'business:' || %(business)s, %(business)s, 'firing', 'warning', '{DAY} 12:00+00',
-            '{DAY} 12:00+00', '{DAY} 12:00+00', '{DAY} 11:00+00', '{DAY} 12:00+00', 60, 1, 2)
+    VALUES ('sms_failure_rate', 'business:' || %(business)s, CAST(%(business)s AS uuid), 'firing', 'warning',
+            '{DAY} 12:00+00', '{DAY} 12:00+00', '{DAY} 12:00+00', '{DAY} 11:00+00', '{DAY} 12:00+00', 60, 1, 2)
 """
 
 

@@ -77,6 +77,9 @@ def test_no_cell_is_lost_at_any_width(words: tuple[str, ...], ask: Asked) -> Non
         _, shown, _ = ask(*words, width=width)
         bare = re.sub(r"\s+", "", shown)
         lost = {word for word in _words(wide) - _words(shown) if len(word) <= printing.LONGEST_WORD or word not in bare}
+        if words[0] == "doctor":
+            # It looks anew each time: connections and seconds are others.
+            lost = {word for word in lost if not word.isdecimal()}
         assert not lost, (width, shown)
         assert shown.count("…") >= wide.count("…")
         assert not [line for line in shown.splitlines() if set(line.strip()) == {"─"} and len(line) > width]

@@ -61,7 +61,7 @@ $(STAMP): requirements.lock pyproject.toml
 		echo "error: $$python has no venv module: install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }; \
 	$(BIN)/python -c '$(IS_NEW)' 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 || \
 		"$$python" -m venv --clear $(VENV)
-	@echo "Installing into $(VENV): about 240 MB to download, two or three minutes"
-	@$(PIP) install --no-deps --only-binary :all: --require-hashes -r requirements.lock
+	@echo "Installing into $(VENV): about 310 MB to download, two or three minutes"
+	@$(PIP) install --no-deps --only-binary :all: --no-binary pyspark-client --require-hashes -r requirements.lock
 	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)

@@ -17,6 +17,7 @@ from smarttext_pipelines.defs.economics_assets import build_unit_economics, unit
 from smarttext_pipelines.defs.health_assets import build_pipeline_health
 from smarttext_pipelines.defs.health_sensor import build_heartbeat_sensor
 from smarttext_pipelines.defs.jobs import build_jobs
+from smarttext_pipelines.defs.lake_assets import build_event_lake
 from smarttext_pipelines.defs.openai_costs import openai_costs, openai_costs_job
 from smarttext_pipelines.defs.partitions import build_daily_partitions
 from smarttext_pipelines.defs.report_assets import build_monthly_reports, monthly_reports_job
@@ -49,6 +50,7 @@ def build_definitions(
             *build_alert_assets(partitions),
             build_pipeline_health(partitions),
             build_unit_economics(settings),
+            build_event_lake(partitions),
         ]
     jobs = [
         *build_jobs(),

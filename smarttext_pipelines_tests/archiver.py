@@ -18,16 +18,20 @@ import adbc_driver_postgresql.dbapi  # noqa: F401 - else every child imports it
 from sqlalchemy import Connection, Engine, event
 
 from smarttext_pipelines.archive.columns import read_shape
+from smarttext_pipelines.archive.files import verify_file, write_day
 from smarttext_pipelines.archive.manifest import DELETED, change_segment, plan_segment
+from smarttext_pipelines.archive.session import locked_day
 from smarttext_pipelines.archive.target import ArchiveTarget, HashedFile
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.database.connect import open_engine
+from smarttext_pipelines.lake.cutting_out import cut_out
+from smarttext_pipelines.lake.export import export_days, raise_failures
+from smarttext_pipelines.lake.lake_day import Places
+from smarttext_pipelines.lake.lake_target import LakeTarget
 from smarttext_pipelines.retention import protocol
 from smarttext_pipelines.retention.deletion import delete_archived
 from smarttext_pipelines.retention.erase import erase
-from smarttext_pipelines.retention.files import verify_file, write_day
 from smarttext_pipelines.retention.restore import restore
-from smarttext_pipelines.retention.session import locked_day
 
 TABLE = "sms_events"
 STEPS = ("planned", "batch", "written", "read back", "named", "published", "verified", "hashed again", "deleting",
@@ -88,10 +92,22 @@ def restore_days(order: dict[str, Any]) -> None:
 
 
 def erase_person(order: dict[str, Any]) -> None:
-    erase(open_engine(order["url"]), ArchiveTarget(order["archive"]), order["phone"], zone=ZoneInfo("UTC"))
+    engine = open_engine(order["url"])
+
+    def elsewhere(digits: str) -> None:
+        if "lake" in order:
+            cut_out(engine, LakeTarget(order["lake"]), digits)
+
+    erase(engine, ArchiveTarget(order["archive"]), order["phone"], zone=ZoneInfo("UTC"), elsewhere=elsewhere)
 
 
-ACTIONS = {"archive": archive, "restore": restore_days, "erase": erase_person}
+def export_lake(order: dict[str, Any]) -> None:
+    days = sorted(map(date.fromisoformat, order["days"]))
+    places = Places(LakeTarget(order["lake"]), ArchiveTarget(order["archive"]))
+    raise_failures(export_days(open_engine(order["url"]), places, DayRange(days[0], days[-1]), tables=(TABLE,)))
+
+
+ACTIONS = {"archive": archive, "restore": restore_days, "erase": erase_person, "export": export_lake}
 
 
 def signal_at(point: int, number: int) -> None:

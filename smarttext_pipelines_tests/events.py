@@ -17,6 +17,8 @@ from smarttext_pipelines.rollup import RolledUp, roll_up
 from smarttext_pipelines.schema.tables import SOURCE_TABLES
 from smarttext_pipelines.schema.tables.lookup import table_named
 
+CUSTOMER_SECRET = b"a secret of tests alone"
+
 Events = Mapping[str, Iterable[Mapping[str, Any]]]
 
 EVERYTHING = ", ".join(
@@ -47,7 +49,7 @@ def roll_up_all(
     engine: Engine, days: DayRange, *, zone: str = "UTC", metrics: Mapping[str, Metric] = METRICS, **options: Any
 ) -> dict[str, RolledUp]:
     """Roll metrics up, facts first."""
-    options = {"zone": ZoneInfo(zone), "settle_days": 4, **options}
+    options = {"zone": ZoneInfo(zone), "settle_days": 4, "customer_secret": CUSTOMER_SECRET, **options}
     with engine.begin() as connection:
         connection.execute(text("UPDATE monitoring.installation SET reporting_timezone = :zone"), {"zone": zone})
     return {name: roll_up(engine, metric, days, **options) for name, metric in metrics.items()}

@@ -7,6 +7,8 @@ an aware datetime; None, anything that is no datetime (such as the text ``infini
 name.
 """
 
+import hashlib
+import hmac
 import math
 import re
 from collections import Counter, defaultdict
@@ -137,6 +139,31 @@ class Deliveries(NamedTuple):
     failed_count: int = 0
 
 
+class CustomerKey(NamedTuple):
+    business_id: UUID | None
+    customer_key: str | None
+
+
+class CustomerCounts(NamedTuple):
+    calls_total: int = 0
+    calls_missed: int = 0
+    replied_in_time_count: int = 0
+    replied_late_count: int = 0
+    unreplied_count: int = 0
+    reply_unknown_count: int = 0
+    messages_received: int = 0
+    messages_sent: int = 0
+    sms_success_count: int = 0
+    sms_failure_count: int = 0
+    sms_in_flight_count: int = 0
+    sms_suppressed_count: int = 0
+    sms_unknown_count: int = 0
+    openai_requests: int = 0
+    openai_tokens_used: int = 0
+    openai_cost_estimate: Decimal = Decimal(0)
+    openai_unpriced_requests: int = 0
+
+
 # Days
 
 
@@ -222,6 +249,22 @@ def compared_number(number: str | None) -> str:
     text = number or ""
     text = text[9:] if text.startswith("whatsapp:") else text
     return "".join(letter for letter in text if letter not in SEPARATORS)
+
+
+def e164(number: str | None) -> str | None:
+    """Return a number with plus and country; None where it is withheld, has no country or is none."""
+    text = compared_number(number)
+    if text.lower() in WITHHELD:
+        return None
+    if re.fullmatch("[2-9][0-9]{9}", text):
+        return f"+1{text}"
+    found = re.fullmatch(r"(?:\+|00|011)?([1-9][0-9]{6,14})", text)
+    return f"+{found[1]}" if found else None
+
+
+def customer_key_of(number: str | None, secret: bytes) -> str | None:
+    found = e164(number)
+    return None if found is None else hmac.new(secret, found.encode(), hashlib.sha256).hexdigest()
 
 
 def counted_code(text: str | None) -> tuple[int, str]:
@@ -415,6 +458,16 @@ def spend(
     usage_by_time: bool = False,
 ) -> dict[SpendKey, Spent]:
     totals: dict[SpendKey, Spent] = {}
+    for row, spent in counted_usage(events, day, zone, usage_by_time=usage_by_time):
+        key = SpendKey(row["business_id"], cut(row["service"]), cut(row["model"]), cut(row["endpoint"]))
+        earlier = totals.get(key, Spent())
+        totals[key] = Spent(*map(sum, zip(earlier, spent, strict=True)))
+    return totals
+
+
+def counted_usage(events: Events, day: date, zone: ZoneInfo, *, usage_by_time: bool) -> list[tuple[Row, Spent]]:
+    """Return the rows of usage of a day that are counted, with what each counts."""
+    found = []
     for row in events["api_usage"]:
         tokens = row["tokens_used"] or 0
         recorded = row["cost_estimate"]
@@ -424,16 +477,9 @@ def spend(
         if usage_day(row, zone, usage_by_time=usage_by_time) != day or (is_marker and tokens == 0 and cost == 0):
             continue
         is_unpriced = not is_marker and tokens > 0 and cost == 0
-        key = SpendKey(row["business_id"], cut(row["service"]), cut(row["model"]), cut(row["endpoint"]))
-        earlier = totals.get(key, Spent())
-        totals[key] = Spent(
-            request_count=earlier.request_count + (0 if is_marker else 1),
-            tokens_used=earlier.tokens_used + tokens,
-            cost_usd=earlier.cost_usd + cost,
-            unpriced_requests=earlier.unpriced_requests + (1 if is_unpriced else 0),
-            unpriced_tokens=earlier.unpriced_tokens + (tokens if is_unpriced else 0),
-        )
-    return totals
+        spent = Spent(0 if is_marker else 1, tokens, cost, 1 if is_unpriced else 0, tokens if is_unpriced else 0)
+        found.append((row, spent))
+    return found
 
 
 def call_volume(
@@ -445,28 +491,44 @@ def call_volume(
     shared_senders: Collection[str] = frozenset(),
     as_of: datetime | None = None,
 ) -> dict[UUID | None, Calls]:
+    total: Counter[UUID | None] = Counter()
+    missed: Counter[UUID | None] = Counter()
+    received: Counter[UUID | None] = Counter()
+    for call in calls_and_texts(events, day, zone=zone, settle_days=settle_days, shared_senders=shared_senders):
+        total[call.business] += not call.is_text
+        missed[call.business] += call.is_missed
+        received[call.business] += call.is_text
+    return {business: Calls(total[business], missed[business], received[business]) for business in {*total, *received}}
+
+
+class CallOrText(NamedTuple):
+    business: UUID | None
+    number: str | None
+    is_text: bool
+    is_missed: bool
+
+
+def calls_and_texts(
+    events: Events, day: date, *, zone: ZoneInfo, settle_days: int, shared_senders: Collection[str]
+) -> list[CallOrText]:
+    """Return the calls and the inbound texts that began on the day."""
     voice = [
         row
         for row in events["call_events"]
         if row["event_type"].startswith("voice.") and row["event_type"] != "voice.test"
     ]
     texts = [row for row in events["call_events"] if row["event_type"] == "sms.inbound"]
-    total: Counter[UUID | None] = Counter()
-    missed: Counter[UUID | None] = Counter()
-    received: Counter[UUID | None] = Counter()
-
-    def business_of(rows: list[Row]) -> UUID | None:
-        called = smallest(row["to_number"] for row in rows)
-        return smallest_business(rows) or business_with_number(
-            events, called, ["twilio_phone", "public_phone"], shared_senders
-        )
-
-    for rows in grouped_calls(voice, day, zone=zone, settle_days=settle_days):
-        total[business_of(rows)] += 1
-        missed[business_of(rows)] += any(row["event_type"] == "voice.missed" for row in rows)
-    for rows in grouped_calls(texts, day, zone=zone, settle_days=settle_days):
-        received[business_of(rows)] += 1
-    return {business: Calls(total[business], missed[business], received[business]) for business in {*total, *received}}
+    found = []
+    for kind, is_text in ((voice, False), (texts, True)):
+        for rows in grouped_calls(kind, day, zone=zone, settle_days=settle_days):
+            called = smallest(row["to_number"] for row in rows)
+            business = smallest_business(rows) or business_with_number(
+                events, called, ["twilio_phone", "public_phone"], shared_senders
+            )
+            caller = smallest(row["from_number"] for row in rows)
+            is_missed = any(row["event_type"] == "voice.missed" for row in rows)
+            found.append(CallOrText(business, caller, is_text, is_missed))
+    return found
 
 
 def texts_to_customers(
@@ -493,24 +555,31 @@ def texts_to_customers(
     return found
 
 
-def missed_call_replies(
+class MissedCall(NamedTuple):
+    business: UUID | None
+    caller: str
+    state: str
+    wait_ms: int | None
+
+
+def missed_calls(
     events: Events,
     day: date,
     *,
     zone: ZoneInfo,
-    settle_days: int = 4,
-    shared_senders: Collection[str] = frozenset(),
+    settle_days: int,
+    shared_senders: Collection[str],
     as_of: datetime,
-    reply_minutes: int = 5,
-) -> dict[UUID | None, Replies]:
+    reply_minutes: int,
+) -> list[MissedCall]:
+    """Return the missed calls of the day, with what became of each: in time, late, never or unknown."""
     voice = [
         row
         for row in events["call_events"]
         if row["event_type"].startswith("voice.") and row["event_type"] != "voice.test"
     ]
     texts = texts_to_customers(events, day, zone=zone, settle_days=settle_days, shared_senders=shared_senders)
-    counts: dict[UUID | None, Counter[str]] = defaultdict(Counter)
-    waits: dict[UUID | None, list[int]] = defaultdict(list)
+    found = []
     for rows in grouped_calls(voice, day, zone=zone, settle_days=settle_days):
         missed = [row["ts"] for row in rows if row["event_type"] == "voice.missed"]
         if not missed:
@@ -532,19 +601,40 @@ def missed_call_replies(
         near = [text for text in texts if may_answer(text)]
         answers = [t["at"] for t in near if business and t["business"] == business and t["class"] == "successful"]
         promised = missed_at + timedelta(minutes=reply_minutes)
+        state, wait_ms = "never", None
         if not caller or caller.lower() in WITHHELD or business is None:
-            counts[business]["unknown"] += 1
+            state = "unknown"
         elif answers:
-            counts[business]["in time" if min(answers) <= promised else "late"] += 1
-            waits[business].append(max(0, (min(answers) - missed_at) // timedelta(milliseconds=1)))
+            state = "in time" if min(answers) <= promised else "late"
+            wait_ms = max(0, (min(answers) - missed_at) // timedelta(milliseconds=1))
         elif as_of < promised or any(
             t["class"] in {"in_flight", "unknown"} or (t["class"] == "successful" and t["business"] is None)
             for t in near
             if t["business"] in {None, business}
         ):
-            counts[business]["unknown"] += 1
-        else:
-            counts[business]["never"] += 1
+            state = "unknown"
+        found.append(MissedCall(business, caller, state, wait_ms))
+    return found
+
+
+def missed_call_replies(
+    events: Events,
+    day: date,
+    *,
+    zone: ZoneInfo,
+    settle_days: int = 4,
+    shared_senders: Collection[str] = frozenset(),
+    as_of: datetime,
+    reply_minutes: int = 5,
+) -> dict[UUID | None, Replies]:
+    terms: dict[str, Any] = {"zone": zone, "settle_days": settle_days, "shared_senders": shared_senders}
+    calls = missed_calls(events, day, as_of=as_of, reply_minutes=reply_minutes, **terms)
+    counts: dict[UUID | None, Counter[str]] = defaultdict(Counter)
+    waits: dict[UUID | None, list[int]] = defaultdict(list)
+    for call in calls:
+        counts[call.business][call.state] += 1
+        if call.wait_ms is not None:
+            waits[call.business].append(call.wait_ms)
 
     def nearest_rank(business: UUID | None, share: int) -> int | None:
         """Return the smallest wait that at least that many percent of the waits do not exceed."""
@@ -583,6 +673,83 @@ def owner_alert_delivery(
         sent, failed = deliveries.get(key, Deliveries())
         deliveries[key] = Deliveries(sent + 1, failed) if is_sent else Deliveries(sent, failed + 1)
     return deliveries
+
+
+def customer_of_request(
+    events: Events, request: str | None, day: date, *, zone: ZoneInfo, settle_days: int
+) -> str | None:
+    """Return the number, with plus and country, of the one customer whose texts name a request near a day."""
+    if not is_real_request(request) or request == "twilio-report":
+        return None
+    window = timedelta(days=settle_days)
+    numbers = set()
+    for row in events["sms_events"]:
+        row_day = local_day(row["created_at"], zone)
+        if row["request_id"] != request or row_day is None or not day - window <= row_day <= day + window:
+            continue
+        sid = row["message_sid"]
+        if is_real_sid(sid) and alerts_of_message(events, ("sid", sid), day, zone, settle_days):
+            continue
+        is_inbound = (row["status"] or "").lower() in {"received", "receiving"}
+        numbers.add(e164(row["from_number"] if is_inbound else row["to_number"]))
+    numbers -= {None}
+    return numbers.pop() if len(numbers) == 1 and not str(request).endswith("-owner") else None
+
+
+def customer_days(
+    events: Events,
+    day: date,
+    *,
+    zone: ZoneInfo,
+    settle_days: int = 4,
+    shared_senders: Collection[str] = frozenset(),
+    as_of: datetime,
+    usage_by_time: bool = False,
+    reply_minutes: int = 5,
+    secret: bytes,
+) -> dict[CustomerKey, CustomerCounts]:
+    counts: dict[CustomerKey, Counter[str]] = defaultdict(Counter)
+    costs: dict[CustomerKey, Decimal] = defaultdict(Decimal)
+    terms: dict[str, Any] = {"zone": zone, "settle_days": settle_days, "shared_senders": shared_senders}
+
+    def of(business: UUID | None, number: str | None) -> CustomerKey:
+        return CustomerKey(business, customer_key_of(number, secret))
+
+    for call in calls_and_texts(events, day, **terms):
+        count = counts[of(call.business, call.number)]
+        count["messages_received"] += call.is_text
+        count["calls_total"] += not call.is_text
+        count["calls_missed"] += call.is_missed
+    states = {
+        "in time": "replied_in_time_count",
+        "late": "replied_late_count",
+        "never": "unreplied_count",
+        "unknown": "reply_unknown_count",
+    }
+    for missed in missed_calls(events, day, as_of=as_of, reply_minutes=reply_minutes, **terms):
+        counts[of(missed.business, missed.caller)][states[missed.state]] += 1
+    classes = {
+        "successful": "sms_success_count",
+        "failed": "sms_failure_count",
+        "in_flight": "sms_in_flight_count",
+        "suppressed": "sms_suppressed_count",
+        "unknown": "sms_unknown_count",
+    }
+    for rows, alerts in grouped_messages(events, day, zone=zone, settle_days=settle_days):
+        if counted_as(rows).message_count and audience_of(rows, alerts) == "customer":
+            business = business_of_message(events, rows, alerts, shared_senders)
+            count = counts[of(business, smallest(row["to_number"] for row in rows))]
+            count["messages_sent"] += 1
+            count[classes[class_of(status_and_error(rows)[0])]] += 1
+    for row, spent in counted_usage(events, day, zone, usage_by_time=usage_by_time):
+        if row["service"] == "openai":
+            number = customer_of_request(events, row.get("request_id"), day, zone=zone, settle_days=settle_days)
+            key = of(row["business_id"], number)
+            counts[key]["openai_requests"] += spent.request_count
+            counts[key]["openai_tokens_used"] += spent.tokens_used
+            counts[key]["openai_unpriced_requests"] += spent.unpriced_requests
+            costs[key] += spent.cost_usd
+    return {key: CustomerCounts(**count, openai_cost_estimate=costs[key]) for key, count in counts.items()}
 
 
 # What people read

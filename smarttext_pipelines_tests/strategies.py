@@ -45,6 +45,9 @@ NUMBERS = (
     "15550001000",
     "+" + LONG,
 )
+SPELLINGS = ("whatsapp:+15550100001", "(555) 010-0001", "0015550100002", "15550100002", "5550100001", "0755501000")
+"""Of the two numbers that customers have, and one without its country."""
+
 SIDS = ("SM1", "SM2", "SM3", "SM4", "SM5", "RATE_LIMITED", "", None)
 ODD_SIDS = ("sm1", "rate_limited", " ")
 REQUEST_IDS = (
@@ -173,6 +176,7 @@ def api_call(number: int, created_at: datetime | None, **columns: Any) -> Row:
         "tokens_used": None,
         "cost_estimate": None,
         "model": None,
+        "request_id": None,
         "created_at": created_at,
         "reset_date": None,
         **columns,
@@ -272,7 +276,7 @@ def _sets_with(count: int, times: Sequence[Any], dates: Sequence[Any], costs: Se
     sms_events = {
         "message_sid": _sids("sms_events"),
         "from_number": _often(("", NUMBERS[0]), *NUMBERS),
-        "to_number": st.sampled_from(("+15550100001", "+15550100002", "")),
+        "to_number": _often(("+15550100001", "+15550100002", ""), *SPELLINGS, "+" + LONG),
         "business_id": named_or_none,
         "status": _often(KNOWN_STATUSES[:4], *KNOWN_STATUSES, *ODD_STATUSES),
         "error_code": _often((None,), *ERROR_CODES, times=len(ERROR_CODES)),
@@ -281,7 +285,7 @@ def _sets_with(count: int, times: Sequence[Any], dates: Sequence[Any], costs: Se
     }
     call_events = {
         "call_sid": _sids("call_events"),
-        "from_number": _often(("+15550100001", "+15550100002"), None, "", "Anonymous", "+266696687"),
+        "from_number": _often(("+15550100001", "+15550100002"), *SPELLINGS, None, "", "Anonymous", "+266696687"),
         "to_number": st.sampled_from((None, "", *NUMBERS)),
         "business_id": named_or_none,
         "event_type": _often(CALL_TYPES, *ODD_CALL_TYPES),
@@ -294,6 +298,7 @@ def _sets_with(count: int, times: Sequence[Any], dates: Sequence[Any], costs: Se
         "tokens_used": st.sampled_from(TOKENS),
         "cost_estimate": st.sampled_from(costs),
         "model": _often((None, "gpt-4o-mini"), *MODELS),
+        "request_id": _often((None, "req-1", "SM1"), *REQUEST_IDS),
         "created_at": st.one_of(at, at, at, st.sampled_from(UNTRUE_TIMES)),
         "reset_date": st.sampled_from((*(None for _ in dates), *dates)),
     }

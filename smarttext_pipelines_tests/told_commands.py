@@ -61,6 +61,20 @@ def of_refusals() -> dict[str, list[str]]:
     return {name: found for name, text in said.items() if (found := commands(text))}
 
 
+def refusals() -> dict[str, str]:
+    """Return what the command line and alerting say where they refuse something, by module and line."""
+    found = {}
+    for path in sorted([*PACKAGE.joinpath("cli").glob("*.py"), *PACKAGE.joinpath("alerting").rglob("*.py")]):
+        for function in (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)):
+            said = ""
+            for node in sorted((n for n in ast.walk(function) if hasattr(n, "lineno")), key=lambda n: n.lineno):
+                if isinstance(node, ast.Assign | ast.AugAssign) and "msg" in ast.unparse(node).split("=")[0]:
+                    said = ast.unparse(node.value) if isinstance(node, ast.Assign) else said + ast.unparse(node.value)
+                elif isinstance(node, ast.Raise) and "InputError" in ast.unparse(node):
+                    found[f"{path.relative_to(PACKAGE)}:{node.lineno}"] = said
+    return found
+
+
 def of_runbooks() -> dict[str, list[str]]:
     """Return the commands of every runbook."""
     pages = sorted((PACKAGE / "alerting" / "runbooks").glob("*.md"))

@@ -27,8 +27,15 @@ _RAISED = text(
     WHERE signal = :signal AND value > 0 AND scope LIKE :kind || ':%' ORDER BY told_at LIMIT :limit
     """
 )
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('smarttext:alert signals', 0))")
+_LAST = text(
+    "SELECT value > 0 AS is_raised, subject FROM monitoring.alert_signals WHERE signal = :signal AND scope = :scope"
+)
 _REPORTED_RUNS = text(
-    "SELECT subject ->> 'run_id' FROM monitoring.alert_signals WHERE scope LIKE 'run:%' AND subject IS NOT NULL"
+    """
+    SELECT jsonb_array_elements_text(coalesce(subject -> 'runs', jsonb_build_array(subject -> 'run_id')))
+    FROM monitoring.alert_signals WHERE scope LIKE 'run:%' AND subject IS NOT NULL
+    """
 )
 _CHECKS = text(
     """
@@ -104,8 +111,27 @@ def raised_signals(connection: Connection, signal: str, kind: str) -> dict[str, 
     return {row.scope.split(":", 1)[1]: Raised(row.told_at, row.subject) for row in found}
 
 
+@dataclass(frozen=True)
+class LastTold:
+    """What was told last of a scope: whether that is raised, and what was run."""
+
+    is_raised: bool
+    subject: Mapping[str, Any] | None
+
+
+def last_told(connection: Connection, signal: str, scope: str) -> LastTold | None:
+    """Return what was told last of a scope; None where nothing ever was."""
+    row = connection.execute(_LAST, {"signal": signal, "scope": scope}).first()
+    return None if row is None else LastTold(row.is_raised, row.subject)
+
+
+def lock_signals(connection: Connection) -> None:
+    """Wait until nobody else changes what was told by what was told before; until the end of the transaction."""
+    connection.execute(_LOCK)
+
+
 def reported_runs(connection: Connection) -> set[str]:
-    """Return the runs that were reported last for what they ran, also those that are well again."""
+    """Return the runs that were reported, also those that are well again or marked as well."""
     return set(connection.execute(_REPORTED_RUNS).scalars())
 
 

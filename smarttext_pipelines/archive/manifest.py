@@ -50,6 +50,7 @@ class Segment:
     changed_rows: int | None
     changed_ids: Sequence[UUID] | None
     hold_until: datetime | None
+    max_at: datetime | None
     failure: str | None
 
     @property

@@ -25,7 +25,15 @@ _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 
 
 class ArchiveTarget:
-    """The files below one URL; keys are paths relative to it."""
+    """The files below one URL; keys are paths relative to it.
+
+    Attributes:
+        kind: What messages call it.
+        setting: The setting that says where it is.
+    """
+
+    kind = "archive"
+    setting = "SMARTTEXT_ARCHIVE_URL"
 
     def __init__(self, url: str) -> None:
         """Prepare for a directory or a URL; nothing is created or connected yet.
@@ -39,10 +47,10 @@ class ArchiveTarget:
             self._files, self._root = fsspec.core.url_to_fs(url)
         except ImportError:
             extra = _EXTRAS.get(parts.scheme, parts.scheme)
-            msg = f"SMARTTEXT_ARCHIVE_URL {self.name} needs a package: pip install 'smarttext_pipelines[{extra}]'"
+            msg = f"{self.setting} {self.name} needs a package: pip install 'smarttext_pipelines[{extra}]'"
             raise SettingsError(msg) from None
         except ValueError as error:
-            msg = f"SMARTTEXT_ARCHIVE_URL {self.name} cannot be used: {error}"
+            msg = f"{self.setting} {self.name} cannot be used: {error}"
             raise SettingsError(msg) from None
         self.is_local = isinstance(self._files, LocalFileSystem)
 
@@ -146,7 +154,7 @@ class ArchiveTarget:
     def _path(self, key: str) -> str:
         """Return what the store calls a key; raise ArchiveError for one that leaves the archive."""
         if not _is_relative(key):
-            msg = f"{_short(key)} leads out of the archive {self.name}; nothing was opened"
+            msg = f"{_short(key)} leads out of the {self.kind} {self.name}; nothing was opened"
             raise ArchiveError(msg)
         return f"{self._root.rstrip('/')}/{key}"
 
@@ -154,7 +162,7 @@ class ArchiveTarget:
         """Return the local path of a key; raise ArchiveError for one that leaves the archive, also by a link."""
         path = Path(self._path(key))
         if Path(self._root).resolve() / key != path.resolve():
-            msg = f"{_short(key)} is a link, or lies behind one, in the archive {self.name}; nothing was opened"
+            msg = f"{_short(key)} is a link, or lies behind one, in the {self.kind} {self.name}; nothing was opened"
             raise ArchiveError(msg)
         return path
 
@@ -177,10 +185,10 @@ class ArchiveTarget:
             raise
         except Exception as error:  # noqa: BLE001
             if isinstance(error, FileNotFoundError) and verb == "read":
-                msg = f"{key} is missing in the archive {self.name}; check SMARTTEXT_ARCHIVE_URL"
+                msg = f"{key} is missing in the {self.kind} {self.name}; check {self.setting}"
                 raise DamagedFileError(msg) from None
             reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
-            msg = f"the archive {self.name} cannot {verb} {key}: {reason}; nothing was deleted"
+            msg = f"the {self.kind} {self.name} cannot {verb} {key}: {reason}; nothing was deleted"
             raise ArchiveError(msg) from None
 
 

@@ -193,6 +193,8 @@ def why(incident: Number, *, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"incident": told.incident, "notices": told.notices})
         return
+    found = told.incident
+    say(f"INC-{found['id']} {found['rule']}, {_whom(found)}: {found['severity']}, {found['state']}")
     print_rows([{name: _zoned(value, settings.zone) for name, value in row.items()} for row in told.notices])
     if not told.notices:
         say("nobody was notified")

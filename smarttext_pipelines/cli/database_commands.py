@@ -75,7 +75,7 @@ def migrate(
 
 def _require_alone(*, down: bool, others: bool) -> None:
     if not down or others:
-        msg = "--drop-monitoring needs --down-to-application, which goes with --sql and --yes only"
+        msg = "use --drop-monitoring with --down-to-application, which goes with --sql and --yes only"
         raise InputError(msg)
 
 
@@ -141,6 +141,6 @@ def _tell_what_to_run(settings: Settings) -> None:
 
 def _url(settings: Settings) -> str:
     if settings.database_url is None:
-        msg = "SMARTTEXT_DATABASE_URL is not set"
+        msg = "SMARTTEXT_DATABASE_URL is not set; set it to the address of the application's database"
         raise InputError(msg)
     return settings.database_url.get_secret_value()

@@ -74,6 +74,7 @@ def explain(
     month: MonthOption = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="With `messages`: print CSV, one line a message.")] = False,
     incident: Annotated[str | None, typer.Option("--incident", help="Number of an incident.")] = None,
+    rows: Annotated[int, typer.Option("--rows", min=0, max=10_000, help="Rows of an incident to show.")] = 50,
     reveal: Annotated[bool, typer.Option("--reveal", help="Show numbers in full; who asked is recorded.")] = False,
     by: Annotated[str | None, typer.Option("--by", help="Who asks; default is your user name.")] = None,
     as_json: JsonOption = False,
@@ -87,7 +88,7 @@ def explain(
     if incident or (asked and _INCIDENT.fullmatch(asked)):
         from smarttext_pipelines.cli import alert_commands
 
-        alert_commands.show(incident or str(asked), rows=50)
+        alert_commands.show(incident or str(asked), rows=rows, as_json=as_json)
         return
     if not asked or (what and phone):
         msg = "say what to explain: a column with --business and --date, a CA… or SM… sid, a number, or INC-214"

@@ -19,6 +19,7 @@ from smarttext_pipelines.cli import (
     doctor_command,
     economics_command,
     explain_command,
+    lake_commands,
     receiver_command,
     reconcile_command,
     report_command,
@@ -90,6 +91,7 @@ app.add_typer(alert_commands.app, name="alerts")
 app.add_typer(anomaly_commands.app, name="anomalies")
 app.add_typer(customer_commands.app, name="customers")
 app.add_typer(retention_commands.app, name="retention")
+app.add_typer(lake_commands.app, name="lake")
 app.command("erase")(retention_commands.erase)
 app.command("cleanup", hidden=True)(retention_commands.cleanup)
 app.command("update-daily-stats", hidden=True)(rollup_commands.update_daily_stats)

@@ -70,7 +70,7 @@ def parse_days(
         msg = "use either --date or --from and --to"
         raise InputError(msg)
     if (first is None) != (last is None):
-        msg = "--from and --to go together"
+        msg = "--from and --to go together; give both, or --date for one day"
         raise InputError(msg)
     given = day if day is not None else first
     start = default if given is None else parse_day(given)
@@ -101,7 +101,7 @@ def find_business(connection: Connection, text: str) -> UUID:
     if len(exact) == 1 or len(found) == 1:
         return UUID(str((exact or found)[0].id))
     if not found:
-        msg = f"no business is called '{text}' or has that id"
+        msg = f"no business is called '{text}' or has that id; `smarttext stats` lists those of a day"
         raise InputError(msg)
     names = ", ".join(shown_name(row.name) for row in found[:5])
     msg = f"'{text}' fits several businesses: {names}; give more of the name"

@@ -10,6 +10,7 @@ from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.database.connect import open_engine
 from smarttext_pipelines.launch.databases import databases
 from smarttext_pipelines.launch.launch_locks import require_free_port
+from smarttext_pipelines.launch.service_manager import serve
 from smarttext_pipelines.schema.installation import require_installation
 from smarttext_pipelines.settings import load_settings
 
@@ -25,8 +26,6 @@ def receiver(
         msg = "set TWILIO_AUTH_TOKEN and SMARTTEXT_RECEIVER_URL, the public URL that Twilio calls"
         raise SettingsError(msg)
     require_free_port(host, port)
-    import uvicorn
-
     from smarttext_pipelines import tracking
     from smarttext_pipelines.health.doctor import examine, readiness
     from smarttext_pipelines.tracking.track import track_delivery_report
@@ -56,6 +55,6 @@ def receiver(
             },
         )
         # Access logs would hold what is in the URLs.
-        uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+        serve(app, host=host, port=port, log_level="warning", access_log=False)
         tracking.flush(10)
     Console().print(", ".join(f"{count} {outcome}" for outcome, count in sorted(app.counts.items())) or "no request")

@@ -74,7 +74,7 @@ def _content(file: Path) -> str:
         return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        msg = f"{file} cannot be read: {reason}"
+        msg = f"{file} cannot be read: {reason}; name a CSV file"
         raise InputError(msg) from None
 
 

@@ -18,6 +18,7 @@ from smarttext_pipelines.core.errors import InputError, SettingsError
 from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.database.embedded import is_embedded
+from smarttext_pipelines.lake.lake_target import find_lake
 from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.retention.policy import require_days
 from smarttext_pipelines.settings import Settings, load_settings
@@ -242,8 +243,12 @@ def erase(
         msg = "nobody can be asked here: say --yes to delete without being asked; nothing was deleted"
         raise InputError(msg)
     with _opened() as (settings, engine, archive):
+        from smarttext_pipelines.lake.cutting_out import cut_out, require_place
         from smarttext_pipelines.retention.erase import erase as erase_person
 
+        lake = find_lake(settings)
+        require_place(engine, lake)
+        cut = [(0, 0)]
         if not yes:
             typer.confirm("Delete every row that mentions this number? Nothing brings them back", abort=True)
         with telling("retention"), _progress() as progress:
@@ -256,8 +261,11 @@ def erase(
                 shared_senders=[number.get_secret_value() for number in settings.shared_senders],
                 begun=lambda number: progress.update(bar, total=number),
                 done=lambda: progress.advance(bar),
+                elsewhere=lambda digits: cut.append(cut_out(engine, lake, digits)) if lake else None,
             )
         live, archived = erased.live_rows.total(), erased.archived_rows.total()
         files = counted(erased.segments_rewritten, "archive file")
         _say(f"{counted(live, 'row')} deleted, {archived:,} cut out of {files}")
+        if lake:
+            _say(f"{counted(cut[-1][0], 'row')} cut out of {counted(cut[-1][1], 'file')} of the lake")
         _say("their days are rolled up again by rollup_request_sensor; backups of the database are not touched")

@@ -20,7 +20,7 @@ def silence(
     *,
     rule: Annotated[str | None, typer.Option("--rule", help="Rule to silence; default all.")] = None,
     scope: Annotated[
-        str | None, typer.Option("--scope", help="Scope such as platform, business:<id> or business:<name>.")
+        str | None, typer.Option("--scope", help="Scope such as platform, business:<id or name> or sender:<number>.")
     ] = None,
     for_: Annotated[str, typer.Option("--for", metavar="30m|6h|2d", help="How long.")],
     by: ByOption = None,
@@ -46,7 +46,13 @@ def silence(
             rule, scope = rule or found["rule"], scope or found["scope"]
         said = reason or f"INC-{incident_number(incident or '')}"
         number, end, was_there = review.silence(
-            connection, rule=rule, scope=scope, author=author, reason=said, length=length
+            connection,
+            rule=rule,
+            scope=scope,
+            author=author,
+            reason=said,
+            length=length,
+            shared_senders=[each.get_secret_value() for each in settings.shared_senders],
         )
     until = f"{end.astimezone(settings.zone):%Y-%m-%d %H:%M} {settings.reporting_timezone}"
     again = " is there already," if was_there else ""

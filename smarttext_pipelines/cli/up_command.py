@@ -75,6 +75,7 @@ def _run(settings: "Settings", address: "WebAddress", web_port: int | None, *, f
     from smarttext_pipelines.launch.databases import databases, prepare_dagster_home
     from smarttext_pipelines.launch.launch_locks import only_launcher, require_free_port
     from smarttext_pipelines.launch.processes import Children
+    from smarttext_pipelines.launch.service_manager import Watchdog, notify
     from smarttext_pipelines.launch.steps import require_embedded_server, step
 
     with ExitStack() as stack:
@@ -87,6 +88,7 @@ def _run(settings: "Settings", address: "WebAddress", web_port: int | None, *, f
         if dashboard and not ready.web_url:
             environment["SMARTTEXT_WEB_URL"] = dashboard.url
         children = stack.enter_context(Children(environment, settings.data_dir / "logs", lock))
+        stack.callback(notify, "STOPPING=1")
         new_alerts = follow_log(settings)
         is_ours = settings.database_url is None
         _prepare_events(ready, children, is_ours=is_ours)
@@ -94,8 +96,11 @@ def _run(settings: "Settings", address: "WebAddress", web_port: int | None, *, f
             start_dashboard(children, dashboard)
         _serve(ready, children, address, follow=follow and is_ours)
         _print_links(address, dashboard)
+        notify("READY=1")
+        watchdog = Watchdog()
         for look in count(1):
             children.check()
+            watchdog.alive()
             if alerts := new_alerts():
                 say(alerts)
             if look % _LOOKS_PER_SERVER_LOOK == 0:

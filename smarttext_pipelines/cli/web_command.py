@@ -3,6 +3,7 @@
 import logging
 import threading
 from datetime import UTC, datetime
+from itertools import count
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from smarttext_pipelines.database.connect import open_engine
 from smarttext_pipelines.launch.databases import databases
 from smarttext_pipelines.launch.launch_locks import require_free_port
+from smarttext_pipelines.launch.service_manager import Watchdog, notify, serve
 from smarttext_pipelines.schema.installation import require_installation
 from smarttext_pipelines.settings import load_settings
 
@@ -22,8 +24,6 @@ def web(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on.")] = DEFAULT_PORT,
 ) -> None:
     """Serve the dashboard until it is interrupted; on another address it needs SMARTTEXT_WEB_AUTH."""
-    import uvicorn
-
     from smarttext_pipelines.telemetry.collector import DatabaseCollector
     from smarttext_pipelines.telemetry.otlp import pushing
     from smarttext_pipelines.web.app import build_app
@@ -37,7 +37,7 @@ def web(
         require_installation(engine, ready.zone)
         # Access logs would hold what is in the addresses; headers of a proxy are read by `web.sign_in` alone.
         with pushing(DatabaseCollector(engine, ready), ready.otlp_endpoint):
-            uvicorn.run(
+            serve(
                 build_app(engine, ready, access), host=host, port=port, log_level="warning", access_log=False,
                 proxy_headers=False, server_header=False, ws_max_size=4096, timeout_graceful_shutdown=2,
             )  # fmt: skip
@@ -51,4 +51,11 @@ def sampler() -> None:
     with databases(load_settings()) as ready:
         engine = open_engine(ready.database_url.get_secret_value())  # type: ignore[union-attr]
         require_installation(engine, ready.zone)
-        run_sampler(Sampler(engine, ready), lambda: datetime.now(UTC), threading.Event().wait)
+        watchdog, never, looks = Watchdog(), threading.Event(), count()
+
+        def wait(seconds: float) -> bool:
+            if next(looks) == 0:
+                notify("READY=1")
+            return watchdog.wait(seconds, never.wait)
+
+        run_sampler(Sampler(engine, ready), lambda: datetime.now(UTC), wait)

@@ -4,6 +4,7 @@ SmartTextError
 ├── SettingsError          a setting is missing or wrong
 ├── InputError             a date, a name or an option that cannot be used
 ├── DatabaseError          unreachable, not migrated, wrong role, wrong pooler
+│   ├── EngineError        another engine, such as Spark, answered with an error; nothing was written
 │   └── SchemaError        tables or columns are not what this version expects
 ├── ArchiveError           the archive cannot be read or written; no row was deleted
 │   └── DamagedFileError   a file of the archive is missing, or not the one that was verified
@@ -27,6 +28,19 @@ class InputError(SmartTextError):
 
 class DatabaseError(SmartTextError):
     """The database cannot be reached or used as it is configured."""
+
+
+class EngineError(DatabaseError):
+    """An engine outside of the database, such as Spark, failed at a statement; nothing was written.
+
+    Attributes:
+        reason: What it said, without whom.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        """Take the whole line and the part of it that says why."""
+        super().__init__(message)
+        self.reason = reason
 
 
 class SchemaError(DatabaseError):

@@ -12,6 +12,7 @@ RECORDED_TABLES = (
     "sms_events",
     "call_events",
     "missed_call_replies",
+    "customer_days",
     "api_usage",
     "owner_alerts",
     "daily_stats",

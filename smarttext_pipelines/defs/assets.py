@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import dagster as dg
 
 from smarttext_pipelines.core.days import DayRange, day_end
-from smarttext_pipelines.core.errors import AgreementError, DatabaseError, SmartTextError
+from smarttext_pipelines.core.errors import AgreementError, DatabaseError, EngineError, SmartTextError
 from smarttext_pipelines.defs.checks import agreement_failed, check_results, check_specs, checked_days, failed_days
 from smarttext_pipelines.defs.evaluations import record
 from smarttext_pipelines.defs.headlines import sentence
@@ -20,8 +20,12 @@ FACTS: dict[str, tuple[str, ...]] = {
     "call_volume": ("call_events", "businesses"),
     "missed_call_replies": ("call_events", "sms_events", "owner_alerts", "businesses"),
     "owner_alert_delivery": ("owner_alerts",),
+    "customer_days": ("call_events", "sms_events", "api_usage", "owner_alerts", "businesses"),
 }
 """Facts and the tables they are computed from."""
+
+COMPARED_WITH = {"customer_days": ("sms_outcomes", "call_volume", "missed_call_replies", "spend")}
+"""Facts that a check compares another with, and which are computed before it."""
 
 STATS: dict[str, tuple[str, ...]] = {
     "sms_failure_rates": ("sms_outcomes",),
@@ -36,6 +40,7 @@ DOMAINS = {
     "call_volume": "calls",
     "missed_call_replies": "calls",
     "owner_alert_delivery": "owner-alerts",
+    "customer_days": "customers",
     "sms_failure_rates": "texts",
     "daily_stats": "overview",
 }
@@ -71,7 +76,7 @@ def _build(
 
     @dg.asset(
         name=name,
-        deps=deps,
+        deps=[*deps, *COMPARED_WITH.get(name, ())],
         group_name=group,
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -100,7 +105,7 @@ def _build(
                 record(warehouse, name, failed_days(error, days), context.run.run_id)
                 yield agreement_failed(name, error, days)
             # A database may answer the next time; a missing column or a wrong setting will not mend itself.
-            raise dg.Failure(str(error), allow_retries=type(error) is DatabaseError) from None
+            raise dg.Failure(str(error), allow_retries=type(error) in (DatabaseError, EngineError)) from None
         context.log.info(sentence(result))
         report = warehouse.report(result)
         for day in days:

@@ -91,6 +91,12 @@ CHECKS = {
         "At most 5 % of the owner alerts marked as delivered belong to a text that failed.",
         "Owners were not notified. `smarttext explain message SID` says why a text failed and who acts.",
     ),
+    "customers_add_up": Check(
+        "No business of a settled day has other sums over its customers than in the facts of texts, calls, answers "
+        "and spend, to the last digit.",
+        "The day was computed from other rows than those facts: roll it up again. If it fails again, the metric's "
+        "definition is at fault: report it with the sums shown.",
+    ),
 }
 
 SHARES: dict[str, tuple[str, ...]] = {
@@ -98,6 +104,7 @@ SHARES: dict[str, tuple[str, ...]] = {
     "sms_failure_rates": ("coverage",),
     "daily_stats": ("unattributed_share", "texts_have_calls", "answers_have_usage"),
     "owner_alert_delivery": ("delivered_alerts_arrived",),
+    "customer_days": ("customers_add_up",),
 }
 """Names of the share checks of each asset; ``rollup.quality`` says what they are."""
 
@@ -145,7 +152,12 @@ def check_results(asset: str, result: "RolledUp", report: "Report") -> Iterator[
 
 
 def checked_days(result: "RolledUp", report: "Report", zone: ZoneInfo, settle_days: int) -> Iterator[CheckedDay]:
-    """Return what each check found for each day of a rollup that was written, but for days it did not look at."""
+    """Return what each check of the asset found for each day of a rollup, but for days it did not look at."""
+    own = {each.name for each in check_specs(result.metric)}
+    yield from (each for each in _checked_days(result, report, zone, settle_days) if each.check in own)
+
+
+def _checked_days(result: "RolledUp", report: "Report", zone: ZoneInfo, settle_days: int) -> Iterator[CheckedDay]:
     for day in result.days:
         for name in (AGREES, KEYS):
             yield CheckedDay(name, day, None, is_error=True)

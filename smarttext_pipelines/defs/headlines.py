@@ -44,6 +44,12 @@ HEADLINES: dict[str, dict[str, Callable[[Totals], Number]]] = {
         "never_answered": _sum("unreplied_count"),
         "answer_unknown": _sum("reply_unknown_count"),
     },
+    "customer_days": {
+        "calls_missed": _sum("calls_missed"),
+        "texts_received": _sum("messages_received"),
+        "texts_sent": _sum("messages_sent"),
+        "requests": _sum("openai_requests"),
+    },
     "owner_alert_delivery": {"alerts_sent": _sum("sent_count"), "alerts_failed": _sum("failed_count")},
     "sms_failure_rates": {
         "texts_attempted": _sum("total_attempts"),
@@ -81,4 +87,5 @@ def sentence(result: "RolledUp") -> str:
         f"{label.replace('_', ' ')} {value:,}" for label, value in headline(result.metric, totals).items()
     )
     kept = f"; {len(result.kept)} of {len(days)} days kept older numbers" if result.kept else ""
-    return f"{result.metric} {when}: {numbers} ({rows:,} rows, {changed:,} changed by {result.engine}){kept}"
+    notes = "".join(f"; {note}" for note in dict.fromkeys(result.notes))
+    return f"{result.metric} {when}: {numbers} ({rows:,} rows, {changed:,} changed by {result.engine}){kept}{notes}"

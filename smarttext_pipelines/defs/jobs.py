@@ -74,4 +74,10 @@ def build_jobs() -> list[Any]:
             description="Checks every file of the archive.",
             tags={PRIORITY_TAG: "1", KIND_TAG: "retention"},
         ),
+        dg.define_asset_job(
+            "event_lake_job",
+            dg.AssetSelection.assets("event_lake"),
+            description="Writes a day into the lake, and days with late rows again.",
+            tags={PRIORITY_TAG: "1", KIND_TAG: "lake"},
+        ),
     ]

@@ -18,13 +18,15 @@ from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.database.connect import connected, open_engine
 from smarttext_pipelines.database.embedded import is_embedded
+from smarttext_pipelines.lake.lake_target import LakeTarget, find_lake, require_lake
 from smarttext_pipelines.retention.policy import may_delete_unasked
 from smarttext_pipelines.schema.installation import require_installation
-from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.settings import Settings, customer_secret
 
 if TYPE_CHECKING:
+    from smarttext_pipelines.lake.export import DayExported
     from smarttext_pipelines.retention.run import DayDone
-    from smarttext_pipelines.rollup import RolledUp
+    from smarttext_pipelines.rollup import LakeFile, RolledUp, SparkPlace
     from smarttext_pipelines.rollup.drift import ChangedDay
     from smarttext_pipelines.rollup.report import Report
 
@@ -65,6 +67,22 @@ class Warehouse:
         """Return where archived events are stored."""
         return ArchiveTarget(self.settings.archive_location)
 
+    def lake(self) -> LakeTarget | None:
+        """Return where the lake is; None where none is kept."""
+        return find_lake(self.settings)
+
+    def export_days(self, days: DayRange, done: "Callable[[DayExported], None]") -> "list[DayExported]":
+        """Write days into the lake; see ``lake.export``.
+
+        Raises:
+            SettingsError: No lake is kept.
+        """
+        from smarttext_pipelines.lake.export import export_days
+        from smarttext_pipelines.lake.lake_day import Places
+
+        places = Places(require_lake(self.settings), self.archive())
+        return export_days(self.engine(), places, days, done=done)
+
     def archive_days(
         self,
         days: int | None,
@@ -102,7 +120,28 @@ class Warehouse:
             allow_empty=allow_empty,
             reply_minutes=s.reply_minutes,
             archive=self.archive(),
+            lake=self.lake(),
+            spark=self._spark(),
+            customer_secret=customer_secret(s) if metric == "customer_days" else None,
         )
+
+    def _spark(self) -> "SparkPlace | None":
+        from smarttext_pipelines.rollup import SparkPlace
+
+        s = self.settings
+        if s.spark_remote is None:
+            return None
+        token = s.spark_token.get_secret_value() if s.spark_token else None
+        return SparkPlace(s.spark_remote, token, s.spark_rows, self._files_for_spark)
+
+    def _files_for_spark(self, connection: Connection, table: str, days: DayRange) -> "list[LakeFile]":
+        from smarttext_pipelines.lake.current_files import lake_files_of, lake_rows_of
+        from smarttext_pipelines.rollup import LakeFile
+
+        place = self.settings.lake_spark_location
+        found = lake_files_of(connection, table, days, place=place) if place else []
+        rows = lake_rows_of(connection, table, [day for day, _ in found])
+        return [LakeFile(day, url, rows[day]) for day, url in found]
 
     def report(self, result: "RolledUp") -> "Report":
         """Read what is shown of a rollup; see ``rollup.report``."""

@@ -11,6 +11,7 @@ from smarttext_pipelines.defs.delivery_assets import build_delivery_schedule
 from smarttext_pipelines.defs.digest_assets import build_digest_schedule
 from smarttext_pipelines.defs.economics_assets import build_economics_schedule
 from smarttext_pipelines.defs.jobs import UNFINISHED
+from smarttext_pipelines.defs.lake_assets import build_lake_schedule
 from smarttext_pipelines.defs.openai_costs import build_costs_schedule
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.planning import MAX_DAYS_BACK, nightly_days
@@ -42,6 +43,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         build_economics_schedule(settings),
         build_weekly_test_schedule(settings),
         *build_retention_schedules(zone),
+        build_lake_schedule(settings),
     ]
 
 

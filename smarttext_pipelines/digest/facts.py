@@ -149,7 +149,10 @@ _REFUSED = text(
 _INCIDENTS = text(
     """
     SELECT i.id AS number, i.rule, i.severity, i.fired_at, i.resolved_at,
-           coalesce(b.name, CASE WHEN i.scope LIKE 'sender:%' THEN 'a sender' ELSE i.scope END) AS whom
+           coalesce(b.name, CASE WHEN i.scope LIKE 'sender:%' THEN coalesce(
+               -- The end of the number tells senders apart; whole numbers are masked in what leaves.
+               (SELECT 'sender …' || right(max(n.message ->> 'sender'), 4) FROM monitoring.notifications AS n
+                WHERE n.incident_id = i.id AND n.message ->> 'sender' <> ''), 'a sender') ELSE i.scope END) AS whom
     FROM monitoring.incidents AS i LEFT JOIN monitoring.business_names AS b ON b.id = i.business_id
     WHERE i.fired_at < :end AND (i.resolved_at IS NULL OR i.resolved_at >= :start)
     ORDER BY array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.id LIMIT 50

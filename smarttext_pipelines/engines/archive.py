@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import duckdb
 import ibis.expr.types as ir
@@ -14,6 +12,7 @@ import sqlglot.expressions as sge
 from ibis.backends.sql.compilers import DuckDBCompiler
 from sqlalchemy import Column, Connection, Table
 
+from smarttext_pipelines.archive.merged import ArchivedFile, merged_files
 from smarttext_pipelines.core.wording import quoted
 from smarttext_pipelines.engines.compiled import Spelling, compile_sql
 from smarttext_pipelines.engines.engine import Parameters
@@ -23,21 +22,6 @@ from smarttext_pipelines.schema.sources import source_schema
 from smarttext_pipelines.schema.tables import metadata
 
 _COMPILER = DuckDBCompiler()
-
-
-@dataclass(frozen=True)
-class ArchivedFile:
-    """A local file of a segment that is the archived version of its rows.
-
-    Attributes:
-        path: Where it is; its bytes were compared with the manifest.
-        seq: Of two files that hold an id, the one with the highest seq is valid.
-        changed_ids: Rows for which the file is not valid.
-    """
-
-    path: Path
-    seq: int
-    changed_ids: Sequence[UUID] = ()
 
 
 def _day(at: sge.Expression, zone: sge.Expression) -> sge.Expression:
@@ -51,6 +35,16 @@ def _bytes(text: sge.Expression) -> sge.Expression:
 def _elapsed(later: sge.Expression, earlier: sge.Expression) -> sge.Expression:
     end, start = (sge.Anonymous(this="epoch_us", expressions=[at]) for at in (later, earlier))
     return sge.IntDiv(this=sge.paren(sge.Sub(this=end, expression=start)), expression=sge.Literal.number(1000))
+
+
+def _digest(text: sge.Expression, inner: sge.Expression, outer: sge.Expression) -> sge.Expression:
+    def call(name: str, argument: sge.Expression) -> sge.Expression:
+        return sge.Anonymous(this=name, expressions=[argument])
+
+    def hashed(block: sge.Expression, rest: sge.Expression) -> sge.Expression:
+        return call("sha256", sge.DPipe(this=call("unhex", block), expression=rest))
+
+    return hashed(outer, call("unhex", hashed(inner, call("encode", text))))
 
 
 class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
@@ -115,7 +109,12 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
     @staticmethod
     def sql(expression: ir.Table) -> str:
         """Return the statement, with line breaks; DuckDB compares text by bytes already."""
-        spelling: Spelling = {"reporting_day": _day, "byte_order": _bytes, "elapsed_ms": _elapsed}
+        spelling: Spelling = {
+            "reporting_day": _day,
+            "byte_order": _bytes,
+            "elapsed_ms": _elapsed,
+            "keyed_digest": _digest,
+        }
         return compile_sql(_COMPILER, expression, spelling, _COMPILER.dialect)
 
     def _offer(self, table: Table, live: Sequence[Path] | pa.Table, archived: Sequence[ArchivedFile]) -> None:
@@ -129,7 +128,7 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
         columns = [c for c in table.columns if ibis_type(c.type) and c.name in found]
         query = f"SELECT {', '.join(_cast(c) for c in columns)} FROM {name}"  # noqa: S608 - constant names, quoted
         if archived:
-            rows = self._archived(table, archived)
+            rows = merged_files(self._duckdb, table.name, archived)
             # A file may be older than a column.
             files = self._duckdb.view(f"{table.name}_files")
             stored = dict(zip(files.columns, map(str, files.types), strict=True))
@@ -141,30 +140,6 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
         self._duckdb.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         self._duckdb.execute(f"CREATE VIEW {schema}.{quoted(table.name)} AS {query}")
         self.tables[table.name] = unbound_table(table)
-
-    def _archived(self, table: Table, files: Sequence[ArchivedFile]) -> str:
-        segments = pa.table({"filename": [str(f.path) for f in files], "seq": [f.seq for f in files]})
-        changed = [(str(f.path), str(id_)) for f in files for id_ in f.changed_ids]
-        self._duckdb.register(f"{table.name}_segments", segments)
-        self._duckdb.register(
-            f"{table.name}_changed",
-            pa.table(
-                {
-                    "filename": pa.array([c[0] for c in changed], pa.string()),
-                    "id": pa.array([c[1] for c in changed], pa.string()),
-                }
-            ),
-        )
-        self._duckdb.read_parquet([f"{f.path}" for f in files], filename=True, union_by_name=True).create_view(
-            f"{table.name}_files"
-        )
-        latest = " QUALIFY row_number() OVER (PARTITION BY f.id ORDER BY s.seq DESC) = 1" if len(files) > 1 else ""
-        live, segs, gone, rows = (quoted(f"{table.name}_{n}") for n in ("live", "segments", "changed", "files"))
-        return (
-            f"SELECT f.* FROM {rows} AS f JOIN {segs} AS s USING (filename)"  # noqa: S608 - constant names, quoted
-            f" ANTI JOIN {live} AS l ON l.id = f.id"
-            f" ANTI JOIN {gone} AS c ON c.id = f.id AND c.filename = f.filename{latest}"
-        )
 
 
 def _of_file(column: Column[Any], stored: str) -> str:

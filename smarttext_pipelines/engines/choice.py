@@ -1,9 +1,9 @@
-"""Which engine reads the events of a window: the manifest says so, in the snapshot that the rows are read in."""
+"""Which engine reads the events of a window: manifests say so, in the snapshot that the rows are read in."""
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,25 +11,22 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import Connection
 
 from smarttext_pipelines.archive.manifest import DELETED, Segment, find_segments
+from smarttext_pipelines.archive.merged import OF_LAKE, ArchivedFile
 from smarttext_pipelines.archive.rows import open_archived
 from smarttext_pipelines.archive.target import ArchiveTarget
-from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import ArchiveError
-from smarttext_pipelines.engines.archive import ArchivedFile, ArchiveEngine
-from smarttext_pipelines.engines.engine import Engine, Parameters
+from smarttext_pipelines.engines.archive import ArchiveEngine
+from smarttext_pipelines.engines.engine import Engine, Parameters, SourceDay
 from smarttext_pipelines.engines.live import live_rows
+from smarttext_pipelines.engines.near_files import archive_days, holds_most, is_range, lake_files_near
 from smarttext_pipelines.engines.postgres import PostgresEngine
+from smarttext_pipelines.engines.spark_session import SparkPlace
+from smarttext_pipelines.lake.lake_day import open_lake_file
+from smarttext_pipelines.lake.lake_manifest import LakeFile
+from smarttext_pipelines.lake.lake_target import LakeTarget
 from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.metrics.event_tables import SOURCE_TIMES, source_days
 from smarttext_pipelines.schema.tables.lookup import table_named
-
-
-@dataclass(frozen=True)
-class SourceDay:
-    """Rows of a source on one day that can be read, and the newest time among them."""
-
-    rows: int = 0
-    newest_event_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -40,11 +37,18 @@ class EngineChoice:
         connection: REPEATABLE READ, so that manifest and rows are of one snapshot.
         parameters: The window, and what else statements know.
         archive: Where archived files are; None where the caller has none.
+        lake: Where files of the lake are, for a caller that may read them in the place of rows; None for any other.
+        spark: Where Spark is, for windows of many rows; None where there is none.
+        notes: Why Spark was not used where it was wanted.
     """
 
     connection: Connection
     parameters: Parameters
     archive: ArchiveTarget | None
+    lake: LakeTarget | None = None
+    spark: SparkPlace | None = None
+    notes: list[str] = field(default_factory=list)
+    _open: list[tuple[frozenset[str], Engine]] = field(default_factory=list)
 
     @cached_property
     def postgres(self) -> PostgresEngine:
@@ -53,29 +57,60 @@ class EngineChoice:
 
     @contextmanager
     def engine_for(self, tables: Collection[str]) -> Iterator[Engine]:
-        """Give PostgreSQL where all rows of the tables are there, and DuckDB over both where some are archived.
+        """Give PostgreSQL where all rows of the tables are there, DuckDB over both where some are archived, or Spark.
+
+        DuckDB is given, too, for a range of days that the lake holds most of. A day that the lake holds as it is now is
+        read from there alone.
 
         Raises:
             ArchiveError: A file that holds rows of the window is missing or damaged, or the archive is not configured.
+            SettingsError: Spark is wanted, and its URL or token is wrong.
+            DatabaseError: Spark is wanted and cannot be reached.
         """
         segments = self._segments([name for name in tables if name in SOURCE_TIMES])
-        if not segments:
-            yield self.postgres
-            return
-        with TemporaryDirectory(prefix="smarttext-") as folder:
-            archived = self._fetch(segments, Path(folder))
-            live = {
-                name: live_rows(self.connection, table_named(name), self.parameters.window)
-                for name in tables
-                if name in SOURCE_TIMES or name == "businesses"
-            }
-            with ArchiveEngine(self.connection, self.parameters, live, archived) as engine:
-                yield engine
+        with ExitStack() as stack:
+            engine = self._spark(tables, segments, stack) or self._near(tables, segments, stack)
+            self._open.append((frozenset(tables), engine))
+            stack.callback(self._open.pop)
+            yield engine
 
     def source_days(self, source: str) -> dict[date, SourceDay]:
         """Return what can be read of a source, by day, for the window and its neighbours."""
-        with self.engine_for([source]) as engine:
+        for tables, engine in self._open:
+            if source in tables:
+                return read_source_days(engine, source, self.parameters.window)
+        with ExitStack() as stack:
+            engine = self._near([source], self._segments([source]), stack)
             return read_source_days(engine, source, self.parameters.window)
+
+    def _near(self, tables: Collection[str], segments: list[Segment], stack: ExitStack) -> Engine:
+        """Open DuckDB where rows are in files, in the archive or the lake; else give PostgreSQL."""
+        sources = [name for name in tables if name in SOURCE_TIMES]
+        files = self._lake_files(sources, has_archived=bool(segments)) if self.lake else []
+        if not segments and not files:
+            return self.postgres
+        in_lake = {name: {f.day for f in files if f.table_name == name} for name in sources}
+        segments = [s for s in segments if s.day not in in_lake[s.table_name]]
+        folder = stack.enter_context(TemporaryDirectory(prefix="smarttext-"))
+        archived = self._fetch(segments, files, Path(folder))
+        window = self.parameters.window
+        live = {
+            name: live_rows(self.connection, table_named(name), window, in_lake.get(name, frozenset()))
+            for name in tables
+            if name in SOURCE_TIMES or name == "businesses"
+        }
+        return stack.enter_context(ArchiveEngine(self.connection, self.parameters, live, archived))
+
+    def _spark(self, tables: Collection[str], segments: list[Segment], stack: ExitStack) -> Engine | None:
+        if self.spark is None:
+            return None
+        from smarttext_pipelines.engines.spark_choice import open_spark
+
+        days = archive_days(self.parameters.window)
+        engine, obstacle = open_spark(self.connection, self.parameters, self.spark, tables, segments, days)
+        if obstacle:
+            self.notes.append(f"{self.spark.name} was not used: {obstacle}")
+        return stack.enter_context(engine) if engine else None
 
     def _segments(self, tables: Collection[str]) -> list[Segment]:
         """Return the segments whose rows may belong to the window or its neighbours."""
@@ -88,15 +123,29 @@ class EngineChoice:
             found += [segment for segment in timed if segment not in found]
         return found
 
-    def _fetch(self, segments: Collection[Segment], folder: Path) -> dict[str, list[ArchivedFile]]:
-        if self.archive is None:
-            days = sorted({s.day for s in segments})
-            msg = f"events of {days[0]} … {days[-1]} are archived; set SMARTTEXT_ARCHIVE_URL to where"
-            raise ArchiveError(msg)
+    def _lake_files(self, tables: Collection[str], *, has_archived: bool) -> list[LakeFile]:
+        """Return the files that are read in the place of rows; none where PostgreSQL computes faster without them."""
+        window = self.parameters.window
+        if not has_archived and not is_range(window):
+            return []
+        files = lake_files_near(self.connection, tables, window)
+        return files if has_archived or holds_most(files, window) else []
+
+    def _fetch(
+        self, segments: Collection[Segment], of_lake: Collection[LakeFile], folder: Path
+    ) -> dict[str, list[ArchivedFile]]:
         files: dict[str, list[ArchivedFile]] = {}
         for s in segments:
+            if self.archive is None:
+                days = sorted({s.day for s in segments})
+                msg = f"events of {days[0]} … {days[-1]} are archived; set SMARTTEXT_ARCHIVE_URL to where"
+                raise ArchiveError(msg)
             path = open_archived(self.archive, s, folder).path
             files.setdefault(s.table_name, []).append(ArchivedFile(path, s.seq, s.changed_ids or ()))
+        if self.lake is not None:
+            for f in of_lake:
+                path = open_lake_file(self.lake, f, folder).path
+                files.setdefault(f.table_name, []).append(ArchivedFile(path, OF_LAKE))
         return files
 
 
@@ -104,10 +153,3 @@ def read_source_days(engine: Engine, source: str, window: Window) -> dict[date, 
     """Return what an engine can read of a source, by day, for the window and its neighbours."""
     rows = engine.fetch(source_days(source, engine.tables, window))
     return {row["day"]: SourceDay(row["rows"], row["newest_event_at"]) for row in rows}
-
-
-def archive_days(window: Window) -> DayRange:
-    """Return the days of the archive, days of UTC, that share an instant with a window and its neighbours."""
-    near = window.days.widen(window.settle_days)
-    start, end = window.search_start_at.astimezone(UTC).date(), window.search_end_at.astimezone(UTC).date()
-    return DayRange(min(start, near.first), max(end, near.last))

@@ -32,6 +32,14 @@ class Engine(Protocol):
         """Add another parameter table."""
 
 
+@dataclass(frozen=True)
+class SourceDay:
+    """Rows of a source on one day that can be read, and the newest time among them."""
+
+    rows: int = 0
+    newest_event_at: datetime | None = None
+
+
 def add_repeated_keys(engine: Engine, repeated: Sequence[ir.Table]) -> dict[date, int]:
     """Give the engine's statements the keys that identify nothing on a day; return how many there are by day.
 
@@ -55,15 +63,18 @@ class Parameters:
         window: The days that are computed.
         shared_senders: Numbers that send for several businesses.
         read_at: When the events of a day were read, for days that are not read now.
+        customer_secret: Secret of the keys of customers; None for statements that compute none.
     """
 
     window: Window
     shared_senders: Sequence[str] = ()
     read_at: Mapping[date, datetime] = field(default_factory=dict)
+    customer_secret: bytes | None = field(default=None, repr=False)
 
     @cached_property
     def tables(self) -> "dict[str, pa.Table]":
-        """``window_days``, ``search_days``, ``shared_senders`` and ``openai_prices``."""
-        from smarttext_pipelines.engines.parameter_tables import parameter_tables
+        """``window_days``, ``search_days``, ``shared_senders``, ``openai_prices``, ``customer_key_blocks`` if known."""
+        from smarttext_pipelines.engines.parameter_tables import key_blocks, parameter_tables
 
-        return parameter_tables(self.window, self.shared_senders, self.read_at)
+        tables = parameter_tables(self.window, self.shared_senders, self.read_at)
+        return tables if self.customer_secret is None else {**tables, **key_blocks(self.customer_secret)}

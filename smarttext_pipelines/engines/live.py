@@ -1,5 +1,7 @@
-"""Live rows near a window as Arrow, read in the caller's transaction: what the archive is merged with."""
+"""Live rows near a window as Arrow, read in the caller's transaction: what the archive or the lake is merged with."""
 
+from collections.abc import Collection
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,23 +13,33 @@ from psycopg import sql
 from sqlalchemy import Column, Connection, Table
 
 from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT
+from smarttext_pipelines.engines.near_files import archive_days
 from smarttext_pipelines.engines.unbound import ibis_type
+from smarttext_pipelines.lake.lake_days import days_besides
 from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.metrics.event_tables import SOURCE_TIMES
 from smarttext_pipelines.schema.sources import source_columns, source_schema
+from smarttext_pipelines.schema.sources.bounded import bounded
 
 _BLOCK_BYTES = 16 << 20
 
 
-def live_rows(connection: Connection, table: Table, window: Window) -> pa.Table:
+def live_rows(connection: Connection, table: Table, window: Window, without: Collection[date] = ()) -> pa.Table:
     """Return the rows of the window and its neighbours; of a table that has no days, all.
 
     Values that every metric treats like NULL become NULL: NaN, and times that Python cannot represent.
+
+    Args:
+        connection: The transaction that reads.
+        table: Table of the schema.
+        window: The days.
+        without: Days of the lake whose rows are read from there.
     """
     columns = [c for c in source_columns(table) if ibis_type(c.type)]
     source = sql.Identifier(str(source_schema(table.name, table.schema)), table.name)
-    query = sql.SQL("COPY (SELECT {} FROM {}{}) TO STDOUT (FORMAT csv)").format(
-        sql.SQL(", ").join(map(_told, columns)), source, _near(table, window)
+    conditions = [_near(table, window), *([days_besides(table.name, archive_days(window), without)] if without else [])]
+    query = sql.SQL("COPY (SELECT {} FROM {} AS t WHERE {}) TO STDOUT (FORMAT csv)").format(
+        sql.SQL(", ").join(map(_told, columns)), source, sql.SQL(" AND ").join(conditions)
     )
     with TemporaryDirectory(prefix="smarttext-") as folder:
         path = Path(folder) / "rows.csv"
@@ -39,7 +51,7 @@ def live_rows(connection: Connection, table: Table, window: Window) -> pa.Table:
 
 
 def _read(path: Path, columns: list[Column[Any]]) -> pa.Table:
-    kinds = {c.name: _arrow(c) for c in columns}
+    kinds = {c.name: arrow_type(c) for c in columns}
     if not path.stat().st_size:
         return pa.schema(kinds).empty_table()
     as_written = {name: pa.int64() if pa.types.is_timestamp(kind) else kind for name, kind in kinds.items()}
@@ -54,7 +66,8 @@ def _read(path: Path, columns: list[Column[Any]]) -> pa.Table:
     return rows.cast(pa.schema(kinds))
 
 
-def _arrow(column: Column[Any]) -> pa.DataType:
+def arrow_type(column: Column[Any]) -> pa.DataType:
+    """Return the type of a column in Arrow; a uuid is a text."""
     kind = ibis_type(column.type)
     if isinstance(kind, dt.Decimal):
         return pa.decimal128(38, kind.scale)
@@ -65,33 +78,26 @@ def _arrow(column: Column[Any]) -> pa.DataType:
 
 
 def _told(column: Column[Any]) -> sql.Composable:
-    name, kind = sql.Identifier(column.name), ibis_type(column.type)
-    if isinstance(kind, dt.Decimal):
-        return sql.SQL("CASE WHEN abs({0}) < 1e30 THEN round({0}, {1}) END").format(name, sql.Literal(kind.scale))
+    kind, held = ibis_type(column.type), bounded(column)
     if isinstance(kind, dt.Timestamp):
-        within = (
-            "CASE WHEN {0} BETWEEN '0001-01-02' AND '9999-12-30' THEN (extract(epoch FROM {0}) * 1000000)::bigint END"
-        )
-        return sql.SQL(within).format(name)
-    if isinstance(kind, dt.Date):
-        return sql.SQL("CASE WHEN {0} BETWEEN '0001-01-02' AND '9999-12-30' THEN {0} END").format(name)
-    return sql.SQL("{}::text").format(name) if kind is not None and kind.is_boolean() else name
+        return sql.SQL("(extract(epoch FROM {}) * 1000000)::bigint").format(held)
+    return sql.SQL("{}::text").format(held) if kind is not None and kind.is_boolean() else held
 
 
 def _near(table: Table, window: Window) -> sql.Composable:
     if table.name not in SOURCE_TIMES:
-        return sql.SQL("")
+        return sql.SQL("true")
     at = sql.Identifier(SOURCE_TIMES[table.name])
     bounds = (sql.Literal(window.search_start_at.isoformat()), sql.Literal(window.search_end_at.isoformat()))
     timed = sql.SQL("({} >= {} AND {} < {})").format(at, bounds[0], at, bounds[1])
     if table.name != "api_usage":
-        return sql.SQL(" WHERE {}").format(timed)
+        return timed
     days = window.days.widen(window.settle_days)
     is_timed = sql.SQL("created_at >= {} AND created_at < {}").format(
         sql.Literal(FIRST_INSTANT.isoformat()), sql.Literal(LAST_INSTANT.isoformat())
     )
     return sql.SQL(
-        " WHERE reset_date BETWEEN {} AND {} AND ({by_time}) IS NOT TRUE OR (reset_date IS NULL OR {by_time}) AND {}"
+        "(reset_date BETWEEN {} AND {} AND ({by_time}) IS NOT TRUE OR (reset_date IS NULL OR {by_time}) AND {})"
     ).format(
         sql.Literal(days.first.isoformat()),
         sql.Literal(days.last.isoformat()),

@@ -6,8 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from smarttext_pipelines.core.customer_keys import padded_blocks
 from smarttext_pipelines.core.days import day_end, day_start, is_final
 from smarttext_pipelines.core.openai_prices import upper_prices
+from smarttext_pipelines.metrics.customer_days import KEY_BLOCKS
 from smarttext_pipelines.metrics.metric import Window
 
 OPEN_END = date(9999, 12, 31)
@@ -34,6 +36,12 @@ def parameter_tables(
         "shared_senders": pa.table({"number": pa.array(sorted(set(shared_senders)), pa.string())}),
         "openai_prices": _prices(),
     }
+
+
+def key_blocks(secret: bytes) -> dict[str, pa.Table]:
+    """Return the blocks of the customers' secret as a table, so that no statement, plan or error holds them."""
+    inner, outer = padded_blocks(secret)
+    return {KEY_BLOCKS: pa.table({"inner": pa.array([inner], pa.string()), "outer": pa.array([outer], pa.string())})}
 
 
 def _days(w: Window, known: Mapping[date, datetime]) -> pa.Table:

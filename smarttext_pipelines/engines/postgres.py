@@ -42,6 +42,15 @@ def _elapsed(later: sge.Expression, earlier: sge.Expression) -> sge.Expression:
     )
 
 
+def _digest(text: sge.Expression, inner: sge.Expression, outer: sge.Expression) -> sge.Expression:
+    def hashed(block: sge.Expression, rest: sge.Expression) -> sge.Expression:
+        known = sge.func("decode", block, sge.Literal.string("hex"))
+        return sge.Anonymous(this="sha256", expressions=[sge.DPipe(this=known, expression=rest)])
+
+    number = sge.Anonymous(this="convert_to", expressions=[text, sge.Literal.string("UTF8")])
+    return sge.Anonymous(this="encode", expressions=[hashed(outer, hashed(inner, number)), sge.Literal.string("hex")])
+
+
 def _read_twice(statement: sge.Expression) -> sge.Expression:
     """Keep PostgreSQL from storing a whole table because a statement names a projection of it twice."""
     for cte in statement.find_all(sge.CTE):
@@ -96,7 +105,12 @@ class PostgresEngine:
     @staticmethod
     def sql(expression: ir.Table, *, is_kept: bool = True) -> str:
         """Return the statement, with line breaks; ``is_kept``: whether one of its shape may be wanted again."""
-        spelling: Spelling = {"reporting_day": _day, "byte_order": _bytes, "elapsed_ms": _elapsed}
+        spelling: Spelling = {
+            "reporting_day": _day,
+            "byte_order": _bytes,
+            "elapsed_ms": _elapsed,
+            "keyed_digest": _digest,
+        }
         return compile_sql(_COMPILER, expression, spelling, _COMPILER.dialect, finish=_read_twice, is_kept=is_kept)
 
     def _run(self, sql: str) -> Any:

@@ -20,6 +20,7 @@ from smarttext_pipelines.health import database_lines, probes
 from smarttext_pipelines.health.application_lines import application_checks, unreadable
 from smarttext_pipelines.health.dagster_storage import dagster_lines
 from smarttext_pipelines.health.freshness import read_traffic
+from smarttext_pipelines.health.lake_line import lake
 from smarttext_pipelines.health.rights_lines import access
 from smarttext_pipelines.health.service_lines import disk, service_lines
 from smarttext_pipelines.health.verdicts import Line, State, exit_code, judge_traffic
@@ -131,6 +132,7 @@ def _events(settings: Settings, now: datetime, *, anew: bool) -> list[Line]:
         ("guardrail", database_lines.guardrail),
         ("unbooked usage", database_lines.unbooked),
         ("archive", database_lines.archive),
+        ("lake", lambda c: lake(c, settings, now)),
         ("old cron scripts", database_lines.old_scripts),
     ]
     return [

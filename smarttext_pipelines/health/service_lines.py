@@ -9,11 +9,13 @@ import requests
 
 from smarttext_pipelines.alerting.channels import CHANNELS
 from smarttext_pipelines.alerting.channels.channel import Probe
+from smarttext_pipelines.core.errors import SmartTextError
 from smarttext_pipelines.health.billing_line import openai
 from smarttext_pipelines.health.verdicts import Line, State
 from smarttext_pipelines.settings import Settings
 
 _TIMEOUT_SECONDS = 5
+_SPARK_SECONDS = 30
 _REFUSES_GET = 405
 DISK_FAIL_BYTES, DISK_WARN_BYTES = 500 * 10**6, 2 * 10**9
 
@@ -26,7 +28,7 @@ def service_lines(settings: Settings, *, anew: bool) -> list[Line]:
         anew: Whether everything is asked now, also what answers of a while ago would do for.
     """
     channels = [_probed(kind.name, kind.probe(settings)) for kind in CHANNELS.values() if kind.probe]
-    others = (check(settings) for check in (sentry, receiver, dashboard, switch))
+    others = (check(settings) for check in (sentry, receiver, dashboard, spark, switch, customer_keys))
     return [*channels, twilio(settings), openai(settings, anew=anew), *others]
 
 
@@ -101,12 +103,36 @@ def receiver(settings: Settings) -> Line:
     return Line("receiver", State.fail, said, "see that `smarttext receiver` runs, and the proxy before it")
 
 
+def spark(settings: Settings) -> Line:
+    """Open a session and run a statement that reads no row."""
+    if settings.spark_remote is None:
+        return Line("spark", State.unknown, "SMARTTEXT_SPARK_REMOTE is not set")
+    # Importing it takes a second, which only those who have a cluster pay.
+    from smarttext_pipelines.engines.spark_session import SparkPlace, spark_version
+
+    token = settings.spark_token.get_secret_value() if settings.spark_token else None
+    place = SparkPlace(settings.spark_remote, token, settings.spark_rows, query_seconds=_SPARK_SECONDS)
+    try:
+        said = f"{place.name} answers, version {spark_version(place)}, from {settings.spark_rows:,} event rows on"
+    except SmartTextError as error:
+        return Line("spark", State.fail, str(error), "see docs/spark.md; what needs no cluster goes on")
+    return Line("spark", State.ok, said)
+
+
 def switch(settings: Settings) -> Line:
     """Whether anybody outside notices when all of this stops."""
     if settings.heartbeat_url is None:
         todo = "set SMARTTEXT_HEARTBEAT_URL to a check of a service elsewhere, due every 5 minutes"
         return Line("dead man's switch", State.unknown, "not configured: nobody notices when everything stops", todo)
     return Line("dead man's switch", State.ok, "asked after each complete cycle")
+
+
+def customer_keys(settings: Settings) -> Line:
+    """Say under which secret customers' numbers become keys."""
+    if settings.customer_key:
+        return Line("customer keys", State.ok, "under SMARTTEXT_CUSTOMER_KEY")
+    todo = "set SMARTTEXT_CUSTOMER_KEY to what customer.key in SMARTTEXT_DATA_DIR holds, where several machines roll up"
+    return Line("customer keys", State.unknown, "under a random secret of this machine's data directory", todo)
 
 
 def disk(folder: Path) -> Line:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 from smarttext_pipelines.core.errors import DatabaseError, SettingsError
 from smarttext_pipelines.database.connect import connected, open_engine, parse_url
 from smarttext_pipelines.database.embedded import embedded_server, ensure_database, has_cluster
+from smarttext_pipelines.launch.service_manager import VARIABLES
 from smarttext_pipelines.schema.installation import require_installation
 from smarttext_pipelines.settings import Settings
 
@@ -119,7 +120,7 @@ def child_environment(settings: Settings, home: Path) -> dict[str, str]:
         raise SettingsError(msg)
     storage = parse_url(settings.dagster_database_url.get_secret_value()).set(drivername="postgresql+psycopg2")
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in VARIABLES},
         "DAGSTER_HOME": str(home),
         "DAGSTER_EVENT_BATCH_SIZE": str(EVENT_BATCH_SIZE),
         "SMARTTEXT_DATABASE_URL": settings.database_url.get_secret_value(),

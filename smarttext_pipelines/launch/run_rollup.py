@@ -14,7 +14,7 @@ from smarttext_pipelines.definitions import build_definitions
 from smarttext_pipelines.defs.assets import FACTS, STATS
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.resources import Warehouse
-from smarttext_pipelines.defs.run_failures import report_failed_run
+from smarttext_pipelines.defs.run_failures import end_recovered_runs, report_failed_run
 from smarttext_pipelines.launch.databases import child_environment, databases, prepare_dagster_home
 from smarttext_pipelines.settings import Settings
 
@@ -46,10 +46,11 @@ def run_rollup(settings: Settings, days: DayRange, *, allow_empty: bool, verbose
             result = job.execute_in_process(
                 instance=instance, tags=range_tags(days), run_config=config, raise_on_error=False
             )
-            if not result.success:
-                # No daemon may ever look at a run of the command line.
-                with Warehouse(ready).transaction() as connection:
+            # No daemon may ever look at a run of the command line, nor end what an earlier one has reported.
+            with Warehouse(ready).transaction() as connection:
+                if not result.success:
                     report_failed_run(instance, result.dagster_run, connection)
+                end_recovered_runs(instance, connection)
     _tell(result, days)
 
 

@@ -2,6 +2,7 @@
 
 from smarttext_pipelines.metrics import (
     call_volume,
+    customer_days,
     daily_stats,
     failure_rates,
     owner_alerts,
@@ -19,6 +20,7 @@ METRICS: dict[str, Metric] = {
         call_volume.METRIC,
         replies.METRIC,
         owner_alerts.METRIC,
+        customer_days.METRIC,
         failure_rates.METRIC,
         daily_stats.METRIC,
     )

@@ -65,7 +65,7 @@ def repeated(tables: Tables, window: Window) -> ir.Table:
 def messages(tables: Tables, window: Window) -> ir.Table:
     """Return one row per message: day, business_id, audience, sender, status, error_code, is_inbound, is_report."""
     found = per_key(keyed_rows(tables), window, _measures)
-    found = _with_number(_with_alerts(found, tables, window), tables)
+    found = _with_number(with_alerts(found, tables, window), tables)
     return found.select(
         day=window.literal_day() if window.is_one_day else found.day,
         business_id=ibis.coalesce(found.business, found.alert_business, found.owner_id),
@@ -97,7 +97,7 @@ def attempts(
     found = per_key(keyed_rows(tables), window, measures)
     found = found.mutate(recipient=compared_number(found.recipient))
     found = found.semi_join(only_to, "recipient") if only_to is not None else found
-    found = _with_number(_with_alerts(found, tables, window, days), tables)
+    found = _with_number(with_alerts(found, tables, window, days), tables)
     found = found.filter(~found.is_inbound & ~found.is_report)
     return found.select(
         *grouping(window),
@@ -150,7 +150,8 @@ def _told_code(code: Any) -> ir.StringValue:
     return counted
 
 
-def _with_alerts(found: ir.Table, tables: Tables, window: Window, days: Sequence[Window] = ()) -> ir.Table:
+def with_alerts(found: ir.Table, tables: Tables, window: Window, days: Sequence[Window] = ()) -> ir.Table:
+    """Return rows by ``key`` (and ``day``, for a range) with ``alert_business``, NULL where no owner alert has it."""
     alerts = tables["owner_alerts"]
     alerts = alerts.filter(
         is_sid(alerts.message_sid),

@@ -37,6 +37,11 @@ def elapsed_ms(  # type: ignore[empty-body]
     """Return the whole milliseconds between two instants, rounded down."""
 
 
+@ibis.udf.scalar.builtin
+def keyed_digest(text: str, inner: str, outer: str) -> str:  # type: ignore[empty-body]
+    """Return the HMAC-SHA-256 of a text from the two padded blocks of its key, all in hexadecimal digits."""
+
+
 def days_after(day: ir.DateValue, days: int) -> ir.DateValue:
     """Return the day so many days later, as a date."""
     # PostgreSQL makes a timestamp of a date and an interval, and Ibis drops a cast of what it takes for a date already.
@@ -193,6 +198,7 @@ class Metric:
         inputs: Tables that ``rows`` and ``source_totals`` read.
         source: The event table whose days the metric accounts for; None for a metric derived from facts.
         looked_up: Other event tables that change what a row of ``source`` means.
+        also_counted: Event tables whose days it accounts for besides those of ``source``.
         repeated: Builds the keys of the inputs that identify nothing on a day; None where nothing is grouped by a key.
         daily: Columns of ``daily_stats`` that are summed from it.
         shares_source: Whether another metric records the rows of ``source`` that were read.
@@ -215,6 +221,7 @@ class Metric:
     source_totals: Callable[[Tables, Window], ir.Table]
     day: str = "day"
     looked_up: tuple[str, ...] = ()
+    also_counted: tuple[str, ...] = ()
     repeated: Callable[[Tables, Window], ir.Table] | None = None
     shares_source: bool = False
     reads_clock: bool = False
@@ -227,6 +234,11 @@ class Metric:
             if build is not None:
                 reads_clock = self.reads_clock and name == "rows"
                 object.__setattr__(self, name, remembered(build, reads_clock=reads_clock))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The event tables whose days it accounts for; none for a metric derived from facts."""
+        return (self.source, *self.also_counted) if self.source else ()
 
     @property
     def recorded_as(self) -> str:

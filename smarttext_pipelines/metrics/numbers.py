@@ -5,7 +5,8 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from smarttext_pipelines.core.statuses import SEPARATORS, WHATSAPP_PREFIX
+from smarttext_pipelines.core.customer_keys import INTERNATIONAL, NATIONAL, PREFIXES
+from smarttext_pipelines.core.statuses import SEPARATORS, WHATSAPP_PREFIX, WITHHELD_CALLERS
 from smarttext_pipelines.metrics.metric import Tables, byte_order
 
 
@@ -15,6 +16,18 @@ def compared_number(column: Any) -> ir.StringValue:
     # Most numbers are digits alone; looking for anything else takes a quarter of the time of taking it out.
     compared: ir.StringValue = ibis.ifelse(column.re_search("[^+0-9]"), bare.translate(SEPARATORS, ""), column)
     return compared.nullif("")
+
+
+def e164(number: ir.StringValue) -> ir.StringValue:
+    """Return a compared number with plus and country; NULL where it is withheld or has no country."""
+    is_withheld = number.lower().isin(WITHHELD_CALLERS)
+    spelled: ir.StringValue = ibis.cases(
+        (is_withheld, ibis.null("string")),
+        (number.re_search(NATIONAL), "+1" + number),
+        (number.re_search(INTERNATIONAL), "+" + number.re_replace(PREFIXES, "")),
+        else_=ibis.null("string"),
+    )
+    return spelled
 
 
 def businesses_by_number(tables: Tables, columns: tuple[str, ...]) -> ir.Table:

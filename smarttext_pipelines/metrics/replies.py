@@ -23,42 +23,57 @@ from smarttext_pipelines.metrics.reply_texts import REPLY_HOURS, TOGETHER_SECOND
 from smarttext_pipelines.metrics.reply_texts import find as find_texts
 
 
+def measures(rows: ir.Table) -> dict[str, ir.Value]:
+    """Return what is read of the rows of a call."""
+    return {
+        "named": byte_order(rows.business_id.cast("string")).min(),
+        "called": byte_order(rows.to_number.nullif("")).min(),
+        "caller": byte_order(rows.number.nullif("")).min(),
+        "missed_at": rows.at.min(where=rows.event_type == "voice.missed"),
+    }
+
+
 def missed_calls(tables: Tables, window: Window) -> ir.Table:
     """Return one row per missed call: key, day, sid, business and caller (text), started_at, missed_at."""
-
-    def measures(rows: ir.Table) -> dict[str, ir.Value]:
-        return {
-            "named": byte_order(rows.business_id.cast("string")).min(),
-            "called": byte_order(rows.to_number.nullif("")).min(),
-            "caller": byte_order(rows.number.nullif("")).min(),
-            "missed_at": rows.at.min(where=rows.event_type == "voice.missed"),
-        }
-
     found = per_key(_voice_rows(tables), window, measures)
     found = found.mutate(caller=compared_number(found.caller))
     found = found.mutate(day=window.literal_day()) if window.is_one_day else found
     owners = businesses_by_number(tables, ("twilio_phone", "public_phone"))
     found = found.left_join(owners, found.called == owners.number)
+    return missed_among(found.mutate(business=ibis.coalesce(found.named, found.owner_id)))
+
+
+def missed_among(found: ir.Table) -> ir.Table:
+    """Return those of the calls that were missed, as ``missed_calls`` does.
+
+    Args:
+        found: One row per call: key, day, first_at, missed_at, business, caller (compared).
+    """
     is_withheld = found.caller.lower().isin(WITHHELD_CALLERS)
     calls = found.select(
         "key",
         "day",
         "missed_at",
+        "business",
         started_at=found.first_at,
         # Of calls with a sid of their own alone: the key says which.
         sid=ibis.ifelse(found.key.startswith("cs"), found.key.substr(2), ibis.null("string")),
-        business=ibis.coalesce(found.named, found.owner_id),
         caller=ibis.ifelse(is_withheld, ibis.null("string"), found.caller),
     )
     return calls.filter(calls.missed_at.notnull())
 
 
-def replied_calls(tables: Tables, window: Window) -> ir.Table:
+def replied_calls(tables: Tables, window: Window, calls: ir.Table | None = None) -> ir.Table:
     """Return one row per missed call: key, day, business (text), caller, missed_at, replied_at, ``state``, ``wait_ms``.
 
     The state is in_time, late, never or unknown; without a known answer the wait is NULL.
+
+    Args:
+        tables: The inputs.
+        window: The days.
+        calls: Result of ``missed_among``; by default the missed calls of the window.
     """
-    calls = missed_calls(tables, window)
+    calls = missed_calls(tables, window) if calls is None else calls
     texts, naming = find_texts(tables, window, calls)
     found = _answered(calls, texts, _named(calls, naming, window), window)
     promised = found.missed_at + ibis.interval(minutes=window.reply_minutes)

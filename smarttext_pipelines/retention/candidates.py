@@ -10,18 +10,18 @@ from sqlalchemy import Connection, Engine, func, select
 from smarttext_pipelines.archive.columns import read_shape, run
 from smarttext_pipelines.archive.manifest import PLANNED, UNDATED, VERIFIED, find_segments
 from smarttext_pipelines.archive.target import ArchiveTarget
-from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange, contiguous, day_of
-from smarttext_pipelines.database.connect import connected
-from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay
-from smarttext_pipelines.metrics import Window
-from smarttext_pipelines.retention.policy import RolledUpDay, reason_to_wait
-from smarttext_pipelines.retention.units import (
+from smarttext_pipelines.archive.units import (
     USAGE_DAY,
     day_of_row,
     days_condition,
     holdable_condition,
     unit_condition,
 )
+from smarttext_pipelines.core.days import FIRST_DAY, LAST_DAY, DayRange, contiguous, day_of
+from smarttext_pipelines.database.connect import connected
+from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay
+from smarttext_pipelines.metrics import Window
+from smarttext_pipelines.retention.policy import RolledUpDay, reason_to_wait
 from smarttext_pipelines.schema.installation import counts_usage_by_time
 from smarttext_pipelines.schema.tables.internal import rollup_days
 

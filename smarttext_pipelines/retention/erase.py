@@ -20,6 +20,7 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine, func, insert, or_, select, update
 
 from smarttext_pipelines.archive.columns import SESSION, TIME_COLUMNS, is_table, read_shape, run
+from smarttext_pipelines.archive.files import verify_file, write_batches
 from smarttext_pipelines.archive.manifest import (
     DELETED,
     RESTORED,
@@ -32,13 +33,14 @@ from smarttext_pipelines.archive.manifest import (
     plan_segment,
 )
 from smarttext_pipelines.archive.rows import ArchivedRows, number_pattern, open_archived
+from smarttext_pipelines.archive.session import locked_day
 from smarttext_pipelines.archive.target import ArchiveTarget
+from smarttext_pipelines.archive.units import USAGE_DAY, unit_condition
 from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT, day_of
 from smarttext_pipelines.core.errors import DamagedFileError, InputError
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.database.rolled_up_days import request_rollups
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.retention.files import verify_file, write_batches
 from smarttext_pipelines.retention.protocol import (
     file_values,
     finish_interrupted,
@@ -46,8 +48,6 @@ from smarttext_pipelines.retention.protocol import (
     remove_files,
     supersede,
 )
-from smarttext_pipelines.retention.session import locked_day
-from smarttext_pipelines.retention.units import USAGE_DAY, unit_condition
 from smarttext_pipelines.schema.installation import counts_usage_by_time
 from smarttext_pipelines.schema.tables.archive_segments import erasures
 from smarttext_pipelines.schema.tables.internal import rollup_days
@@ -92,6 +92,7 @@ def erase(
     shared_senders: Collection[str] = (),
     begun: Callable[[int], None] = lambda _days: None,
     done: Callable[[], None] = lambda: None,
+    elsewhere: Callable[[str], None] = lambda _digits: None,
 ) -> Erased:
     """Delete every row that mentions a telephone number, in the tables and in the archive.
 
@@ -103,6 +104,8 @@ def erase(
         shared_senders: Numbers that identify no business.
         begun: Called with the number of archive days that are searched.
         done: Called with each.
+        elsewhere: Called with the number without its plus when its rows are gone from tables and archive, to take them
+            out of copies; the erasure is complete when that is.
 
     Raises:
         InputError: The text is no number, or the number is that of a business.
@@ -127,7 +130,10 @@ def erase(
         done()
     with connected(database) as connection, connection.begin():
         # A day may have been restored since, before its file was searched; from now on none can bring a row back.
-        _erase_tables(connection, erasure, finished_at=func.now())
+        _erase_tables(connection, erasure)
+    elsewhere(erasure.digits)
+    with connected(database) as connection, connection.begin():
+        _record(connection, erasure, finished_at=func.now())
     return erasure.erased
 
 
@@ -244,7 +250,7 @@ def _reporting_day(at: datetime | None, day: date | None, erasure: _Erasure) -> 
 def _adjust(connection: Connection, table: str, rows: Counter[date]) -> None:
     """Let every rollup that reads the table expect fewer rows of these days, and ask for one."""
     t = rollup_days.c
-    names = {m.recorded_as for m in METRICS.values() if m.source == table}
+    names = {m.recorded_as for m in METRICS.values() if table in m.sources}
     for day, number in sorted(rows.items()):
         fewer = update(rollup_days).where(t.table_name.in_(names), t.row_day == day)
         connection.execute(fewer.values(rows=func.greatest(t.rows - number, 0)))

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, func
 from sqlalchemy.exc import DBAPIError
 
 from smarttext_pipelines.archive.columns import Shape, read_shape
+from smarttext_pipelines.archive.files import Written, verify_file, write_day
 from smarttext_pipelines.archive.manifest import (
     DELETED,
     PLANNED,
@@ -33,7 +34,6 @@ from smarttext_pipelines.archive.rows import ReadBack, open_archived
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError, SmartTextError
 from smarttext_pipelines.retention.deletion import count_archived, delete_archived
-from smarttext_pipelines.retention.files import Written, verify_file, write_day
 
 SEGMENT_ROWS = 100_000
 """Rows of a segment at most; a larger day has several, so that no deletion takes long."""

@@ -13,12 +13,12 @@ from sqlalchemy import Connection, Engine, func, select, text
 from smarttext_pipelines.archive.columns import Shape, read_shape, run
 from smarttext_pipelines.archive.manifest import DELETED, RESTORED, Segment, change_segment, find_segments, name_day
 from smarttext_pipelines.archive.rows import ArchivedRows, open_archived
+from smarttext_pipelines.archive.session import locked_day
 from smarttext_pipelines.archive.target import ArchiveTarget
+from smarttext_pipelines.archive.units import require_archived
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import ArchiveError
 from smarttext_pipelines.database.connect import connected
-from smarttext_pipelines.retention.session import locked_day
-from smarttext_pipelines.retention.units import require_archived
 
 _KEYED = text(
     """

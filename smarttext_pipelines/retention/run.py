@@ -10,15 +10,15 @@ from sqlalchemy import Engine
 
 from smarttext_pipelines.archive.columns import TIME_COLUMNS, is_table
 from smarttext_pipelines.archive.manifest import Segment, name_day
+from smarttext_pipelines.archive.session import locked_day
 from smarttext_pipelines.archive.target import ArchiveTarget
+from smarttext_pipelines.archive.units import require_archived
 from smarttext_pipelines.core.errors import ArchiveError
 from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.retention.candidates import Candidate, count_unholdable, find_candidates, find_undated, why_not
 from smarttext_pipelines.retention.policy import last_day_to_archive
 from smarttext_pipelines.retention.protocol import SEGMENT_ROWS, archive_rows, finish_interrupted
-from smarttext_pipelines.retention.session import locked_day
-from smarttext_pipelines.retention.units import require_archived
 
 MAX_ROWS = 5_000_000
 MAX_SECONDS = 3600.0

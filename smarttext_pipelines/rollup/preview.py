@@ -18,7 +18,7 @@ from smarttext_pipelines.schema.tables.source_tables import businesses
 from smarttext_pipelines.schema.tables.statistics import sms_outcomes
 
 PREVIEW_ROWS = 5
-_HIDDEN = ("id", "updated_at", "business_id", "sender", "data_through")
+_HIDDEN = ("id", "updated_at", "business_id", "sender", "data_through", "customer_key")
 
 
 @dataclass(frozen=True)

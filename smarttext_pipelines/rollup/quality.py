@@ -13,6 +13,7 @@ from smarttext_pipelines.core.rates import UNATTRIBUTED_LIMIT_PERCENT
 from smarttext_pipelines.core.statuses import FINAL_STATUSES, PLACEHOLDER_SIDS
 from smarttext_pipelines.metrics.event_tables import SOURCE_TIMES
 from smarttext_pipelines.rollup import concerned
+from smarttext_pipelines.rollup.customer_sums import differing_sums, rows_of_differing_sums
 from smarttext_pipelines.schema.tables.statistics import daily_stats, sms_outcomes
 
 
@@ -137,6 +138,10 @@ def _failed_alerts(connection: Connection, days: DayRange) -> dict[date, Share]:
     return {day: Share(part, whole) for day, part, whole in found}
 
 
+def _customer_sums(connection: Connection, days: DayRange) -> dict[date, Share]:
+    return {day: Share(part, whole) for day, (part, whole) in differing_sums(connection, days).items()}
+
+
 _T, _D = sms_outcomes.c, daily_stats.c
 _ATTEMPTED = _T.status_class.is_not(None)
 _FAILED = _T.status_class == "failed"
@@ -218,6 +223,16 @@ SHARE_CHECKS = (
         _failed_alerts,
         concerned.alerts_that_failed,
         named="error_code",
+    ),
+    ShareCheck(
+        "customer_days",
+        "customers_add_up",
+        0.0,
+        "businesses",
+        "had other sums over their customers than in the other facts",
+        _customer_sums,
+        rows_of_differing_sums,
+        settled_only=True,
     ),
 )
 

@@ -24,14 +24,17 @@ _COLUMNS_BY_FACT: Mapping[str, tuple[str, ...]] = {
 """Columns of ``daily_stats`` that each fact accounts for."""
 
 
-def days_kept(choice: EngineChoice, metric: Metric, window: Window, events: Mapping[date, SourceDay]) -> set[date]:
+OfSources = Mapping[str, Mapping[date, SourceDay]]
+
+
+def days_kept(choice: EngineChoice, metric: Metric, window: Window, events: OfSources) -> set[date]:
     """Return the frozen days of the window, whose events are no longer all there.
 
     Args:
         choice: The engines of the rollup's transaction.
         metric: What is rolled up.
         window: The days.
-        events: Rows of the metric's source by day, neighbours included; empty for stats.
+        events: Rows of each of the metric's sources by day, neighbours included; none for stats.
     """
     if metric.source:
         return _days_kept_of_fact(choice, metric, window, events)
@@ -48,24 +51,27 @@ def facts_read_at(connection: Connection, metric: Metric, window: Window) -> dic
     return {day: at for day, at in connection.execute(read.group_by(t.row_day).having(func.count() == len(sources)))}
 
 
-def _days_kept_of_fact(
-    choice: EngineChoice, metric: Metric, window: Window, events: Mapping[date, SourceDay]
-) -> set[date]:
+def _days_kept_of_fact(choice: EngineChoice, metric: Metric, window: Window, events: OfSources) -> set[date]:
     connection = choice.connection
-    target = table_named(metric.name)
     lost = {
         day
         for other in metric.looked_up
         for day in short_days(_live(choice.source_days(other)), _recorded(connection, other, window))
     }
-    return days_to_keep(
-        window.days,
-        live=_live(events),
-        recorded=_recorded_of(connection, metric, window),
-        stored=_days_with_rows(connection, target, window),
-        neighbour_days=window.settle_days if metric.reads_neighbours else 0,
-        short_elsewhere=lost,
-    )
+    stored = _days_with_rows(connection, table_named(metric.name), window)
+    kept: set[date] = set()
+    for source, found in events.items():
+        # A fact of several sources has rows on days that this one lacks; a source that lost them all is short.
+        others = {day for name, days in events.items() if name != source for day, read in days.items() if read.rows}
+        kept |= days_to_keep(
+            window.days,
+            live=_live(found),
+            recorded=_recorded_of(connection, metric, source, window),
+            stored=stored - others,
+            neighbour_days=window.settle_days if metric.reads_neighbours else 0,
+            short_elsewhere=lost,
+        )
+    return kept
 
 
 def _days_kept_of_stats(choice: EngineChoice, window: Window) -> set[date]:
@@ -89,9 +95,12 @@ def _days_kept_of_stats(choice: EngineChoice, window: Window) -> set[date]:
     return kept
 
 
-def _recorded_of(connection: Connection, metric: Metric, window: Window) -> dict[date, DayRecord]:
+def _recorded_of(connection: Connection, metric: Metric, source: str, window: Window) -> dict[date, DayRecord]:
     """Return what the metric read; rows that another metric read of the same source once existed too."""
-    own, shared = (_recorded(connection, name, window) for name in (metric.recorded_as, str(metric.source)))
+    own, shared = (_recorded(connection, name, window) for name in (metric.recorded_as, source))
+    if metric.also_counted:
+        # Its own count is that of all its sources; when it was read is what is known of each.
+        own = {day: replace(record, rows=0) for day, record in own.items()}
     blank = DayRecord(0)
     return {
         day: replace(own.get(day, blank), rows=max(own.get(day, blank).rows, shared.get(day, blank).rows))

@@ -1,6 +1,6 @@
 """Roll up one metric for a range of days: one snapshot, one statement, one transaction, or nothing."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -11,11 +11,14 @@ from sqlalchemy.dialects.postgresql import insert
 
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.errors import AgreementError
+from smarttext_pipelines.core.errors import AgreementError, SettingsError
 from smarttext_pipelines.engines import Engine as MetricEngine
 from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay, add_repeated_keys, read_source_days
 from smarttext_pipelines.engines.postgres import PLANNER
+from smarttext_pipelines.engines.spark_session import SparkPlace
+from smarttext_pipelines.lake.lake_target import LakeTarget
 from smarttext_pipelines.metrics import Metric, Window
+from smarttext_pipelines.metrics.customer_days import KEY_BLOCKS
 from smarttext_pipelines.metrics.metric import REPLY_MINUTES
 from smarttext_pipelines.rollup.day_locks import locked
 from smarttext_pipelines.rollup.merge import (
@@ -66,6 +69,7 @@ class RolledUp:
         as_of: Start of the reading transaction, by the database's clock.
         engine: Name of the engine that ran it.
         repeated: How many keys of the metric's own rows identify nothing, by day.
+        notes: Why Spark was not used where it was wanted.
     """
 
     metric: str
@@ -74,6 +78,7 @@ class RolledUp:
     as_of: datetime
     engine: str
     repeated: Mapping[date, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @property
     def kept(self) -> list[date]:
@@ -93,6 +98,9 @@ def roll_up(
     as_of: datetime | None = None,
     reply_minutes: int = REPLY_MINUTES,
     archive: ArchiveTarget | None = None,
+    lake: LakeTarget | None = None,
+    spark: SparkPlace | None = None,
+    customer_secret: bytes | None = None,
 ) -> RolledUp:
     """Compute a metric for a range of days and merge it into its table.
 
@@ -107,13 +115,20 @@ def roll_up(
         as_of: Time of reading; default is the start of the transaction by the database's clock.
         reply_minutes: Minutes within which a missed call should get a text.
         archive: Where archived events are stored.
+        lake: Where the lake is, from which a range may be read that it holds most of.
+        spark: Where Spark is, for windows of many rows.
+        customer_secret: Secret of the keys of customers, which a metric with ``customer_key`` needs.
 
     Raises:
         ArchiveError: Events of the days are archived, and their file is missing or damaged; nothing was written.
         AgreementError: The result contradicts its sources; nothing was written.
-        SettingsError: The database reports in another zone.
+        SettingsError: The database reports in another zone, or the secret is missing.
         DatabaseError: The database cannot be used; nothing was written.
     """
+    if KEY_BLOCKS in metric.inputs and not customer_secret:
+        msg = f"{metric.name} needs the secret of the customers' keys; set SMARTTEXT_CUSTOMER_KEY"
+        raise SettingsError(msg)
+    secret = customer_secret if KEY_BLOCKS in metric.inputs else None
     with locked(database, metric.name, days) as connection:
         for statement in PLANNER:
             connection.exec_driver_sql(statement)
@@ -122,7 +137,9 @@ def roll_up(
         by_time = counts_usage_by_time(connection)
         window = Window(days, zone, settle_days, read_at, reply_minutes=reply_minutes, usage_by_time=by_time)
         facts_read = {} if metric.source else facts_read_at(connection, metric, window)
-        choice = EngineChoice(connection, Parameters(window, shared_senders, facts_read), archive)
+        # The secret goes to no other machine.
+        spark = spark if secret is None else None
+        choice = EngineChoice(connection, Parameters(window, shared_senders, facts_read, secret), archive, lake, spark)
         unready = set() if metric.source else set(window.days) - set(facts_read)
         with choice.engine_for(metric.inputs) as engine:
             return _write(choice, engine, metric, window, unready, allow_empty=allow_empty)
@@ -138,8 +155,9 @@ def _write(
     allow_empty: bool,
 ) -> RolledUp:
     connection, target = choice.connection, table_named(metric.name)
-    events = read_source_days(engine, metric.source, window) if metric.source else {}
-    kept = set() if allow_empty else days_kept(choice, metric, window, events)
+    of_sources = {source: read_source_days(engine, source, window) for source in metric.sources}
+    events = _together(of_sources.values())
+    kept = set() if allow_empty else days_kept(choice, metric, window, of_sources)
     kept |= set(unready)
     written = [day for day in window.days if day not in kept]
     repeated = add_repeated_keys(engine, [metric.repeated(engine.tables, window)] if metric.repeated else [])
@@ -162,7 +180,17 @@ def _write(
             totals=new,
             is_kept=day in kept,
         )
-    return RolledUp(metric.name, results, sql, window.as_of, engine.name, repeated)
+    return RolledUp(metric.name, results, sql, window.as_of, engine.name, repeated, choice.notes)
+
+
+def _together(of_sources: Iterable[Mapping[date, SourceDay]]) -> dict[date, SourceDay]:
+    found: dict[date, SourceDay] = {}
+    for days in of_sources:
+        for day, read in days.items():
+            known = found.get(day, SourceDay())
+            times = [at for at in (known.newest_event_at, read.newest_event_at) if at]
+            found[day] = SourceDay(known.rows + read.rows, max(times, default=None))
+    return found
 
 
 def _source_totals(engine: MetricEngine, metric: Metric, window: Window) -> DayTotals:

@@ -15,6 +15,7 @@ from smarttext_pipelines.settings import formats
 from smarttext_pipelines.settings.kinds import (
     ApiKey,
     Email,
+    GivenToken,
     HttpUrl,
     Network,
     Person,
@@ -23,6 +24,7 @@ from smarttext_pipelines.settings.kinds import (
     Sender,
     SentryDsn,
     SmtpUrl,
+    SparkUrl,
     Token,
     provider,
 )
@@ -74,6 +76,11 @@ class Settings(BaseSettings):
     shared_senders: Annotated[tuple[Sender, ...], NoDecode] = Field(
         default=(), description="Twilio numbers that send for several businesses, separated by commas."
     )
+    customer_key: Token | None = Field(
+        default=None,
+        description="Secret under which customers' numbers become keys; changing it makes other customers of them. "
+        "Empty: a random one in SMARTTEXT_DATA_DIR, for one machine.",
+    )
     data_dir: Path = Field(default=Path(".smarttext"), description="Embedded server, DAGSTER_HOME and other files.")
     archive_url: str | None = Field(
         default=None,
@@ -89,6 +96,28 @@ class Settings(BaseSettings):
         default=False,
         description="Let the schedule delete what is archived and verified; needs SMARTTEXT_ARCHIVE_URL. "
         "On the embedded server it always does.",
+    )
+    lake_url: str | None = Field(
+        default=None,
+        description="Event lake, daily copies of the events as Parquet: a directory, s3://bucket/path or "
+        "gs://bucket/path. Empty: none is kept.",
+    )
+    lake_spark_url: str | None = Field(
+        default=None,
+        description="The same place as a Spark cluster names it, such as s3a://bucket/path. "
+        "Empty: as SMARTTEXT_LAKE_URL.",
+    )
+    spark_remote: SparkUrl | None = Field(
+        default=None,
+        description="Spark Connect server for days of many rows, sc://HOST:15002. Empty: PostgreSQL and DuckDB alone.",
+    )
+    spark_token: GivenToken | None = Field(
+        default=None, description="Token that the Spark Connect server is asked with."
+    )
+    spark_rows: int = Field(
+        default=1_000_000,
+        ge=0,
+        description="Event rows that the days of a rollup, with their neighbours, must have for Spark to compute them.",
     )
     ui_url: HttpUrl = Field(default="http://127.0.0.1:3000", description="Where people open the Dagster UI.")
     web_url: HttpUrl | None = Field(
@@ -182,12 +211,12 @@ class Settings(BaseSettings):
     slack_base_url: HttpUrl = Field(default="https://slack.com/api/", description="Where Slack's API is asked.")
     pagerduty_base_url: HttpUrl = Field(default="https://events.pagerduty.com", description="Where PagerDuty is asked.")
 
-    @field_validator("archive_url")
+    @field_validator("archive_url", "lake_url")
     @classmethod
-    def _archive_must_be_of_a_known_kind(cls, url: str | None) -> str | None:
+    def _place_must_be_of_a_known_kind(cls, url: str | None) -> str | None:
         scheme, found, place = (url or "").partition("://")
         if found and (scheme not in ARCHIVE_SCHEMES or not place):
-            said = f"{scheme[:40]}:// is no place for an archive" if place else f"{scheme[:40]}:// names no bucket"
+            said = f"{scheme[:40]}:// is no place for files" if place else f"{scheme[:40]}:// names no bucket"
             msg = f"{said}; write a directory, s3://bucket/path or gs://bucket/path"
             raise ValueError(msg)
         return url
@@ -227,6 +256,18 @@ class Settings(BaseSettings):
         if self.archive_url and "://" in self.archive_url:
             return self.archive_url
         return str(Path(self.archive_url or self.data_dir / "archive").expanduser().resolve())
+
+    @property
+    def lake_location(self) -> str | None:
+        """Where the lake is: a URL, or an absolute path; None where none is kept."""
+        if self.lake_url is None or "://" in self.lake_url:
+            return self.lake_url
+        return str(Path(self.lake_url).expanduser().resolve())
+
+    @property
+    def lake_spark_location(self) -> str | None:
+        """Where the lake is for a Spark cluster; None where none is kept."""
+        return (self.lake_spark_url or self.lake_location) if self.lake_url else None
 
     @property
     def zone(self) -> ZoneInfo:

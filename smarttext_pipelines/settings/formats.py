@@ -49,6 +49,20 @@ def http_url(value: str) -> str:
     raise ValueError(msg)
 
 
+def spark_url(value: str) -> str:
+    """Return the URL of a Spark Connect server; a token is a setting of its own, which is never shown."""
+    place, _, given = value.partition("/;")
+    if re.search(r"(^|;)token=", given, re.IGNORECASE) or "@" in value:
+        msg = "it holds a token or a user; write sc://HOST:PORT here and the token in SMARTTEXT_SPARK_TOKEN"
+        raise ValueError(msg)
+    parts = _split(place.removesuffix("/"), ("sc",))
+    is_plain = parts and not (parts.path or parts.query or parts.fragment) and ";" not in place
+    if is_plain and re.fullmatch(r"([A-Za-z0-9_.-]+=[^;=\s]+(;(?=.)|$))*", given):
+        return value
+    msg = "not the URL of a Spark Connect server; write it as sc://HOST:15002, parameters as /;use_ssl=true"
+    raise ValueError(msg)
+
+
 def smtp_url(value: str) -> str:
     """Return the URL of a mail server."""
     if _split(value, ("smtp", "smtps")):
@@ -96,6 +110,14 @@ def api_key(value: str) -> str:
     if _TOKEN.fullmatch(value):
         return value
     msg = "not an API key; copy it anew, whole and without spaces"
+    raise ValueError(msg)
+
+
+def given_token(value: str) -> str:
+    """Return a token that another system gave, of any length."""
+    if re.fullmatch(r"[!-~]+", value):
+        return value
+    msg = "not a token; copy it whole, without spaces"
     raise ValueError(msg)
 
 

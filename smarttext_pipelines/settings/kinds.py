@@ -18,11 +18,13 @@ Sender = Annotated[SecretStr, _secret(formats.sender)]
 Email = Annotated[SecretStr, _secret(formats.email)]
 HttpUrl = Annotated[str, AfterValidator(formats.http_url)]
 SecretUrl = Annotated[SecretStr, _secret(formats.http_url)]
+SparkUrl = Annotated[str, AfterValidator(formats.spark_url)]
 SmtpUrl = Annotated[SecretStr, _secret(formats.smtp_url)]
 Network = Annotated[str, AfterValidator(formats.network)]
 Person = Annotated[str, AfterValidator(formats.person)]
 Token = Annotated[SecretStr, _secret(formats.token)]
 ApiKey = Annotated[SecretStr, _secret(formats.api_key)]
+GivenToken = Annotated[SecretStr, _secret(formats.given_token)]
 SentryDsn = Annotated[SecretStr, _secret(formats.sentry_dsn)]
 
 

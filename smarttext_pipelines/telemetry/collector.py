@@ -167,7 +167,7 @@ def _state(connection: Connection, values: dict[str, Any]) -> Iterator[Metric]:
     newest = "smarttext_source_newest_event_timestamp_seconds"
     yield _gauge("smarttext_incidents", "Open incidents.", rows["incidents"], ("severity",))
     yield _gauge("smarttext_notifications", "Notifications of today by status.", rows["notifications"], ("status",))
-    yield _gauge(jobs, "Last success of each part of the pipeline.", rows["last_success"], ("job",))
+    yield _gauge(jobs, "Last success of each part of the pipeline.", rows["last_success"], ("job_name",))
     yield _gauge(newest, "Newest row of each source, as sampled.", rows["newest"], ("source",))
 
 

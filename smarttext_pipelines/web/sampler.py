@@ -36,7 +36,7 @@ CHANNEL = "smarttext_live"
 
 PAUSE_SECONDS = 1.0
 _SHARE = 10
-_FACTS = tuple(metric for metric in METRICS.values() if metric.source)
+_FACTS = tuple(METRICS[name] for name in METRICS["daily_stats"].inputs if name in METRICS)
 _LIVE = Source("live_daily_stats", "live_missed_call_replies", "live_spend")
 _NEWEST = text(
     """

@@ -1,5 +1,6 @@
 """``smarttext alerts``: what it prints and refuses; and that what leaves a process holds no number and no secret."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from smarttext_pipelines.alerting.rules.rules_file import load_rules
-from smarttext_pipelines_tests.alerts import MINUTE, World
+from smarttext_pipelines_tests.alerts import MINUTE, OWN_NUMBER, World, business_id
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.fakes.pagerduty import FakePagerDuty
 from smarttext_pipelines_tests.fakes.server import serving
@@ -52,6 +53,81 @@ def test_an_incident_from_its_first_notice_to_its_acknowledgement(failing: World
     assert "555888" not in listed + why + said
     failing.run("UPDATE monitoring.incidents SET state = 'resolved', resolved_at = '2026-01-02 03:04Z'")
     assert "resolved at 2026-01-02 03:04 UTC (None), began" in alerts("show", number)[1]
+
+
+def test_explain_shows_the_rows_of_an_incident_as_many_as_asked_for_and_as_json(
+    failing: World, alerts, smarttext: Callable[..., tuple[int, str, str]]
+) -> None:
+    alerts("evaluate")
+    number = str(failing.incidents("id")[0][0])
+    code, said, _ = smarttext("explain", "--incident", number, "--rows", "1")
+    assert code == 0
+    assert "2 rows were counted; --rows 2 shows all of them" in said
+    code, said, _ = smarttext("explain", f"INC-{number}", "--json")
+    assert code == 0
+    assert len(json.loads(said)["rows"]) == 2
+
+
+def test_a_scope_is_silenced_by_name_or_number_and_one_that_no_incident_has_is_refused(failing: World, alerts) -> None:
+    alerts("evaluate")
+    (scope,) = failing.incidents("scope")[0]
+    for given, kept in (
+        (f"sender:{OWN_NUMBER}0001", scope),
+        ("business:hartley plumbing", f"business:{business_id(1)}"),
+        ("channel:slack", "channel:slack"),
+    ):
+        code, _, _ = alerts("silence", "--scope", given, "--for", "2h", "--by", "Ann", "--reason", "known")
+        assert code == 0
+        assert failing.database.rows("SELECT scope FROM monitoring.silences ORDER BY id")[-1]["scope"] == kept
+    for given in ("sender:+15550009999", "run:typo", "check:nosuch", "rules:x", "heartbeat:x", "channel:pigeon"):
+        code, _, errors = alerts("silence", "--scope", given, "--for", "2h", "--by", "Ann", "--reason", "known")
+        assert code == 2, given
+        assert ("one of platform" if given.startswith("channel") else "`smarttext alerts list --all`") in errors
+
+
+def test_the_list_is_in_order_of_severity_and_a_sender_is_the_number_that_it_is(
+    failing: World, alerts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMARTTEXT_SHARED_SENDERS", "+15557779999")
+    failing.send(1, ago=MINUTE, status="failed", error_code="98765")
+    alerts("evaluate")
+    failing.send(1, ago=MINUTE, status="failed", error_code="30034", message_sid="", sender="+15557779999")
+    alerts("evaluate")
+    listed = alerts("list")[1]
+    rows = [line for line in listed.splitlines() if "INC-" in line]
+    assert [word for row in rows for word in ("critical", "info") if word in row] == ["critical", "critical", "info"]
+    assert f"sender {OWN_NUMBER}0001" in listed
+    assert "sender +15557779999" in listed
+    number = next(row.split("INC-")[1].split()[0] for row in rows if "+15557779999" in row)
+    assert "sender +15557779999" in alerts("show", number)[1]
+    given = ("--scope", "sender:+15557779999", "--for", "2h", "--by", "Ann", "--reason", "known")
+    assert alerts("silence", *given)[0] == 0
+
+
+def test_an_evaluation_with_a_rule_in_error_ends_with_one_and_names_it(failing: World, alerts) -> None:
+    failing.run("ALTER VIEW monitoring.sms_events RENAME COLUMN error_code TO away")
+    code, _, errors = alerts("evaluate")
+    assert code == 1
+    assert "sms_failure_rate cannot be evaluated: " in errors
+    failing.run("ALTER VIEW monitoring.sms_events RENAME COLUMN away TO error_code")
+    assert alerts("evaluate")[0] == 0
+
+
+def test_what_a_terminal_delivers_is_in_the_log_of_every_instance(
+    failing: World, alerts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = [tmp_path / "laptop", tmp_path / "server"]
+    for folder in logs:
+        monkeypatch.setenv("SMARTTEXT_DATA_DIR", str(folder))
+        assert alerts("evaluate")[0] == 0
+    failing.send(1, ago=MINUTE, status="failed", error_code="30002", message_sid="")
+    assert alerts("evaluate")[0] == 0
+    for folder in logs:
+        monkeypatch.setenv("SMARTTEXT_DATA_DIR", str(folder))
+        assert " sent" in alerts("deliver")[1]
+    for folder in logs:
+        log = (folder / "alerts.log").read_text()
+        assert log.count("refused because of the Twilio account") == 1, folder
 
 
 def test_a_silence_has_an_author_a_reason_and_an_end(failing: World, alerts) -> None:

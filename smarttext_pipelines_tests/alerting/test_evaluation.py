@@ -127,9 +127,26 @@ def test_the_baseline_is_one_message(world: World) -> None:
     for business in (1, 2, 3):
         world.failing(business)
     assert world.tick().notices == {"baseline": 1}
-    assert "3 things are wrong already" in _texts(world)[0]
+    (text,) = _texts(world)
+    assert "3 things are wrong already" in text
+    for number, name in ((1, "Hartley Plumbing"), (2, "Business 2"), (3, "Business 3")):
+        said = f"critical: {name}: 23 of the last hour’s 61 texts failed; the first at 11:40 UTC (INC-"
+        assert said in text, number
+    assert "`smarttext alerts runbook 1` says what the first of them means" in text
     assert not world.tick().notices
     assert {held for (held,) in world.incidents("held_by")} == {"baseline", None}
+
+
+def test_a_baseline_leaves_data_checks_for_the_morning(world: World) -> None:
+    world.rules = only("pipeline_failures", "failed_checks", for_=1)
+    signal = "INSERT INTO monitoring.alert_signals (signal, scope, value, detail) VALUES"
+    world.run(f"{signal} ('pipeline_failures', 'run:rollup_job@2026-03-15', 1, 'the database is away')")
+    world.run(f"{signal} ('failed_checks', 'check:spend.agrees@2026-03-15', 1, 'off by one')")
+    assert world.tick().notices == {"baseline": 1}
+    (text,) = _texts(world)
+    assert "critical: Run of rollup_job, 2026-03-15: failed: the database is away (INC-" in text
+    assert "1 data check fails; it concerns past days and can wait for the morning." in text
+    assert "off by one" not in text
 
 
 def test_many_businesses_at_once_become_one_message_and_one_end(rated: World) -> None:
@@ -186,6 +203,18 @@ def test_a_silence_holds_back_until_it_ends(rated: World) -> None:
     rated.failing()
     assert [rated.tick().notices for _ in range(5)] == [{}, {}, {}, {"firing": 1}, {}]
     assert rated.outbox("status, note")[0] == ("suppressed", "silence 1")
+
+
+def test_a_silence_that_ends_tells_again_what_had_been_told(rated: World) -> None:
+    rated.failing()
+    rated.tick()
+    assert rated.tick().notices == {"firing": 1}
+    rated.run(f"UPDATE monitoring.notifications SET status = 'sent', finished_at = '{rated.now}'")
+    rated.run(
+        "INSERT INTO monitoring.silences (rule, author, reason, starts_at, ends_at)"
+        f" VALUES ('sms_failure_rate', 'Ann', 'known', '2026-03-16', '{rated.now + 3 * MINUTE}')"
+    )
+    assert [rated.tick().notices for _ in range(3)] == [{}, {}, {"repeat": 1}]
 
 
 def test_what_was_told_is_told_to_be_over_when_its_rule_or_business_goes(rated: World) -> None:

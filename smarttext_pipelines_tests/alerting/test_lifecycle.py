@@ -89,6 +89,28 @@ def test_a_silence_delays_the_notice_until_its_end() -> None:
     assert advance(again.incident, _breach(), POLICY, now=START + 9 * MINUTE).notices == ("firing",)
 
 
+def test_a_silence_that_ends_tells_again_what_had_been_told_before_it() -> None:
+    step = _after(_breach(), _breach())
+    for minute in (5, 6, 7):
+        at = START + minute * MINUTE
+        step = advance(step.incident, _breach(), POLICY, now=at, held_by="silence 1", last_sent_at=START + MINUTE)
+        assert (step.notices, step.held) == ((), None)
+    for held_by, told in (("night", ()), (None, ("repeat",)), (None, ())):
+        step = advance(
+            step.incident, _breach(), POLICY, now=START + 8 * MINUTE, held_by=held_by, last_sent_at=START + MINUTE
+        )
+        assert step.notices == told
+
+
+def test_a_silence_that_ends_while_it_recovers_is_told_when_it_fires_again() -> None:
+    told = _after(_breach(), _breach()).incident
+    options = {"policy": POLICY, "now": START + 9 * MINUTE, "last_sent_at": START + MINUTE}
+    silenced = advance(told, _breach(), held_by="silence 1", **options).incident
+    recovering = advance(silenced, OK, **options)
+    assert recovering.notices == ()
+    assert advance(recovering.incident, _breach(), **options).notices == ("repeat",)
+
+
 def test_what_nobody_was_told_is_not_told_to_be_over() -> None:
     step = _after(_breach(), _breach(), OK, OK, OK, held_by="silence 1")
     assert step.incident.state is State.resolved
@@ -153,6 +175,7 @@ class Episodes(RuleBasedStateMachine):
         self.incident: Incident | None = None
         self.held_by: str | None = None
         self.last_sent_at: datetime | None = None
+        self.was_silenced = False
         self.notices: list[str] = []
         self.severities: list[Severity] = []
 
@@ -203,7 +226,18 @@ class Episodes(RuleBasedStateMachine):
             assert set(step.notices) <= {"resolved"}
         if before and before.acknowledged and before.told and severity <= before.acknowledged:
             assert set(step.notices) <= {"resolved"}
+        self._check_silence(step)
         self._take(step)
+
+    def _check_silence(self, step: Step) -> None:
+        """Ask that what was silenced and still fires is told as soon as nothing holds it, told before or not."""
+        now = step.incident
+        if now is None or not now.is_open or step.notices:
+            self.was_silenced = False
+        elif now.state is State.firing:
+            is_known = now.acknowledged is not None and now.severity <= now.acknowledged
+            assert self.held_by or is_known or not self.was_silenced
+            self.was_silenced = bool(self.held_by) and (self.was_silenced or "silence" in str(self.held_by))
 
     @rule()
     def breach_again(self) -> None:

@@ -177,6 +177,13 @@ def test_a_silence_holds_the_repeat_of_a_group_too() -> None:
     assert _told(store.tick(30)) == [(GROUP_SCOPE, "repeat", "warning")]
 
 
+def test_a_silence_that_ends_tells_again_of_a_group_that_had_been_told() -> None:
+    store = Store()
+    store.tick(30)
+    assert store.tick(30, silences=[Silence(1, "alone", None)]) == []
+    assert _told(store.tick(30)) == [(GROUP_SCOPE, "repeat", "warning")]
+
+
 def test_a_group_that_was_acknowledged_is_repeated_when_it_has_become_worse() -> None:
     store = Store()
     store.tick(30)

@@ -7,18 +7,22 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import sentry_sdk
 
 from smarttext_pipelines.alerting.signals import mark_well, reported_runs
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.definitions import build_definitions
 from smarttext_pipelines.defs.partitions import range_tags
 from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.defs.run_failures import end_recovered_runs, report_failed_runs
+from smarttext_pipelines.defs.run_subject import name_of
 from smarttext_pipelines.launch.run_rollup import RollupError
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.alerting.test_alert_sensors import _tick
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import insert_events
+from smarttext_pipelines_tests.fakes.sentry import FakeSentry, reporting
 
 TODAY = datetime.now(UTC).date()
 FIRST, SECOND = TODAY - timedelta(days=3), TODAY - timedelta(days=2)
@@ -33,6 +37,12 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def settings(database: Database, tmp_path: Path) -> Settings:
     return database.settings(data_dir=tmp_path)
+
+
+@pytest.fixture
+def told() -> Iterator[FakeSentry]:
+    with reporting() as fake:
+        yield fake
 
 
 def _run(settings: Settings, instance: dg.DagsterInstance, first: date, last: date | None = None) -> Any:
@@ -103,26 +113,99 @@ def test_a_run_ends_when_the_days_that_it_was_to_compute_are_computed(
     assert _raised(database) == {}
 
 
+@pytest.mark.parametrize(
+    ("job", "selected", "name"),
+    [
+        ("rollup_job", [], "rollup_job@2026-03-15"),
+        ("rollup_job", ["spend"], "rollup_job of spend@2026-03-15"),
+        ("__ASSET_JOB", ["call_volume", "spend"], "call_volume+spend@2026-03-15"),
+        ("__ASSET_JOB", ["call_volume", "daily_stats"], "call_volume+daily_stats@2026-03-15"),
+        ("__ASSET_JOB", ["a", "b", "c", "d"], "a and 3 more (f729ae)@2026-03-15"),
+        ("__ASSET_JOB", ["a", "b", "c", "e"], "a and 3 more (f13954)@2026-03-15"),
+        ("__ASSET_JOB", ["spend.undated_rows"], "spend.undated_rows@2026-03-15"),
+    ],
+)
+def test_what_was_run_has_a_name_of_its_own(job: str, selected: list[str], name: str) -> None:
+    assert name_of({"job": job, "selected": selected, "first": "2026-03-15", "last": "2026-03-15"}) == name
+
+
+def test_a_success_of_another_selection_or_of_a_part_ends_no_failure_of_a_check(
+    database: Database, instance: dg.DagsterInstance
+) -> None:
+    """Runs of assets and checks by hand, all of them of the one unnamed job."""
+
+    @dg.asset
+    def first() -> None: ...
+
+    @dg.asset
+    def second() -> None: ...
+
+    is_broken = [True]
+
+    @dg.asset_check(asset=first)
+    def odd() -> dg.AssetCheckResult:
+        if is_broken:
+            msg = "the database is away"
+            raise ValueError(msg)
+        return dg.AssetCheckResult(passed=True)
+
+    job = dg.Definitions([first, second], asset_checks=[odd]).resolve_implicit_global_asset_job_def()
+
+    def run(*assets: str, checks: bool = True) -> None:
+        job.get_subset(
+            asset_selection={dg.AssetKey(name) for name in assets},
+            asset_check_selection={odd.check_key} if checks and not assets else None if checks else set(),
+        ).execute_in_process(instance=instance, raise_on_error=False)
+        with database.engine.begin() as connection:
+            report_failed_runs(instance, connection, None)
+            end_recovered_runs(instance, connection)
+
+    run()
+    assert list(_raised(database)) == ["run:first.odd"]
+    is_broken.clear()
+    run("second")
+    run("first", checks=False)
+    assert list(_raised(database)) == ["run:first.odd"], "the check has not run since"
+    run("first")
+    assert _raised(database) == {}
+
+
 def test_a_failed_rollup_of_the_command_line_is_reported_without_any_daemon(
-    smarttext: Any,
     database: Database,
     settings: Settings,
-    tmp_path: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    told: FakeSentry,
 ) -> None:
     from smarttext_pipelines.launch.run_rollup import run_rollup
 
     database.run("ALTER TABLE monitoring.spend RENAME TO away")
+    alone = settings.model_copy(update={"dagster_database_url": None})
     with pytest.raises(RollupError, match="spend"):
-        run_rollup(
-            settings.model_copy(update={"dagster_database_url": None}), DayRange(FIRST, FIRST), allow_empty=False
-        )
+        run_rollup(alone, DayRange(FIRST, FIRST), allow_empty=False)
     (scope,) = _raised(database)
     assert scope == f"run:rollup_job@{FIRST}"
+    sentry_sdk.flush(5)
+    (event,) = told.events
+    assert (event["tags"]["job"], event["tags"]["partition"]) == ("rollup_job", str(FIRST))
     with database.engine.begin() as connection:
         assert mark_well(connection, scope, "Ann")
     with database.engine.begin() as connection:
         assert len(reported_runs(connection)) == 1, "it is not reported anew when runs are looked at again"
+
+
+def test_a_rollup_of_the_command_line_that_succeeds_ends_the_failure_of_an_earlier_one(
+    database: Database, settings: Settings
+) -> None:
+    from smarttext_pipelines.launch.run_rollup import run_rollup
+
+    alone = settings.model_copy(update={"dagster_database_url": None})
+    database.run("ALTER TABLE monitoring.spend RENAME TO away")
+    with pytest.raises(RollupError):
+        run_rollup(alone, DayRange(FIRST, FIRST), allow_empty=False)
+    database.run("ALTER TABLE monitoring.away RENAME TO spend")
+    run_rollup(alone, DayRange(SECOND, SECOND), allow_empty=False)
+    assert list(_raised(database)) == [f"run:rollup_job@{FIRST}"], "another day says nothing"
+    run_rollup(alone, DayRange(FIRST, FIRST), allow_empty=False)
+    assert _raised(database) == {}
 
 
 def test_a_person_can_say_that_a_run_needs_nothing_more(smarttext: Any, database: Database) -> None:

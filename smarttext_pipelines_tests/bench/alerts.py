@@ -19,6 +19,7 @@ from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.bench.day import DAY, SETTLE_DAYS, WINDOW, ZONE
 from smarttext_pipelines_tests.bench.tools import SHARED, Line, alternate, read_sql, run_sql, seconds
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
+from smarttext_pipelines_tests.events import CUSTOMER_SECRET
 
 RULES = 50
 PLACE = Place(ZONE, SETTLE_DAYS, [SHARED])
@@ -44,7 +45,15 @@ def _ticks(server: Server, scale: float, businesses: int) -> tuple[int, float, f
         database.run("VACUUM ANALYZE")
         for name in METRICS:
             metric = METRICS[name]
-            roll_up(database.engine, metric, WINDOW.days, zone=ZONE, settle_days=SETTLE_DAYS, shared_senders=[SHARED])
+            roll_up(
+                database.engine,
+                metric,
+                WINDOW.days,
+                zone=ZONE,
+                settle_days=SETTLE_DAYS,
+                shared_senders=[SHARED],
+                customer_secret=CUSTOMER_SECRET,
+            )
         _tick(database)
         statements: list[str] = []
         event.listen(database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))

@@ -11,11 +11,11 @@ from datetime import date
 from zoneinfo import ZoneInfo
 
 from smarttext_pipelines.archive.columns import read_shape
+from smarttext_pipelines.archive.files import verify_file, write_day
+from smarttext_pipelines.archive.session import locked_day
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.database.connect import connected, open_engine
-from smarttext_pipelines.retention.files import verify_file, write_day
 from smarttext_pipelines.retention.protocol import SEGMENT_ROWS, archive_rows
-from smarttext_pipelines.retention.session import locked_day
 from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.bench.tools import Line, alternate, seconds
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database

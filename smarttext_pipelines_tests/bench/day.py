@@ -11,6 +11,7 @@ from smarttext_pipelines.rollup import roll_up
 from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.bench.tools import SHARED, Line, alternate, read_sql, reading, run_sql, seconds
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
+from smarttext_pipelines_tests.events import CUSTOMER_SECRET
 
 SETTLE_DAYS = 4
 DAY = date(2026, 6, 15)
@@ -63,7 +64,15 @@ def _staged(database: Database) -> float:
 
 
 def _roll_up(database: Database, name: str) -> None:
-    roll_up(database.engine, METRICS[name], WINDOW.days, zone=ZONE, settle_days=SETTLE_DAYS, shared_senders=[SHARED])
+    roll_up(
+        database.engine,
+        METRICS[name],
+        WINDOW.days,
+        zone=ZONE,
+        settle_days=SETTLE_DAYS,
+        shared_senders=[SHARED],
+        customer_secret=CUSTOMER_SECRET,
+    )
 
 
 def _differences(database: Database) -> int:

@@ -14,6 +14,7 @@ from smarttext_pipelines.engines import Parameters, PostgresEngine
 from smarttext_pipelines.engines.postgres import PLANNER
 from smarttext_pipelines.metrics.metric import Metric, Window
 from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.events import CUSTOMER_SECRET
 
 RUNS = 3
 SHARED = "+18885550100"
@@ -59,7 +60,7 @@ def reading(engine: Engine, window: Window) -> Iterator[tuple[Connection, Postgr
         transaction = connection.begin()
         for statement in PLANNER:
             connection.exec_driver_sql(statement)
-        yield connection, PostgresEngine(connection, Parameters(window, [SHARED]))
+        yield connection, PostgresEngine(connection, Parameters(window, [SHARED], customer_secret=CUSTOMER_SECRET))
         transaction.rollback()
 
 

@@ -14,6 +14,9 @@ from smarttext_pipelines.anomalies.episodes import mark_days
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.lake.export import export_days
+from smarttext_pipelines.lake.lake_day import Places
+from smarttext_pipelines.lake.lake_target import LakeTarget
 from smarttext_pipelines.retention.run import Retention, archive_days
 from smarttext_pipelines.sample import SampleSpec, load_sample
 from smarttext_pipelines_tests.alerts import World, business_id, only
@@ -59,6 +62,8 @@ SHOWS: dict[str, tuple[tuple[str, ...], ...]] = {
     "customers suppressions": ((),),
     "retention status": ((),),
     "retention verify": ((),),
+    "lake status": ((), ("--files",)),
+    "lake verify": ((),),
 }  # fmt: skip
 """Examples of each command that shows something: its arguments, in the database of ``fill``."""
 
@@ -66,7 +71,7 @@ DOES = frozenset({
     "up", "web", "receiver", "sampler", "migrate", "change-zone", "rollup", "update-daily-stats", "simulate", "erase",
     "cleanup", "reset-openai", "budgets set", "budgets grant", "alerts silence", "alerts unsilence", "alerts evaluate",
     "alerts deliver", "alerts ack", "alerts resolve", "alerts test", "anomalies verdict", "anomalies mark",
-    "retention run", "retention restore",
+    "retention run", "retention restore", "lake export",
 })  # fmt: skip
 """What changes, sends or starts something, and says so in a line."""
 
@@ -105,6 +110,8 @@ def fill(database: Database, folder: Path) -> None:
     stays = (datetime.now(UTC).date() - date(2026, 2, 1)).days
     retention = Retention(ZoneInfo("UTC"), 4, stays, deletes=True, tables=("owner_alerts",))
     archive = ArchiveTarget(str(folder / "archive"))
+    days = DayRange(DAY, DAY)
+    assert export_days(database.engine, Places(LakeTarget(str(folder / "lake")), archive), days, tables=("sms_events",))
     assert archive_days(database.engine, archive, retention, done=lambda _day: None, begun=lambda _count: None)
     (folder / "list.csv").write_text(f"Sid,Status,SentDate,Price\n{TEXT},failed,{_AT:%Y-%m-%dT%H:%M:%SZ},-0.0079\n")
     rule = "sms_failures_of_a_business_with_a_name_as_long_as_they_come"

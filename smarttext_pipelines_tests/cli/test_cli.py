@@ -50,7 +50,7 @@ def test_settings_that_cannot_be_used_are_refused(smarttext, monkeypatch: pytest
         ("SMARTTEXT_START_DATE", "0001-01-01", "write a date from 2000-01-01 to 2100-12-31, such as 2025-01-01"),
         ("SMARTTEXT_DIGEST_AT", "noon", "write a time of day, such as 08:00"),
         ("SMARTTEXT_RETENTION_DELETE", "perhaps", "write true or false"),
-        ("SMARTTEXT_ARCHIVE_URL", "ftp://user:pass-phrase@x/y", "ftp:// is no place for an archive; write a directory"),
+        ("SMARTTEXT_ARCHIVE_URL", "ftp://user:pass-phrase@x/y", "ftp:// is no place for files; write a directory"),
         ("SMARTTEXT_ARCHIVE_URL", "s3://", "s3:// names no bucket"),
     ):
         with monkeypatch.context() as patch:

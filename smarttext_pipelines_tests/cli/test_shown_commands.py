@@ -36,6 +36,7 @@ def ask(filled: tuple[Database, Path], monkeypatch: pytest.MonkeyPatch, capsys: 
     database, folder = filled
     monkeypatch.chdir(folder)
     told = {"SMARTTEXT_DATABASE_URL": database.url, "SMARTTEXT_ARCHIVE_URL": str(folder / "archive"),
+            "SMARTTEXT_LAKE_URL": str(folder / "lake"),
             "SMARTTEXT_DATA_DIR": str(folder / "data"), "NO_COLOR": "1", "TERM": "xterm", "LINES": "40"}  # fmt: skip
     for name, value in told.items():
         monkeypatch.setenv(name, value)
@@ -117,7 +118,7 @@ def test_a_command_in_a_pipe_says_that_it_goes_on(
 REFUSED = {
     "access": "the owner", "budgets replay": "smarttext_pipeline", "budgets propose": "smarttext_pipeline",
     "alerts backtest": "smarttext_pipeline", "retention status": "smarttext_retention",
-    "retention verify": "smarttext_retention",
+    "retention verify": "smarttext_retention", "lake status": "", "lake verify": "",
 }  # fmt: skip
 OF_NO_ROLE = ("doctor", "alerts metrics", "alerts validate", "anomalies backtest")
 """What says something of the connection itself, or reads no database; the last takes long, and reads daily numbers."""

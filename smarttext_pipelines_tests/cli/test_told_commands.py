@@ -1,20 +1,28 @@
 """Every command that people are told to run can be run as it is written."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
+from smarttext_pipelines.alerting.evaluation_service import incident_link
 from smarttext_pipelines.anomalies.anomaly_store import search_days
 from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.core.errors import SmartTextError
+from smarttext_pipelines.definitions import build_definitions
+from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.web.app import build_app
+from smarttext_pipelines.web.sign_in import access_of
 from smarttext_pipelines_tests import told_commands
 from smarttext_pipelines_tests.alerts import World, business_id, only
 from smarttext_pipelines_tests.anomalies.past import LAST, calm, write
 from smarttext_pipelines_tests.anomalies.test_search import ONE_DAY, UTC
 from smarttext_pipelines_tests.conftest import Server, fresh_database
-from smarttext_pipelines_tests.told_commands import PACKAGE, SERVERS, commands, filled, mistake
+from smarttext_pipelines_tests.told_commands import PACKAGE, SERVERS, commands, filled, mistake, refusals
+from smarttext_pipelines_tests.web.conftest import ADDRESS
 
 NUMBER = "1"
 """Of the incident, the anomaly and the silence that are there."""
@@ -38,6 +46,7 @@ THERE = {
     "{due}": str(LAST),
     "{first}": str(LAST),
     "{last}": str(LAST),
+    "{members[0].stored.id or 0}": NUMBER,
     "{message.incident}": NUMBER,
     "{number}": NUMBER,
     "{wanted or 'DAY'}": str(LAST),
@@ -47,6 +56,12 @@ THERE = {
 
 _PATTERN = "[a-z]["
 """Begins the expression that finds commands, which is none itself."""
+
+_INSTEAD = re.compile(
+    r"[`]smarttext |\b(write|give|say|see|use|set|name|run|check)\b|there (is|are) |at most|longer than|today is|--yes"
+    r"|\{(error|advice)\}"
+)
+"""A command, how to say it right, or what is so."""
 
 KINDS = ("of_notices", "of_digests", "of_goldens", "of_refusals", "of_runbooks")
 
@@ -107,8 +122,30 @@ def test_a_command_that_is_told_runs_as_it_is_written(
         return
     fault = None if isinstance(done.exception, SystemExit) else done.exception
     assert fault is None, f"{TOLD[command]}: {fault!r}"
+    if words[0] == "alerts" and words[1] in ("show", "why", "runbook", "ack"):
+        assert f"INC-{NUMBER}" in done.output or "sms_failure_rate" in done.output, (
+            f"it tells of another: {done.output}"
+        )
     # No daemon runs here, which the doctor finds, and ends with two.
     assert done.exit_code in ((0, 1, 2) if words == ["doctor"] else (0, 1, 3)), f"{TOLD[command]}: {done.output}"
+
+
+@pytest.mark.parametrize(("place", "said"), refusals().items(), ids=list(refusals()))
+def test_a_refusal_says_what_to_do_instead(place: str, said: str) -> None:
+    assert _INSTEAD.search(said), f"{place} leaves people alone: {said}"
+
+
+def test_the_link_of_a_notice_leads_to_its_incident(world: World, tmp_path: Path) -> None:
+    asset = incident_link(Settings(_env_file=None, data_dir=tmp_path)).rsplit("/", 1)[1]
+    graph = build_definitions(Settings(_env_file=None, data_dir=tmp_path)).resolve_asset_graph()
+    assert asset in {key.to_user_string() for key in graph.get_all_asset_keys()}
+    settings = world.database.settings(data_dir=tmp_path, web_url=ADDRESS)
+    link = incident_link(settings).replace("{incident}", NUMBER)
+    pages = build_app(world.database.engine, settings, access_of(settings, "127.0.0.1"))
+    with TestClient(pages, base_url=ADDRESS) as client:
+        page = client.get(link)
+    assert page.status_code == 200
+    assert f"INC-{NUMBER}" in page.text
 
 
 @pytest.mark.parametrize("kind", KINDS)

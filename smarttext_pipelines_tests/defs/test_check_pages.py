@@ -98,6 +98,8 @@ def test_every_check_of_a_rollup_that_fails_shows_what_it_found(
     assert set(failed) == {key for key in declared - fine if key[1] not in (AGREES, KEYS, HISTORY)}
     shown = {key: _require_helpful(database, found) for key, found in failed.items()}
     assert all(shown.values())
+    raised = database.rows("SELECT scope FROM monitoring.alert_signals WHERE value > 0")
+    assert {tuple(row["scope"].removeprefix("check:").split("@")[0].split(".")) for row in raised} == set(failed)
     assert failed["sms_outcomes", "error_codes_mapped"].description == (
         "1 of 2 failed texts on 2026-03-15 had an error code of no class: 99999"
     )
@@ -154,6 +156,8 @@ def test_the_checks_of_budgets_show_what_differs_and_what_was_rewritten(database
     database.run("UPDATE monitoring.openai_budgets SET used_tokens = used_tokens - 1")
     done = dg.materialize([openai_budgets], resources={"warehouse": Warehouse(database.settings())})
     found = {e.check_name: e for e in done.get_asset_check_evaluations()}
+    raised = database.rows("SELECT scope FROM monitoring.alert_signals WHERE value > 0")
+    assert {row["scope"] for row in raised} == {f"check:openai_budgets.{name}" for name in found}
     (difference,) = _require_helpful(database, found["counter_equals_ledger"])
     assert difference["tokens"] == -1
     (rewrite,) = _require_helpful(database, found["ledger_rewrites"])

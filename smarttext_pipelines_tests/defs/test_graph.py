@@ -28,8 +28,23 @@ GRAPH = {
     "call_events": ("sources", ()),
     "call_volume": ("facts", ("businesses", "call_events")),
     "anomalies": ("anomalies", ("daily_stats", "sms_failure_rates")),
+    "customer_days": (
+        "facts",
+        (
+            "api_usage",
+            "businesses",
+            "call_events",
+            "call_volume",
+            "missed_call_replies",
+            "owner_alerts",
+            "sms_events",
+            "sms_outcomes",
+            "spend",
+        ),
+    ),
     "daily_digest": ("alerts", ("alert_incidents", "daily_stats", "missed_call_replies", "sms_outcomes", "spend")),
     "daily_stats": ("stats", ("call_volume", "missed_call_replies", "owner_alert_delivery", "sms_outcomes", "spend")),
+    "event_lake": ("archive", ("api_usage", "call_events", "owner_alerts", "sms_events")),
     "missed_call_replies": ("facts", ("businesses", "call_events", "owner_alerts", "sms_events")),
     "monthly_reports": (
         "reports",
@@ -57,6 +72,7 @@ CRONS = {
     "delivery_report_schedule": "*/15 * * * *",
     "archive_scrub_schedule": "0 2 * * 0",
     "dagster_history_schedule": "30 3 * * *",
+    "event_lake_schedule": "30 1 * * *",
     "intraday_rollup_schedule": "*/10 * * * *",
     "monthly_reports_schedule": "30 6 * * *",
     "openai_costs_schedule": "50 3 * * *",
@@ -128,7 +144,7 @@ def test_a_range_is_one_run(definitions: dg.Definitions) -> None:
 
 
 def test_the_lineage_is_what_the_metrics_read() -> None:
-    parameters = {"shared_senders", "window_days", "search_days", "openai_prices"}
+    parameters = {"shared_senders", "window_days", "search_days", "openai_prices", "customer_key_blocks"}
     assert {n: set(deps) for n, deps in (FACTS | STATS).items()} == {
         name: set(metric.inputs) - parameters for name, metric in METRICS.items()
     }

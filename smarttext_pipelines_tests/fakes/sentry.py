@@ -8,6 +8,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import sentry_sdk
+from pydantic import SecretStr
+
+from smarttext_pipelines.sentry.capture import init_sentry
+from smarttext_pipelines.settings import Settings
+
 
 class FakeSentry:
     """Attributes:
@@ -64,3 +70,15 @@ def sentry() -> Iterator[FakeSentry]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def reporting() -> Iterator[FakeSentry]:
+    """Report what this process captures to a server of its own."""
+    with sentry() as fake:
+        assert init_sentry(Settings(_env_file=None, sentry_dsn=SecretStr(fake.dsn)), "code-server")
+        try:
+            yield fake
+        finally:
+            sentry_sdk.get_client().close()
+            sentry_sdk.get_global_scope().set_client(None)

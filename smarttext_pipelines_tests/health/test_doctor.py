@@ -116,6 +116,12 @@ def test_a_table_that_was_changed_is_found(database: Database, settings: Setting
             "DELETE FROM monitoring.notifications",
         ),
         (
+            "alert rules",
+            "INSERT INTO monitoring.rule_states (rule, verdict, breaches, note, evaluated_at)"
+            " VALUES ('openai_budget', 'error', 0, 'relation is away', now())",
+            "UPDATE monitoring.rule_states SET verdict = 'ok', note = NULL",
+        ),
+        (
             "outbox",
             "INSERT INTO monitoring.notifications (incident_id, sequence, kind, severity, channel, recipient, message,"
             " due_at, deadline_at) VALUES (1, 1, 'firing', 'info', 'slack', 'C1', '{}', now() - interval '11 min',"

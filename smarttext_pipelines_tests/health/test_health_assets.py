@@ -26,7 +26,6 @@ from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.health.doctor import examine
 from smarttext_pipelines.health.service_lines import receiver
 from smarttext_pipelines.health.verdicts import State
-from smarttext_pipelines.sentry.capture import init_sentry
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.twilio.callbacks import Receiver
 from smarttext_pipelines_tests.alerting.test_alert_sensors import _wait as wait_until
@@ -35,7 +34,7 @@ from smarttext_pipelines_tests.conftest import Database, fresh_database
 from smarttext_pipelines_tests.conftest import Server as PostgresServer
 from smarttext_pipelines_tests.defs.test_daemon import daemon
 from smarttext_pipelines_tests.events import roll_up_all
-from smarttext_pipelines_tests.fakes.sentry import FakeSentry, sentry
+from smarttext_pipelines_tests.fakes.sentry import FakeSentry, reporting
 from smarttext_pipelines_tests.fakes.server import Reply, Server, serving
 from smarttext_pipelines_tests.fakes.slack import FakeSlack
 
@@ -247,13 +246,8 @@ def _repository_origin() -> Any:
 
 @pytest.fixture
 def told() -> Iterator[FakeSentry]:
-    with sentry() as fake:
-        assert init_sentry(Settings(_env_file=None, sentry_dsn=SecretStr(fake.dsn)), "code-server")
-        try:
-            yield fake
-        finally:
-            sentry_sdk.get_client().close()
-            sentry_sdk.get_global_scope().set_client(None)
+    with reporting() as fake:
+        yield fake
 
 
 def test_failed_ticks_are_told_to_sentry_once_each_even_when_the_event_database_is_away(

@@ -19,8 +19,9 @@ ALLOWED = {
     "schema": {"core", "database"},
     "archive": {"core", "database", "schema"},
     "budgets": {"core", "database", "schema"},
-    "engines": {"core", "metrics", "database", "schema", "archive"},
-    "rollup": {"core", "metrics", "engines", "database", "schema", "archive", "budgets"},
+    "lake": {"core", "settings", "database", "schema", "archive"},
+    "engines": {"core", "metrics", "database", "schema", "archive", "lake"},
+    "rollup": {"core", "metrics", "engines", "database", "schema", "archive", "budgets", "lake"},
     "retention": {"core", "metrics", "engines", "database", "schema", "archive"},
     "tracking": {"core", "database", "schema", "sentry", "settings"},
     "twilio": {"core", "database", "schema", "settings"},
@@ -29,7 +30,18 @@ ALLOWED = {
     "customers": {"core", "database"},
     "economics": {"core", "database", "schema"},
     "alerting": {"core", "metrics", "engines", "database", "schema", "sentry", "twilio", "settings", "anomalies"},
-    "health": {"core", "database", "schema", "budgets", "billing", "alerting", "sentry", "twilio", "settings"},
+    "health": {
+        "core",
+        "database",
+        "schema",
+        "engines",
+        "budgets",
+        "billing",
+        "alerting",
+        "sentry",
+        "twilio",
+        "settings",
+    },
     "explain": {"core", "metrics", "engines", "database", "schema"},
     "digest": {"core", "database", "schema", "budgets", "alerting", "settings", "anomalies", "economics"},
     "telemetry": {"core", "settings", "database", "schema", "budgets", "digest"},
@@ -58,6 +70,7 @@ ALLOWED = {
         "schema",
         "metrics",
         "archive",
+        "lake",
         "budgets",
         "sentry",
         "rollup",
@@ -91,6 +104,7 @@ ALLOWED = {
         "database",
         "schema",
         "archive",
+        "lake",
         "budgets",
         "sentry",
         "sample",
@@ -144,12 +158,13 @@ def test_only_the_graph_imports_dagster(layer: str, path: Path) -> None:
 
 
 def test_only_settings_reads_the_environment() -> None:
-    # DAGSTER_HOME and the environment of child processes are Dagster's own.
+    # DAGSTER_HOME and the environment of child processes are Dagster's own; NOTIFY_SOCKET is systemd's.
     readers = {str(p.relative_to(ROOT)) for _, p in _modules() if "os.environ" in p.read_text()}
     assert readers <= {
         "settings/loading.py",
         "launch/databases.py",
         "launch/run_rollup.py",
+        "launch/service_manager.py",
         "database/embedded_user.py",
     }
 

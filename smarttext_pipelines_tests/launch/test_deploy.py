@@ -28,6 +28,7 @@ from smarttext_pipelines_tests.launch.test_up import ROOT
 DEPLOY = ROOT / "deploy"
 GUIDES = [ROOT / "docs" / "deploy.md", ROOT / "docs" / "metrics.md"]
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+SHARED = DEPLOY / "systemd" / "smarttext-.service.d" / "role.conf"
 ROLES = {path.stem.removeprefix("smarttext-") for path in UNITS}
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SOCKET = "/run/smarttext/code.sock"
@@ -146,16 +147,33 @@ def test_all_meet_at_one_socket_under_one_name() -> None:
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.stem)
 def test_a_unit_may_do_little_and_comes_back(unit: Path) -> None:
-    lines = set(unit.read_text().splitlines())
-    assert not SANDBOX - lines
-    assert {"Restart=always", "WantedBy=smarttext.target", "PartOf=smarttext.target"} <= lines
+    own, shared = unit.read_text().splitlines(), SHARED.read_text().splitlines()
+    assert not SANDBOX - {*own, *shared}
+    assert {"Restart=always", "PartOf=smarttext.target"} <= set(shared)
+    # Without the file for all of them it is not root's either.
+    assert {"User=smarttext", "WantedBy=smarttext.target"} <= set(own)
+    assert not {line.split("=")[0] for line in own if "=" in line} & set(_kept_once(shared)), "said twice"
+
+
+def _kept_once(lines: list[str]) -> set[str]:
+    """Return the settings of which systemd takes the last."""
+    lists = ("After", "Wants", "Environment", "SystemCallFilter")
+    return {line.split("=")[0] for line in lines if "=" in line and not line.startswith(("#", *lists))}
+
+
+def test_systemd_restarts_whoever_tells_it_that_all_is_well_and_stops() -> None:
+    for unit in UNITS:
+        tells = unit.stem.removeprefix("smarttext-") in ("web", "receiver", "sampler")
+        lines = unit.read_text().splitlines()
+        assert ("Type=notify" in lines) is tells is any(line.startswith("WatchdogSec=") for line in lines), unit.stem
 
 
 @pytest.mark.skipif(ANALYZE is None, reason="there is no systemd-analyze on this machine (2026-11-28)")
 def test_systemd_finds_no_fault_in_the_units(tmp_path: Path) -> None:
-    for unit in (DEPLOY / "systemd").iterdir():
-        (tmp_path / unit.name).write_text(unit.read_text().replace("/opt/smarttext", sys.prefix))
-    units = [str(path) for path in sorted(tmp_path.iterdir())]
+    shutil.copytree(DEPLOY / "systemd", tmp_path, dirs_exist_ok=True)
+    for unit in tmp_path.glob("*.service"):
+        unit.write_text(unit.read_text().replace("/opt/smarttext", sys.prefix))
+    units = [*(str(path) for path in sorted(tmp_path.glob("*.service"))), str(tmp_path / "smarttext.target")]
     done = subprocess.run([str(ANALYZE), "verify", *units], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     limit = [str(ANALYZE), "security", "--offline=true", "--threshold=20"]

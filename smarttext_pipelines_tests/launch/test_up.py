@@ -176,7 +176,11 @@ def test_it_serves_the_graph_and_ends_on_sigterm_with_all_it_started(
 ) -> None:
     urls = {"SMARTTEXT_DATABASE_URL": database.url, "SMARTTEXT_DAGSTER_DATABASE_URL": empty_database.url}
     port = free_port()
-    with up({**environment, **urls}, "--port", str(port)) as process:
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.setblocking(False)
+    told = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with manager, up({**environment, **urls, **told}, "--port", str(port)) as process:
         assert process.stdout
         said = ""
         for line in process.stdout:
@@ -188,8 +192,13 @@ def test_it_serves_the_graph_and_ends_on_sigterm_with_all_it_started(
         connection.request("GET", "/server_info")
         assert connection.getresponse().status == 200
         connection.close()
+        assert manager.recv(99) == b"READY=1"
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=180) == 0
+        # Not one word of what it started.
+        assert manager.recv(99) == b"STOPPING=1"
+        with pytest.raises(BlockingIOError):
+            manager.recv(99)
     assert database.rows("SELECT count(*) FROM public.businesses") == [{"count": 0}]
     with only_launcher(tmp_path / "data"):  # every child has let go of its lock
         require_free_port("127.0.0.1", port)

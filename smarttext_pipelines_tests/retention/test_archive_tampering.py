@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from smarttext_pipelines.archive import rows as module
+from smarttext_pipelines.archive.session import locked_day
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import ArchiveError, SmartTextError
@@ -24,7 +25,6 @@ from smarttext_pipelines.retention.erase import erase
 from smarttext_pipelines.retention.manifest_check import raise_damage, scrub
 from smarttext_pipelines.retention.protocol import archive_rows, finish_interrupted
 from smarttext_pipelines.retention.restore import restore
-from smarttext_pipelines.retention.session import locked_day
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import replace_events, roll_up_all

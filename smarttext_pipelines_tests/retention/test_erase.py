@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from smarttext_pipelines.archive.files import ArchivedRows
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError, InputError
 from smarttext_pipelines.retention import erase as module
 from smarttext_pipelines.retention.erase import erase
-from smarttext_pipelines.retention.files import ArchivedRows
 from smarttext_pipelines.retention.manifest_check import raise_damage, scrub
 from smarttext_pipelines.retention.restore import restore
 from smarttext_pipelines.retention.run import Retention, archive_days, raise_failures

@@ -18,13 +18,13 @@ from zoneinfo import ZoneInfo
 import pyarrow.parquet as pq
 import pytest
 
+from smarttext_pipelines.archive.session import locked_day
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.retention.erase import erase
 from smarttext_pipelines.retention.protocol import archive_rows, finish_interrupted
 from smarttext_pipelines.retention.restore import restore
-from smarttext_pipelines.retention.session import locked_day
 from smarttext_pipelines_tests.conftest import SOAK, Database, Server, fresh_database
 from smarttext_pipelines_tests.events import cells, roll_up_all
 

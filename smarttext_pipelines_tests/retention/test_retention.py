@@ -15,6 +15,7 @@ from psycopg import sql
 from sqlalchemy import insert
 
 from smarttext_pipelines.archive.columns import read_shape, run
+from smarttext_pipelines.archive.session import locked_day
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError
@@ -23,7 +24,6 @@ from smarttext_pipelines.retention.manifest_check import raise_damage, scrub
 from smarttext_pipelines.retention.protocol import archive_rows, finish_interrupted
 from smarttext_pipelines.retention.restore import restore
 from smarttext_pipelines.retention.run import DayDone, Retention, archive_days, plan, raise_failures
-from smarttext_pipelines.retention.session import locked_day
 from smarttext_pipelines.schema.tables.source_tables import api_usage
 from smarttext_pipelines_tests import strategies
 from smarttext_pipelines_tests.conftest import Database

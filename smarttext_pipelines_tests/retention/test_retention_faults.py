@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from smarttext_pipelines.archive.manifest import find_segments
+from smarttext_pipelines.archive.session import locked_day
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError
 from smarttext_pipelines.retention.protocol import archive_rows, delete_segment, finish_interrupted
-from smarttext_pipelines.retention.session import locked_day
 from smarttext_pipelines_tests.conftest import Database
 
 DAY = date(2026, 3, 15)

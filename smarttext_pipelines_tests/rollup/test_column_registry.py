@@ -50,7 +50,8 @@ def test_every_column_of_daily_stats_is_explained(column: str, database: Databas
 
 
 @pytest.mark.parametrize(
-    "name", ["sms_outcomes", "spend", "call_volume", "missed_call_replies", "owner_alert_delivery"]
+    "name",
+    ["sms_outcomes", "spend", "call_volume", "missed_call_replies", "owner_alert_delivery", "customer_days"],
 )
 def test_the_reference_names_its_values_as_the_table_of_the_fact_does(name: str) -> None:
     key, values = get_args(get_type_hints(getattr(reference, name))["return"])

@@ -16,6 +16,7 @@ from smarttext_pipelines.engines.postgres import PostgresEngine
 from smarttext_pipelines.engines.unbound import unbound_parameter, unbound_table
 from smarttext_pipelines.metrics import METRICS, Window
 from smarttext_pipelines.schema.tables import metadata
+from smarttext_pipelines_tests.events import CUSTOMER_SECRET
 
 
 def _statement(name: str, first: date) -> str:
@@ -23,7 +24,10 @@ def _statement(name: str, first: date) -> str:
         DayRange(first, first), ZoneInfo("America/New_York"), 4, datetime(2026, 6, 1, 7, 30, 1, 5, tzinfo=UTC)
     )
     tables = {table.name: unbound_table(table) for table in metadata.tables.values()}
-    tables |= {key: unbound_parameter(key, rows) for key, rows in Parameters(window).tables.items()}
+    tables |= {
+        key: unbound_parameter(key, rows)
+        for key, rows in Parameters(window, customer_secret=CUSTOMER_SECRET).tables.items()
+    }
     return re.sub(r"\s+", "", PostgresEngine.sql(METRICS[name].rows(tables, window)))
 
 
@@ -45,7 +49,10 @@ def test_the_times_of_another_window_are_put_into_the_same_text(name: str, monke
 def test_a_statement_that_is_not_kept_is_the_same_but_for_line_breaks_and_leaves_nothing_behind() -> None:
     window = Window(DayRange(date(2026, 3, 8), date(2026, 3, 8)), ZoneInfo("UTC"), 4, datetime(2026, 6, 1, tzinfo=UTC))
     tables = {table.name: unbound_table(table) for table in metadata.tables.values()}
-    tables |= {key: unbound_parameter(key, rows) for key, rows in Parameters(window).tables.items()}
+    tables |= {
+        key: unbound_parameter(key, rows)
+        for key, rows in Parameters(window, customer_secret=CUSTOMER_SECRET).tables.items()
+    }
     rows = METRICS["missed_call_replies"].rows(tables, window)
     compiled._latest.clear()
     before = len(compiled._statements)
@@ -66,7 +73,10 @@ def test_the_time_of_reading_occurs_only_where_it_is_declared(name: str, part: s
     days = DayRange(date(2026, 3, 8), date(2026, 3, 9))
     early, late = (Window(days, ZoneInfo("UTC"), 4, datetime(2026, 6, n, tzinfo=UTC)) for n in (1, 2))
     tables = {table.name: unbound_table(table) for table in metadata.tables.values()}
-    tables |= {key: unbound_parameter(key, rows) for key, rows in Parameters(early).tables.items()}
+    tables |= {
+        key: unbound_parameter(key, rows)
+        for key, rows in Parameters(early, customer_secret=CUSTOMER_SECRET).tables.items()
+    }
     is_same = built.__wrapped__(tables, early).op() == built.__wrapped__(tables, late).op()
     assert is_same is not (METRICS[name].reads_clock and part == "rows")
     assert (built(tables, early).op() == built(tables, late).op()) is is_same

@@ -17,7 +17,7 @@ from smarttext_pipelines.metrics import METRICS, Window
 from smarttext_pipelines_tests import reference, strategies
 from smarttext_pipelines_tests.agreement import cells_of, expected_cells, require_same
 from smarttext_pipelines_tests.conftest import SOAK, Database
-from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all, write_parquet
+from smarttext_pipelines_tests.events import CUSTOMER_SECRET, cells, replace_events, roll_up_all, write_parquet
 
 SETTLE = 4
 CASES = [
@@ -46,7 +46,8 @@ def _require_expected(
         "settle_days": SETTLE,
         "shared_senders": strategies.SHARED_SENDERS,
         "as_of": as_of,
-        **({"usage_by_time": by_time} if name in ("spend", "daily_stats") else {}),
+        **({"usage_by_time": by_time} if name in ("spend", "daily_stats", "customer_days") else {}),
+        **({"secret": CUSTOMER_SECRET} if name == "customer_days" else {}),
     }
     if name in FACTS:
         require_same(name, cells_of(name, rows), expected_cells(name, events, days, **terms))
@@ -68,7 +69,7 @@ def _plain(value: Any) -> Any:
 
 def _on_duckdb(events: Any, window: Window, folder: Path) -> dict[str, list[dict[str, Any]]]:
     files = write_parquet(events, folder)
-    parameters = Parameters(window, sorted(strategies.SHARED_SENDERS))
+    parameters = Parameters(window, sorted(strategies.SHARED_SENDERS), customer_secret=CUSTOMER_SECRET)
     results = {}
     for name, metric in METRICS.items():
         engine = ArchiveEngine(None, parameters, files)

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from smarttext_pipelines import tracking
 from smarttext_pipelines.alerting.evaluation_service import configured_channels, deliver_now, evaluate_now
+from smarttext_pipelines.archive.files import ArchiveTarget
 from smarttext_pipelines.budgets import ledger, ledger_findings
 from smarttext_pipelines.budgets.limit_forecast import learn_hours
 from smarttext_pipelines.budgets.limit_replay import replay_limit
@@ -28,14 +29,13 @@ from smarttext_pipelines.economics.write_backs import count_write_backs
 from smarttext_pipelines.health import heartbeat
 from smarttext_pipelines.health.doctor import examine
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.retention.files import ArchiveTarget
 from smarttext_pipelines.retention.run import Retention, archive_days, raise_failures
 from smarttext_pipelines.rollup import roll_up
 from smarttext_pipelines.schema.migrate import find_drift, make_roles, migrate
 from smarttext_pipelines.schema.rights.roles import PIPELINE, READER, RETENTION, ROLES, WRITER
 from smarttext_pipelines.schema.script import migration_sql
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
-from smarttext_pipelines_tests.events import roll_up_all
+from smarttext_pipelines_tests.events import CUSTOMER_SECRET, roll_up_all
 from smarttext_pipelines_tests.legacy import (
     DAYS,
     SCHEMA_SCRIPT,
@@ -171,6 +171,7 @@ CHANGED_BY_PIPELINE = [
     "alert_targets",
     "budget_thresholds",
     "call_volume",
+    "customer_days",
     "daily_stats_adopted",
     "heartbeats",
     "incidents",
@@ -191,6 +192,7 @@ CHANGED_BY_PIPELINE = [
     "anomaly_marks",
     "anomaly_verdicts",
     "openai_costs",
+    "lake_files",
     "openai_cost_days",
     "openai_hours",
     "write_backs",
@@ -229,6 +231,7 @@ PEOPLE = [
     "budget_crossings",
     "business_names",
     "call_volume",
+    "customer_days",
     "failure_classes",
     "heartbeats",
     "incidents",
@@ -415,7 +418,7 @@ def test_the_tracking_library_works_as_the_writer(working: Database, tmp_path: P
 def test_rollup_alerting_budgets_and_health_work_as_the_pipeline(working: Database, tmp_path: Path) -> None:
     with logged_in(working, PIPELINE) as engine:
         for metric in METRICS.values():
-            roll_up(engine, metric, DAYS, zone=ZONE, settle_days=4, shared_senders=[], allow_empty=True)
+            roll_up(engine, metric, DAYS, zone=ZONE, settle_days=4, allow_empty=True, customer_secret=CUSTOMER_SECRET)
         settings = working.settings(data_dir=tmp_path)
         channels = configured_channels(settings)
         evaluate_now(engine, settings, channels, datetime.now(UTC))

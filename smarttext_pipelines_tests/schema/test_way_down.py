@@ -289,7 +289,7 @@ def test_what_is_built_on_ours_is_named_and_nothing_changes(empty_database: Data
     migrate(empty_database.engine, UTC)
     empty_database.run(f"CREATE VIEW public.board AS {view}")
     before = catalog(empty_database)
-    with pytest.raises(SchemaError, match=r"public\.board reads"):
+    with pytest.raises(SchemaError, match=r"replaced or dropped: public\.board; drop these"):
         down(empty_database, drop_monitoring=True)
     assert catalog(empty_database) == before
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import event
 from starlette.testclient import TestClient
 
 from smarttext_pipelines.core.days import DayRange
@@ -69,6 +70,16 @@ def test_its_numbers_are_those_of_stats(world: Database) -> None:
     )
 
 
+def test_no_label_is_one_that_prometheus_gives_a_series_itself(world: Database) -> None:
+    world.run(
+        "INSERT INTO monitoring.heartbeats (kind, name, interval_seconds, last_success_at, watched_since)"
+        " VALUES ('sensor', 'rollup_sensor', 60, now(), now())"
+    )
+    labels = {label for family in _collector(world).collect() for sample in family.samples for label in sample.labels}
+    assert labels & {"job", "instance", "le", "quantile"} == set()
+    assert "job_name" in labels
+
+
 def test_what_is_not_known_is_absent(world: Database) -> None:
     found = _scraped(_collector(world, NOW + timedelta(days=1)))
     assert not {name for name in found if name.startswith(("smarttext_messages", "smarttext_sms", "smarttext_missed"))}
@@ -89,6 +100,29 @@ def test_it_asks_the_database_at_most_every_fifteen_seconds(world: Database, mon
         clock[0] += 0.3
         list(collector.collect())
     assert collector.reads == 2
+
+
+def test_a_thousand_scrapes_cost_the_statements_of_their_seconds_by_fifteen(
+    world: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, settings, statements = [1000.0], world.settings(), list[str]()
+    monkeypatch.setattr(telemetry.time, "monotonic", lambda: clock[0])
+    engine = open_engine(world.url)
+    event.listen(engine, "before_cursor_execute", lambda _c, _k, statement, *_: statements.append(statement))
+    app = build_app(engine, settings, access_of(settings, "127.0.0.1"))
+    with TestClient(app, base_url=ADDRESS) as client:
+        # What a new connection costs is not the scrape's.
+        client.get("/metrics")
+        clock[0] += 15
+        statements.clear()
+        client.get("/metrics")
+        for_one = len(statements)
+        for _ in range(999):
+            clock[0] += 0.25
+            assert client.get("/metrics").status_code == 200
+    engine.dispose()
+    assert 0 < for_one < 30
+    assert len(statements) == (int(999 * 0.25 / 15) + 1) * for_one
 
 
 def test_series_of_businesses_are_bounded() -> None:

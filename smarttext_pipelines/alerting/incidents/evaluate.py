@@ -133,7 +133,7 @@ def evaluate(
         hold_back_what_reaches_nobody(done, stored, Sieve(rules, targets, dict(texts), texts_per_hour))
         written = {s.key: s for s in write(connection, done.changed, done.gone, now)}
         told = [replace(t, stored=_numbered(t.stored, written)) for t in done.told]
-        told += _baseline(connection, done, now)
+        told += _baseline(connection, done, written, now)
         setting = _setting(connection, told, place, now, link, rules)
         items = addressed(connection, told, setting, Sieve(rules, targets, texts, texts_per_hour))
         enqueue(connection, items)
@@ -175,7 +175,7 @@ def _around(connection: Connection, found: Measurement, stored: Mapping[Key, Sto
     )
 
 
-def _baseline(connection: Connection, done: Plan, now: datetime) -> list[Told]:
+def _baseline(connection: Connection, done: Plan, numbers: Mapping[Key, Stored], now: datetime) -> list[Told]:
     """Return one notice for everything that was there when alerting began."""
     if not done.baseline:
         return []
@@ -188,7 +188,8 @@ def _baseline(connection: Connection, done: Plan, now: datetime) -> list[Told]:
     kept = Stored(None, ("baseline", "platform"), None, ended, sequence=1, value=(total, total, total))
     (written,) = write(connection, [kept], [], now)
     shown = replace(written, incident=replace(ended, severity=severity))
-    return [Told(shown, "firing", members=done.baseline)]
+    members = [replace(each, stored=_numbered(each.stored, numbers)) for each in done.baseline]
+    return [Told(shown, "firing", members=members)]
 
 
 def _setting(

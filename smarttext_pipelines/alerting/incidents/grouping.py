@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from smarttext_pipelines.alerting.incidents.incident_store import Stored
 from smarttext_pipelines.alerting.incidents.lifecycle import (
@@ -57,7 +58,7 @@ def _group(
     worst = max((incident.severity for incident in incidents), default=rule.severity)
     step = advance(
         old.incident if old else None,
-        Finding(Verdict.breach, worst),
+        Finding(Verdict.breach, worst, counted_at=_newest(members or [told.stored for told in fresh])),
         replace(rule.policy, breaches_to_fire=1),
         now=around.now,
         held_by=silence,
@@ -81,6 +82,12 @@ def _hold_all_back(done: Plan, fresh: Sequence[Told], silence: str, stored: Mapp
 
 def _open_members(done: Plan, rule: str) -> list[Stored]:
     return [c for c in done.changed if c.key[0] == rule and c.muted_by == GROUP_SCOPE and c.incident.is_open]
+
+
+def _newest(members: Sequence[Stored]) -> datetime | None:
+    """Return when the last of what any of them counts began; None where one does not know."""
+    times = [member.incident.counted_at for member in members]
+    return None if None in times else max(time for time in times if time)
 
 
 def _end(done: Plan, old: Stored | None, reason: str, around: Around) -> None:

@@ -47,6 +47,9 @@ class Verdict(StrEnum):
     error = "error"
 
 
+SILENCE = "silence "
+"""What stands before the number of a silence where it holds something back."""
+
 Notice = Literal["firing", "worse", "repeat", "resolved"]
 OnNoData = Literal["keep", "ok", "alert"]
 
@@ -107,7 +110,7 @@ class Incident:
         peak: Worst value seen.
         told: Worst severity that was told; None while nobody was told.
         acknowledged: Severity at which somebody acknowledged it.
-        held_by: What suppresses the next notice.
+        held_by: What suppresses the next notice, or kept quiet what had been told: that is told again afterwards.
         counted_at: When the last of what was counted began; None where that is not known.
     """
 
@@ -180,7 +183,7 @@ def advance(
     if incident.state is State.pending and not breach and (clear or found.verdict is Verdict.near):
         return Step(None)
     moved = _move(incident, found, policy, breach=breach, clear=clear, now=now, reason=found.reason or reason)
-    return _tell(moved, policy, now=now, held_by=held_by, last_sent_at=last_sent_at)
+    return _tell(moved, policy, now=now, breach=breach, held_by=held_by, last_sent_at=last_sent_at)
 
 
 def close(incident: Incident, *, now: datetime, reason: str) -> Step:
@@ -237,14 +240,22 @@ def _breached(incident: Incident, found: Finding, policy: Policy, now: datetime)
 
 
 def _tell(
-    incident: Incident, policy: Policy, *, now: datetime, held_by: str | None, last_sent_at: datetime | None
+    incident: Incident,
+    policy: Policy,
+    *,
+    now: datetime,
+    breach: bool,
+    held_by: str | None,
+    last_sent_at: datetime | None,
 ) -> Step:
-    if incident.state is State.pending:
-        return Step(incident)
     if incident.state is State.resolved:
         return Step(replace(incident, held_by=None), _resolved(incident))
-    notice = _due(incident, policy, now, last_sent_at)
-    if notice is None or incident.state is State.recovering:
+    # While it recovers nothing is told, and what was held back stays to be told.
+    if incident.state in (State.pending, State.recovering):
+        return Step(incident)
+    is_held = incident.held_by is not None or (held_by or "").startswith(SILENCE)
+    notice = _due(incident, policy, now, last_sent_at, breach=breach, is_held=is_held)
+    if notice is None:
         return Step(replace(incident, held_by=None) if held_by is None else incident)
     if held_by is not None:
         # A repeat that is suppressed is not worth a record.
@@ -254,7 +265,9 @@ def _tell(
     return Step(replace(incident, told=told, held_by=None), (notice,))
 
 
-def _due(incident: Incident, policy: Policy, now: datetime, last_sent_at: datetime | None) -> Notice | None:
+def _due(
+    incident: Incident, policy: Policy, now: datetime, last_sent_at: datetime | None, *, breach: bool, is_held: bool
+) -> Notice | None:
     if incident.told is None:
         return "firing"
     # Who acknowledged it knew how bad it was, also where a silence kept that from being told.
@@ -264,8 +277,11 @@ def _due(incident: Incident, policy: Policy, now: datetime, last_sent_at: dateti
         return "worse"
     if last_sent_at is None:
         return None
+    # Whoever silenced it is told that it still fires, also when nothing was counted meanwhile.
+    if is_held:
+        return "repeat"
     # A repetition that has nothing new to say is read by nobody.
-    is_news = incident.counted_at is None or incident.counted_at > last_sent_at
+    is_news = breach and (incident.counted_at is None or incident.counted_at > last_sent_at)
     return "repeat" if is_news and now - last_sent_at >= policy.repeat_interval else None
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from smarttext_pipelines.alerting.incidents.incident_store import Stored
 from smarttext_pipelines.alerting.incidents.lifecycle import (
+    SILENCE,
     Incident,
     Notice,
     Severity,
@@ -115,7 +116,7 @@ def take(done: Plan, base: Stored, step: Step, row: Row | None, members: Sequenc
 
 def silence_of(key: Key, around: Around) -> str | None:
     """Return the silence that holds an incident's notices back, if one does."""
-    return next((f"silence {silence.id}" for silence in around.silences if silence.matches(key)), None)
+    return next((f"{SILENCE}{silence.id}" for silence in around.silences if silence.matches(key)), None)
 
 
 def hold_back(done: Plan, told: Told, by: str, stored: Mapping[Key, Stored]) -> None:

@@ -4,19 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from smarttext_pipelines.alerting.incidents.known_scopes import known_scope
 from smarttext_pipelines.alerting.rules.span import with_scopes
 from smarttext_pipelines.alerting.signals import mark_well
 from smarttext_pipelines.core.errors import InputError
 
 Rows = Sequence[dict[str, Any]]
-
-_SCOPES = ("platform", "group", "business:none")
-_NAMED_SCOPES = ("sender", "job", "run", "check", "channel", "heartbeat", "rules")
-"""What stands before the colon in scopes with a name: of senders, and of what the pipeline tells of itself."""
 
 _NAMED = """
     SELECT i.id, i.rule, i.scope, coalesce(b.name, {sender}, i.scope) AS whom,
@@ -28,8 +24,12 @@ _NAMED = """
     FROM monitoring.incidents AS i LEFT JOIN monitoring.business_names AS b ON b.id = i.business_id
 """
 _NUMBER = with_scopes("""CASE WHEN i.scope LIKE 'sender:%' THEN (
-               SELECT 'sender ' || min(o.twilio_phone) FROM monitoring.businesses AS o
-               WHERE sender_scope(o.twilio_phone) = i.scope) END""")
+               SELECT 'sender ' || coalesce(
+                   (SELECT min(o.twilio_phone) FROM monitoring.businesses AS o
+                    WHERE sender_scope(o.twilio_phone) = i.scope),
+                   -- A number that several businesses share: its notices have it.
+                   (SELECT max(n.message ->> 'sender') FROM monitoring.notifications AS n
+                    WHERE n.incident_id = i.id AND n.message ->> 'sender' <> ''))) END""")
 _NO_NUMBER = "CASE WHEN i.scope LIKE 'sender:%' THEN 'a sender' END"
 SHOWN = 200
 """How many incidents are listed at most; ``count_open`` counts all."""
@@ -85,7 +85,6 @@ _SILENCES = text(
     """
 )
 _END_SILENCE = text("UPDATE monitoring.silences SET ends_at = now() WHERE id = :id AND ends_at > now() RETURNING id")
-_BUSINESSES = text("SELECT id FROM monitoring.businesses WHERE id::text = lower(:name) OR lower(name) = lower(:name)")
 _STATES = text("SELECT rule, verdict, breaches, note, evaluated_at FROM monitoring.rule_states ORDER BY rule")
 
 
@@ -158,14 +157,21 @@ def acknowledge(connection: Connection, number: int, author: str) -> tuple[str, 
 
 
 def silence(
-    connection: Connection, *, rule: str | None, scope: str | None, author: str, reason: str, length: timedelta
+    connection: Connection,
+    *,
+    rule: str | None,
+    scope: str | None,
+    author: str,
+    reason: str,
+    length: timedelta,
+    shared_senders: Sequence[str] = (),
 ) -> tuple[int, Any, bool]:
     """Suppress notices for a while; return the silence's number, its end, and whether there was one already.
 
     Raises:
         InputError: No incident can have that scope.
     """
-    scope = None if scope is None else _known_scope(connection, scope)
+    scope = None if scope is None else known_scope(connection, scope, shared_senders)
     values = {"rule": rule, "scope": scope, "author": author, "reason": reason, "length": length}
     before = connection.execute(_SAME_SILENCE, values).first()
     row = before or connection.execute(_SILENCE, values).one()
@@ -186,28 +192,6 @@ def end_silence(connection: Connection, number: int) -> None:
 
 def _sees_numbers(connection: Connection) -> bool:
     return bool(connection.execute(_SEES_NUMBERS).scalar())
-
-
-def _known_scope(connection: Connection, scope: str) -> str:
-    """Return a scope as incidents have it; raise InputError for one that none can have."""
-    kind, _, name = scope.partition(":")
-    if kind == "business" and name != "none":
-        return f"business:{_business_of(connection, name)}"
-    if scope not in _SCOPES and not (kind in _NAMED_SCOPES and name):
-        kinds = ", ".join([*_SCOPES, "business:<id>", *(f"{kind}:…" for kind in _NAMED_SCOPES)])
-        msg = f"'{scope}' is no scope; write one of {kinds}"
-        raise InputError(msg)
-    return scope
-
-
-def _business_of(connection: Connection, name: str) -> UUID:
-    """Return the business of an id or a name."""
-    found = connection.execute(_BUSINESSES, {"name": name}).scalars().all()
-    if len(found) == 1:
-        return UUID(str(found[0]))
-    msg = f"'{name}' is {'the name of several businesses' if found else 'no id or name of a business'}"
-    msg += "; write business:<id>, see `smarttext alerts list`"
-    raise InputError(msg)
 
 
 def mark_resolved(connection: Connection, number: int, author: str) -> bool:

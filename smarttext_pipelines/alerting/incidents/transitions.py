@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from smarttext_pipelines.alerting.incidents.grouping import group_notices
@@ -18,12 +18,12 @@ from smarttext_pipelines.alerting.incidents.lifecycle import (
 )
 from smarttext_pipelines.alerting.incidents.notices import GROUP_SCOPE, NOTHING, Around, Plan, Told, silence_of, take
 from smarttext_pipelines.alerting.measuring.measure import Measurement, Row
-from smarttext_pipelines.alerting.rules.judge import NO_OUTCOME, judge
+from smarttext_pipelines.alerting.metrics.alert_metric import LONGEST_SHORT_WINDOW
+from smarttext_pipelines.alerting.rules.judge import judge
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import Key
 from smarttext_pipelines.alerting.rules.span import Scope, Span
 
-_LONGEST_QUIET = timedelta(hours=24)
 INHIBITED = "inhibited by "
 _ORDER = {"pipeline": 0, "platform": 1, "sender": 2, "business": 3}
 
@@ -142,8 +142,8 @@ def _find(rule: Rule, row: Row | None, found: Measurement, old: Stored | None, n
     none = _no_answer(rule, found)
     if none is not None:
         return Finding(none[0], rule.severity), "recovered"
-    if _has_no_outcome(rule, row, old, now):
-        return Finding(Verdict.ok, rule.severity), NO_OUTCOME
+    if said := _too_quiet(rule, row, found, old, now):
+        return Finding(Verdict.ok, rule.severity), said
     if row is not None:
         finding = judge(rule, row.measured)
         if finding.verdict is Verdict.no_traffic and not found.is_fresh:
@@ -156,11 +156,15 @@ def _find(rule: Rule, row: Row | None, found: Measurement, old: Stored | None, n
     return Finding(Verdict.no_traffic, rule.severity), "recovered"
 
 
-def _has_no_outcome(rule: Rule, row: Row | None, old: Stored | None, now: datetime) -> bool:
-    """Whether texts were counted that long ago that their incident says nothing any more."""
-    last = old.incident.counted_at if old else None
+def _too_quiet(rule: Rule, row: Row | None, found: Measurement, old: Stored | None, now: datetime) -> str:
+    """Return why an incident that has no answer says nothing any more; empty while it does."""
+    metric = rule.alert_metric
+    is_seen = metric.counts_messages or metric.longest <= LONGEST_SHORT_WINDOW or found.is_fresh
     has_answer = row is not None and row.measured.is_enough
-    return rule.alert_metric.counts_messages and not has_answer and last is not None and now - last > _LONGEST_QUIET
+    if old is None or metric.quiet is None or has_answer or not is_seen:
+        return ""
+    length, reason = metric.quiet
+    return reason if now - (old.incident.counted_at or old.incident.since) > length else ""
 
 
 def _no_answer(rule: Rule, found: Measurement) -> tuple[Verdict, str] | None:

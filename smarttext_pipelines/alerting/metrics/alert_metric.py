@@ -23,6 +23,11 @@ DAY = timedelta(days=1)
 TODAY: dict[str, Any] = {"shortest": DAY, "longest": DAY}
 """Windows of a metric of the reporting day."""
 
+Quiet = tuple[timedelta, str]
+"""How long an incident may be without an answer until it says nothing any more, and the reason of that end."""
+
+NO_OUTCOME = DAY, "no outcome for 24 hours"
+
 ONLY_EVENTS: dict[str, Any] = {"longest": LONGEST_SHORT_WINDOW}
 """Windows of a metric that the daily facts cannot answer."""
 
@@ -102,6 +107,7 @@ class AlertMetric:
         min_count: Least count, where a rule does not say.
         shortest: Shortest window it is measured over.
         longest: Longest one; 6 h where the daily facts cannot answer.
+        quiet: When an incident without an answer ends; None where only an answer ends it.
     """
 
     name: str
@@ -128,6 +134,7 @@ class AlertMetric:
     min_count: int = 20
     shortest: timedelta = SHORTEST_WINDOW
     longest: timedelta = timedelta.max
+    quiet: Quiet | None = None
 
     @property
     def counts_messages(self) -> bool:

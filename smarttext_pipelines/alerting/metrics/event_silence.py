@@ -38,6 +38,8 @@ METRICS = (
         "call the business's number; if nothing is recorded, check its webhooks.",
         headline=_headline,
         family="silence",
+        # From then on the week before is a week of silence.
+        quiet=(timedelta(days=7), "nothing is usual any more after 7 days of silence"),
         **ONLY_EVENTS,
     ),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from smarttext_pipelines.alerting.metrics.alert_metric import TODAY, AlertMetric, Reading
+from smarttext_pipelines.alerting.metrics.alert_metric import DAY, TODAY, AlertMetric, Reading
 
 if TYPE_CHECKING:
     from smarttext_pipelines.alerting.measuring.now import Now
@@ -91,6 +91,7 @@ METRICS = (
         rows=_rows,
         events="usage",
         is_rate=True,
+        quiet=(DAY, "too few requests for 24 hours"),
         **TODAY,
     ),
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from smarttext_pipelines.alerting.metrics.alert_metric import AlertMetric
+from smarttext_pipelines.alerting.metrics.alert_metric import DAY, AlertMetric
 
 if TYPE_CHECKING:
     from smarttext_pipelines.alerting.measuring.now import Now
@@ -64,5 +64,6 @@ METRICS = (
         events="owner_alerts",
         is_rate=True,
         family="owner",
+        quiet=(DAY, "too few owner alerts for 24 hours"),
     ),
 )

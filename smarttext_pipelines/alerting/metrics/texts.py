@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from smarttext_pipelines.alerting.metrics.alert_metric import ONLY_EVENTS, AlertMetric, ScopeKind, count_in_window
+from smarttext_pipelines.alerting.metrics.alert_metric import (
+    NO_OUTCOME,
+    ONLY_EVENTS,
+    AlertMetric,
+    ScopeKind,
+    count_in_window,
+)
 
 if TYPE_CHECKING:
     from smarttext_pipelines.alerting.measuring.now import Now
@@ -45,6 +51,7 @@ METRICS = (
         is_rate=True,
         family="sms",
         groups_by_key=True,
+        quiet=NO_OUTCOME,
         needs_outcomes=True,
     ),
     AlertMetric(
@@ -61,6 +68,7 @@ METRICS = (
         family="sms",
         error_class="filtered",
         groups_by_key=True,
+        quiet=NO_OUTCOME,
         needs_outcomes=True,
     ),
     AlertMetric(
@@ -77,6 +85,7 @@ METRICS = (
         family="sms",
         error_class="registration",
         groups_by_key=True,
+        quiet=NO_OUTCOME,
         for_=1,
     ),
     AlertMetric(
@@ -93,6 +102,7 @@ METRICS = (
         family="sms",
         error_class="account",
         groups_by_key=True,
+        quiet=NO_OUTCOME,
         breaks_twilio=True,
         for_=1,
     ),
@@ -110,6 +120,7 @@ METRICS = (
         among="true",
         headline=count_in_window,
         groups_by_key=True,
+        quiet=NO_OUTCOME,
         for_=1,
     ),
     AlertMetric(
@@ -126,6 +137,7 @@ METRICS = (
         is_rate=True,
         family="reports",
         groups_by_key=True,
+        quiet=NO_OUTCOME,
         needs_outcomes=True,
         for_=1,
         **ONLY_EVENTS,
@@ -143,5 +155,6 @@ METRICS = (
         among="true",
         is_rate=True,
         groups_by_key=True,
+        quiet=NO_OUTCOME,
     ),
 )

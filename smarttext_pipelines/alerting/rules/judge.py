@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from smarttext_pipelines.alerting.incidents.lifecycle import Finding, Severity, Verdict
-from smarttext_pipelines.alerting.metrics.alert_metric import AlertMetric
+from smarttext_pipelines.alerting.metrics.alert_metric import NO_OUTCOME, AlertMetric
 from smarttext_pipelines.alerting.rules.rule import Rule, Thresholds
 from smarttext_pipelines.core.rates import WILSON_Z, wilson_lower_percent
 
@@ -15,8 +15,6 @@ judged once: 99.7 % in place of 95 % keeps false alarms below one in ten years."
 
 BURST = 5
 """Different numbers, texts to all of which failed since the last success, that fire at once."""
-
-NO_OUTCOME = "no outcome for 24 hours"
 
 GOOD_AFTER = 5
 """Good outcomes after the last counted failure that say it is over."""
@@ -108,4 +106,4 @@ def _is_over(measured: Measured) -> str:
         return ""
     if measured.good_after >= GOOD_AFTER:
         return f"recovered: {measured.good_after} texts arrived since the last failure"
-    return NO_OUTCOME if measured.is_stale else ""
+    return NO_OUTCOME[1] if measured.is_stale else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from smarttext_pipelines.schema.public_state import STATE
+from smarttext_pipelines.schema.public_state import STATE, VIEWS
 
 RECORD_ONCE = f"""
 DO $do$
@@ -45,17 +45,17 @@ BEGIN
     PERFORM set_config('search_path', 'pg_catalog', true);
     INSERT INTO monitoring.adoption_record (occasion, kind, object, state)
     SELECT '{occasion}', s.kind, s.object, s.state FROM ({found}) AS s
-    WHERE NOT EXISTS (
-        SELECT FROM monitoring.adoption_record AS r
-        WHERE r.kind = s.kind AND r.object = s.object AND r.state = s.state);
+    WHERE s.state IS DISTINCT FROM (
+        SELECT r.state FROM monitoring.adoption_record AS r
+        WHERE r.kind = s.kind AND r.object = s.object ORDER BY r.id DESC LIMIT 1);
     PERFORM set_config('search_path', path, true);
 END $do$
 """
 
 
 _LATER = text(
-    "SELECT DISTINCT ON (kind, object) kind, object, state FROM monitoring.adoption_record "
-    "WHERE occasion = 'put back' AND kind IN ('view', 'function') "
+    "SELECT DISTINCT ON (kind, object) kind, object, state FROM monitoring.adoption_record "  # noqa: S608 - constant
+    f"WHERE occasion = 'put back' AND (kind IN ('view', 'function') OR object ~ '^({'|'.join(VIEWS)})[.]') "
     "AND strpos(coalesce(state ->> 'definition', ''), 'monitoring.') = 0 ORDER BY kind, object, id DESC"
 )
 _BEFORE_DOWN = text("SELECT kind, object, state FROM monitoring.adoption_record WHERE occasion = 'down'")
@@ -78,7 +78,7 @@ def has_record(connection: Connection) -> bool:
 
 
 def later_definitions(connection: Connection) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the newest view or function, by name, that the application put in place of ours since adoption."""
+    """Return the newest state of each view, its columns, and function that the application put in place of ours."""
     return {(row.kind, row.object): row.state for row in connection.execute(_LATER)}
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from smarttext_pipelines.core.errors import InputError, SchemaError
 from smarttext_pipelines.database.connect import connected, describe
 from smarttext_pipelines.schema.adoption.adopt import Agree
+from smarttext_pipelines.schema.adoption.built_on_ours import drop_schema, refuse_what_is_built_on_ours
 from smarttext_pipelines.schema.adoption.change import Change
 from smarttext_pipelines.schema.adoption.record import (
     forget_adoption,
@@ -17,11 +18,12 @@ from smarttext_pipelines.schema.adoption.record import (
     record_down,
     recorded,
 )
-from smarttext_pipelines.schema.adoption.undo import Before, Undo, quoted
-from smarttext_pipelines.schema.adoption.undo_objects import is_theirs, objects_back, views_off
+from smarttext_pipelines.schema.adoption.undo import Before, Undo, is_theirs
+from smarttext_pipelines.schema.adoption.undo_objects import objects_back, views_off
 from smarttext_pipelines.schema.adoption.undo_rights import rights_back
 from smarttext_pipelines.schema.adoption.undo_structure import (
     KEPT_VALUES,
+    changed_by,
     narrowed_columns,
     set_aside_rows,
     structure_back,
@@ -33,7 +35,6 @@ from smarttext_pipelines.schema.public_state import APPLICATION_FUNCTIONS, TABLE
 from smarttext_pipelines.schema.revisions import newest_revision, refuse_newer
 
 _OPTIONS = {"no_parameters": True}
-_DROP_MONITORING = "DROP SCHEMA monitoring CASCADE"
 _SOON = "SET LOCAL lock_timeout = '1s'"
 """Whatever else is locked, the application's tables are by then: nobody waits for long."""
 
@@ -48,21 +49,8 @@ _TRIGGERS = text(
     FROM pg_trigger AS t JOIN pg_proc AS f ON f.oid = t.tgfoid JOIN pg_class AS c ON c.oid = t.tgrelid
     JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE f.pronamespace = 'monitoring'::regnamespace AND n.nspname <> 'monitoring' AND t.tgparentid = 0
-        AND NOT t.tgisinternal
+        AND NOT t.tgisinternal AND t.tgname LIKE 'smarttext\\_%'
     ORDER BY 1, 2
-    """
-)
-_BUILT_ON_OURS = text(
-    """
-    SELECT DISTINCT format('%I.%I', n.nspname, c.relname) AS name
-    FROM pg_depend AS d JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
-    JOIN pg_class AS c ON c.oid = r.ev_class JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    LEFT JOIN pg_class AS used ON d.refclassid = 'pg_class'::regclass AND used.oid = d.refobjid
-    LEFT JOIN pg_proc AS called ON d.refclassid = 'pg_proc'::regclass AND called.oid = d.refobjid
-    WHERE n.nspname <> 'monitoring' AND NOT (n.nspname = 'public' AND c.relname = ANY (:views))
-        AND (used.relnamespace = 'public'::regnamespace AND used.relname = ANY (:views)
-             OR :drops AND 'monitoring'::regnamespace IN (used.relnamespace, called.pronamespace))
-    ORDER BY 1
     """
 )
 
@@ -141,15 +129,15 @@ def way_down(connection: Connection, *, drop_monitoring: bool) -> WayDown:
         if recorded(connection):
             msg = f"{describe(connection.engine.url)} is half adopted again; run `smarttext migrate` first, then this"
             raise SchemaError(msg)
-        _refuse_what_is_built_on_ours(connection, drop_monitoring=True)
-        return WayDown([dropped], [_DROP_MONITORING])
+        refuse_what_is_built_on_ours(connection, drops_monitoring=True)
+        return WayDown([dropped], drop_schema())
     before = _before(connection, drop_monitoring=drop_monitoring)
-    _refuse_what_is_built_on_ours(connection, drop_monitoring=drop_monitoring)
+    refuse_what_is_built_on_ours(connection, drops_monitoring=drop_monitoring)
     undone = [*_undone(before)]
     changes = [change for undo in undone for change in undo.changes]
     statements = [statement for undo in undone for statement in undo.statements]
     kept = [record_down(newest_revision()), *statements, *forget_adoption()]
-    end = [*statements, _DROP_MONITORING] if drop_monitoring else kept
+    end = [*statements, *drop_schema()] if drop_monitoring else kept
     settings = ["SET LOCAL search_path = pg_catalog", "SET LOCAL check_function_bodies = off"]
     told = "NOTIFY pgrst, 'reload schema'"
     return WayDown([*changes, *([dropped] if drop_monitoring else [])], [*settings, *end, told])
@@ -170,7 +158,7 @@ def _before(connection: Connection, *, drop_monitoring: bool) -> Before:
     before = Before(
         found=found,
         record=record,
-        theirs={key: state["definition"] for key, state in later_definitions(connection).items() if is_theirs(state)},
+        theirs={k: state for k, state in later_definitions(connection).items() if k[0] == "column" or is_theirs(state)},
         comments={row.object: row.comment for row in rows},
         roles=frozenset(connection.execute(_ROLES).scalars()),
         role=connection.execute(text("SELECT current_user")).scalar_one(),
@@ -199,14 +187,6 @@ def _require_adopted(connection: Connection) -> dict[tuple[str, str], dict[str, 
     return record
 
 
-def _refuse_what_is_built_on_ours(connection: Connection, *, drop_monitoring: bool) -> None:
-    names = connection.execute(_BUILT_ON_OURS, {"views": list(VIEWS), "drops": drop_monitoring}).scalars().all()
-    if names:
-        what = "the views or tables that are replaced or dropped"
-        msg = f"{', '.join(names)} reads {what}, and nothing was changed; drop it, and create it again afterwards"
-        raise SchemaError(msg)
-
-
 def _filled(connection: Connection, before: Before) -> frozenset[str]:
     made = [table for table in TABLES if before.is_table(table) and ("table", table) not in before.record]
     return frozenset(t for t in made if _value(connection, f"SELECT EXISTS (SELECT FROM public.{t})"))  # noqa: S608
@@ -217,10 +197,13 @@ def _wide(connection: Connection, before: Before) -> frozenset[str]:
     for table, column, had in narrowed_columns(before):
         try:
             with connection.begin_nested():
-                _value(connection, f"SELECT count(CAST({quoted(column)} AS {had})) FROM public.{table}")  # noqa: S608
+                changes = changed_by(before, table, column, had)
+                is_wide = _value(connection, f"SELECT EXISTS (SELECT FROM public.{table} WHERE {changes})")  # noqa: S608
         except DBAPIError as error:
             if not str(getattr(error.orig, "sqlstate", "")).startswith("22"):
                 raise
+            is_wide = 1
+        if is_wide:
             wide.add(f"{table}.{column}")
     return frozenset(wide)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from smarttext_pipelines.schema.adoption.change import Change
 from smarttext_pipelines.schema.public_state import State
@@ -27,7 +28,7 @@ class Before:
     Attributes:
         found: What is in ``public`` now.
         record: What adoption found there.
-        theirs: Newest definition, of each view and function, that the application gave it.
+        theirs: Newest state, of each view and its columns, and function, that the application gave it.
         comments: Comments that migrate wrote, by table or table.column.
         roles: Roles that exist.
         role: Role that runs it.
@@ -41,7 +42,7 @@ class Before:
 
     found: State
     record: State
-    theirs: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    theirs: State = field(default_factory=dict)
     comments: Mapping[str, str] = field(default_factory=dict)
     roles: frozenset[str] = frozenset()
     role: str = ""
@@ -52,6 +53,14 @@ class Before:
     has_kept: bool = False
     drops_monitoring: bool = False
 
+    def is_replaced(self, kind: str, name: str) -> bool:
+        """Return whether a view or function is the application's now."""
+        return is_theirs(self.found.get((kind, name)))
+
+    def later(self, kind: str, name: str) -> Mapping[str, Any] | None:
+        """Return the newest state that the application gave a view or function since adoption, if it did."""
+        return self.found[kind, name] if self.is_replaced(kind, name) else self.theirs.get((kind, name))
+
     @property
     def adopted(self) -> list[str]:
         """Tables that the application made and that are still tables."""
@@ -60,6 +69,11 @@ class Before:
     def is_table(self, name: str) -> bool:
         """Return whether a name is a table with rows of its own."""
         return self.found.get(("table", name), {}).get("relkind") in ("r", "p")
+
+
+def is_theirs(state: Mapping[str, Any] | None) -> bool:
+    """Return whether a view or function is the application's: ours name the schema ``monitoring``."""
+    return state is not None and "monitoring." not in (state["definition"] or "")
 
 
 def quoted(name: str) -> str:

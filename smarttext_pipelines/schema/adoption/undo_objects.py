@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from smarttext_pipelines.schema.adoption.change import COMPARED, Change
-from smarttext_pipelines.schema.adoption.undo import Before, Undo, literal, quoted
+from smarttext_pipelines.schema.adoption.undo import Before, Undo, is_theirs, literal, quoted
 from smarttext_pipelines.schema.adoption.undo_rights import rights_from_nothing
 from smarttext_pipelines.schema.adoption.undo_structure import added_columns
 from smarttext_pipelines.schema.public_state import FUNCTIONS, TABLES, VIEWS
@@ -38,11 +38,6 @@ def objects_back(before: Before) -> Iterator[Undo]:
         yield Undo((change,), tuple(comments))
 
 
-def is_theirs(state: Mapping[str, Any] | None) -> bool:
-    """Return whether a view or function is the application's: ours name the schema ``monitoring``."""
-    return state is not None and "monitoring." not in (state["definition"] or "")
-
-
 def _functions_back(before: Before) -> Iterator[Undo]:
     for name in FUNCTIONS:
         key = ("function", name)
@@ -51,16 +46,14 @@ def _functions_back(before: Before) -> Iterator[Undo]:
             yield Undo((Change(f"function {name}", "ours", "dropped", ()),), (f"DROP FUNCTION public.{name}",))
         elif had is not None:
             yield _function_back(before, name, had)
-    for (kind, name), definition in before.theirs.items():
+    for (kind, name), state in before.theirs.items():
         if kind == "function" and name not in FUNCTIONS and (kind, name) not in before.found:
-            yield Undo((Change(f"function {name}", "-", _THEIRS, ()),), (definition,))
+            yield _function_back(before, name, state)
 
 
 def _function_back(before: Before, name: str, had: Mapping[str, Any]) -> Undo:
     now = before.found.get(("function", name))
-    definition = before.theirs.get(("function", name), had["definition"])
-    if is_theirs(now) and now is not None:
-        definition = now["definition"]
+    definition = (before.later("function", name) or had)["definition"]
     what = "PROCEDURE" if definition.startswith("CREATE OR REPLACE PROCEDURE") else "FUNCTION"
     statements = [
         *([f"DROP ROUTINE public.{name}"] if now else []),
@@ -76,8 +69,8 @@ def _function_back(before: Before, name: str, had: Mapping[str, Any]) -> Undo:
 
 def _view_back(before: Before, view: str) -> Undo:
     now, had = before.found.get(("view", view)), before.record["view", view]
-    chosen = now if is_theirs(now) and now is not None else had
-    definition = chosen["definition"] if chosen is now else before.theirs.get(("view", view), had["definition"])
+    chosen = before.later("view", view) or had
+    definition = chosen["definition"]
     options = f" WITH ({', '.join(chosen['options'])})" if chosen["options"] else ""
     statements = [
         f"CREATE VIEW public.{view}{options} AS {definition.rstrip().rstrip(';')}",

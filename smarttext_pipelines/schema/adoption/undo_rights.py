@@ -1,14 +1,21 @@
 """Rights in ``public``, back to what adoption found. Pure."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from smarttext_pipelines.schema.adoption.change import Change
 from smarttext_pipelines.schema.adoption.rights_changes import rights_of, words
-from smarttext_pipelines.schema.adoption.undo import Before, Undo, quoted
-from smarttext_pipelines.schema.public_state import PUBLIC_ROLES, VIEWS
+from smarttext_pipelines.schema.adoption.undo import Before, Undo, literal, quoted
+from smarttext_pipelines.schema.public_state import PUBLIC_ROLES
 from smarttext_pipelines.schema.rights.roles import ROLES
 
 _SUPABASE = (*PUBLIC_ROLES, "service_role")
+_ITEM = re.compile(r'(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<name>[^"=]*))=(?P<rights>[\w*]*)/')
+_LETTERS = {
+    "r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE", "D": "TRUNCATE", "x": "REFERENCES", "t": "TRIGGER",
+    "m": "MAINTAIN", "X": "EXECUTE",
+}  # fmt: skip
 _REVOKE = """
 DO $do$
 DECLARE
@@ -22,6 +29,15 @@ BEGIN
     END LOOP;
 END $do$
 """
+_IF_COLUMN = """
+DO $do$
+BEGIN
+    -- A definition that the application gave it later may have other columns.
+    IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'public.{view}'::regclass AND attname = {column}) THEN
+        {grants};
+    END IF;
+END $do$
+"""
 _SHARED = """
 DO $do$
 BEGIN
@@ -31,7 +47,7 @@ END $do$
 
 
 def rights_from_nothing(before: Before, kind: str, name: str) -> Iterator[str]:
-    """Yield the statements that give a new view or function the rights on record, and what others were granted since.
+    """Yield the statements that give a new view or function its rights of before, and what others were granted since.
 
     Default privileges may have granted it to anybody by then.
     """
@@ -46,15 +62,57 @@ def rights_from_nothing(before: Before, kind: str, name: str) -> Iterator[str]:
     for part, value in values.items():
         revoke = revoke.replace("{" + part + "}", value)
     yield revoke
-    now = before.found.get((kind, name), {}).get("rights") or {}
-    had = before.record[kind, name]["rights"] or {}
-    is_ours = (*_SUPABASE, *ROLES)
-    wanted = {**had, **{grantee: rights for grantee, rights in now.items() if grantee not in is_ours}}
-    for grantee, rights in wanted.items():
+    for grantee, state in _holders(before, kind, name).items():
         if grantee in (*before.roles, "PUBLIC"):
-            yield f"GRANT {', '.join(rights)} ON {what} {thing} TO {quoted(grantee)}"
+            yield from _grants(state, grantee, f"{what} {thing}")
     if kind == "view":
-        yield from _column_grants(before, name)
+        yield from _view_column_grants(before, name)
+
+
+def _holders(before: Before, kind: str, name: str) -> dict[str, Mapping[str, Any]]:
+    """Return who gets rights on a view or function, and the state that says which.
+
+    What replaced ours in place still has the rights that migrate gave to Supabase's roles: those are as they were at
+    first. A new object has its own.
+    """
+    now, later = before.found.get((kind, name)), before.later(kind, name)
+    first = before.record.get((kind, name))
+    if later and (first is None or _is_new(kind, later)):
+        first = later
+    found = dict.fromkeys((first or {}).get("rights") or (), first or {})
+    for state in filter(None, (later, now)):
+        for grantee in state["rights"] or ():
+            if grantee not in (*_SUPABASE, *ROLES) or (state is later and kind == "view" and grantee in PUBLIC_ROLES):
+                found[grantee] = state
+    return found
+
+
+def _is_new(kind: str, state: Mapping[str, Any]) -> bool:
+    """Whether an object was created, not replaced: migrate leaves rights on a view, and PUBLIC none on a function."""
+    return state["acl"] is None if kind == "view" else "PUBLIC" in (state["rights"] or {})
+
+
+def _grants(state: Mapping[str, Any], grantee: str, thing: str, column: str = "") -> Iterator[str]:
+    """Yield what gives a role the rights that a state says, those that it may pass on apart."""
+    rights = (state["rights"] or {}).get(grantee, [])
+    passed_on = _may_pass_on(state["acl"] or [], grantee)
+    of = f" ({quoted(column)})" if column else ""
+    for chosen, ending in (
+        ([right for right in rights if right not in passed_on], ""),
+        ([right for right in rights if right in passed_on], " WITH GRANT OPTION"),
+    ):
+        if chosen:
+            yield f"GRANT {', '.join(right + of for right in chosen)} ON {thing} TO {quoted(grantee)}{ending}"
+
+
+def _may_pass_on(acl: Iterable[str], grantee: str) -> set[str]:
+    """Return the rights with grant option, from access privileges as PostgreSQL writes them: ``name=ar*w/grantor``."""
+    found = set()
+    for item in acl:
+        match = _ITEM.match(item)
+        if match and (match["name"] or match["quoted"].replace('""', '"')) == grantee:
+            found |= {_LETTERS[letter] for letter in re.findall(r"(\w)\*", match["rights"]) if letter in _LETTERS}
+    return found
 
 
 def rights_back(before: Before) -> Iterator[Undo]:
@@ -83,21 +141,25 @@ def _stays(before: Before, table: str) -> bool:
 
 
 def _table_rights(before: Before, table: str, grantee: str) -> Iterator[str]:
-    yield f"REVOKE ALL ON public.{table} FROM {quoted(grantee)}"
-    rights = (before.record["table", table]["rights"] or {}).get(grantee)
-    if rights:
-        yield f"GRANT {', '.join(rights)} ON public.{table} TO {quoted(grantee)}"
-    yield from _column_grants(before, table, grantee)
-
-
-def _column_grants(before: Before, relation: str, only: str | None = None) -> Iterator[str]:
+    now, had = rights_of(before.found, table, grantee), rights_of(before.record, table, grantee)
+    # What has not changed is not revoked: others may have it from this role.
+    changed = [right for right in now if now[right] != had.get(right, ())]
+    if changed:
+        yield f"REVOKE {', '.join(changed)} ON public.{table} FROM {quoted(grantee)}"
+    yield from _grants(before.record["table", table], grantee, f"public.{table}")
     for (kind, name), state in before.record.items():
-        if kind != "column" or not name.startswith(f"{relation}."):
+        if kind == "column" and name.startswith(f"{table}.") and (kind, name) in before.found:
+            yield from _grants(state, grantee, f"public.{table}", name.partition(".")[2])
+
+
+def _view_column_grants(before: Before, view: str) -> Iterator[str]:
+    later = before.theirs if ("view", view) in before.theirs else {}
+    states = before.found if before.is_replaced("view", view) else {**before.record, **later}
+    for (kind, name), state in states.items():
+        if kind != "column" or not name.startswith(f"{view}."):
             continue
-        if relation not in VIEWS and (kind, name) not in before.found:
-            continue
-        for grantee, rights in (state["rights"] or {}).items():
-            if grantee in ({only} if only else {*before.roles, "PUBLIC"}):
-                columns = quoted(name.partition(".")[2])
-                each = ", ".join(f"{right} ({columns})" for right in rights)
-                yield f"GRANT {each} ON public.{relation} TO {quoted(grantee)}"
+        column = name.partition(".")[2]
+        for grantee in state["rights"] or ():
+            if grantee in (*before.roles, "PUBLIC"):
+                grants = "; ".join(_grants(state, grantee, f"public.{view}", column))
+                yield _IF_COLUMN.format(view=view, column=literal(column), grants=grants)

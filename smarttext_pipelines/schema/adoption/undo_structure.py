@@ -72,6 +72,12 @@ def narrowed_columns(before: Before) -> Iterator[tuple[str, str, str]]:
                 yield table, column, had
 
 
+def changed_by(before: Before, table: str, column: str, type_: str) -> str:
+    """Return the condition for a value that is another one once its column has a narrower type; casts may fail."""
+    name, now = quoted(column), before.found["column", f"{table}.{column}"]["type"]
+    return f"CAST(CAST({name} AS {type_}) AS {now}) IS DISTINCT FROM {name}"
+
+
 def triggers_off(before: Before) -> Iterator[Undo]:
     """Yield the triggers that call our functions, on the application's tables and their partitions."""
     for table, name in before.triggers:
@@ -86,10 +92,12 @@ def structure_back(before: Before) -> Iterator[Undo]:
         name = f"{table}.{column}"
         now = before.found["column", name]["type"]
         if name in before.wide:
-            yield Undo((Change(f"type of {name}", now, f"stays, because it has values that {had} cannot hold", ()),))
+            then = f"stays, because it has values that {had} cannot hold, or would round"
+            yield Undo((Change(f"type of {name}", now, then, ()),))
         else:
+            guard = _UNCHANGED_STILL.format(table=table, column=column, changes=changed_by(before, table, column, had))
             narrow = f"ALTER TABLE public.{table} ALTER COLUMN {quoted(column)} TYPE {had}"
-            yield Undo((Change(f"type of {name}", now, had, ()),), (narrow,))
+            yield Undo((Change(f"type of {name}", now, had, ()),), (guard, narrow))
     for table in before.adopted:
         columns = added_columns(before, table)
         if columns:
@@ -180,6 +188,13 @@ def _rows_back(before: Before) -> Iterator[Undo]:
                (statement,) if before.drops_monitoring else (_CREATE_KEPT, keep, statement))  # fmt: skip
 
 
+_UNCHANGED_STILL = """
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM public.{table} WHERE {changes}) THEN
+        RAISE EXCEPTION 'public.{table}.{column} has values by now that would be rounded: make this script again';
+    END IF;
+END $$
+"""
 _EMPTY_STILL = """
 DO $$ BEGIN
     IF EXISTS (SELECT FROM public.{table}) THEN

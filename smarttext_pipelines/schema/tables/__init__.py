@@ -9,6 +9,7 @@ from smarttext_pipelines.schema.tables import anomaly_tables as anomalies
 from smarttext_pipelines.schema.tables import archive_segments as retention
 from smarttext_pipelines.schema.tables import delivery_reports as delivery
 from smarttext_pipelines.schema.tables import economics_tables as economics
+from smarttext_pipelines.schema.tables import lake_files as lake
 from smarttext_pipelines.schema.tables import openai_cost_tables as billing
 from smarttext_pipelines.schema.tables import pipeline_health as health
 from smarttext_pipelines.schema.tables import source_tables as sources
@@ -35,6 +36,7 @@ __all__ = [
     "guardrail",
     "health",
     "internal",
+    "lake",
     "metadata",
     "retention",
     "sources",

@@ -131,6 +131,45 @@ owner_alert_delivery = Table(
     comment="Alerts to owners by day, business and type; alerts of this pipeline are left out.",
 )
 
+
+def _few(name: str, comment: str) -> Column[Any]:
+    return column(name, Integer, comment, nullable=False)
+
+
+customer_days = Table(
+    "customer_days",
+    metadata,
+    derived_id(),
+    *_day("customer_days"),
+    _business(),
+    dimension(
+        "customer_key",
+        "HMAC-SHA-256 of the customer's number under SMARTTEXT_CUSTOMER_KEY, hexadecimal; NULL for what has no number, "
+        "one of no country, or no known customer.",
+    ),
+    _few("calls_total", "Distinct calls without tests."),
+    _few("calls_missed", "Calls with a voice.missed row."),
+    _few("replied_in_time_count", "Missed calls answered by a text in time, as in missed_call_replies."),
+    _few("replied_late_count", "Missed calls answered later, within 24 hours."),
+    _few("unreplied_count", "Missed calls not answered within 24 hours."),
+    _few("reply_unknown_count", "Missed calls of which no answer is known, nor that there is none."),
+    _few("messages_received", "Distinct inbound texts."),
+    _few("messages_sent", "Texts attempted to the customer, of all classes; those to owners are none."),
+    _few("sms_success_count", "Texts sent, delivered or read."),
+    _few("sms_failure_count", "Texts failed, undelivered or partially delivered."),
+    _few("sms_in_flight_count", "Texts whose outcome is not known yet."),
+    _few("sms_suppressed_count", "Texts rate limited, skipped or canceled."),
+    _few("sms_unknown_count", "Texts of any other status."),
+    _few("openai_requests", "OpenAI requests that texts with this customer, and no other, name."),
+    _count("openai_tokens_used", "Tokens of these requests as recorded."),
+    column("openai_cost_estimate", Usd, "Cost of these requests as recorded, in USD.", nullable=False),
+    _few("openai_unpriced_requests", "Requests with tokens whose recorded cost is NULL or 0."),
+    updated_at(),
+    Index("customer_days_customer_key_idx", "customer_key"),
+    schema=MONITORING,
+    comment="Calls, texts and OpenAI requests by day, business and customer; a customer is a key, never a number.",
+)
+
 sms_failure_rates = Table(
     "sms_failure_rates",
     metadata,

@@ -1,9 +1,10 @@
 -- The pipeline about itself: what other parts have told, and notifications that were given up.
-INSERT INTO alert_measures (signal, kind, scope, minutes, part, whole, value, label)
-SELECT s.signal, 'pipeline', s.scope, w.minutes, s.value, 1, s.value, s.detail
+INSERT INTO alert_measures (signal, kind, scope, minutes, part, whole, value, label, last_at)
+SELECT s.signal, 'pipeline', s.scope, w.minutes, s.value, 1, s.value, s.detail, s.told_at
 FROM monitoring.alert_signals AS s CROSS JOIN unnest(CAST(:windows AS integer[])) AS w (minutes)
 UNION ALL
-SELECT 'notifications_dead', 'pipeline', 'channel:' || n.channel, w.minutes, count(*), count(*), count(*), max(n.note)
+SELECT 'notifications_dead', 'pipeline', 'channel:' || n.channel, w.minutes, count(*), count(*), count(*), max(n.note),
+       max(n.finished_at)
 FROM monitoring.notifications AS n
 JOIN unnest(CAST(:windows AS integer[])) AS w (minutes) ON n.finished_at >= :now - make_interval(mins => w.minutes)
 LEFT JOIN monitoring.incidents AS i ON i.id = n.incident_id

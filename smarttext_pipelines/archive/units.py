@@ -16,9 +16,10 @@ from smarttext_pipelines.core.errors import InputError
 
 _EDGE = "(SELECT timestamp '{} 00:00' AT TIME ZONE reporting_timezone FROM monitoring.installation)"
 _FIRST_AT, _END_AT = (sql.SQL(_EDGE.format(day)) for day in (FIRST_DAY, LAST_DAY + timedelta(days=1)))
-_HAS_DATE = sql.SQL("t.reset_date BETWEEN {} AND {}").format(
+HAS_DATE = sql.SQL("t.reset_date BETWEEN {} AND {}").format(
     sql.Literal(FIRST_DAY.isoformat()), sql.Literal(LAST_DAY.isoformat())
 )
+"""Condition of the rows of ``api_usage`` whose ``reset_date`` is a day that can be rolled up."""
 
 
 # What a date of Python cannot hold is no day here either.
@@ -42,20 +43,20 @@ def unit_condition(table: str, day: date) -> sql.Composable:
     if day == UNDATED:
         return _without_day(table)
     bounds = [sql.Literal(f"{at.isoformat()} 00:00:00+00") for at in (day, day + timedelta(days=1))]
-    timed = sql.SQL("{0} >= {1} AND {0} < {2} AND {3}").format(_at(table), *bounds, _is_timed(table))
+    timed = sql.SQL("{0} >= {1} AND {0} < {2} AND {3}").format(_at(table), *bounds, is_timed(table))
     if table != "api_usage":
         return timed
-    dated = sql.SQL("t.reset_date = {} AND {}").format(sql.Literal(day.isoformat()), _HAS_DATE)
+    dated = sql.SQL("t.reset_date = {} AND {}").format(sql.Literal(day.isoformat()), HAS_DATE)
     return sql.SQL("({} OR t.reset_date IS NULL AND {})").format(dated, timed)
 
 
 def days_condition(table: str, last: date) -> sql.Composable:
     """Return the condition of the rows that belong to a day up to ``last``."""
     end = sql.Literal(f"{last + timedelta(days=1)} 00:00:00+00")
-    timed = sql.SQL("{} AND {} < {}").format(_is_timed(table), _at(table), end)
+    timed = sql.SQL("{} AND {} < {}").format(is_timed(table), _at(table), end)
     if table != "api_usage":
         return timed
-    old = sql.SQL("{} AND t.reset_date <= {}").format(_HAS_DATE, sql.Literal(last.isoformat()))
+    old = sql.SQL("{} AND t.reset_date <= {}").format(HAS_DATE, sql.Literal(last.isoformat()))
     return sql.SQL("({} OR t.reset_date IS NULL AND {})").format(old, timed)
 
 
@@ -89,7 +90,8 @@ def _at(table: str) -> sql.Composable:
     return sql.SQL("t.{}").format(sql.Identifier(TIME_COLUMNS[table]))
 
 
-def _is_timed(table: str) -> sql.Composable:
+def is_timed(table: str) -> sql.Composable:
+    """Return the condition of the rows whose time belongs to a day that can be rolled up."""
     return sql.SQL("{0} >= {1} AND {0} < {2}").format(_at(table), _FIRST_AT, _END_AT)
 
 
@@ -98,7 +100,7 @@ def _without_day(table: str) -> sql.Composable:
     untimed = sql.SQL("({0} IS NULL OR {0} < {1} OR {0} >= {2})").format(_at(table), _FIRST_AT, _END_AT)
     if table != "api_usage":
         return untimed
-    return sql.SQL("CASE WHEN t.reset_date IS NULL THEN {} ELSE NOT ({}) END").format(untimed, _HAS_DATE)
+    return sql.SQL("CASE WHEN t.reset_date IS NULL THEN {} ELSE NOT ({}) END").format(untimed, HAS_DATE)
 
 
 def _is_bounded(column: Column) -> bool:

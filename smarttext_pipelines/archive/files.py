@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from sqlalchemy import URL
 
 from smarttext_pipelines.archive.columns import Shape
+from smarttext_pipelines.archive.reading import reading
 from smarttext_pipelines.archive.rows import ArchivedRows, ReadBack
 from smarttext_pipelines.archive.target import ArchiveTarget, hash_file
+from smarttext_pipelines.archive.units import select_unit
 from smarttext_pipelines.core.errors import DamagedFileError
-from smarttext_pipelines.retention.reading import reading
-from smarttext_pipelines.retention.units import select_unit
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from smarttext_pipelines.core.display import cut, visible
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.settings import load_settings
 
-LONGEST_WORD = 45
-"""Characters of a word that are never broken: a name of a rule, the scope of a business with its id."""
+LONGEST_WORD = 200
+"""Characters of a word that no table breaks: the scope of a business, the URL of a file; blocks do where they must."""
 
 WIDTH_OF_A_FILE = 1000
 

@@ -11,8 +11,9 @@ import typer
 from smarttext_pipelines.alerting.channels import CHANNELS
 from smarttext_pipelines.alerting.incidents.lifecycle import Severity
 from smarttext_pipelines.cli import alert_rule_commands, silence_commands
-from smarttext_pipelines.cli.incident_options import ByOption, Number, incident_number, person, print_json
-from smarttext_pipelines.cli.printing import print_rows, say
+from smarttext_pipelines.cli.incident_options import ByOption, Number, incident_number, person
+from smarttext_pipelines.cli.options import JsonOption
+from smarttext_pipelines.cli.printing import print_json, print_rows, say
 from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.launch.databases import event_database, event_transaction
@@ -26,13 +27,12 @@ app.command()(alert_rule_commands.metrics)
 app.command("validate")(alert_rule_commands.validate)
 app.command("backtest")(alert_rule_commands.backtest)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 _SHOWN_ROWS = 20
 
 
 @app.command()
 def evaluate() -> None:
-    """Evaluate all rules once and enqueue notifications; sends nothing. Ends with 1 while a rule is in error."""
+    """Evaluate all rules once and enqueue notifications; sends nothing. Exit code 1: a rule is in error."""
     from smarttext_pipelines.alerting.evaluation_service import configured_channels, evaluate_now
     from smarttext_pipelines.alerting.incidents import review
 
@@ -123,12 +123,13 @@ def show(
     from smarttext_pipelines.alerting.incidents.counted_rows import counted_rows
     from smarttext_pipelines.alerting.measuring.now import Place
     from smarttext_pipelines.alerting.rules.rules_file import load_rules
+    from smarttext_pipelines.explain.masked_span import masked_engine
 
     number, settings = incident_number(incident), load_settings()
     with event_transaction(settings) as connection:
         found = review.find_incident(connection, number)
         message = review.last_message(connection, number)
-        counted = counted_rows(connection, number, load_rules(settings.alert_rules), Place.of(settings))
+        counted = counted_rows(connection, number, load_rules(settings.alert_rules), Place.of(settings), masked_engine)
     if as_json:
         print_json({"incident": found, "notice": message, "rows": list(counted.rows), "said": counted.said})
         return
@@ -165,7 +166,7 @@ def _zoned(value: Any, zone: ZoneInfo) -> Any:
 
 
 @app.command()
-def runbook(incident: Number) -> None:
+def runbook(incident: Number, *, as_json: JsonOption = False) -> None:
     """Print the runbook of an incident's rule."""
     from smarttext_pipelines.alerting.incidents import review
     from smarttext_pipelines.alerting.rules.rules_file import load_rules
@@ -174,17 +175,24 @@ def runbook(incident: Number) -> None:
     settings = load_settings()
     with event_transaction(settings) as connection:
         found = review.find_incident(connection, incident_number(incident))
-    say(read_runbook(load_rules(settings.alert_rules).get(found["rule"]), found["rule"]))
+    told = read_runbook(load_rules(settings.alert_rules).get(found["rule"]), found["rule"])
+    if as_json:
+        print_json({"incident": found["id"], "rule": found["rule"], "runbook": told})
+    else:
+        say(told)
 
 
 @app.command()
-def why(incident: Number) -> None:
+def why(incident: Number, *, as_json: JsonOption = False) -> None:
     """Say for every recipient what was sent or suppressed, and by what."""
     from smarttext_pipelines.alerting.incidents import review
 
     settings = load_settings()
     with event_transaction(settings) as connection:
         told = review.why(connection, incident_number(incident))
+    if as_json:
+        print_json({"incident": told.incident, "notices": told.notices})
+        return
     found = told.incident
     say(f"INC-{found['id']} {found['rule']}, {_whom(found)}: {found['severity']}, {found['state']}")
     print_rows([{name: _zoned(value, settings.zone) for name, value in row.items()} for row in told.notices])

@@ -1,10 +1,7 @@
 """Arguments of the commands about incidents: which incident, and who acts."""
 
 import getpass
-import json
-from datetime import datetime
-from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -40,16 +37,3 @@ def person(by: str | None) -> str:
     except (KeyError, OSError):
         msg = "this user has no name; say who acts with --by NAME"
         raise InputError(msg) from None
-
-
-def print_json(value: Any) -> None:
-    """Print a value as JSON: instants in ISO 8601, numbers as they are."""
-    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return int(value) if value == int(value) else float(value)
-    return str(value)

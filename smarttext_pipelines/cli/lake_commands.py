@@ -84,14 +84,18 @@ def export(
 
 
 @app.command()
-def verify() -> None:
-    """Read every file back and compare its bytes and rows with the manifest; end with 1 where one differs."""
+def verify(*, as_json: JsonOption = False) -> None:
+    """Read every file back and compare its bytes and rows with the manifest. Exit code 1: one differs."""
     with _opened() as (_settings, engine, lake):
         from smarttext_pipelines.lake.lake_check import verify_lake
 
         with telling("verifying"):
             results = verify_lake(engine, lake)
     failed = [r for r in results if r.failure]
+    if as_json:
+        print_json({"verified_files": len(results),
+                    "different": [{"file": each.file.title, "why": each.failure} for each in failed]})  # fmt: skip
+        raise typer.Exit(1 if failed else 0)
     for each in failed:
         say(f"{each.file.title}: {each.failure}", stderr=True)
     if failed:

@@ -30,7 +30,7 @@ from smarttext_pipelines.cli import (
     stats_command,
     web_command,
 )
-from smarttext_pipelines.cli.printing import say
+from smarttext_pipelines.cli.printing import say, telling
 from smarttext_pipelines.core.display import shown
 from smarttext_pipelines.core.errors import SettingsError, SmartTextError
 from smarttext_pipelines.sentry.capture import watch_process
@@ -50,14 +50,21 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+_ENDLESS = frozenset({"up", "web", "receiver", "sampler", "simulate"})
+"""Commands that go on until somebody stops them, or tell more themselves."""
+
+
 @app.callback()
 def _options(
+    context: typer.Context,
     *,
     is_version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
     """Daily statistics, failure rates and spend of SmartText."""
+    if context.invoked_subcommand not in _ENDLESS:
+        context.with_resource(telling(f"smarttext {context.invoked_subcommand}"))
 
 
 app.command("up")(database_commands.up)

@@ -24,8 +24,8 @@ from smarttext_pipelines.core.display import cut, visible
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.settings import load_settings
 
-LONGEST_WORD = 36
-"""Characters of a word that are never broken: a name of a rule, the id of a business."""
+LONGEST_WORD = 200
+"""Characters of a word that no table breaks: the scope of a business, the URL of a file; blocks do where they must."""
 
 WIDTH_OF_A_FILE = 1000
 
@@ -33,6 +33,9 @@ WIDTH_OF_A_FILE = 1000
 CELL_LENGTH = 1000
 """Characters of a cell that are shown."""
 
+TOLD_EVERY_SECONDS = 10.0
+
+_going_on: list[str] = []
 _GAP = 1
 _LINES_OF_A_CELL = 4
 """More lines than that in a cell read worse than a block."""
@@ -107,17 +110,21 @@ def print_cells(names: Sequence[str], rows: Sequence[Sequence[object]], *, title
 
 
 @contextmanager
-def telling(what: str, seconds: float = 10) -> Iterator[None]:
-    """Print a progress line every ten seconds to standard error, where no terminal shows progress."""
+def telling(what: str) -> Iterator[None]:
+    """Print a progress line every ten seconds to standard error, where no terminal shows progress.
+
+    One within another only says more exactly what goes on.
+    """
+    _going_on.append(what)
     done = Event()
 
     def tell() -> None:
         begun = monotonic()
-        while not done.wait(seconds):
-            say(f"{what}: {monotonic() - begun:.0f} s", stderr=True)
+        while not done.wait(TOLD_EVERY_SECONDS):
+            say(f"{_going_on[-1]}: {monotonic() - begun:.0f} s", stderr=True)
 
     teller = Thread(target=tell, daemon=True)
-    if not sys.stderr.isatty():
+    if len(_going_on) == 1 and not sys.stderr.isatty():
         teller.start()
     try:
         yield
@@ -125,6 +132,7 @@ def telling(what: str, seconds: float = 10) -> Iterator[None]:
         done.set()
         if teller.is_alive():
             teller.join()
+        _going_on.pop()
 
 
 def _table(

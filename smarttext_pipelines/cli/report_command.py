@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from smarttext_pipelines.cli.options import BusinessOption, end_not_computed, find_business, first_of_month, today
+from smarttext_pipelines.cli.options import (
+    BusinessOption,
+    JsonOption,
+    end_not_computed,
+    find_business,
+    first_of_month,
+    today,
+)
 from smarttext_pipelines.cli.printing import say
 from smarttext_pipelines.cli.reconcile_command import MonthOption
 from smarttext_pipelines.core.errors import InputError
@@ -24,6 +31,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write it there; only you can read the file.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Tell a business its month: missed calls, what became of them, what failed, what it cost, what is not known.
 
@@ -38,6 +46,7 @@ def report(
     if business is None:
         msg = "say whose report: --business B"
         raise InputError(msg)
+    form = ReportForm.json if as_json else form
     settings = load_settings()
     last_month = today(settings).replace(day=1) - timedelta(days=1)
     first = first_of_month(month) if month else last_month.replace(day=1)

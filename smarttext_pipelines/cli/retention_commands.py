@@ -135,7 +135,7 @@ def restore(
 
 
 @app.command()
-def verify() -> None:
+def verify(*, as_json: JsonOption = False) -> None:
     """Hash every file of the archive, and compare its rows with the manifest."""
     with _opened() as (_settings, engine, archive):
         from smarttext_pipelines.retention.manifest_check import raise_damage, scrub
@@ -149,6 +149,9 @@ def verify() -> None:
                 done=lambda: progress.advance(bar),
             )
         raise_damage(results)
+        if as_json:
+            print_json({"verified_files": len(results)})
+            return
         if not results:
             _say("nothing is archived yet")
             return

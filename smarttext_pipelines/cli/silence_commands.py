@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from smarttext_pipelines.cli.incident_options import ByOption, incident_number, person
-from smarttext_pipelines.cli.options import is_number, parse_length, require_text
-from smarttext_pipelines.cli.printing import print_rows, say
+from smarttext_pipelines.cli.options import JsonOption, is_number, parse_length, require_text
+from smarttext_pipelines.cli.printing import print_json, print_rows, say
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.launch.databases import event_transaction
 from smarttext_pipelines.settings import load_settings
@@ -59,12 +59,19 @@ def silence(
     say(f"silence {number}{again} until {until}; `smarttext alerts unsilence {number}` ends it")
 
 
-def silences(*, all_: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False) -> None:
+def silences(
+    *,
+    all_: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """List silences."""
     from smarttext_pipelines.alerting.incidents import review
 
     with event_transaction(load_settings()) as connection:
         found = review.silences(connection, all_=all_)
+    if as_json:
+        print_json(found)
+        return
     print_rows(found)
     if not found:
         say("nothing is silenced")

@@ -52,7 +52,7 @@ def up(
         bool, typer.Option("--follow/--no-follow", help="Let sample events come in as time goes by.")
     ] = True,
 ) -> None:
-    """Start everything on this machine and stop it on Ctrl-C."""
+    """Start everything on this machine and stop it on Ctrl-C. Exit code 1: a process of it ended."""
     from smarttext_pipelines.launch.dagster_services import WebAddress
     from smarttext_pipelines.launch.processes import ChildEndedError
     from smarttext_pipelines.settings import load_settings

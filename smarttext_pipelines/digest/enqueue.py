@@ -12,7 +12,7 @@ from smarttext_pipelines.alerting.notify.outbox import Enqueued, enqueue
 from smarttext_pipelines.alerting.notify.targets import register
 from smarttext_pipelines.core.display import shown
 from smarttext_pipelines.digest.facts import Facts, read_facts
-from smarttext_pipelines.digest.text import MAX_LINES, Digest, Line, write_digest
+from smarttext_pipelines.digest.text import MAX_LINES, Digest, write_digest
 from smarttext_pipelines.digest.weekly import week_lines
 from smarttext_pipelines.settings import Settings
 
@@ -53,7 +53,7 @@ def build_digest(
 
     found = write_digest(facts_of(day), facts_of(day - timedelta(days=1)), most)
     is_told = day.weekday() == _SUNDAY if week is None else week
-    more = tuple(map(Line, week_lines(connection, day, settings.reply_minutes))) if is_told else ()
+    more = tuple(week_lines(connection, day, settings.reply_minutes)) if is_told else ()
     lines = tuple(replace(line, text=shown(line.text)) for line in (*found.lines, *more))
     return replace(found, headline=shown(found.headline), lines=lines)
 

@@ -8,12 +8,13 @@ from statistics import median
 from sqlalchemy import Connection
 
 from smarttext_pipelines.core.wording import counted
+from smarttext_pipelines.digest.text import Line
 from smarttext_pipelines.digest.totals import Totals, read_totals, summed
 
 _DAYS, _WEEKS = 7, 4
 
 
-def week_lines(connection: Connection, last: date, reply_minutes: int) -> list[str]:
+def week_lines(connection: Connection, last: date, reply_minutes: int) -> list[Line]:
     """Return the lines of the seven days that end with a day.
 
     Args:
@@ -29,10 +30,10 @@ def week_lines(connection: Connection, last: date, reply_minutes: int) -> list[s
     ]
     this = weeks[0]
     begin = last - timedelta(days=_DAYS - 1)
-    command = f"`smarttext stats --from {begin} --to {last}`"
+    command = f"smarttext stats --from {begin} --to {last}"
     if len(this) < _DAYS:
         was = "was" if len(this) == 1 else "were"
-        return [f"The week from {begin} to {last}: only {len(this)} of 7 days {was} rolled up. {command}"]
+        return [Line(f"The week from {begin} to {last}: only {len(this)} of 7 days {was} rolled up.", command)]
     before = [summed(week) for week in weeks[1:] if len(week) == _DAYS]
     t = summed(this)
 
@@ -48,7 +49,7 @@ def week_lines(connection: Connection, last: date, reply_minutes: int) -> list[s
         f"{counted(t.texts, 'text')}, {_shown(t.failed_percent)} % failed{beside(lambda e: e.failed_percent, ' %')}"
     )
     cost = f"OpenAI {t.openai_usd:.2f} USD{beside(lambda each: each.openai_usd)}"
-    return [f"The week from {begin} to {last}: {shares}; {failed}; {cost}. {command}"]
+    return [Line(f"The week from {begin} to {last}: {shares}; {failed}; {cost}.", command)]
 
 
 def _shown(found: Decimal | None) -> str:

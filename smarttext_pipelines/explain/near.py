@@ -36,9 +36,9 @@ _COLUMNS: Mapping[str, tuple[str, Mapping[str, str]]] = {
          "status": "string", "error_code": "string", "request_id": "string", "created_at": _AT},
     ),
     "owner_alerts": (
-        "id, business_id, sid AS message_sid, alert_type, delivered, at AS created_at",
-        {"id": "uuid", "business_id": "uuid", "message_sid": "string", "alert_type": "string", "delivered": "boolean",
-         "created_at": _AT},
+        "id, business_id, sid AS message_sid, to_number AS owner_phone, alert_type, delivered, at AS created_at",
+        {"id": "uuid", "business_id": "uuid", "message_sid": "string", "owner_phone": "string", "alert_type": "string",
+         "delivered": "boolean", "created_at": _AT},
     ),
     "businesses": (
         "id, from_number AS twilio_phone, to_number AS public_phone",

@@ -109,17 +109,17 @@ BEGIN
            e.request_id, NULL, e.created_at, NULL, NULL
     FROM monitoring.sms_events AS e WHERE e.id = ANY (text_ids);
     RETURN QUERY
-    SELECT 'owner_alerts', a.id, a.business_id, a.message_sid, NULL::text, NULL::text, NULL::text, NULL::text,
+    SELECT 'owner_alerts', a.id, a.business_id, a.message_sid, NULL::text, a.owner_phone, NULL::text, NULL::text,
            NULL::text, NULL::text, a.created_at, a.alert_type, a.delivered
     FROM monitoring.owner_alerts AS a
     WHERE a.message_sid = ANY (text_sids) AND a.created_at >= looks_from AND a.created_at < looks_until
     UNION
-    SELECT 'owner_alerts', a.id, a.business_id, a.message_sid, NULL, NULL, NULL, NULL, NULL, NULL, a.created_at,
+    SELECT 'owner_alerts', a.id, a.business_id, a.message_sid, NULL, a.owner_phone, NULL, NULL, NULL, NULL, a.created_at,
            a.alert_type, a.delivered
     FROM monitoring.owner_alerts AS a
     WHERE kind = 'business' AND a.business_id = near_rows.business AND a.created_at >= begins AND a.created_at < ends
     UNION
-    SELECT 'owner_alerts', a.id, a.business_id, a.message_sid, NULL, NULL, NULL, NULL, NULL, NULL, a.created_at,
+    SELECT 'owner_alerts', a.id, a.business_id, a.message_sid, NULL, a.owner_phone, NULL, NULL, NULL, NULL, a.created_at,
            a.alert_type, a.delivered
     FROM monitoring.owner_alerts AS a WHERE kind = 'all' AND a.created_at >= begins AND a.created_at < ends;
     RETURN QUERY
@@ -193,6 +193,13 @@ BEGIN
     WHERE kind IN ('all', 'none') AND (kind = 'all' OR u.business_id IS NULL)
         AND (u.reset_date BETWEEN first_day AND last_day OR u.created_at >= begins AND u.created_at < ends);
 END $$;
+
+-- Which businesses send from the number of a scope of alerts, without saying the number.
+CREATE OR REPLACE FUNCTION monitoring.businesses_of_sender(sender text)
+RETURNS SETOF uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT b.id FROM monitoring.businesses AS b WHERE 'sender:' || left(md5(b.twilio_phone), 12) = sender
+$$;
 
 CREATE OR REPLACE FUNCTION monitoring.message_prices(sids text[])
 RETURNS TABLE (sid text, price numeric, segments integer)

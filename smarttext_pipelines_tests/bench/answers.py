@@ -1,4 +1,4 @@
-"""Whole commands, from the start of the process to its end: `explain` of a call and of a column, against `stats`."""
+"""Whole commands, from the start of the process to its end: every answer about one thing, the digest and lists."""
 
 import os
 import subprocess
@@ -11,9 +11,19 @@ from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 
 DAY, DAYS, ROWS, BUSINESSES, RUNS = "2026-06-15", 9, 70_000, 10_000, 7
 _CALL = f"""
-    SELECT c.call_sid, c.business_id::text FROM public.call_events AS c
+    SELECT c.call_sid, c.business_id::text, c.from_number FROM public.call_events AS c
     WHERE c.event_type = 'voice.missed' AND c.business_id IS NOT NULL AND c.ts >= '{DAY}' AND c.ts < '{DAY}'::date + 1
     ORDER BY EXISTS (SELECT FROM public.sms_events AS s WHERE s.to_number = c.from_number) DESC, c.ts LIMIT 1
+"""
+_TEXT = f"""
+    SELECT message_sid FROM public.sms_events
+    WHERE message_sid LIKE 'SM%' AND created_at >= '{DAY}' AND created_at < '{DAY}'::date + 1 ORDER BY id LIMIT 1
+"""
+_INCIDENT = f"""
+    INSERT INTO monitoring.incidents (rule, scope, business_id, state, severity, since, fired_at, evaluated_at,
+                                      window_start, window_end, window_minutes, part, whole)
+    VALUES ('sms_failure_rate', 'business:' || %(business)s, CAST(%(business)s AS uuid), 'firing', 'warning',
+            '{DAY} 12:00+00', '{DAY} 12:00+00', '{DAY} 12:00+00', '{DAY} 11:00+00', '{DAY} 12:00+00', 60, 1, 2)
 """
 
 
@@ -28,15 +38,26 @@ def measure(server: Server, scale: float) -> list[Line]:
         )
         database.run("VACUUM ANALYZE")
         with database.server.connect(database.name) as connection:
-            call, business = connection.execute(_CALL).fetchone() or ("", "")
+            call, business, number = connection.execute(_CALL).fetchone() or ("", "", "")
+            (message,) = connection.execute(_TEXT).fetchone() or ("",)
+            connection.execute(_INCIDENT, {"business": business})
         of_day = ("--business", business, "--date", DAY)
-        commands = (("stats", *of_day), ("explain", call), ("explain", "calls_missed", *of_day))
-        stats, *others = alternate(*(lambda c=c: _seconds(database, c) for c in commands), runs=RUNS)  # type: ignore[misc]
+        commands = {
+            "stats --business B": ("stats", *of_day),
+            "explain CA…": ("explain", call),
+            "explain SM…": ("explain", message),
+            "explain +1555…": ("explain", number),
+            "explain calls_missed --business B": ("explain", "calls_missed", *of_day),
+            "alerts show": ("alerts", "show", "1"),
+            "alerts list": ("alerts", "list"),
+            "digest": ("digest", "--date", DAY),
+        }
+        stats, *others = alternate(*(lambda c=c: _seconds(database, c) for c in commands.values()), runs=RUNS)  # type: ignore[misc]
     return [
         Line("stats --business B", f"{stats:.2f} s"),
         *(
             Line(name, f"{taken:.2f} s = {taken / stats:.2f} ×", "2 ×")
-            for name, taken in zip(("explain CA…", "explain calls_missed --business B"), others, strict=True)
+            for name, taken in zip(list(commands)[1:], others, strict=True)
         ),
     ]
 

@@ -148,12 +148,12 @@ def test_a_budget_that_was_crossed_is_told_with_its_share(rolled_up: Database) -
 def test_the_week_says_what_is_usual_or_how_many_days_it_lacks(rolled_up: Database) -> None:
     with rolled_up.engine.connect() as connection:
         (line,) = week_lines(connection, DAY, 5)
-        assert "only 1 of 7 days was rolled up" in line
+        assert "only 1 of 7 days was rolled up" in line.text
     roll_up_all(rolled_up.engine, DayRange(DAY - timedelta(days=34), DAY))
     with rolled_up.engine.connect() as connection:
         (line,) = week_lines(connection, DAY, 5)
-    assert "The week from 2026-03-10 to 2026-03-16: 4 missed calls, 75.00 % answered within 5 min" in line
-    assert "(weeks before: 100.00 %)" in line
+    assert "The week from 2026-03-10 to 2026-03-16: 4 missed calls, 75.00 % answered within 5 min" in line.text
+    assert "(weeks before: 100.00 %)" in line.text
 
 
 @pytest.mark.parametrize("form", Form)

@@ -73,6 +73,7 @@ CALLS = {
     "monitoring.masked_near_rows": f"SELECT monitoring.masked_near_rows({_NEAR}, ARRAY['x'])",
     "monitoring.suppressed_recipients": "SELECT monitoring.suppressed_recipients(NULL)",
     "monitoring.masked_suppressed_recipients": "SELECT monitoring.masked_suppressed_recipients(NULL)",
+    "monitoring.businesses_of_sender": "SELECT monitoring.businesses_of_sender('sender:x')",
     "monitoring.message_prices": "SELECT monitoring.message_prices(ARRAY['SM1'])",
     "monitoring.near_usage": "SELECT monitoring.near_usage('all', NULL, '2026-03-01', '2026-03-01', now(), now())",
     "monitoring.read_message_rows": "SELECT monitoring.read_message_rows()",

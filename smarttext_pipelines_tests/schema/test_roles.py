@@ -304,6 +304,7 @@ GUARD = {"check_openai_usage_limit", "reserve_openai_usage", "settle_openai_usag
 ADDS = {f"add_{table}" for table in EVENTS}
 READS = {f"read_{table}" for table in (*EVENTS, "businesses")}
 FOR_READERS = {
+    "businesses_of_sender",
     "list_business_names",
     "openai_tokens_of_the_hour",
     "today",

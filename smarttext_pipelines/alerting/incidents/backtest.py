@@ -48,6 +48,11 @@ class Backtest:
         """Notices over all rules."""
         return self.notices.total()
 
+    @property
+    def rules(self) -> set[str]:
+        """Rules that would have told something, or whose first notice something would have suppressed."""
+        return {rule for (rule, _), count in self.notices.items() if count} | {r for r, n in self.held.items() if n}
+
 
 def backtest(
     engine: Engine,

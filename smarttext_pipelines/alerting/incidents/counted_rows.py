@@ -1,6 +1,6 @@
 """The rows behind an incident: what its rule counted when its value was last measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,10 +9,11 @@ from sqlalchemy import Connection, text
 from smarttext_pipelines.alerting.incidents.incident_store import span_of
 from smarttext_pipelines.alerting.measuring.measure import open_engine
 from smarttext_pipelines.alerting.measuring.now import Now, Place
+from smarttext_pipelines.alerting.metrics.alert_metric import AlertMetric
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import prepare_tables
-from smarttext_pipelines.alerting.rules.span import GROUP
-from smarttext_pipelines.engines import add_repeated_keys
+from smarttext_pipelines.alerting.rules.span import GROUP, Span
+from smarttext_pipelines.engines import PostgresEngine, add_repeated_keys
 from smarttext_pipelines.metrics import replies
 
 _INCIDENT = text("SELECT * FROM monitoring.incidents WHERE id = :id")
@@ -40,7 +41,13 @@ class Counted:
     said: str = ""
 
 
-def counted_rows(connection: Connection, number: int, rules: Mapping[str, Rule], place: Place) -> Counted:
+MaskedRows = Callable[..., tuple[PostgresEngine, Sequence[str]]]
+"""``explain.masked_span.masked_engine``: finds the rows of a span for who may not read events."""
+
+
+def counted_rows(
+    connection: Connection, number: int, rules: Mapping[str, Rule], place: Place, masked: MaskedRows | None = None
+) -> Counted:
     """Return the rows that an incident counted when it was last measured; numbers of people are masked.
 
     Args:
@@ -48,6 +55,7 @@ def counted_rows(connection: Connection, number: int, rules: Mapping[str, Rule],
         number: Of an incident that exists.
         rules: By name.
         place: Zone and the like.
+        masked: What finds the rows for a role that may not read events; without it such a role is told so.
     """
     incident = connection.execute(_INCIDENT, {"id": number}).mappings().one()
     rule, span = rules.get(incident["rule"]), span_of(incident)
@@ -56,13 +64,31 @@ def counted_rows(connection: Connection, number: int, rules: Mapping[str, Rule],
         return Counted([dict(row) for row in connection.execute(_MEMBERS, values).mappings()])
     if rule is None:
         return Counted(said=f"there is no rule {incident['rule']} any more")
-    if span is None or rule.alert_metric.rows is None:
+    metric = rule.alert_metric
+    if span is None or metric.rows is None:
         return Counted(said=incident["detail"] or "there are no rows of events behind it")
-    if not connection.execute(_SEES_EVENTS).scalar():
+    found = _source(connection, metric, span, place, masked)
+    if found is None:
         return Counted(said="the rows behind it are events, which smarttext_pipeline or the owner can read")
-    engine = open_engine(connection, place, span.end_at)
+    engine, senders = found
     prepare_tables(connection, {}, ())
-    now = Now(engine, connection, place, span.end_at, facts_are_fresh=True)
-    if rule.alert_metric.groups_by_key:
+    now = Now(engine, connection, place, span.end_at, facts_are_fresh=True, masked_senders=senders)
+    if metric.groups_by_key:
         add_repeated_keys(engine, [replies.repeated(engine.tables, now.window(span.end_at - span.start_at))])
-    return Counted(rule.alert_metric.rows(now, rule.alert_metric, span))
+    return Counted(metric.rows(now, metric, span))
+
+
+def _source(
+    connection: Connection, metric: AlertMetric, span: Span, place: Place, masked: MaskedRows | None
+) -> tuple[PostgresEngine, Sequence[str] | None] | None:
+    """Return an engine, and the sender's numbers where they are masked; None where this role may not read the rows."""
+    events = metric.events or ("texts" if metric.counts_messages else "")
+    if not events or connection.execute(_SEES_EVENTS).scalar():
+        return open_engine(connection, place, span.end_at), None
+    if masked is None:
+        return None
+    return masked(
+        connection, events, span.start_at, span.end_at, zone=place.zone, settle_days=place.settle_days,
+        reply_minutes=place.reply_minutes, business=span.business_id, shared_senders=place.shared_senders,
+        sender=str(span.scope) if span.scope.kind == "sender" else "",
+    )  # fmt: skip

@@ -87,6 +87,7 @@ class Now:
         at: End of the windows.
         facts_are_fresh: Whether windows of days can be answered from the daily facts.
         other_tables: Read in place of the engine's.
+        masked_senders: Where numbers are masked, those of the sender that is asked for; None where they are not.
     """
 
     engine: PostgresEngine
@@ -95,6 +96,7 @@ class Now:
     at: datetime
     facts_are_fresh: bool
     other_tables: Mapping[str, ir.Table] | None = None
+    masked_senders: Sequence[str] | None = None
 
     @property
     def tables(self) -> Mapping[str, ir.Table]:

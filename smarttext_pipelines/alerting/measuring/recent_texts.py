@@ -149,7 +149,7 @@ def _classify(now: Now) -> None:
 
 def counted_texts(now: Now, metric: AlertMetric, span: Span) -> list[dict[str, Any]]:
     """Return the texts that a metric counted in a span, in order of time; numbers of customers are masked."""
-    if span.minutes > minutes_of(LONGEST_SHORT_WINDOW):
+    if span.minutes > minutes_of(LONGEST_SHORT_WINDOW) or now.masked_senders is not None:
         _stage(now, span.end_at - span.start_at, "alert_messages")
     else:
         stage_messages(now)
@@ -164,6 +164,7 @@ def counted_texts(now: Now, metric: AlertMetric, span: Span) -> list[dict[str, A
         "scope": str(span.scope),
         "business_id": span.business_id,
         "apart": span.apart,
+        "senders": list(now.masked_senders or ()),
     }
     if ":outside" in metric.counted:
         values["outside"] = list(OUTSIDE_THE_RATE)

@@ -91,6 +91,7 @@ class AlertMetric:
         verb: What k of them have done: such as ``failed``.
         next_step: One thing to do; empty where the class of the most frequent error says it.
         rows: Lists what it counted; None where it counts no rows of events.
+        events: Which events these rows are; empty where they are none, or texts.
         counted: For messages, the SQL condition for k over a row of ``alert_texts``.
         among: For messages, the SQL condition for n.
         headline: How a value reads.
@@ -117,6 +118,7 @@ class AlertMetric:
     verb: str = ""
     next_step: str = ""
     rows: Rows | None = None
+    events: Literal["calls", "usage", "owner_alerts", ""] = ""
     counted: str = ""
     among: str = ""
     headline: Callable[["AlertMetric", Reading], str] = k_of_n

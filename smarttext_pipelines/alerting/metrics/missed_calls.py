@@ -60,6 +60,7 @@ METRICS = (
         "got no text",
         "let the owner call back, then see whether the application runs and its number may send.",
         rows=_rows,
+        events="calls",
         groups_by_key=True,
         absent_is_zero=True,
     ),

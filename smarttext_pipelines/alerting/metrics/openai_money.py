@@ -32,7 +32,8 @@ def _rows(now: "Now", metric: AlertMetric, span: "Span") -> Sequence[dict[str, A
     elif span.scope.kind == "business":
         is_theirs = wanted.business_id.isnull() if span.business_id is None else wanted.business_id == span.business_id
         wanted = wanted.filter(is_theirs)
-    columns = ("endpoint", "model", "tokens_used", "cost_estimate", "request_id")
+    # Who may not read events gets no name of a request.
+    columns = [n for n in ("endpoint", "model", "tokens_used", "cost_estimate", "request_id") if n in wanted.columns]
     rows = now.engine.fetch(wanted.order_by("created_at").select("created_at", *columns))
     return [{"at": row["created_at"], **{name: row[name] for name in columns}} for row in rows]
 
@@ -60,6 +61,7 @@ METRICS = (
         "`smarttext budgets grant --business NAME --tokens N --reason TEXT`, or let the limit hold: it refuses further "
         "requests until the day ends.",
         rows=_rows,
+        events="usage",
         headline=_budget,
         absent_is_zero=True,
         for_=1,
@@ -74,6 +76,7 @@ METRICS = (
         "spent",
         "look which model and endpoint grew, and whether a loop calls OpenAI.",
         rows=_rows,
+        events="usage",
         headline=_spend,
         **TODAY,
     ),
@@ -86,6 +89,7 @@ METRICS = (
         "have no price",
         "find the writer that records tokens without a cost.",
         rows=_rows,
+        events="usage",
         is_rate=True,
         quiet=(DAY, "too few requests for 24 hours"),
         **TODAY,

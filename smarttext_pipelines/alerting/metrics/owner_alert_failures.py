@@ -61,6 +61,7 @@ METRICS = (
         "failed",
         "check the owner's number, and call the owner if it is urgent.",
         rows=_rows,
+        events="owner_alerts",
         is_rate=True,
         family="owner",
         quiet=(DAY, "too few owner alerts for 24 hours"),

@@ -47,6 +47,7 @@ FUNCTIONS = {
     "monitoring.suppressed_recipients(uuid)": (PIPELINE,),
     "monitoring.masked_suppressed_recipients(uuid)": (PIPELINE, READER),
     "monitoring.message_prices(text[])": (PIPELINE, READER),
+    "monitoring.businesses_of_sender(text)": (PIPELINE, READER),
     "monitoring.openai_tokens_of_the_hour()": (PIPELINE, READER),
     "monitoring.near_usage(text, uuid, date, date, timestamptz, timestamptz)": (PIPELINE, READER),
     # Both do what the caller's own rights on the table allow.

@@ -11,6 +11,7 @@ from smarttext_pipelines.alerting.measuring.now import Place
 from smarttext_pipelines.alerting.rules.rules_file import load_rules
 from smarttext_pipelines.alerting.rules.runbook_text import read_runbook
 from smarttext_pipelines.core.display import shown_name
+from smarttext_pipelines.explain.masked_span import masked_engine
 from smarttext_pipelines.web.incident_rows import counted_of, whom
 from smarttext_pipelines.web.view import Ask, Cell, Column, Figure, Line, Page, Table, View
 
@@ -31,7 +32,7 @@ def view(connection: Connection, ask: Ask) -> IncidentView:
     found = review.find_incident(connection, number)
     rules = load_rules(ask.settings.alert_rules)
     notices = review.why(connection, number).notices
-    counted = counted_rows(connection, number, rules, Place.of(ask.settings))
+    counted = counted_rows(connection, number, rules, Place.of(ask.settings), masked_engine)
     is_open = found["state"] in ("firing", "recovering")
     message = review.last_message(connection, number) or {}
     return IncidentView(

@@ -19,7 +19,7 @@ ALERTS = tuple(owner_alerts.DAILY)
 
 
 def found_texts(engine: NearEngine, wanted: Wanted, *, is_known: bool = False) -> ir.Table:
-    """Return the attempted texts of the window with status, class and a count of one, as the fact would see them.
+    """Return the attempted texts of the window with status, class and the fact's counts, each one or zero.
 
     Args:
         engine: Over their rows.
@@ -29,7 +29,8 @@ def found_texts(engine: NearEngine, wanted: Wanted, *, is_known: bool = False) -
     if not is_known:
         engine.add_repeated([lambda: repeated(engine.tables, wanted.window)])
     found = attempts(engine.tables, wanted.window)
-    found = found.mutate(status=status_name(found.status_order), message_count=ibis.literal(1))
+    counts = {name: ibis.ifelse(counts(found), 1, 0) for name, counts in sms_outcomes.COUNTS.items()}
+    found = found.mutate(status=status_name(found.status_order), **counts)
     return found.mutate(status_class=found.status.cases(*STATUS_CLASS.items()))
 
 

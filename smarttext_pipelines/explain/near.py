@@ -5,7 +5,7 @@ The rows are found by ``monitoring.masked_near_rows``, in which numbers compare 
 is right to the cell.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -20,31 +20,12 @@ from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT
 from smarttext_pipelines.core.phones import mask_phone
 from smarttext_pipelines.core.statuses import MAX_NUMBERS_OF_A_KEY, MAX_ROWS_OF_A_KEY
 from smarttext_pipelines.engines import PostgresEngine, add_repeated_keys
+from smarttext_pipelines.engines.unbound import ibis_type
 from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.schema.installation import counts_usage_by_time
+from smarttext_pipelines.schema.near_functions import NEAR_COLUMNS
+from smarttext_pipelines.schema.tables.lookup import table_named
 
-_AT = "timestamp('UTC')"
-_COLUMNS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "call_events": (
-        "id, business_id, sid AS call_sid, from_number, to_number, status AS call_status, event_type, at AS ts",
-        {"id": "uuid", "business_id": "uuid", "call_sid": "string", "from_number": "string", "to_number": "string",
-         "call_status": "string", "event_type": "string", "ts": _AT},
-    ),
-    "sms_events": (
-        "id, business_id, sid AS message_sid, from_number, to_number, status, error_code, request_id, at AS created_at",
-        {"id": "uuid", "business_id": "uuid", "message_sid": "string", "from_number": "string", "to_number": "string",
-         "status": "string", "error_code": "string", "request_id": "string", "created_at": _AT},
-    ),
-    "owner_alerts": (
-        "id, business_id, sid AS message_sid, to_number AS owner_phone, alert_type, delivered, at AS created_at",
-        {"id": "uuid", "business_id": "uuid", "message_sid": "string", "owner_phone": "string", "alert_type": "string",
-         "delivered": "boolean", "created_at": _AT},
-    ),
-    "businesses": (
-        "id, from_number AS twilio_phone, to_number AS public_phone",
-        {"id": "uuid", "twilio_phone": "string", "public_phone": "string"},
-    ),
-}  # fmt: skip
 _ARGUMENTS = (
     "CAST(:kind AS text), CAST(:business AS uuid), CAST(:numbers AS text[]), CAST(:sids AS text[]), "
     "CAST(:begins AS timestamptz), CAST(:ends AS timestamptz), CAST(:looks_from AS timestamptz), "
@@ -159,7 +140,8 @@ class NearEngine(PostgresEngine):
         statement = text(_SHOWN if wanted.reveals else _MASKED)
         shared = {} if wanted.reveals else {"shared": list(wanted.shared_senders)}
         connection.execute(statement, {**values, **shared})
-        for name, (columns, _) in _COLUMNS.items():
+        for name, own in NEAR_COLUMNS.items():
+            columns = ", ".join(f"{shown} AS {column}" for column, shown in own.items())
             found = f"SELECT {columns} FROM pg_temp.near_rows WHERE source = '{name}'"  # noqa: S608 - constant names
             connection.exec_driver_sql(f"CREATE TEMPORARY TABLE near_{name} ON COMMIT DROP AS {found}")
         senders = "SELECT from_number AS number FROM pg_temp.near_rows WHERE source = 'shared_senders'"
@@ -175,8 +157,9 @@ class NearEngine(PostgresEngine):
             connection,
             {"shared_senders": ibis.table({"number": "string"}, name="near_senders")},
         )
-        for name, (_, schema) in _COLUMNS.items():
-            self.tables[name] = ibis.table(dict(schema), name=f"near_{name}")
+        for name, own in NEAR_COLUMNS.items():
+            declared = table_named(name).columns
+            self.tables[name] = ibis.table({c: ibis_type(declared[c].type) for c in own}, name=f"near_{name}")
 
     def fetch(self, expression: ir.Table) -> list[dict[str, Any]]:
         """Return the result as rows.
@@ -211,7 +194,7 @@ def usage_engine(connection: Connection, wanted: Wanted) -> tuple[PostgresEngine
     connection.execute(_USAGE, {**values, **bounds})
     engine = PostgresEngine(connection)
     schema = {"id": "uuid", "service": "string", "endpoint": "string", "business_id": "uuid", "tokens_used": "int32",
-              "cost_estimate": "decimal(18, 6)", "model": "string", "created_at": _AT,
+              "cost_estimate": "decimal(18, 6)", "model": "string", "created_at": "timestamp('UTC')",
               "reset_date": "date"}  # fmt: skip
     engine.tables["api_usage"] = ibis.table(schema, name="near_api_usage")
     return engine, replace(wanted.window, usage_by_time=counts_usage_by_time(connection))

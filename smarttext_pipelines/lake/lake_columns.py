@@ -15,20 +15,7 @@ from smarttext_pipelines.core.wording import quoted
 from smarttext_pipelines.schema.sources import source_schema
 from smarttext_pipelines.schema.sources.bounded import bounded
 from smarttext_pipelines.schema.tables.lookup import table_named
-
-LAKE_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "sms_events": (
-        "id", "message_sid", "from_number", "to_number", "business_id", "status", "error_code", "request_id",
-        "created_at",
-    ),
-    "call_events": ("id", "call_sid", "from_number", "to_number", "business_id", "event_type", "ts"),
-    "api_usage": (
-        "id", "service", "endpoint", "business_id", "tokens_used", "cost_estimate", "model", "request_id", "created_at",
-        "reset_date",
-    ),
-    "owner_alerts": ("id", "business_id", "alert_type", "message_sid", "delivered", "created_at"),
-}  # fmt: skip
-"""Tables of the lake, and what metrics read of each."""
+from smarttext_pipelines.schema.tables.source_tables import READ_COLUMNS
 
 _KINDS: tuple[tuple[type[Any], str], ...] = (
     (Uuid, "uuid"),
@@ -84,7 +71,7 @@ def of_archive(column: Column, stored: Mapping[str, str]) -> str:
 
 def _columns(table: str) -> list[TableColumn[Any]]:
     declared = table_named(table)
-    return [declared.columns[name] for name in LAKE_COLUMNS[table]]
+    return [declared.columns[name] for name in READ_COLUMNS[table]]
 
 
 def _kind(column: TableColumn[Any]) -> str:

@@ -1,6 +1,6 @@
 """Fact ``sms_outcomes``: messages by day, business, audience, sender, status, class and error code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import ibis
 import ibis.expr.types as ir
@@ -12,9 +12,16 @@ from smarttext_pipelines.metrics.metric import Daily, Metric, Tables, Window
 
 _DIMENSIONS = ("day", "business_id", "audience", "sender", "status", "status_class", "error_code")
 
+COUNTS: Mapping[str, Callable[[ir.Table], ir.BooleanValue]] = {
+    "message_count": lambda m: ~m.is_inbound & ~m.is_report,
+    "late_report_count": lambda m: ~m.is_inbound & m.is_report,
+    "inbound_count": lambda m: m.is_inbound,
+}
+"""Count of the fact → which messages it counts."""
+
 
 def rows(tables: Tables, window: Window) -> ir.Table:
-    """Return the fact; a message is in exactly one of its three counts."""
+    """Return the fact; a message is in exactly one of the three counts of ``totals``."""
     found = messages(tables, window)
     counted = found.group_by(
         "day",
@@ -23,14 +30,10 @@ def rows(tables: Tables, window: Window) -> ir.Table:
         "status_order",
         sender=found.sender.left(TEXT_LIMIT),
         error_code=found.error_code.left(TEXT_LIMIT).nullif(""),
-    ).agg(
-        message_count=found.count(where=~found.is_inbound & ~found.is_report),
-        late_report_count=found.count(where=~found.is_inbound & found.is_report),
-        inbound_count=found.count(where=found.is_inbound),
-    )
+    ).agg(**{name: found.count(where=counts(found)) for name, counts in COUNTS.items()})
     named = counted.mutate(status=status_name(counted.status_order), business_id=counted.business_id.cast("uuid"))
     named = named.mutate(status_class=named.status.cases(*STATUS_CLASS.items()))
-    return named.select(*_DIMENSIONS, "message_count", "late_report_count", "inbound_count")
+    return named.select(*_DIMENSIONS, *COUNTS)
 
 
 def source_totals(tables: Tables, window: Window) -> ir.Table:
@@ -57,7 +60,7 @@ DAILY: Daily = {
     "sms_unknown_count": _of_class("unknown"),
     "sms_delivered_count": lambda t: ibis.ifelse(t.status.isin(DELIVERED_STATUSES), t.message_count, 0),
 }
-"""A message alone is a row with a count of one, so the same expressions find the rows behind a column."""
+"""A message alone is a row with counts of one or zero, so the same expressions find the rows behind a column."""
 
 METRIC = Metric(
     name="sms_outcomes",

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from smarttext_pipelines.schema.explaining_views import view_statements
 from smarttext_pipelines.schema.guardrail import guardrail_statements
-from smarttext_pipelines.schema.near_rows import near_statements
+from smarttext_pipelines.schema.near_functions import near_statements
 from smarttext_pipelines.schema.reset_date import reset_date_default
 from smarttext_pipelines.schema.rights.application_functions import application_function_statements
 from smarttext_pipelines.schema.rights.public_roles import function_rights, table_rights

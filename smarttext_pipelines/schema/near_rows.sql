@@ -1,10 +1,22 @@
+-- What a function returns cannot be replaced, so one that returned other columns is dropped.
+DO $do$
+DECLARE
+    function regprocedure;
+BEGIN
+    FOR function IN SELECT p.oid FROM pg_proc AS p
+    WHERE p.pronamespace = 'monitoring'::regnamespace AND p.proname IN ('near_rows', 'masked_near_rows')
+        AND pg_get_function_result(p.oid) <> 'TABLE({columns})'
+    LOOP
+        EXECUTE format('DROP FUNCTION %s', function);
+    END LOOP;
+END $do$;
+
 -- The rows that one answer needs: those of what begins for a business, a number or a sid, with every row that has the
 -- same key, found by indexes. A condition of a kind that is not asked for is false before anything is read.
 CREATE OR REPLACE FUNCTION monitoring.near_rows(
     kind text, business uuid, numbers text[], sids text[], begins timestamptz, ends timestamptz,
     looks_from timestamptz, looks_until timestamptz, wants_replies boolean)
-RETURNS TABLE (source text, id uuid, business_id uuid, sid text, from_number text, to_number text, status text,
-               error_code text, request_id text, event_type text, at timestamptz, alert_type text, delivered boolean)
+RETURNS TABLE ({columns})
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -41,12 +53,10 @@ BEGIN
         WHERE kind = 'call' AND e.call_sid = ANY (sids)
     ) AS s;
     RETURN QUERY
-    SELECT 'call_events', e.id, e.business_id, e.call_sid, e.from_number, e.to_number, e.call_status, NULL::text,
-           NULL::text, e.event_type, e.ts, NULL::text, NULL::boolean
+    SELECT {row_of_call_events}
     FROM monitoring.call_events AS e WHERE e.call_sid = ANY (call_sids) AND e.ts >= looks_from AND e.ts < looks_until
     UNION ALL
-    SELECT 'call_events', e.id, e.business_id, e.call_sid, e.from_number, e.to_number, e.call_status, NULL, NULL,
-           e.event_type, e.ts, NULL, NULL
+    SELECT {row_of_call_events}
     FROM monitoring.call_events AS e WHERE e.id = ANY (call_ids);
     IF wants_replies THEN
         callers := ARRAY(
@@ -93,38 +103,31 @@ BEGIN
         FROM monitoring.sms_events AS e WHERE kind = 'message' AND e.message_sid = ANY (sids)
     ) AS s;
     RETURN QUERY
-    SELECT 'sms_events', e.id, e.business_id, e.message_sid, e.from_number, e.to_number, e.status, e.error_code,
-           e.request_id, NULL::text, e.created_at, NULL::text, NULL::boolean
+    SELECT {row_of_sms_events}
     FROM monitoring.sms_events AS e
     WHERE e.message_sid = ANY (text_sids) AND e.created_at >= looks_from AND e.created_at < looks_until
     UNION ALL
     -- Only rows without a sid of their own: those of another message would be a part of it.
-    SELECT 'sms_events', e.id, e.business_id, e.message_sid, e.from_number, e.to_number, e.status, e.error_code,
-           e.request_id, NULL, e.created_at, NULL, NULL
+    SELECT {row_of_sms_events}
     FROM monitoring.sms_events AS e
     WHERE {compared_recipient} = ANY (text_numbers) AND e.request_id = ANY (text_requests) AND NOT {is_sid}
         AND e.created_at >= looks_from AND e.created_at < looks_until
     UNION ALL
-    SELECT 'sms_events', e.id, e.business_id, e.message_sid, e.from_number, e.to_number, e.status, e.error_code,
-           e.request_id, NULL, e.created_at, NULL, NULL
+    SELECT {row_of_sms_events}
     FROM monitoring.sms_events AS e WHERE e.id = ANY (text_ids);
     RETURN QUERY
-    SELECT 'owner_alerts', a.id, a.business_id, a.message_sid, NULL::text, a.owner_phone, NULL::text, NULL::text,
-           NULL::text, NULL::text, a.created_at, a.alert_type, a.delivered
+    SELECT {row_of_owner_alerts}
     FROM monitoring.owner_alerts AS a
     WHERE a.message_sid = ANY (text_sids) AND a.created_at >= looks_from AND a.created_at < looks_until
     UNION
-    SELECT 'owner_alerts', a.id, a.business_id, a.message_sid, NULL, a.owner_phone, NULL, NULL, NULL, NULL, a.created_at,
-           a.alert_type, a.delivered
+    SELECT {row_of_owner_alerts}
     FROM monitoring.owner_alerts AS a
     WHERE kind = 'business' AND a.business_id = near_rows.business AND a.created_at >= begins AND a.created_at < ends
     UNION
-    SELECT 'owner_alerts', a.id, a.business_id, a.message_sid, NULL, a.owner_phone, NULL, NULL, NULL, NULL, a.created_at,
-           a.alert_type, a.delivered
+    SELECT {row_of_owner_alerts}
     FROM monitoring.owner_alerts AS a WHERE kind = 'all' AND a.created_at >= begins AND a.created_at < ends;
     RETURN QUERY
-    SELECT 'businesses', b.id, NULL::uuid, NULL::text, b.twilio_phone, b.public_phone, NULL::text, NULL::text,
-           NULL::text, NULL::text, NULL::timestamptz, NULL::text, NULL::boolean
+    SELECT {row_of_businesses}
     FROM monitoring.businesses AS b;
 END $$;
 
@@ -133,8 +136,7 @@ END $$;
 CREATE OR REPLACE FUNCTION monitoring.masked_near_rows(
     kind text, business uuid, numbers text[], sids text[], begins timestamptz, ends timestamptz,
     looks_from timestamptz, looks_until timestamptz, wants_replies boolean, shared text[])
-RETURNS TABLE (source text, id uuid, business_id uuid, sid text, from_number text, to_number text, status text,
-               error_code text, request_id text, event_type text, at timestamptz, alert_type text, delivered boolean)
+RETURNS TABLE ({columns})
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH found AS MATERIALIZED (
         SELECT * FROM monitoring.near_rows($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -146,7 +148,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         WHERE source = 'businesses' AND (from_number IN (SELECT n FROM seen) OR to_number IN (SELECT n FROM seen))
     ), used AS MATERIALIZED (
         SELECT * FROM found WHERE source <> 'businesses' UNION ALL SELECT * FROM owners
-        UNION ALL SELECT 'shared_senders', NULL, NULL, NULL, s, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        UNION ALL SELECT {row_of_shared_senders}
         FROM unnest(shared) AS s
     ), compared AS (
         SELECT n, {compared_any} AS bare
@@ -163,13 +165,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
                        ELSE '+' || (own + 100) * 100 + right(digits, 2)::int END AS mask
         FROM ranked
     )
-    SELECT u.source, u.id, u.business_id, u.sid, coalesce(f.mask, u.from_number), coalesce(t.mask, u.to_number),
-           u.status, u.error_code,
-           -- A request may be called by a number.
-           CASE WHEN u.request_id ~ '[0-9][0-9() .-]{5,}[0-9]' AND u.request_id !~ '^[A-Z]{2}[0-9a-f]{32}(-owner)?$'
-                     AND u.request_id NOT IN (SELECT c.sid FROM used AS c WHERE c.sid IS NOT NULL)
-                THEN 'm' || md5(u.request_id) || substring(u.request_id FROM '-owner$|$') ELSE u.request_id END,
-           u.event_type, u.at, u.alert_type, u.delivered
+    SELECT {masked_row}
     FROM used AS u LEFT JOIN masks AS f ON f.n = u.from_number LEFT JOIN masks AS t ON t.n = u.to_number
 $$;
 
@@ -193,13 +189,6 @@ BEGIN
     WHERE kind IN ('all', 'none') AND (kind = 'all' OR u.business_id IS NULL)
         AND (u.reset_date BETWEEN first_day AND last_day OR u.created_at >= begins AND u.created_at < ends);
 END $$;
-
--- Which businesses send from the number of a scope of alerts, without saying the number.
-CREATE OR REPLACE FUNCTION monitoring.businesses_of_sender(sender text)
-RETURNS SETOF uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT b.id FROM monitoring.businesses AS b WHERE 'sender:' || left(md5(b.twilio_phone), 12) = sender
-$$;
 
 CREATE OR REPLACE FUNCTION monitoring.message_prices(sids text[])
 RETURNS TABLE (sid text, price numeric, segments integer)

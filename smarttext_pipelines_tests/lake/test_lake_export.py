@@ -19,10 +19,10 @@ from smarttext_pipelines.lake.current_files import lake_files_of, lake_rows_of
 from smarttext_pipelines.lake.cutting_out import cut_out
 from smarttext_pipelines.lake.export import DayExported, export_days, raise_failures
 from smarttext_pipelines.lake.lake_check import verify_lake
-from smarttext_pipelines.lake.lake_columns import LAKE_COLUMNS
 from smarttext_pipelines.lake.lake_day import Places
 from smarttext_pipelines.lake.lake_target import LakeTarget
 from smarttext_pipelines.metrics import Window
+from smarttext_pipelines.schema.tables.source_tables import READ_COLUMNS
 from smarttext_pipelines_tests.conftest import Database
 
 DAY = date(2026, 3, 10)
@@ -59,10 +59,10 @@ def test_a_file_holds_what_metrics_read_and_neither_payload_nor_text(database: D
     insert(database, DAY, "+15550003333")
     export(database, places)
     (file,) = files(places)
-    assert pq.read_schema(file).names == list(LAKE_COLUMNS["sms_events"])
+    assert pq.read_schema(file).names == list(READ_COLUMNS["sms_events"])
     assert b"secret" not in file.read_bytes()
     assert not {"payload", "message_content", "metadata", "error_message"} & {
-        c for t in LAKE_COLUMNS.values() for c in t
+        c for t in READ_COLUMNS.values() for c in t
     }
 
 

@@ -1,5 +1,6 @@
 """The five tables that the application owns and writes. Read here, widened at most, never rewritten."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Boolean, Column, Date, Index, Integer, Numeric, Table, Text, Uuid, text
@@ -153,3 +154,17 @@ owner_alerts = Table(
     schema=PUBLIC,
     comment="Alerts to the owners of businesses.",
 )
+
+READ_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "sms_events": (
+        "id", "message_sid", "from_number", "to_number", "business_id", "status", "error_code", "request_id",
+        "created_at",
+    ),
+    "call_events": ("id", "call_sid", "from_number", "to_number", "business_id", "event_type", "ts"),
+    "api_usage": (
+        "id", "service", "endpoint", "business_id", "tokens_used", "cost_estimate", "model", "request_id", "created_at",
+        "reset_date",
+    ),
+    "owner_alerts": ("id", "business_id", "alert_type", "message_sid", "delivered", "created_at"),
+}  # fmt: skip
+"""What metrics read of each table of events: the lake holds it, and the functions of ``near_functions`` find it."""

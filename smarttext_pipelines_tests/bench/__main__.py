@@ -13,6 +13,7 @@ from rich.table import Table
 from smarttext_pipelines.database.embedded import embedded_server
 from smarttext_pipelines_tests.bench import (
     alerts,
+    anomalies,
     answers,
     archive,
     backfill,
@@ -42,6 +43,7 @@ BENCHMARKS = {
     "receiver": receiver.measure,
     "web": web.measure,
     "answers": answers.measure,
+    "anomalies": anomalies.measure,
 }
 
 

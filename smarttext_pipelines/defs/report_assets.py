@@ -81,6 +81,14 @@ monthly_reports_job = dg.define_asset_job(
 )
 
 
+def _is_written(instance: dg.DagsterInstance, key: str) -> bool:
+    """Tell whether the files of a month were last written when its numbers no longer changed by themselves."""
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(NAME), asset_partitions=[key])
+    newest = [record.asset_materialization for record in instance.fetch_materializations(wanted, limit=1).records]
+    told = newest[0].metadata.get("is_settled") if newest and newest[0] else None
+    return told is not None and bool(told.value)
+
+
 def build_reports_schedule(settings: Settings) -> dg.ScheduleDefinition:
     """Return the schedule; it asks every morning, so that a month is written also after an outage."""
 
@@ -99,7 +107,7 @@ def build_reports_schedule(settings: Settings) -> dg.ScheduleDefinition:
             return dg.SkipReason("the first month is not over")
         if not is_final(last, settings.zone, settings.settle_days, at):
             return dg.SkipReason(f"the numbers of {last:%Y-%m} may still change by themselves")
-        if key in context.instance.get_materialized_partitions(dg.AssetKey(NAME)):
+        if _is_written(context.instance, key):
             return dg.SkipReason(f"the reports of {last:%Y-%m} are written")
         return dg.RunRequest(partition_key=key)
 

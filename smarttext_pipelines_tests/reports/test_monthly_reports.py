@@ -90,5 +90,7 @@ def test_the_schedule_asks_for_last_month_once_it_is_settled_and_until_it_is_wri
 
     assert asks(4) == []
     assert asks(5) == asks(20) == ["2026-03-01"]
-    instance.report_runless_asset_event(dg.AssetMaterialization(NAME, partition="2026-03-01"))
-    assert asks(21) == []
+    for settled in (False, True):
+        written = dg.AssetMaterialization(NAME, partition="2026-03-01", metadata={"is_settled": settled})
+        instance.report_runless_asset_event(written)
+        assert asks(21) == ([] if settled else ["2026-03-01"])

@@ -238,13 +238,14 @@ def erase(
     phone: Annotated[str, typer.Option("--phone", help="The person's number, such as +15551234567.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete every row that mentions a person's number, from the tables and from the archive."""
+    """Delete every row that mentions a person's number, from the tables, the archive and the lake, and its key."""
     if not yes and not sys.stdin.isatty():
         msg = "nobody can be asked here: say --yes to delete without being asked; nothing was deleted"
         raise InputError(msg)
     with _opened() as (settings, engine, archive):
         from smarttext_pipelines.lake.cutting_out import cut_out, require_place
         from smarttext_pipelines.retention.erase import erase as erase_person
+        from smarttext_pipelines.settings.customer_secret import known_key
 
         lake = find_lake(settings)
         require_place(engine, lake)
@@ -261,6 +262,7 @@ def erase(
                 shared_senders=[number.get_secret_value() for number in settings.shared_senders],
                 begun=lambda number: progress.update(bar, total=number),
                 done=lambda: progress.advance(bar),
+                customer_key=known_key(settings, phone),
                 elsewhere=lambda digits: cut.append(cut_out(engine, lake, digits)) if lake else None,
             )
         live, archived = erased.live_rows.total(), erased.archived_rows.total()

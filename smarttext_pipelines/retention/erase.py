@@ -41,6 +41,7 @@ from smarttext_pipelines.core.errors import DamagedFileError, InputError
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.database.rolled_up_days import request_rollups
 from smarttext_pipelines.metrics import METRICS
+from smarttext_pipelines.retention.forget_customer import forget_customer
 from smarttext_pipelines.retention.protocol import (
     file_values,
     finish_interrupted,
@@ -92,6 +93,7 @@ def erase(
     shared_senders: Collection[str] = (),
     begun: Callable[[int], None] = lambda _days: None,
     done: Callable[[], None] = lambda: None,
+    customer_key: str | None = None,
     elsewhere: Callable[[str], None] = lambda _digits: None,
 ) -> Erased:
     """Delete every row that mentions a telephone number, in the tables and in the archive.
@@ -104,6 +106,7 @@ def erase(
         shared_senders: Numbers that identify no business.
         begun: Called with the number of archive days that are searched.
         done: Called with each.
+        customer_key: Key of the number in ``customer_days``; None where numbers have none here.
         elsewhere: Called with the number without its plus when its rows are gone from tables and archive, to take them
             out of copies; the erasure is complete when that is.
 
@@ -131,6 +134,8 @@ def erase(
     with connected(database) as connection, connection.begin():
         # A day may have been restored since, before its file was searched; from now on none can bring a row back.
         _erase_tables(connection, erasure)
+        if customer_key:
+            forget_customer(connection, customer_key)
     elsewhere(erasure.digits)
     with connected(database) as connection, connection.begin():
         _record(connection, erasure, finished_at=func.now())

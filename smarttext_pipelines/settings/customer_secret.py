@@ -5,6 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
+from smarttext_pipelines.core.customer_keys import customer_key
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.settings.environment import Settings
 
@@ -38,6 +39,13 @@ def customer_secret(settings: Settings) -> bytes:
             FILE,
         )
     return secret
+
+
+def known_key(settings: Settings, number: str) -> str | None:
+    """Return the key of a number; None where no secret was ever made here, so that no number has one."""
+    if settings.customer_key is None and not (settings.data_dir / FILE).exists():
+        return None
+    return customer_key(number, customer_secret(settings))
 
 
 def _make(path: Path) -> bool:

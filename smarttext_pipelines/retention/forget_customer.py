@@ -1,0 +1,31 @@
+"""Forget a customer: what a key did becomes what nobody is known to have done, so that sums stay as they are."""
+
+from sqlalchemy import Connection, delete, func, insert, literal, null, select, update
+
+from smarttext_pipelines.metrics.customer_days import MEASURES
+from smarttext_pipelines.schema.tables.statistics import customer_days
+
+
+def forget_customer(connection: Connection, key: str) -> int:
+    """Add the rows of a key to those without one, and return how many days of a business these were.
+
+    Args:
+        connection: In a transaction.
+        key: As ``core.customer_keys.customer_key`` makes it.
+    """
+    t = customer_days
+    gone = delete(t).where(t.c.customer_key == key).returning(t).cte("gone")
+    is_same = (t.c.day == gone.c.day) & t.c.business_id.is_not_distinct_from(gone.c.business_id)
+    summed = {name: t.c[name] + gone.c[name] for name in MEASURES}
+    added = (
+        update(t).where(is_same, t.c.customer_key.is_(None)).values(summed).returning(t.c.day, t.c.business_id)
+    ).cte("added")
+    is_added = (added.c.day == gone.c.day) & added.c.business_id.is_not_distinct_from(gone.c.business_id)
+    # Its id is that of no rollup: the next one of the day puts its own row in its place.
+    rest = select(
+        func.gen_random_uuid(), gone.c.day, gone.c.business_id, null(), *(gone.c[name] for name in MEASURES)
+    ).where(~select(literal(1)).where(is_added).exists())
+    columns = ["id", "day", "business_id", "customer_key", *MEASURES]
+    known = connection.scalar(select(func.count()).select_from(t).where(t.c.customer_key == key)) or 0
+    connection.execute(insert(t).from_select(columns, rest))
+    return int(known)

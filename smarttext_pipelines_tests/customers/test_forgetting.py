@@ -1,0 +1,42 @@
+"""Forgetting a customer takes the key away, and changes no sum."""
+
+from datetime import UTC, date, datetime
+
+from smarttext_pipelines.core.customer_keys import customer_key
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.retention.forget_customer import forget_customer
+from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.events import CUSTOMER_SECRET, cells, replace_events, roll_up_all
+from smarttext_pipelines_tests.strategies import BUSINESS_IDS, business, call_event, events
+
+DAY = date(2026, 3, 10)
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+PERSON, OTHER = "+15550100001", "+15550100002"
+
+
+def test_the_key_is_gone_and_every_sum_stays(database: Database) -> None:
+    first, second = BUSINESS_IDS[:2]
+    callers = [(PERSON, first), (PERSON, first), (OTHER, first), (None, first), (PERSON, second)]
+    calls = [
+        call_event(n, NOON, call_sid=f"CA{n}", from_number=number, business_id=whose, event_type="voice.missed")
+        for n, (number, whose) in enumerate(callers)
+    ]
+    replace_events(database.engine, events(businesses=[business(1), business(2)], call_events=calls))
+    roll_up_all(database.engine, DayRange(DAY, DAY), as_of=datetime(2026, 3, 20, tzinfo=UTC))
+    key = customer_key(PERSON, CUSTOMER_SECRET)
+    assert key is not None
+    with database.engine.begin() as connection:
+        assert forget_customer(connection, key) == 2
+        assert forget_customer(connection, key) == 0
+    found = {
+        (row["business_id"], row["customer_key"]): row["calls_missed"]
+        for row in cells(database.engine, "customer_days")
+    }
+    assert found == {
+        (first, None): 3,
+        (first, customer_key(OTHER, CUSTOMER_SECRET)): 1,
+        (second, None): 1,
+    }
+    # The next rollup of the day, from events in which the person still is, is as the first one was.
+    roll_up_all(database.engine, DayRange(DAY, DAY), as_of=datetime(2026, 3, 20, tzinfo=UTC))
+    assert {row["customer_key"] for row in cells(database.engine, "customer_days")} >= {key, None}

@@ -5,6 +5,7 @@ An error of Spark can quote a value of a row, such as a telephone number: only i
 
 import queue
 import re
+import sys
 import threading
 import time
 import warnings
@@ -84,6 +85,25 @@ class SparkPlace:
 
 
 @contextmanager
+def importing_pyspark() -> Iterator[None]:
+    """Let PySpark be imported in any process, without its warning of pandas 3, through which none of our rows goes.
+
+    It takes one that was started with ``python -c``, as those of a pool are, for its own doctests, and ends it.
+    """
+    main = sys.modules["__main__"]
+    is_bare = getattr(main, "__spec__", None) is None and not hasattr(main, "__file__")
+    if is_bare:
+        main.__file__ = "-c"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        if is_bare:
+            del main.__file__
+
+
+@contextmanager
 def open_session(place: SparkPlace) -> "Iterator[SparkSession]":
     """Give a session of its own, whose days are those of UTC and whose overflows are errors.
 
@@ -93,9 +113,7 @@ def open_session(place: SparkPlace) -> "Iterator[SparkSession]":
         EngineError: It answers with an error.
     """
     try:
-        with warnings.catch_warnings():
-            # PySpark warns of pandas 3, through which none of our rows goes.
-            warnings.simplefilter("ignore", FutureWarning)
+        with importing_pyspark():
             from pyspark.logger import PySparkLogger
             from pyspark.sql.connect.client import DefaultChannelBuilder
             from pyspark.sql.connect.client.retries import DefaultPolicy

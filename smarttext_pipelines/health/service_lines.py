@@ -28,7 +28,9 @@ def service_lines(settings: Settings, *, anew: bool) -> list[Line]:
         anew: Whether everything is asked now, also what answers of a while ago would do for.
     """
     channels = [_probed(kind.name, kind.probe(settings)) for kind in CHANNELS.values() if kind.probe]
-    others = (check(settings) for check in (sentry, receiver, dashboard, spark, switch, customer_keys))
+    # A session of a cluster each minute is too much to ask.
+    checks = (sentry, receiver, dashboard, *((spark,) if anew else ()), switch, customer_keys)
+    others = (check(settings) for check in checks)
     return [*channels, twilio(settings), openai(settings, anew=anew), *others]
 
 

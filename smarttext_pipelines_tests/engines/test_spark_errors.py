@@ -1,6 +1,8 @@
 """What goes wrong with Spark is one line, says no value of a row, and leaves every number as it was."""
 
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,13 +13,18 @@ import grpc
 import pytest
 from ibis.expr.types import Table
 from pydantic import SecretStr
-from pyspark.errors.exceptions.connect import SparkConnectGrpcException, SQLQueryContext
-from pyspark.sql.connect.proto.base_pb2 import FetchErrorDetailsResponse
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import DatabaseError, EngineError, SettingsError, SmartTextError
 from smarttext_pipelines.engines import Parameters, SparkEngine
-from smarttext_pipelines.engines.spark_session import SparkPlace, bounded, open_session, spark_version, told
+from smarttext_pipelines.engines.spark_session import (
+    SparkPlace,
+    bounded,
+    importing_pyspark,
+    open_session,
+    spark_version,
+    told,
+)
 from smarttext_pipelines.health.service_lines import spark
 from smarttext_pipelines.health.verdicts import State
 from smarttext_pipelines.metrics import METRICS, Window
@@ -31,12 +38,22 @@ from smarttext_pipelines_tests.events import cells, replace_events, roll_up_all
 from smarttext_pipelines_tests.fakes.spark import refusing_spark
 from smarttext_pipelines_tests.sail import Sail, running_sail
 
+with importing_pyspark():
+    from pyspark.errors.exceptions.connect import SparkConnectGrpcException, SQLQueryContext
+    from pyspark.sql.connect.proto.base_pb2 import FetchErrorDetailsResponse
+
 QueryContext = FetchErrorDetailsResponse.QueryContext
 DAY = date(2026, 3, 8)
 DAYS = DayRange(DAY, DAY)
 PARAMETERS = Parameters(Window(DAYS, ZoneInfo("UTC"), 4, AS_OF))
 TOKEN = "a-token-" + "of-nobody"
 ENDLESS = "SELECT SUM(a.id * b.id % 7) AS n FROM range(3000000000) AS a CROSS JOIN range(3000000000) AS b"
+
+
+def test_a_process_that_was_started_by_a_line_of_code_can_ask_spark() -> None:
+    imported = "from smarttext_pipelines.engines.spark_session import importing_pyspark"
+    code = f"{imported}\nwith importing_pyspark():\n import pyspark.sql.connect"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def closed_port() -> int:
@@ -143,11 +160,11 @@ def test_the_doctor_says_which_spark_answers(sail: Sail) -> None:
 
 def test_the_doctor_says_what_is_wrong_with_spark() -> None:
     away = spark(Settings(spark_remote=f"sc://127.0.0.1:{closed_port()}", _env_file=None))
-    assert (away.state, "does not answer" in away.said) == (State.fail, True)
+    assert (away.state, "does not answer" in away.said) == (State.warn, True)
     with refusing_spark(grpc.StatusCode.UNAUTHENTICATED) as (remote, _):
         refused = spark(Settings(spark_remote=remote, spark_token=SecretStr(TOKEN), _env_file=None))
     assert (refused.state, refused.said.partition("refused ")[2]) == (
-        State.fail,
+        State.warn,
         "the token (UNAUTHENTICATED); set SMARTTEXT_SPARK_TOKEN",
     )
     assert spark(Settings(_env_file=None)).state is State.unknown

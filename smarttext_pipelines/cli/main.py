@@ -14,6 +14,7 @@ from smarttext_pipelines.cli import (
     budget_commands,
     budget_replay_command,
     customer_commands,
+    customer_list_commands,
     database_commands,
     digest_command,
     doctor_command,
@@ -89,6 +90,8 @@ app.command("reset-openai")(budget_commands.reset_openai)
 app.command("simulate")(simulate_command.simulate)
 app.add_typer(alert_commands.app, name="alerts")
 app.add_typer(anomaly_commands.app, name="anomalies")
+customer_commands.app.command("list")(customer_list_commands.list_customers)
+customer_commands.app.command("show")(customer_list_commands.show_customer)
 app.add_typer(customer_commands.app, name="customers")
 app.add_typer(retention_commands.app, name="retention")
 app.add_typer(lake_commands.app, name="lake")

@@ -60,6 +60,8 @@ SHOWS: dict[str, tuple[tuple[str, ...], ...]] = {
     "anomalies marks": ((),),
     "anomalies backtest": (("--days", "60"),),
     "customers suppressions": ((),),
+    "customers list": (("--business", str(business_id(1)), *_SPAN),),
+    "customers show": ((CALLER, *_SPAN),),
     "retention status": ((),),
     "retention verify": ((),),
     "lake status": ((), ("--files",)),

@@ -1,0 +1,146 @@
+"""Customers of a business over some days, by key: who was never answered, and who burns tokens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.core.errors import InputError
+
+HEAVY_TOKENS, HEAVY_PERCENT = 10_000, Decimal(25)
+"""Tokens of a customer in the days, and their share of all of the business, from which use is heavy."""
+
+SHORT_KEY = 12
+"""Digits of a key that are shown, and that are enough to find it by."""
+
+_SUMS = """
+    sum(calls_total)::bigint AS calls, sum(calls_missed)::bigint AS missed,
+    sum(replied_in_time_count)::bigint AS in_time, sum(replied_late_count)::bigint AS late,
+    sum(unreplied_count)::bigint AS never, sum(reply_unknown_count)::bigint AS unknown,
+    sum(messages_received)::bigint AS received, sum(messages_sent)::bigint AS sent,
+    sum(sms_success_count)::bigint AS successful, sum(sms_failure_count)::bigint AS failed,
+    sum(openai_requests)::bigint AS requests, sum(openai_tokens_used)::bigint AS tokens,
+    sum(openai_cost_estimate) AS cost_usd, min(day) AS first_day, max(day) AS last_day
+"""
+_OF_BUSINESS = text(
+    f"""
+    WITH found AS (
+        SELECT customer_key, {_SUMS} FROM monitoring.customer_days
+        WHERE business_id = :business AND day BETWEEN :first AND :last GROUP BY customer_key
+    ), shared AS (
+        SELECT *, round(100.0 * tokens / nullif(sum(tokens) OVER (), 0), 2) AS percent_of_tokens FROM found
+    ), judged AS (
+        SELECT *, never > 0 AND in_time + late + successful = 0 AS is_never_answered,
+               coalesce(tokens >= :heavy AND percent_of_tokens >= :percent, false) AS is_heavy
+        FROM shared WHERE customer_key IS NOT NULL
+    )
+    SELECT CAST(:business AS uuid) AS business_id, NULL AS business, j.* FROM judged AS j
+    WHERE CASE :kind WHEN 'unanswered' THEN is_never_answered WHEN 'heavy' THEN is_heavy ELSE true END
+    ORDER BY is_never_answered DESC, never DESC, is_heavy DESC, tokens DESC, last_day DESC, customer_key LIMIT :most
+    """  # noqa: S608 - a constant
+)
+_OF_CUSTOMER = text(
+    f"""
+    SELECT d.*, b.name AS business, NULL AS percent_of_tokens,
+           never > 0 AND in_time + late + successful = 0 AS is_never_answered, false AS is_heavy
+    FROM (
+        SELECT business_id, customer_key, {_SUMS} FROM monitoring.customer_days
+        WHERE starts_with(customer_key, :key) AND day BETWEEN :first AND :last GROUP BY business_id, customer_key
+    ) AS d LEFT JOIN monitoring.business_names AS b ON b.id = d.business_id
+    ORDER BY last_day DESC, b.name, d.business_id
+    """  # noqa: S608 - a constant
+)
+
+
+class Kind(StrEnum):
+    """Which customers are listed."""
+
+    all = "all"
+    unanswered = "unanswered"
+    heavy = "heavy"
+
+
+@dataclass(frozen=True)
+class Customer:
+    """A customer of a business in some days.
+
+    Attributes:
+        business_id: Business; None for what names none.
+        business: Its name, where several are listed.
+        customer_key: Key of the number, 64 hexadecimal digits.
+        calls: Calls; ``missed`` of them were missed, and answered ``in_time``, ``late``, ``never`` or ``unknown``.
+        received: Texts from the customer.
+        sent: Texts to the customer, ``successful`` and ``failed`` among them.
+        requests: OpenAI requests that the customer's texts caused, with their ``tokens`` and ``cost_usd``.
+        first_day: First day with any of that, and ``last_day`` the last one.
+        percent_of_tokens: Share of the business's tokens in the days; None where it has none.
+        is_never_answered: Missed calls got no answer, and no text arrived.
+        is_heavy: At least ``HEAVY_TOKENS`` tokens and ``HEAVY_PERCENT`` of the business's.
+    """
+
+    business_id: UUID | None
+    business: str | None
+    customer_key: str
+    calls: int
+    missed: int
+    in_time: int
+    late: int
+    never: int
+    unknown: int
+    received: int
+    sent: int
+    successful: int
+    failed: int
+    requests: int
+    tokens: int
+    cost_usd: Decimal
+    first_day: date
+    last_day: date
+    percent_of_tokens: Decimal | None
+    is_never_answered: bool
+    is_heavy: bool
+
+    @property
+    def next_step(self) -> str:
+        """What to do about the customer; empty for nothing."""
+        if self.is_never_answered:
+            return "call back"
+        return "look at the prompts" if self.is_heavy else ""
+
+
+def customers_of(
+    connection: Connection, business: UUID, days: DayRange, kind: Kind = Kind.all, most: int = 100
+) -> Sequence[Customer]:
+    """Return the customers of a business, those who need a human first, in one statement.
+
+    Args:
+        connection: A connection to the event database.
+        business: The business.
+        days: The days.
+        kind: Which of them.
+        most: How many at most.
+    """
+    values = {"business": business, "first": days.first, "last": days.last, "kind": kind.value, "most": most,
+              "heavy": HEAVY_TOKENS, "percent": HEAVY_PERCENT}  # fmt: skip
+    return [Customer(**row) for row in connection.execute(_OF_BUSINESS, values).mappings()]
+
+
+def find_customer(connection: Connection, key: str, days: DayRange) -> Sequence[Customer]:
+    """Return what a customer did, by business; raise InputError where the digits are those of several keys.
+
+    Args:
+        connection: A connection to the event database.
+        key: A key, or its first ``SHORT_KEY`` digits or more.
+        days: The days.
+    """
+    values = {"key": key, "first": days.first, "last": days.last}
+    found = [Customer(**row) for row in connection.execute(_OF_CUSTOMER, values).mappings()]
+    if len({each.customer_key for each in found}) > 1:
+        msg = f"several keys begin with {key}; write more of it"
+        raise InputError(msg)
+    return found

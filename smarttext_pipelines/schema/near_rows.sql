@@ -209,6 +209,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     ) AS e ON e.message_sid = s.sid
 $$;
 
+-- Which businesses send from the number of a scope of alerts, without saying the number.
+CREATE OR REPLACE FUNCTION monitoring.businesses_of_sender(sender text)
+RETURNS SETOF uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT b.id FROM monitoring.businesses AS b WHERE 'sender:' || left(md5(b.twilio_phone), 12) = sender
+$$;
+
 CREATE OR REPLACE FUNCTION monitoring.openai_tokens_of_the_hour()
 RETURNS TABLE (business_id uuid, tokens numeric)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

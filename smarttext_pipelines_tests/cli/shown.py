@@ -19,9 +19,10 @@ from smarttext_pipelines.lake.lake_day import Places
 from smarttext_pipelines.lake.lake_target import LakeTarget
 from smarttext_pipelines.retention.run import Retention, archive_days
 from smarttext_pipelines.sample import SampleSpec, load_sample
+from smarttext_pipelines.settings.customer_secret import FILE
 from smarttext_pipelines_tests.alerts import World, business_id, only
 from smarttext_pipelines_tests.conftest import Database
-from smarttext_pipelines_tests.events import insert_events, roll_up_all
+from smarttext_pipelines_tests.events import CUSTOMER_SECRET, insert_events, roll_up_all
 from smarttext_pipelines_tests.strategies import api_call, call_event, owner_alert
 
 DAY, OLD = date(2026, 3, 16), date(2026, 1, 5)
@@ -95,6 +96,8 @@ def examples() -> list[tuple[str, ...]]:
 
 def fill(database: Database, folder: Path) -> None:
     """Give a database rows for every example, and a folder the files that they name."""
+    (folder / "data").mkdir()
+    (folder / "data" / FILE).write_bytes(CUSTOMER_SECRET)
     spec = SampleSpec(3, 6, 60, 7, DAY, datetime(2026, 3, 17, tzinfo=UTC))
     load_sample(database.url, spec, lambda _day, _rows: None)
     world = World(database)

@@ -129,7 +129,7 @@ def test_nobody_there_is_no_reason_to_fail(address: str, monkeypatch: pytest.Mon
         ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}, None),
         ({"WATCHDOG_USEC": "soon"}, None),
     ],
-    ids=str,
+    ids=["unset", "set", "ours", "another's", "no number"],
 )
 def test_it_is_told_twice_in_the_time_that_it_waits_for(
     values: dict[str, str], seconds: float | None, monkeypatch: pytest.MonkeyPatch

@@ -245,10 +245,13 @@ def erase(
     with _opened() as (settings, engine, archive):
         from smarttext_pipelines.lake.cutting_out import cut_out, require_place
         from smarttext_pipelines.retention.erase import erase as erase_person
+        from smarttext_pipelines.retention.forget_customer import require_known_key
         from smarttext_pipelines.settings.customer_secret import known_key
 
         lake = find_lake(settings)
         require_place(engine, lake)
+        key = known_key(settings, phone)
+        require_known_key(engine, key)
         cut = [(0, 0)]
         if not yes:
             typer.confirm("Delete every row that mentions this number? Nothing brings them back", abort=True)
@@ -262,12 +265,14 @@ def erase(
                 shared_senders=[number.get_secret_value() for number in settings.shared_senders],
                 begun=lambda number: progress.update(bar, total=number),
                 done=lambda: progress.advance(bar),
-                customer_key=known_key(settings, phone),
+                customer_key=key,
                 elsewhere=lambda digits: cut.append(cut_out(engine, lake, digits)) if lake else None,
             )
         live, archived = erased.live_rows.total(), erased.archived_rows.total()
         files = counted(erased.segments_rewritten, "archive file")
         _say(f"{counted(live, 'row')} deleted, {archived:,} cut out of {files}")
+        if erased.days_forgotten:
+            _say(f"{counted(erased.days_forgotten, 'row')} of customer_days: nobody's from now on")
         if lake:
             _say(f"{counted(cut[-1][0], 'row')} cut out of {counted(cut[-1][1], 'file')} of the lake")
         _say("their days are rolled up again by rollup_request_sensor; backups of the database are not touched")

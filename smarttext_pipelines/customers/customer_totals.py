@@ -50,7 +50,8 @@ _OF_CUSTOMER = text(
            never > 0 AND in_time + late + successful = 0 AS is_never_answered, false AS is_heavy
     FROM (
         SELECT business_id, customer_key, {_SUMS} FROM monitoring.customer_days
-        WHERE starts_with(customer_key, :key) AND day BETWEEN :first AND :last GROUP BY business_id, customer_key
+        WHERE customer_key BETWEEN :key AND :key || 'g' AND starts_with(customer_key, :key)
+            AND day BETWEEN :first AND :last GROUP BY business_id, customer_key
     ) AS d LEFT JOIN monitoring.business_names AS b ON b.id = d.business_id
     ORDER BY last_day DESC, b.name, d.business_id
     """  # noqa: S608 - a constant

@@ -67,11 +67,13 @@ class Erased:
         live_rows: Rows deleted, by table.
         archived_rows: Rows cut out of the archive, by table.
         segments_rewritten: Files that were rewritten or removed.
+        days_forgotten: Rows of ``customer_days`` that are nobody's now.
     """
 
     live_rows: Counter[str] = field(default_factory=Counter)
     archived_rows: Counter[str] = field(default_factory=Counter)
     segments_rewritten: int = 0
+    days_forgotten: int = 0
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def erase(
         # A day may have been restored since, before its file was searched; from now on none can bring a row back.
         _erase_tables(connection, erasure)
         if customer_key:
-            forget_customer(connection, customer_key)
+            erasure.erased.days_forgotten = forget_customer(connection, customer_key)
     elsewhere(erasure.digits)
     with connected(database) as connection, connection.begin():
         _record(connection, erasure, finished_at=func.now())

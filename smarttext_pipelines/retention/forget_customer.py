@@ -1,9 +1,22 @@
 """Forget a customer: what a key did becomes what nobody is known to have done, so that sums stay as they are."""
 
-from sqlalchemy import Connection, delete, func, insert, literal, null, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, literal, null, select, update
 
+from smarttext_pipelines.core.errors import InputError
+from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.metrics.customer_days import MEASURES
 from smarttext_pipelines.schema.tables.statistics import customer_days
+
+
+def require_known_key(engine: Engine, key: str | None) -> None:
+    """Raise InputError where customers have keys, and that of the person is not known here."""
+    with connected(engine) as connection:
+        has_keys = connection.scalar(
+            select(select(customer_days).where(customer_days.c.customer_key.is_not(None)).exists())
+        )
+    if has_keys and key is None:
+        msg = "customers have keys, and their secret is not here: set SMARTTEXT_CUSTOMER_KEY to it; nothing was deleted"
+        raise InputError(msg)
 
 
 def forget_customer(connection: Connection, key: str) -> int:

@@ -1,12 +1,19 @@
 """Forgetting a customer takes the key away, and changes no sum."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
+from pathlib import Path
 
+import pytest
+
+from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.customer_keys import customer_key
 from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.retention.erase import erase
 from smarttext_pipelines.retention.forget_customer import forget_customer
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import CUSTOMER_SECRET, cells, replace_events, roll_up_all
+from smarttext_pipelines_tests.reference import UTC_ZONE
 from smarttext_pipelines_tests.strategies import BUSINESS_IDS, business, call_event, events
 
 DAY = date(2026, 3, 10)
@@ -14,7 +21,8 @@ NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 PERSON, OTHER = "+15550100001", "+15550100002"
 
 
-def test_the_key_is_gone_and_every_sum_stays(database: Database) -> None:
+@pytest.fixture
+def called(database: Database) -> Database:
     first, second = BUSINESS_IDS[:2]
     callers = [(PERSON, first), (PERSON, first), (OTHER, first), (None, first), (PERSON, second)]
     calls = [
@@ -23,6 +31,32 @@ def test_the_key_is_gone_and_every_sum_stays(database: Database) -> None:
     ]
     replace_events(database.engine, events(businesses=[business(1), business(2)], call_events=calls))
     roll_up_all(database.engine, DayRange(DAY, DAY), as_of=datetime(2026, 3, 20, tzinfo=UTC))
+    return database
+
+
+def _keys(database: Database) -> set[str | None]:
+    return {row["customer_key"] for row in cells(database.engine, "customer_days")}
+
+
+def test_an_erased_person_has_no_key_any_more(called: Database, tmp_path: Path) -> None:
+    key = customer_key(PERSON, CUSTOMER_SECRET)
+    assert key in _keys(called)
+    done = erase(called.engine, ArchiveTarget(str(tmp_path)), PERSON, zone=UTC_ZONE, customer_key=key)
+    assert (done.live_rows.total(), done.days_forgotten) == (3, 2)
+    assert _keys(called) == {None, customer_key(OTHER, CUSTOMER_SECRET)}
+
+
+def test_nothing_is_erased_where_the_secret_of_the_keys_is_missing(
+    called: Database, smarttext: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, _, err = smarttext("erase", "--phone", PERSON, "--yes")
+    assert code == 2
+    assert "set SMARTTEXT_CUSTOMER_KEY" in err
+    assert called.rows("SELECT count(*) AS n FROM public.call_events") == [{"n": 5}]
+
+
+def test_the_key_is_gone_and_every_sum_stays(called: Database) -> None:
+    database, (first, second) = called, BUSINESS_IDS[:2]
     key = customer_key(PERSON, CUSTOMER_SECRET)
     assert key is not None
     with database.engine.begin() as connection:

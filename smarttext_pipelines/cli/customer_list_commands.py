@@ -44,7 +44,7 @@ def list_customers(
     last: ToOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the customers of a business by key, who needs a human first; the last 30 days by default."""
+    """Show a business's customers by key, who needs a human first; of 30 days. Exit code 3: one is not rolled up."""
     from smarttext_pipelines.customers.customer_totals import Kind, customers_of
 
     require_text(("--business", business))
@@ -70,7 +70,7 @@ def show_customer(
     last: ToOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a customer did, by business; the last 30 days by default."""
+    """Show what a customer did, by business; default is the last 30 days. Exit code 3: a day was not rolled up."""
     from smarttext_pipelines.customers.customer_totals import find_customer
 
     settings = load_settings()

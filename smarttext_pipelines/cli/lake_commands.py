@@ -99,7 +99,8 @@ def verify(*, as_json: JsonOption = False) -> None:
     for each in failed:
         say(f"{each.file.title}: {each.failure}", stderr=True)
     if failed:
-        todo = "write their days again with `smarttext lake export --again`"
+        first, last = (pick(each.file.day for each in failed) for pick in (min, max))
+        todo = f"write their days again with `smarttext lake export --from {first} --to {last} --again`"
         say(f"{len(failed)} of {counted(len(results), 'file')} differ; {todo}", stderr=True)
         raise typer.Exit(1)
     is_one = len(results) == 1

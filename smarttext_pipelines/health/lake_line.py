@@ -31,9 +31,13 @@ def judge_lake(files: int, newest: date | None, *, is_kept: bool, now: datetime)
             return []
         said = f"{counted(files, 'file')} in a lake that is no longer kept: SMARTTEXT_LAKE_URL is not set"
         return [Line("lake", State.warn, said, "set it; nobody is erased from these files meanwhile")]
+    last = (now - timedelta(days=1)).date()
     if newest is None:
-        return [Line("lake", State.warn, "nothing is exported yet", "run `smarttext lake export --from --to`")]
+        todo = f"run `smarttext lake export --from {last} --to {last}`"
+        return [Line("lake", State.warn, "nothing is exported yet", todo)]
     said = f"{counted(files, 'file')}, the newest of {newest}"
     if newest < (now - _LATE).date():
-        return [Line("lake", State.warn, said, "see the runs of event_lake, or run `smarttext lake export`")]
+        first = newest + timedelta(days=1)
+        todo = f"see the runs of event_lake, or run `smarttext lake export --from {first} --to {last}`"
+        return [Line("lake", State.warn, said, todo)]
     return [Line("lake", State.ok, said)]

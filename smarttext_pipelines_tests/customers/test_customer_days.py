@@ -163,19 +163,10 @@ def _world() -> Events:
         call_event(100 + n, NOON, call_sid=f"CA-m{n}", event_type="voice.missed", business_id=first,
                    from_number=number) for n, number in enumerate((*FIVE_SPELLINGS, "+15550100003", None))
     ]  # fmt: skip
-    answers = [
-        sms_event(
-            100,
-            NOON,
-            message_sid="SM-answer",
-            status="sent",
-            to_number=CALLER,
-            business_id=first,
-            **{name: found["sms_events"][0][name] for name in ("payload", "error_message")},
-        )
-    ]
-    found["call_events"] += missed
-    found["sms_events"] += answers
+    answers = [sms_event(100, NOON, message_sid="SM-answer", status="sent", to_number=CALLER, business_id=first)]
+    for table, rows in (("call_events", missed), ("sms_events", answers)):
+        others = found[table][0]
+        found[table] += [{**{name: others[name] for name in others if name not in row}, **row} for row in rows]
     return found
 
 

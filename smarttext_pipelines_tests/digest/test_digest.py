@@ -194,7 +194,7 @@ def test_a_day_without_a_missed_call_or_without_any_event_is_known_to_be_so(roll
     with rolled_up.engine.connect() as connection:
         text = "\n".join(read_digest(connection, rolled_up.settings(), sunday))
     assert "no call and no text" in text
-    assert "smarttext rollup" not in text
+    assert "was not rolled up" not in text
     assert "partial" not in text
     assert "Nothing happened, Sunday 15 March 2026" in text
 

@@ -46,7 +46,7 @@ def calls(count: int = COUNT, **columns: Any) -> list[Row]:
 def usage(count: int = COUNT, *, first: int = 0, **columns: Any) -> list[Row]:
     given = {"tokens_used": 90, "cost_estimate": "0.002", "business_id": BUSINESS}
     return [
-        {"request_id": f"req-{n}", **api_call(n, AT, **{**given, "reset_date": AT.date()}), **columns}
+        api_call(n, AT, **{**given, "reset_date": AT.date(), "request_id": f"req-{n}", **columns})
         for n in range(first, first + count)
     ]
 

@@ -10,9 +10,9 @@ from smarttext_pipelines.schema.public_state import FUNCTION_NAMES, VIEWS
 
 _VIEWS = ", ".join(f"'{view}'" for view in VIEWS)
 _BUILT_ON = """
-WITH relations AS (SELECT c.* FROM pg_class AS c WHERE {relations}),
+WITH relations AS (SELECT c.tableoid AS kind, c.* FROM pg_class AS c WHERE {relations}),
 used AS (
-    SELECT tableoid AS kind, oid FROM relations
+    SELECT kind, oid FROM relations
     UNION ALL SELECT t.tableoid, t.oid FROM pg_type AS t JOIN relations AS r ON r.reltype IN (t.oid, t.typelem)
     UNION ALL SELECT t.tableoid, t.oid FROM pg_type AS t WHERE {monitoring} = t.typnamespace
     UNION ALL SELECT f.tableoid, f.oid FROM pg_proc AS f WHERE {monitoring} = f.pronamespace

@@ -8,16 +8,16 @@ import pytest
 from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests import application as app
 from smarttext_pipelines_tests.conftest import Database
-from smarttext_pipelines_tests.legacy import install_legacy
 from smarttext_pipelines_tests.schema.test_adoption_plan import own_role
 from smarttext_pipelines_tests.schema.test_way_down import down
 
 __all__ = ["own_role"]
 UTC = ZoneInfo("UTC")
 OVERLOAD = """
-CREATE FUNCTION public.reset_daily_openai_usage(business uuid DEFAULT NULL) RETURNS void LANGUAGE sql AS 'SELECT';
-REVOKE ALL ON FUNCTION public.reset_daily_openai_usage(uuid) FROM PUBLIC, anon, authenticated, service_role;
-COMMENT ON FUNCTION public.reset_daily_openai_usage(uuid) IS 'mine';
+CREATE FUNCTION public.reset_daily_openai_usage(business_id uuid, day date DEFAULT NULL) RETURNS void
+LANGUAGE sql AS 'SELECT';
+REVOKE ALL ON FUNCTION public.reset_daily_openai_usage(uuid, date) FROM PUBLIC, anon, authenticated, service_role;
+COMMENT ON FUNCTION public.reset_daily_openai_usage(uuid, date) IS 'mine';
 """
 NEW_VIEW = """
 DROP VIEW public.sms_failure_rates;
@@ -59,7 +59,7 @@ def test_an_overload_that_was_made_since_has_its_rights_and_comment(
     empty_database: Database, caller: str | None
 ) -> None:
     migrate(empty_database.engine, UTC)
-    name = "public.reset_daily_openai_usage(uuid)"
+    name = "public.reset_daily_openai_usage(uuid, date)"
     empty_database.run(OVERLOAD + (f"GRANT EXECUTE ON FUNCTION {name} TO {caller}" if caller else ""))
     before = rights(empty_database, name)
     assert before == ({(caller, "EXECUTE", False)} if caller else set())
@@ -101,12 +101,17 @@ def test_a_view_that_was_replaced_in_place_has_the_rights_that_were_found(empty_
     empty_database.run("GRANT SELECT ON public.openai_daily_usage TO anon, authenticated")
     before = rights(empty_database, "public.openai_daily_usage")
     migrate(empty_database.engine, UTC)
-    definition = "SELECT business_id, reset_date AS date, 1::bigint AS total_tokens, 2::numeric AS total_cost"
+    definition = (
+        "SELECT business_id, reset_date AS date, 1::bigint AS total_tokens, 2::numeric AS total_cost, "
+        "3::bigint AS requests, 4::bigint AS unpriced_requests"
+    )
     empty_database.run(f"CREATE OR REPLACE VIEW public.openai_daily_usage AS {definition} FROM public.api_usage")
     migrate(empty_database.engine, UTC)
     down(empty_database)
     assert rights(empty_database, "public.openai_daily_usage") == before
-    assert "2::numeric" in empty_database.rows("SELECT pg_get_viewdef('public.openai_daily_usage') AS said")[0]["said"]
+    assert (
+        "(2)::numeric" in empty_database.rows("SELECT pg_get_viewdef('public.openai_daily_usage') AS said")[0]["said"]
+    )
 
 
 def test_the_newest_of_the_applications_definitions_comes_back_also_if_it_was_there_before(
@@ -154,15 +159,16 @@ def test_what_a_role_passed_on_stays_with_whom_it_was_passed_to(own_role: str, e
         f"SET ROLE anon; GRANT INSERT ON public.sms_events TO {own_role}; RESET ROLE"
     )
     before = rights(empty_database, "public.sms_events")
-    migrate(empty_database.engine, UTC)
-    down(empty_database)
-    assert rights(empty_database, "public.sms_events") == before
+    try:
+        migrate(empty_database.engine, UTC)
+        down(empty_database)
+        assert rights(empty_database, "public.sms_events") == before
+    finally:  # DROP OWNED revokes what the owner granted, and not what anon did.
+        empty_database.run(f"SET ROLE anon; REVOKE INSERT ON public.sms_events FROM {own_role}; RESET ROLE")
 
 
 @pytest.mark.parametrize(("value", "stays"), [("1.23456", True), ("1.2345", False), ("1234567", True)])
 def test_a_type_that_would_round_a_value_stays(empty_database: Database, value: str, stays: bool) -> None:
-    empty_database.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    install_legacy(empty_database)
     empty_database.run("ALTER TABLE public.daily_stats ALTER COLUMN openai_cost_estimate TYPE numeric(10, 4)")
     migrate(empty_database.engine, UTC)
     empty_database.run(f"INSERT INTO public.daily_stats (date, openai_cost_estimate) VALUES ('2026-03-01', {value})")

@@ -14,8 +14,9 @@ from smarttext_pipelines.database.connect import parse_url
 from smarttext_pipelines.settings import Settings, load_settings, variable_of
 
 FREE = {
-    "archive_url", "data_dir", "alert_rules", "failure_codes", "slack_bot_token", "slack_channel", "twilio_account_sid",
-    "twilio_auth_token", "pagerduty_routing_key", "sentry_environment", "database_url", "dagster_database_url",
+    "archive_url", "lake_url", "lake_spark_url", "data_dir", "alert_rules", "failure_codes", "plans",
+    "slack_bot_token", "slack_channel", "twilio_account_sid", "twilio_auth_token", "pagerduty_routing_key",
+    "sentry_environment", "database_url", "dagster_database_url",
 }  # fmt: skip
 """Settings whose text has no form, or whose form is judged where it is used (each with a test of its own)."""
 

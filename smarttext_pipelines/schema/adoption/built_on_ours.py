@@ -13,7 +13,8 @@ _BUILT_ON = """
 WITH relations AS (SELECT c.tableoid AS kind, c.* FROM pg_class AS c WHERE {relations}),
 used AS (
     SELECT kind, oid FROM relations
-    UNION ALL SELECT t.tableoid, t.oid FROM pg_type AS t JOIN relations AS r ON r.reltype IN (t.oid, t.typelem)
+    UNION ALL SELECT t.tableoid, t.oid FROM pg_type AS t JOIN relations AS r
+        ON r.reltype <> 0 AND r.reltype IN (t.oid, t.typelem)
     UNION ALL SELECT t.tableoid, t.oid FROM pg_type AS t WHERE {monitoring} = t.typnamespace
     UNION ALL SELECT f.tableoid, f.oid FROM pg_proc AS f WHERE {monitoring} = f.pronamespace
 )

@@ -114,7 +114,10 @@ def _may_pass_on(acl: Iterable[str], grantee: str) -> set[str]:
     found = set()
     for item in acl:
         match = _ITEM.match(item)
-        if match and (match["name"] or match["quoted"].replace('""', '"')) == grantee:
+        if not match:
+            continue
+        name = match["name"] if match["quoted"] is None else match["quoted"].replace('""', '"')
+        if name == grantee:
             found |= {_LETTERS[letter] for letter in re.findall(r"(\w)\*", match["rights"]) if letter in _LETTERS}
     return found
 

@@ -18,6 +18,7 @@ from smarttext_pipelines.engines.compiled import Spelling, compile_sql
 from smarttext_pipelines.engines.engine import Parameters
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
 from smarttext_pipelines.engines.unbound import ibis_type, unbound_parameter, unbound_table
+from smarttext_pipelines.metrics.metric import Expression
 from smarttext_pipelines.schema.sources import source_schema
 from smarttext_pipelines.schema.tables import metadata
 
@@ -86,7 +87,7 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
         self._duckdb.register(name, rows)
         self.tables[name] = unbound_parameter(name, rows)
 
-    def stage(self, expression: ir.Table, into: str) -> str:
+    def stage(self, expression: Expression, into: str) -> str:
         """Copy the result into the temporary table ``into`` of the PostgreSQL transaction."""
         if self._connection is None:
             message = "this engine was opened without a PostgreSQL transaction to stage into"
@@ -95,11 +96,11 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
         copy_into_temporary_table(self._connection, into, self.arrow(expression), uuids=uuids)
         return self.sql(expression)
 
-    def fetch(self, expression: ir.Table) -> list[dict[str, Any]]:
+    def fetch(self, expression: Expression) -> list[dict[str, Any]]:
         """Return the result as rows."""
         return self.arrow(expression).to_pylist()
 
-    def arrow(self, expression: ir.Table) -> pa.Table:
+    def arrow(self, expression: Expression) -> pa.Table:
         """Return the result as an Arrow table of the expression's own types (DuckDB sums integers to 128 bits)."""
         kinds = expression.schema().to_pyarrow()
         kinds = pa.schema([(f.name, pa.string() if f.type == pa.uuid() else f.type) for f in kinds])
@@ -107,7 +108,7 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
         return found.cast(kinds)
 
     @staticmethod
-    def sql(expression: ir.Table) -> str:
+    def sql(expression: Expression) -> str:
         """Return the statement, with line breaks; DuckDB compares text by bytes already."""
         spelling: Spelling = {
             "reporting_day": _day,

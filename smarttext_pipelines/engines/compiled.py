@@ -1,19 +1,20 @@
 """From an expression to a statement: each shape is compiled once; times and zone of a window are put into its text.
 
-Compiling takes a third of a second, which is most of what a day of few rows costs, and an evaluation of the alert rules
+Compiling takes up to a second, which is most of what a day of few rows costs, and an evaluation of the alert rules
 each minute. Two windows of one shape differ in their dates, instants and zone alone.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import ibis.expr.operations as ops
-import ibis.expr.types as ir
 import sqlglot.expressions as sge
 
-from smarttext_pipelines.metrics.metric import reporting_day
+from smarttext_pipelines.metrics.metric import Expression, Windowed, reporting_day
+from smarttext_pipelines.metrics.usual_window import moved
 
 Spelling = Mapping[str, Callable[..., Any]]
 """For each function of ``metrics.metric``, what an engine writes instead of a call of it."""
@@ -23,19 +24,69 @@ _FIRST = datetime(9100, 1, 1, 0, 0, 0, 7, tzinfo=UTC)
 """Placeholder of the first instant of an expression; no event has that time."""
 
 _ZONE = "zone_of_the_window"
-_LEFT = ("9100", "9101", _ZONE)
-"""What reveals a placeholder that was written in an unexpected form."""
+_LEFT = re.compile(rf"9(?:09[5-9]|1[0-2][0-9])-|{_ZONE}")
+"""What reveals a placeholder, or a time of the usual window, that was written in an unexpected form."""
 
-_statements: dict[Any, str] = {}
-"""By shape, with marks for the times."""
+_shapes: dict[Any, "_Shape"] = {}
+"""By compiler and expression, with placeholders or over the usual window."""
 
 _latest: dict[Any, str] = {}
 """Of the last expressions, as they are."""
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """A compiled statement with marks, and the times and zones of the expression that they stand for."""
+
+    text: str
+    times: Sequence[ops.Literal]
+    zones: Sequence[ops.Literal]
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """How one engine writes an expression."""
+
+    compiler: Any
+    spelling: Spelling
+    dialect: Any
+    finish: Callable[[sge.Expression], sge.Expression]
+
+    def write(self, op: ops.Node, marks: Mapping[sge.Expression, str], *, is_read: bool = True) -> str:
+        def rewrite(node: sge.Expression) -> sge.Expression:
+            if marks and node in marks:
+                return sge.Var(this=marks[node])
+            spelled = self.spelling.get(node.name.lower()) if isinstance(node, sge.Anonymous) else None
+            return spelled(*node.expressions) if spelled else node
+
+        statement: sge.Expression = self.compiler.to_sqlglot(op.to_expr())
+        finished = self.finish(statement.transform(rewrite))
+        return str(finished.sql(dialect=self.dialect, pretty=is_read, copy=False))
+
+    def shape(self, op: ops.Node) -> _Shape | None:
+        """Compile an expression in whose statement its times and zones can be told from everything else."""
+        times, zones = _times(op), _zones(op)
+        marks = {written(self.compiler, each): _mark(place) for place, each in enumerate(times)}
+        named = [ops.Literal(_zone(place), each.dtype) for place, each in enumerate(zones)]
+        text = self.write(op.replace(dict(zip(zones, named, strict=True))), marks)
+        bare = text
+        for place in range(len(zones)):
+            bare = bare.replace(f"'{_zone(place)}'", "")
+        return None if _LEFT.search(bare) else _Shape(text, times, zones)
+
+    def fill(self, shape: _Shape, times: Sequence[ops.Literal], zones: Sequence[ops.Literal]) -> str:
+        text = shape.text
+        # From the last on: the mark of the first is the beginning of that of the tenth.
+        for place in reversed(range(len(times))):
+            text = text.replace(_mark(place), written(self.compiler, times[place]).sql(dialect=self.dialect))
+        for place, literal in enumerate(zones):
+            text = text.replace(f"'{_zone(place)}'", written(self.compiler, literal).sql(dialect=self.dialect))
+        return text
+
+
 def compile_sql(
     compiler: Any,
-    expression: ir.Table,
+    expression: Expression,
     spelling: Spelling,
     dialect: Any,
     finish: Callable[[sge.Expression], sge.Expression] = lambda statement: statement,
@@ -53,49 +104,49 @@ def compile_sql(
         is_kept: Whether a shape like it may come again; else no shape is looked for, and nothing
             makes the statement easy to read.
     """
+    writer = _Writer(compiler, spelling, dialect, finish)
+    if isinstance(expression, Windowed):
+        return _of_window(writer, expression)
     # What is not kept is written over the tables of an answer, which are unbound already.
     op = (expression.unbind() if is_kept else expression).op()
     known = _latest.get((type(compiler), op))
     if known is not None:
         return known
-    made = _compiled if is_kept else partial(_compile, marks={}, is_read=False)
-    text = made(compiler, op, spelling, dialect, finish)
+    text = _of_times(writer, op) if is_kept else writer.write(op, {}, is_read=False)
     _keep(_latest, (type(compiler), op), text, _MAX_LATEST)
     return text
 
 
-def _compiled(
-    compiler: Any,
-    op: Any,
-    spelling: Spelling,
-    dialect: Any,
-    finish: Callable[[sge.Expression], sge.Expression],
-) -> str:
+def _of_window(writer: _Writer, expression: Windowed) -> str:
+    window, op = expression.window, expression.usual.op()
+    shape = _shape(writer, op)
+    if shape is None:
+        msg = "the statement holds a time or zone of the usual window in an unexpected form"
+        raise ValueError(msg)
+    times = [ops.Literal(moved(each.value, window), each.dtype) for each in shape.times]
+    return writer.fill(shape, times, [ops.Literal(str(window.zone), each.dtype) for each in shape.zones])
+
+
+def _of_times(writer: _Writer, op: ops.Node) -> str:
     times, zones = _times(op), _zones(op)
     stand_ins = [_stand_in(literal, place) for place, literal in enumerate(times)]
-    named = [ops.Literal(_zone(place), literal.dtype) for place, literal in enumerate(zones)]
-    shape = op.replace(dict(zip([*times, *zones], [*stand_ins, *named], strict=True)))
-    key = (type(compiler), shape)
-    text = _statements.get(key)
-    if text is None:
-        marks = {written(compiler, each): sge.Var(this=_mark(place)) for place, each in enumerate(stand_ins)}
-        text = _compile(compiler, shape, spelling, dialect, finish, marks)
-        bare = text
-        for place in range(len(zones)):
-            bare = bare.replace(f"'{_zone(place)}'", "")
-        if any(left in bare for left in _LEFT):
-            return _compile(compiler, op, spelling, dialect, finish, {})
-        _keep(_statements, key, text, _MAX_KEPT)
-    # From the last on: the mark of the first is the beginning of that of the tenth.
-    for place in reversed(range(len(times))):
-        text = text.replace(_mark(place), written(compiler, times[place]).sql(dialect=dialect))
-    for place, literal in enumerate(zones):
-        text = text.replace(f"'{_zone(place)}'", written(compiler, literal).sql(dialect=dialect))
-    return text
+    named = [ops.Literal(_zone(place), each.dtype) for place, each in enumerate(zones)]
+    shape = _shape(writer, op.replace(dict(zip([*times, *zones], [*stand_ins, *named], strict=True))))
+    return writer.fill(shape, times, zones) if shape else writer.write(op, {})
 
 
-def _keep(kept: dict[Any, str], key: Any, text: str, most: int) -> None:
-    kept[key] = text
+def _shape(writer: _Writer, op: ops.Node) -> _Shape | None:
+    key = (type(writer.compiler), op)
+    shape = _shapes.get(key)
+    if shape is None:
+        shape = writer.shape(op)
+        if shape is not None:
+            _keep(_shapes, key, shape, _MAX_KEPT)
+    return shape
+
+
+def _keep(kept: dict[Any, Any], key: Any, value: Any, most: int) -> None:
+    kept[key] = value
     while len(kept) > most:
         # The list of a dictionary is made at once; another thread may have taken the oldest meanwhile.
         kept.pop(next(iter(list(kept)), key), None)
@@ -131,23 +182,3 @@ def written(compiler: Any, literal: ops.Literal) -> sge.Expression:
     """Return how a compiler writes a literal."""
     expression: sge.Expression = compiler.visit_Literal(literal, value=literal.value, dtype=literal.dtype)
     return expression
-
-
-def _compile(
-    compiler: Any,
-    op: ops.Node,
-    spelling: Spelling,
-    dialect: Any,
-    finish: Callable[[sge.Expression], sge.Expression],
-    marks: Mapping[sge.Expression, sge.Expression],
-    *,
-    is_read: bool = True,
-) -> str:
-    def rewrite(node: sge.Expression) -> sge.Expression:
-        if marks and node in marks:
-            return marks[node].copy()
-        spelled = spelling.get(node.name.lower()) if isinstance(node, sge.Anonymous) else None
-        return spelled(*node.expressions) if spelled else node
-
-    statement: sge.Expression = compiler.to_sqlglot(op.to_expr())
-    return str(finish(statement.transform(rewrite)).sql(dialect=dialect, pretty=is_read, copy=False))

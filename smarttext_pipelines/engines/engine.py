@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import ibis.expr.types as ir
 
 from smarttext_pipelines.metrics.keyed import REPEATED
-from smarttext_pipelines.metrics.metric import Window
+from smarttext_pipelines.metrics.metric import Expression, Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,10 +22,10 @@ class Engine(Protocol):
     name: str
     tables: dict[str, ir.Table]
 
-    def stage(self, expression: ir.Table, into: str) -> str:
+    def stage(self, expression: Expression, into: str) -> str:
         """Put the result into a new temporary table of the caller's PostgreSQL transaction; return the statement."""
 
-    def fetch(self, expression: ir.Table) -> list[dict[str, Any]]:
+    def fetch(self, expression: Expression) -> list[dict[str, Any]]:
         """Return the result as rows; for totals and counts, which are small."""
 
     def add(self, name: str, rows: "pa.Table") -> None:
@@ -40,7 +40,7 @@ class SourceDay:
     newest_event_at: datetime | None = None
 
 
-def add_repeated_keys(engine: Engine, repeated: Sequence[ir.Table]) -> dict[date, int]:
+def add_repeated_keys(engine: Engine, repeated: Sequence[Expression]) -> dict[date, int]:
     """Give the engine's statements the keys that identify nothing on a day; return how many there are by day.
 
     Args:

@@ -1,19 +1,18 @@
 """The default engine: compiles to SQL and runs inside the caller's transaction; only the result moves."""
 
-from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import ibis
 import ibis.expr.types as ir
 import sqlglot.expressions as sge
 from sqlalchemy import Connection
 
 from smarttext_pipelines.core.wording import quoted
-from smarttext_pipelines.engines.compiled import Spelling, compile_sql, written
+from smarttext_pipelines.engines.compiled import Spelling, compile_sql
 from smarttext_pipelines.engines.engine import Parameters
 from smarttext_pipelines.engines.postgres_compiler import PostgresCompiler
 from smarttext_pipelines.engines.unbound import unbound_parameter, unbound_table
+from smarttext_pipelines.metrics.metric import Expression
 from smarttext_pipelines.schema.tables import metadata
 
 if TYPE_CHECKING:
@@ -59,11 +58,6 @@ def _read_twice(statement: sge.Expression) -> sge.Expression:
     return statement
 
 
-def postgres_instant(at: datetime) -> str:
-    """Return an instant as statements of this engine hold it."""
-    return written(_COMPILER, ibis.literal(at).op()).sql(dialect=_COMPILER.dialect)
-
-
 @cache
 def _schema_tables() -> dict[str, ir.Table]:
     """Return the tables of the schema, which are the same for every engine of a process."""
@@ -92,18 +86,18 @@ class PostgresEngine:
         copy_into_temporary_table(self._connection, name, rows)
         self.tables[name] = unbound_parameter(name, rows)
 
-    def stage(self, expression: ir.Table, into: str) -> str:
+    def stage(self, expression: Expression, into: str) -> str:
         """Create the temporary table ``into`` from the result; CREATE TABLE AS may run in parallel, INSERT may not."""
         sql = self.sql(expression)
         self._run(f"CREATE TEMPORARY TABLE {quoted(into)} ON COMMIT DROP AS {sql}")
         return sql
 
-    def fetch(self, expression: ir.Table) -> list[dict[str, Any]]:
+    def fetch(self, expression: Expression) -> list[dict[str, Any]]:
         """Return the result as rows."""
         return [dict(row) for row in self._run(self.sql(expression)).mappings()]
 
     @staticmethod
-    def sql(expression: ir.Table, *, is_kept: bool = True) -> str:
+    def sql(expression: Expression, *, is_kept: bool = True) -> str:
         """Return the statement, with line breaks; ``is_kept``: whether one of its shape may be wanted again."""
         spelling: Spelling = {
             "reporting_day": _day,

@@ -19,6 +19,7 @@ from smarttext_pipelines.engines.spark_session import LakeFile, SparkPlace, boun
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
 from smarttext_pipelines.engines.unbound import ibis_type, unbound_parameter, unbound_table
 from smarttext_pipelines.metrics.event_tables import SOURCE_TIMES
+from smarttext_pipelines.metrics.metric import Expression
 from smarttext_pipelines.schema.sources import source_columns
 from smarttext_pipelines.schema.tables import metadata
 
@@ -84,7 +85,7 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
             self._sent(rows).createOrReplaceTempView(name)
         self.tables[name] = unbound_parameter(name, rows)
 
-    def stage(self, expression: ir.Table, into: str) -> str:
+    def stage(self, expression: Expression, into: str) -> str:
         """Copy the result into the temporary table ``into`` of the PostgreSQL transaction."""
         if self._connection is None:
             message = "this engine was opened without a PostgreSQL transaction to stage into"
@@ -93,18 +94,18 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
         copy_into_temporary_table(self._connection, into, self.arrow(expression), uuids=uuids)
         return self.sql(expression)
 
-    def fetch(self, expression: ir.Table) -> list[dict[str, Any]]:
+    def fetch(self, expression: Expression) -> list[dict[str, Any]]:
         """Return the result as rows."""
         return self.arrow(expression).to_pylist()
 
-    def arrow(self, expression: ir.Table) -> pa.Table:
+    def arrow(self, expression: Expression) -> pa.Table:
         """Return the result as an Arrow table of the expression's own types."""
         kinds = expression.schema().to_pyarrow()
         kinds = pa.schema([(f.name, pa.string() if f.type == pa.uuid() else f.type) for f in kinds])
         return self._run(self.sql(expression)).cast(kinds)
 
     @staticmethod
-    def sql(expression: ir.Table) -> str:
+    def sql(expression: Expression) -> str:
         """Return the statement, with line breaks."""
         return spark_sql(expression)
 

@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any
 
 import ibis.expr.datatypes as dt
-import ibis.expr.types as ir
 import sqlglot.expressions as sge
 from ibis.backends.sql.compilers.pyspark import PySparkCompiler
 from ibis.backends.sql.compilers.pyspark import SQLGlotCompiler as BaseCompiler
 
 from smarttext_pipelines.engines.compiled import Spelling, compile_sql
+from smarttext_pipelines.metrics.metric import Expression
 
 
 class SparkCompiler(PySparkCompiler):  # type: ignore[misc]
@@ -45,7 +45,7 @@ class SparkCompiler(PySparkCompiler):  # type: ignore[misc]
 _COMPILER = SparkCompiler()
 
 
-def spark_sql(expression: ir.Table) -> str:
+def spark_sql(expression: Expression) -> str:
     """Return the statement, with line breaks, for a session whose time zone is UTC; Spark compares text by bytes."""
     spelling: Spelling = {"reporting_day": _day, "byte_order": lambda text: text, "elapsed_ms": _elapsed}
     return compile_sql(

@@ -161,7 +161,6 @@ METRIC = Metric(
     looked_up=("owner_alerts",),
     repeated=replies.repeated,
     reads_neighbours=True,
-    reads_clock=True,
     dimensions=("day", "business_id", "customer_key"),
     rows=rows,
     totals={

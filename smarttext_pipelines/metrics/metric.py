@@ -1,10 +1,11 @@
 """The shape of a metric, the window it is computed over, and the few functions every engine must provide."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property, wraps
+from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 import ibis
@@ -12,6 +13,7 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
 from smarttext_pipelines.core.days import DayRange, day_end, day_start
+from smarttext_pipelines.metrics.usual_window import usual
 
 REPLY_MINUTES = 5
 
@@ -155,36 +157,49 @@ Daily = Mapping[str, Callable[[ir.Table], ir.NumericValue]]
 """What a row of a fact adds to columns of ``daily_stats``, by their names."""
 
 
-Build = Callable[[Tables, Window], ir.Table]
+@dataclass(frozen=True)
+class Windowed:
+    """An expression for a window, of which only that over the usual window of its shape is built.
+
+    Attributes:
+        usual: The expression over ``usual_window.usual(window)``.
+        window: The window, whose times stand in the statement.
+    """
+
+    usual: ir.Table
+    window: Window
+
+    def schema(self) -> ibis.Schema:
+        """Return the columns of the result and their types."""
+        return self.usual.schema()
 
 
-_NO_TIME = datetime(9000, 1, 1, tzinfo=UTC)
-"""Time of reading of an expression in which it does not occur."""
+Expression: TypeAlias = ir.Table | Windowed
+"""What an engine runs."""
+
+Build = Callable[[Tables, Window], Expression]
 
 
-def remembered(build: Build, *, reads_clock: bool) -> Build:
-    """Return a builder that gives the same expression again for the same tables and window.
-
-    Building takes longer than compiling a known shape, and a day of few rows costs little else.
+def remembered(build: Build) -> Callable[[Tables, Window], Windowed]:
+    """Return a builder that gives the same expression again for the same tables and another window of a shape.
 
     Args:
         build: A pure function.
-        reads_clock: Whether the time of reading occurs in the expression of days.
     """
     kept: dict[object, ir.Table] = {}
 
     @wraps(build)
-    def built(tables: Tables, window: Window) -> ir.Table:
-        if type(window) is Window and not reads_clock:
-            window = replace(window, as_of=_NO_TIME)
-        key = (tuple((name, table.op()) for name, table in tables.items()), type(window), window)
+    def built(tables: Tables, window: Window) -> Windowed:
+        shape = usual(window)
+        key = (tuple((name, table.op()) for name, table in tables.items()), type(shape), shape)
         found = kept.get(key)
         if found is None:
-            found = kept[key] = build(tables, window)
+            built_now = build(tables, shape)
+            found = kept[key] = built_now.usual if isinstance(built_now, Windowed) else built_now
             while len(kept) > _MAX_REMEMBERED:
                 # The list of a dictionary is made at once; another thread may have taken the oldest meanwhile.
                 kept.pop(next(iter(list(kept)), key), None)
-        return found
+        return Windowed(found, window)
 
     return built
 
@@ -202,7 +217,6 @@ class Metric:
         repeated: Builds the keys of the inputs that identify nothing on a day; None where nothing is grouped by a key.
         daily: Columns of ``daily_stats`` that are summed from it.
         shares_source: Whether another metric records the rows of ``source`` that were read.
-        reads_clock: Whether ``rows`` depends on the time of reading.
         reads_neighbours: Whether rows of other days within the settle window change a day.
         dimensions: Columns that identify a row.
         day: The dimension that is the reporting day.
@@ -216,15 +230,14 @@ class Metric:
     source: str | None
     reads_neighbours: bool
     dimensions: tuple[str, ...]
-    rows: Callable[[Tables, Window], ir.Table]
+    rows: Build
     totals: Mapping[str, tuple[str, ...]]
-    source_totals: Callable[[Tables, Window], ir.Table]
+    source_totals: Build
     day: str = "day"
     looked_up: tuple[str, ...] = ()
     also_counted: tuple[str, ...] = ()
-    repeated: Callable[[Tables, Window], ir.Table] | None = None
+    repeated: Build | None = None
     shares_source: bool = False
-    reads_clock: bool = False
     daily: Daily = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -232,8 +245,7 @@ class Metric:
         for name in ("rows", "source_totals", "repeated"):
             build = getattr(self, name)
             if build is not None:
-                reads_clock = self.reads_clock and name == "rows"
-                object.__setattr__(self, name, remembered(build, reads_clock=reads_clock))
+                object.__setattr__(self, name, remembered(build))
 
     @property
     def sources(self) -> tuple[str, ...]:

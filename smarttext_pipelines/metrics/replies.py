@@ -233,7 +233,6 @@ METRIC = Metric(
     looked_up=("sms_events", "owner_alerts"),
     repeated=repeated,
     reads_neighbours=True,
-    reads_clock=True,
     dimensions=("day", "business_id"),
     rows=rows,
     totals={"missed": ("replied_in_time_count", "replied_late_count", "unreplied_count", "reply_unknown_count")},

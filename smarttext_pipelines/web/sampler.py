@@ -8,12 +8,10 @@ large installation is not burdened.
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 import ibis.expr.operations as ops
-import ibis.expr.types as ir
 from sqlalchemy import Connection, Engine, text
 
 from smarttext_pipelines.core.days import DayRange, day_of
@@ -23,10 +21,10 @@ from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.digest.totals import Source, Totals, read_totals
 from smarttext_pipelines.engines import Parameters, PostgresEngine
 from smarttext_pipelines.engines.parameter_tables import repeated_rows
-from smarttext_pipelines.engines.postgres import PLANNER, postgres_instant
+from smarttext_pipelines.engines.postgres import PLANNER
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.metrics.keyed import REPEATED
-from smarttext_pipelines.metrics.metric import Metric, Tables, Window
+from smarttext_pipelines.metrics.metric import Metric, Window
 from smarttext_pipelines.schema.installation import counts_usage_by_time
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.web.live_today import LiveToday, Unanswered, keep_live_today
@@ -72,28 +70,8 @@ _NOTIFY = text("SELECT pg_notify(:channel, :topic)")
 
 _NO_SCHEMA = ops.Namespace()
 Newest = dict[str, datetime | None]
-Build = Callable[[Tables, Window], ir.Table]
 
 _logger = logging.getLogger(__name__)
-
-
-class TodaysStatements:
-    """The statements of the day that is going on, each compiled once and read at any time."""
-
-    def __init__(self, day: date, compiled_at: datetime) -> None:
-        """Begin a day; ``compiled_at`` stands for the time of reading in every text."""
-        self.day = day
-        self._compiled_at = compiled_at
-        self._texts: dict[Any, str] = {}
-        self.compiling_seconds = 0.0
-
-    def sql(self, key: Any, build: Callable[[datetime], ir.Table], now: datetime) -> str:
-        """Return a statement as of now; it is built and compiled when its key is new."""
-        if key not in self._texts:
-            began = time.monotonic()
-            self._texts[key] = PostgresEngine.sql(build(self._compiled_at))
-            self.compiling_seconds += time.monotonic() - began
-        return self._texts[key].replace(postgres_instant(self._compiled_at), postgres_instant(now))
 
 
 class Sampler:
@@ -107,7 +85,6 @@ class Sampler:
             settings: Zone and the like.
         """
         self._engine, self._settings = engine, settings
-        self._statements = TodaysStatements(date.min, datetime.min.replace(tzinfo=UTC))
         self._seen: Any = None
         self._versions: Any = None
 
@@ -127,19 +104,11 @@ class Sampler:
         self._seen = state
         return sorted(topics)
 
-    @property
-    def compiling_seconds(self) -> float:
-        """How long the statements of the day took to compile, which happens once."""
-        return self._statements.compiling_seconds
-
     def count(self, connection: Connection, today: date, now: datetime, newest: Newest) -> LiveToday:
         """Return today as the rollup would write it; only temporary tables of the transaction are written."""
         settings = self._settings
         for statement in PLANNER:
             connection.exec_driver_sql(statement)
-        if self._statements.day != today:
-            # Of an odd microsecond, so that no bound of the day is written as it is.
-            self._statements = TodaysStatements(today, now.replace(microsecond=now.microsecond | 1))
         window = Window(
             DayRange(today, today),
             settings.zone,
@@ -161,28 +130,14 @@ class Sampler:
     def _stage(self, connection: Connection, engine: PostgresEngine, metric: Metric, window: Window) -> None:
         """Put the rows of a metric of today into a temporary table, which later metrics read in place of its own."""
         engine.tables.pop(REPEATED, None)
-        repeated = False
         if metric.repeated is not None:
-            keys = metric.repeated
-            sql = self._text(engine, (metric.name, "repeated"), keys, window)
-            rows = connection.exec_driver_sql(sql, execution_options={"no_parameters": True}).mappings().all()
-            repeated = bool(rows)
+            rows = engine.fetch(metric.repeated(engine.tables, window))
             if rows:
                 connection.exec_driver_sql(f"DROP TABLE IF EXISTS {REPEATED}")
                 engine.add(REPEATED, repeated_rows(rows))
-        sql = self._text(engine, (metric.name, "rows", repeated), metric.rows, window)
         table = f"live_{metric.name}"
-        connection.exec_driver_sql(
-            f"CREATE TEMPORARY TABLE {table} ON COMMIT DROP AS {sql}", execution_options={"no_parameters": True}
-        )
+        engine.stage(metric.rows(engine.tables, window), table)
         engine.tables[metric.name] = engine.tables[metric.name].op().copy(name=table, namespace=_NO_SCHEMA).to_expr()
-
-    def _text(self, engine: PostgresEngine, key: Any, build: Build, window: Window) -> str:
-        return self._statements.sql(
-            (*key, window.usage_by_time),
-            lambda compiled_at: build(engine.tables, replace(window, as_of=compiled_at)),
-            window.as_of,
-        )
 
     def _changed(self, connection: Connection) -> set[str]:
         found = [tuple(row) for row in connection.execute(_VERSIONS)]
@@ -192,12 +147,13 @@ class Sampler:
 
 def run_sampler(sampler: Sampler, clock: Callable[[], datetime], wait: Callable[[float], bool]) -> None:
     """Look until ``wait`` returns true; a database that is away is asked again."""
+    waits = 0.0  # The first look compiles what is read from then on.
     while True:
-        began, compiling = time.monotonic(), sampler.compiling_seconds
+        began = time.monotonic()
         try:
             sampler.look(clock())
         except DatabaseError as error:
             _logger.warning("%s; trying again", error)
-        compiled = max(0.0, sampler.compiling_seconds - compiling)
-        if wait(max(PAUSE_SECONDS, _SHARE * (time.monotonic() - began - compiled))):
+        if wait(max(PAUSE_SECONDS, waits * (time.monotonic() - began))):
             return
+        waits = _SHARE

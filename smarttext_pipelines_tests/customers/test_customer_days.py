@@ -217,8 +217,10 @@ def test_the_secret_is_in_no_statement_log_metadata_or_error(
         with database.engine.connect() as connection:
             said += [str(day_metadata(result, DAY, read_preview(connection, METRIC, DAYS)))]
         for broken in (
-            lambda t, w: METRIC.rows(t, w).mutate(calls_total=ibis.literal(1) // (METRIC.rows(t, w).calls_total * 0)),
-            lambda t, w: METRIC.rows(t, w).mutate(calls_total=METRIC.rows(t, w).calls_total + 1),
+            lambda t, w: METRIC.rows(t, w).usual.mutate(
+                calls_total=ibis.literal(1) // (METRIC.rows(t, w).usual.calls_total * 0)
+            ),
+            lambda t, w: METRIC.rows(t, w).usual.mutate(calls_total=METRIC.rows(t, w).usual.calls_total + 1),
         ):
             with pytest.raises(Exception) as failed:  # noqa: PT011 - whatever it is, its text is looked at
                 roll_up(database.engine, replace(METRIC, rows=broken), DAYS, **options)

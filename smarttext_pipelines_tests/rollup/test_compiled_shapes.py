@@ -5,10 +5,15 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import ibis.expr.operations as ops
+import ibis.expr.types as ir
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.engines import ArchiveEngine, compiled
@@ -16,89 +21,119 @@ from smarttext_pipelines.engines.engine import Parameters
 from smarttext_pipelines.engines.postgres import PostgresEngine
 from smarttext_pipelines.engines.unbound import unbound_parameter, unbound_table
 from smarttext_pipelines.metrics import METRICS, Window
+from smarttext_pipelines.metrics.usual_window import moved
 from smarttext_pipelines.schema.tables import metadata
+from smarttext_pipelines_tests.conftest import SOAK, soak_cases
 from smarttext_pipelines_tests.events import CUSTOMER_SECRET
 
+ZONES = ("UTC", "America/New_York", "Asia/Kathmandu", "Africa/Casablanca", "America/Santiago")
+READ_AT = datetime(2026, 6, 1, 7, 30, 1, 5, tzinfo=UTC)
+PARTS = [
+    (name, part) for name, metric in METRICS.items() for part in ("rows", "source_totals", "repeated")
+    if getattr(metric, part)
+]  # fmt: skip
+SQL = pytest.mark.parametrize("sql", [PostgresEngine.sql, ArchiveEngine.sql])
+NAMES = soak_cases(METRICS, short=("sms_outcomes", "spend", "daily_stats"))
 
-def _statement(
-    name: str, first: date, zone: str = "America/New_York", days: int = 1, sql: Callable[..., str] = PostgresEngine.sql
-) -> str:
-    last = first + timedelta(days=days - 1)
-    window = Window(DayRange(first, last), ZoneInfo(zone), 4, datetime(2026, 6, 1, 7, 30, 1, 5, tzinfo=UTC))
+
+def _window(first: date, zone: str = "America/New_York", days: int = 1, read_at: datetime = READ_AT) -> Window:
+    return Window(DayRange(first, first + timedelta(days=days - 1)), ZoneInfo(zone), 4, read_at)
+
+
+@cache
+def _tables() -> dict[str, ir.Table]:
     tables = {table.name: unbound_table(table) for table in metadata.tables.values()}
-    tables |= {
-        key: unbound_parameter(key, rows)
-        for key, rows in Parameters(window, customer_secret=CUSTOMER_SECRET).tables.items()
-    }
-    return re.sub(r"\s+", "", sql(METRICS[name].rows(tables, window)))
+    parameters = Parameters(_window(date(2026, 3, 8)), customer_secret=CUSTOMER_SECRET).tables
+    return tables | {key: unbound_parameter(key, rows) for key, rows in parameters.items()}
 
 
-@pytest.mark.parametrize("name", ["sms_outcomes", "spend", "missed_call_replies"])
-def test_the_times_of_another_window_are_put_into_the_same_text(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    days = [date(2026, 3, 8), date(2026, 3, 8) + timedelta(days=50)]
-    for day in days:
-        _statement(name, day)
-    before = len(compiled._statements)
-    kept = [_statement(name, day) for day in days]
-    assert len(compiled._statements) == before, "compiled once"
+def _built(name: str, part: str, window: Window) -> ir.Table:
+    """Return the expression that is built for the window itself."""
+    built: ir.Table = getattr(METRICS[name], part).__wrapped__(_tables(), window)
+    return built
+
+
+def _bare(sql: str) -> str:
+    return re.sub(r"\s+", "", sql)
+
+
+@given(
+    first=st.dates(date(2025, 1, 5), date(2026, 12, 1)),
+    days=st.sampled_from((1, 1, 2, 3, 31, 400)),
+    zone=st.sampled_from(ZONES),
+    settle_days=st.sampled_from((4, 30)),
+    read_at=st.integers(0, 10**14).map(lambda at: READ_AT + timedelta(microseconds=at)),
+    reply_minutes=st.sampled_from((5, 90)),
+    usage_by_time=st.booleans(),
+)
+@settings(max_examples=200 if SOAK else 4)
+@pytest.mark.parametrize(("name", "part"), PARTS)
+def test_an_expression_of_the_usual_window_becomes_that_of_any(name: str, part: str, **values: Any) -> None:
+    days = DayRange(values["first"], values["first"] + timedelta(days=values["days"] - 1))
+    window = Window(
+        days,
+        ZoneInfo(values["zone"]),
+        values["settle_days"],
+        values["read_at"],
+        reply_minutes=values["reply_minutes"],
+        usage_by_time=values["usage_by_time"],
+    )
+    op = getattr(METRICS[name], part)(_tables(), window).usual.op()
+    times = {each: ops.Literal(moved(each.value, window), each.dtype) for each in compiled._times(op)}
+    zones = {each: ops.Literal(str(window.zone), each.dtype) for each in compiled._zones(op)}
+    assert op.replace({**times, **zones}) == _built(name, part, window).op()
+
+
+@SQL
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("days", [1, 3])
+def test_a_statement_of_a_shape_is_the_one_that_its_own_expression_gives(
+    name: str, days: int, sql: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = [_window(date(2026, 3, 7) + timedelta(days=at), ZONES[at], days) for at in (1, 2)]
+    kept = [_bare(sql(METRICS[name].rows(_tables(), window))) for window in windows]
+    shapes = dict(compiled._shapes)
+    assert [_bare(sql(METRICS[name].rows(_tables(), window))) for window in windows] == kept
+    assert compiled._shapes == shapes, "compiled once"
     monkeypatch.setattr(compiled, "_times", lambda _: [])
+    monkeypatch.setattr(compiled, "_zones", lambda _: [])
+    monkeypatch.setattr(compiled, "_shapes", {})
     monkeypatch.setattr(compiled, "_latest", {})
-    assert [_statement(name, day) for day in days] == kept
-    assert "9100" not in "".join(kept)
+    assert [_bare(sql(_built(name, "rows", window))) for window in windows] == kept
     assert kept[0] != kept[1]
 
 
-@pytest.mark.parametrize("sql", [PostgresEngine.sql, ArchiveEngine.sql])
-@pytest.mark.parametrize("name", ["sms_outcomes", "spend", "missed_call_replies"])
-def test_the_zone_of_another_window_is_put_into_the_same_text(
+@SQL
+@pytest.mark.parametrize("name", ["sms_outcomes", "spend"])
+def test_the_times_and_zone_of_another_expression_are_put_into_the_same_text(
     name: str, sql: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    day, zones = date(2026, 5, 8), ("America/New_York", "Asia/Tokyo")
-    monkeypatch.setattr(compiled, "_statements", {})
-    kept = [_statement(name, day, zone, 3, sql) for zone in zones]
-    assert len(compiled._statements) == 1, "compiled once"
+    monkeypatch.setattr(compiled, "_shapes", {})
+    windows = [_window(date(2026, 3, 8) + timedelta(days=50 * at), ZONES[at], 3) for at in range(2)]
+    kept = [_bare(sql(_built(name, "rows", window))) for window in windows]
+    assert len(compiled._shapes) == 1, "compiled once"
+    assert not compiled._LEFT.search("".join(kept))
     monkeypatch.setattr(compiled, "_times", lambda _: [])
     monkeypatch.setattr(compiled, "_zones", lambda _: [])
     monkeypatch.setattr(compiled, "_latest", {})
-    assert [_statement(name, day, zone, 3, sql) for zone in zones] == kept
-    assert all(zone in text for zone, text in zip(zones, kept, strict=True))
-    assert "zone_of_the_window" not in "".join(kept)
+    assert [_bare(sql(_built(name, "rows", window))) for window in windows] == kept
 
 
 def test_a_statement_that_is_not_kept_is_the_same_but_for_line_breaks_and_leaves_nothing_behind() -> None:
-    window = Window(DayRange(date(2026, 3, 8), date(2026, 3, 8)), ZoneInfo("UTC"), 4, datetime(2026, 6, 1, tzinfo=UTC))
-    tables = {table.name: unbound_table(table) for table in metadata.tables.values()}
-    tables |= {
-        key: unbound_parameter(key, rows)
-        for key, rows in Parameters(window, customer_secret=CUSTOMER_SECRET).tables.items()
-    }
-    rows = METRICS["missed_call_replies"].rows(tables, window)
+    rows = _built("missed_call_replies", "rows", _window(date(2026, 3, 8), "UTC"))
     compiled._latest.clear()
-    before = len(compiled._statements)
+    before = len(compiled._shapes)
     once = PostgresEngine.sql(rows, is_kept=False)
-    assert len(compiled._statements) == before
+    assert len(compiled._shapes) == before
     compiled._latest.clear()
-    bare = (re.sub(r"\s+", "", sql) for sql in (once, PostgresEngine.sql(rows)))
-    assert next(bare) == next(bare)
+    assert _bare(once) == _bare(PostgresEngine.sql(rows))
 
 
-@pytest.mark.parametrize("name", METRICS)
-@pytest.mark.parametrize("part", ["rows", "source_totals", "repeated"])
-def test_the_time_of_reading_occurs_only_where_it_is_declared(name: str, part: str) -> None:
-    """Else an expression that was built at another time would be used."""
-    built = getattr(METRICS[name], part)
-    if built is None:
-        return
-    days = DayRange(date(2026, 3, 8), date(2026, 3, 9))
-    early, late = (Window(days, ZoneInfo("UTC"), 4, datetime(2026, 6, n, tzinfo=UTC)) for n in (1, 2))
-    tables = {table.name: unbound_table(table) for table in metadata.tables.values()}
-    tables |= {
-        key: unbound_parameter(key, rows)
-        for key, rows in Parameters(early, customer_secret=CUSTOMER_SECRET).tables.items()
-    }
-    is_same = built.__wrapped__(tables, early).op() == built.__wrapped__(tables, late).op()
-    assert is_same is not (METRICS[name].reads_clock and part == "rows")
-    assert (built(tables, early).op() == built(tables, late).op()) is is_same
+def test_a_time_of_the_usual_window_that_cannot_be_marked_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_shapes", {})
+    monkeypatch.setattr(compiled, "_times", lambda _: [])
+    with pytest.raises(ValueError, match="of the usual window in an unexpected form"):
+        PostgresEngine.sql(METRICS["spend"].rows(_tables(), _window(date(2026, 3, 8))))
 
 
 def test_threads_that_compile_at_once_keep_what_they_may_and_no_more() -> None:

@@ -161,7 +161,7 @@ def test_a_row_of_another_day_is_rolled_back(loaded: Database) -> None:
     metric = METRICS["call_volume"]
 
     def stray(tables: Tables, window: Window) -> Any:
-        right = metric.rows(tables, window)
+        right = metric.rows(tables, window).usual
         return right.mutate(day=ibis.literal(DAY - timedelta(days=99), type="date"))
 
     with pytest.raises(AgreementError, match="outside"):
@@ -189,7 +189,7 @@ def test_a_result_that_contradicts_its_sources_is_rolled_back(loaded: Database) 
     metric = METRICS["sms_outcomes"]
 
     def wrong(tables: Tables, window: Window) -> Any:
-        right = metric.rows(tables, window)
+        right = metric.rows(tables, window).usual
         return right.mutate(message_count=right.message_count + 1)
 
     roll_up_all(loaded.engine, AROUND)
@@ -203,7 +203,7 @@ def test_two_rows_of_one_key_are_rolled_back(loaded: Database) -> None:
     metric = METRICS["call_volume"]
 
     def doubled(tables: Tables, window: Window) -> Any:
-        right = metric.rows(tables, window)
+        right = metric.rows(tables, window).usual
         return right.union(right)
 
     with pytest.raises(AgreementError, match="repeat the dimensions"):

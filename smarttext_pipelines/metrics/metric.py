@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property, wraps
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
 
 import ibis
@@ -178,9 +178,10 @@ Expression: TypeAlias = ir.Table | Windowed
 """What an engine runs."""
 
 Build = Callable[[Tables, Window], Expression]
+W = TypeVar("W", bound=Window)
 
 
-def remembered(build: Build) -> Callable[[Tables, Window], Windowed]:
+def remembered(build: Callable[[Tables, W], Expression]) -> Callable[[Tables, W], Windowed]:
     """Return a builder that gives the same expression again for the same tables and another window of a shape.
 
     Args:
@@ -189,7 +190,7 @@ def remembered(build: Build) -> Callable[[Tables, Window], Windowed]:
     kept: dict[object, ir.Table] = {}
 
     @wraps(build)
-    def built(tables: Tables, window: Window) -> Windowed:
+    def built(tables: Tables, window: W) -> Windowed:
         shape = usual(window)
         key = (tuple((name, table.op()) for name, table in tables.items()), type(shape), shape)
         found = kept.get(key)

@@ -15,6 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smarttext_pipelines.alerting.measuring import measure, recent_texts
+from smarttext_pipelines.alerting.measuring.now import Place, recent_window
+from smarttext_pipelines.alerting.metrics import missed_calls, owner_alert_failures
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.engines import ArchiveEngine, compiled
 from smarttext_pipelines.engines.engine import Parameters
@@ -78,10 +81,34 @@ def test_an_expression_of_the_usual_window_becomes_that_of_any(name: str, part: 
         reply_minutes=values["reply_minutes"],
         usage_by_time=values["usage_by_time"],
     )
-    op = getattr(METRICS[name], part)(_tables(), window).usual.op()
+    _check_moved(getattr(METRICS[name], part), window)
+
+
+def _check_moved(build: Any, window: Window) -> None:
+    op = build(_tables(), window).usual.op()
     times = {each: ops.Literal(moved(each.value, window), each.dtype) for each in compiled._times(op)}
     zones = {each: ops.Literal(str(window.zone), each.dtype) for each in compiled._zones(op)}
-    assert op.replace({**times, **zones}) == _built(name, part, window).op()
+    assert op.replace({**times, **zones}) == build.__wrapped__(_tables(), window).op()
+
+
+@given(read_at=st.integers(0, 10**14).map(lambda at: READ_AT + timedelta(microseconds=at)), zone=st.sampled_from(ZONES))
+@settings(max_examples=100 if SOAK else 3)
+@pytest.mark.parametrize(
+    "build",
+    [
+        missed_calls._counted((60, 1440)),
+        owner_alert_failures._counted((5,)),
+        recent_texts._attempted,
+        measure._repeated,
+    ],
+    ids=["calls", "owner alerts", "texts", "repeated"],
+)
+def test_an_expression_of_the_minutes_before_one_time_becomes_that_before_any(
+    build: Any, read_at: datetime, zone: str
+) -> None:
+    place = Place(ZoneInfo(zone), 4)
+    for length in (timedelta(minutes=5), timedelta(days=14)):
+        _check_moved(build, recent_window(place, read_at, length))
 
 
 @SQL

@@ -1,6 +1,6 @@
 """One measurement: where it runs, what it knows, and the one pass over the messages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -8,7 +8,6 @@ from importlib.resources import files
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-import ibis
 import ibis.expr.types as ir
 from sqlalchemy import Connection, TextClause, text
 
@@ -18,7 +17,7 @@ from smarttext_pipelines.alerting.rules.rule_tables import minutes_of
 from smarttext_pipelines.alerting.rules.span import with_scopes
 from smarttext_pipelines.core.days import DayRange, day_of
 from smarttext_pipelines.engines import PostgresEngine
-from smarttext_pipelines.metrics.metric import REPLY_MINUTES, RecentWindow
+from smarttext_pipelines.metrics.metric import REPLY_MINUTES, Expression, RecentWindow, Tables
 from smarttext_pipelines.settings import Settings
 
 _HAS_OUTCOMES = text(
@@ -28,6 +27,8 @@ _HAS_OUTCOMES = text(
         OR EXISTS (SELECT FROM alert_messages WHERE status = ANY (:reported))
     """
 )
+BuildRecent = Callable[[Tables, RecentWindow], Expression]
+
 _REPORTED = ("delivered", "read", "undelivered", "partially_delivered")
 """Statuses that only a delivery report brings; a failed one can be refused at creation."""
 
@@ -123,11 +124,11 @@ class Now:
         """Return the same measurement over other tables."""
         return replace(self, other_tables=tables)
 
-    def stage(self, parts: Sequence[ir.Table], into: str) -> None:
-        """Put the rows of all parts into a temporary table."""
+    def stage(self, build: BuildRecent, into: str, length: timedelta = LONGEST_SHORT_WINDOW) -> None:
+        """Put what is built over the window of that length into a temporary table."""
         # As in a rollup: where the statistics lag behind the rows, nested loops take minutes for a second's work.
         self.connection.exec_driver_sql("SET LOCAL enable_nestloop = off")
-        self.engine.stage(ibis.union(*parts) if len(parts) > 1 else parts[0], into)
+        self.engine.stage(build(self.tables, self.window(length)), into)
         self.connection.exec_driver_sql("SET LOCAL enable_nestloop = on")
 
     def run(self, statement: str, values: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import ibis
+import ibis.expr.types as ir
 from sqlalchemy import TextClause, text
 
 from smarttext_pipelines.alerting.measuring.now import Now, read_text
@@ -21,6 +22,7 @@ from smarttext_pipelines.core.failure_classes import OUTSIDE_THE_RATE
 from smarttext_pipelines.core.phones import mask_phone
 from smarttext_pipelines.core.statuses import FINAL_STATUSES, STATUS_CLASS
 from smarttext_pipelines.metrics.messages import attempts, status_name
+from smarttext_pipelines.metrics.metric import RecentWindow, Tables, remembered
 
 LAST_COUNT = 20
 """Decided texts to which the window of a rate widens where it holds too few."""
@@ -104,12 +106,17 @@ def stage_messages(now: Now) -> None:
 
 
 def _stage(now: Now, length: timedelta, into: str) -> None:
-    rows = attempts(now.tables, now.window(length))
+    now.stage(_attempted, into, length)
+
+
+@remembered
+def _attempted(tables: Tables, window: RecentWindow) -> ir.Table:
+    rows = attempts(tables, window)
     named = rows.mutate(status=status_name(rows.status_order))
     named = named.mutate(
         status_class=named.status.cases(*STATUS_CLASS.items()), is_final=named.status.isin(FINAL_STATUSES)
     )
-    now.stage([named.drop("status_order", "is_inbound", "is_report")], into)
+    return named.drop("status_order", "is_inbound", "is_report")
 
 
 def _stage_older(now: Now, least: int) -> bool:

@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from smarttext_pipelines.cli.lazy_commands import LazyCommand
 from smarttext_pipelines.cli.main import app
+from smarttext_pipelines_tests.conftest import Database
 
 _RUN = """
 import contextlib, io, sys
@@ -67,3 +68,14 @@ def test_help_and_completion_import_no_command_and_nothing_that_one_needs(
     loaded, said = _run(*arguments, **environment)
     assert loaded == {f"smarttext_pipelines{name}" for name in _OURS}
     assert word in said
+
+
+@pytest.mark.parametrize("command", ["stats", "alerts list", "budgets show"])
+def test_a_command_that_reads_a_few_rows_imports_no_graph_engine_migration_or_provider(
+    command: str, database: Database
+) -> None:
+    loaded, _said = _run(*command.split(), SMARTTEXT_DATABASE_URL=database.url)
+    assert {"psycopg", "sqlalchemy"} <= loaded
+    unused = {"adbc_driver_postgresql", "alembic", "dagster", "duckdb", "ibis", "matplotlib", "numpy", "pandas",
+              "pyarrow", "requests", "slack_sdk", "starlette", "twilio", "yaml"}  # fmt: skip
+    assert not unused & loaded

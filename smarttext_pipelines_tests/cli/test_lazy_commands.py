@@ -70,12 +70,10 @@ def test_help_and_completion_import_no_command_and_nothing_that_one_needs(
     assert word in said
 
 
-@pytest.mark.parametrize("command", ["stats", "alerts list", "budgets show"])
-def test_a_command_that_reads_a_few_rows_imports_no_graph_engine_migration_or_provider(
-    command: str, database: Database
-) -> None:
-    loaded, _said = _run(*command.split(), SMARTTEXT_DATABASE_URL=database.url)
-    assert {"psycopg", "sqlalchemy"} <= loaded
+def test_a_command_that_reads_a_few_rows_imports_no_graph_engine_migration_or_provider(database: Database) -> None:
     unused = {"adbc_driver_postgresql", "alembic", "dagster", "duckdb", "ibis", "matplotlib", "numpy", "pandas",
               "pyarrow", "requests", "slack_sdk", "starlette", "twilio", "yaml"}  # fmt: skip
-    assert not unused & loaded
+    for command in ("stats", "alerts list", "budgets show"):
+        loaded, _said = _run(*command.split(), SMARTTEXT_DATABASE_URL=database.url)
+        assert "sqlalchemy" in loaded
+        assert not unused & loaded, command

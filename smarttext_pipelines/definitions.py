@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from functools import cache
 
 import dagster as dg
 
@@ -87,6 +88,7 @@ def build_definitions(
 
 
 @dg.definitions
+@cache
 def defs() -> dg.Definitions:
-    """Return the graph of this process; called when Dagster loads it, not when this module is imported."""
+    """Return the graph of this process; called, twice, when Dagster loads it, not when this module is imported."""
     return build_definitions()

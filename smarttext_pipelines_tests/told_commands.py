@@ -12,6 +12,7 @@ import typer
 import smarttext_pipelines
 from smarttext_pipelines.alerting.notify.markup import PLAIN
 from smarttext_pipelines.alerting.notify.message import full_text
+from smarttext_pipelines.cli.lazy_commands import LazyCommand
 from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.digest.text import digest_lines
 from smarttext_pipelines_tests.digest.scripted import BAD, DAY, SCRIPTED
@@ -111,15 +112,26 @@ def filled(command: str, there: Mapping[str, str]) -> list[str]:
     return [word.split("|")[0] for word in words]
 
 
+def every_command() -> Any:
+    """Return the command line with each of its commands imported."""
+
+    def imported(command: Any) -> Any:
+        found = command.load() if isinstance(command, LazyCommand) else command
+        for name, each in getattr(found, "commands", {}).items():
+            found.commands[name] = imported(each)
+        return found
+
+    return imported(typer.main.get_command(app))
+
+
 def mistake(words: list[str]) -> str:
     """Return what the command line says against a command, before anything runs; empty where it can be run."""
-    command: Any = typer.main.get_command(app)
-    context, rest, name = None, words, "smarttext"
     try:
-        while hasattr(command, "resolve_command"):
+        context: Any = typer.main.get_command(app).make_context("smarttext", list(words))
+        while hasattr(context.command, "resolve_command"):
+            typed = [*context._protected_args, *context.args]
+            name, command, rest = context.command.resolve_command(context, typed)
             context = command.make_context(name, list(rest), parent=context)
-            name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
-        command.make_context(name, list(rest), parent=context)
     except Exception as error:
         if getattr(error, "exit_code", None) != 2:
             raise

@@ -10,8 +10,8 @@ import typer
 
 from smarttext_pipelines.alerting.channels import CHANNELS
 from smarttext_pipelines.alerting.incidents.lifecycle import Severity
-from smarttext_pipelines.cli import alert_rule_commands, silence_commands
 from smarttext_pipelines.cli.incident_options import ByOption, Number, incident_number, person
+from smarttext_pipelines.cli.lazy_commands import add_lazily
 from smarttext_pipelines.cli.options import JsonOption
 from smarttext_pipelines.cli.printing import print_json, print_rows, say
 from smarttext_pipelines.core.display import shown_name
@@ -20,12 +20,27 @@ from smarttext_pipelines.launch.databases import event_database, event_transacti
 from smarttext_pipelines.settings import load_settings
 
 app = typer.Typer(help="Incidents and their notifications.", no_args_is_help=True)
-app.command("silence")(silence_commands.silence)
-app.command("silences")(silence_commands.silences)
-app.command("unsilence")(silence_commands.unsilence)
-app.command()(alert_rule_commands.metrics)
-app.command("validate")(alert_rule_commands.validate)
-app.command("backtest")(alert_rule_commands.backtest)
+add_lazily(
+    app,
+    "silence",
+    "silence_commands:silence",
+    "Suppress notices for a while; what still fires then is notified at once.",
+)
+add_lazily(app, "silences", "silence_commands:silences", "List silences.")
+add_lazily(
+    app,
+    "unsilence",
+    "silence_commands:unsilence",
+    "End a silence; what still fires is notified by the next evaluation.",
+)
+add_lazily(app, "metrics", "alert_rule_commands:metrics", "List what rules can watch.")
+add_lazily(app, "validate", "alert_rule_commands:validate", "Explain every mistake in a file of rules, with its line.")
+add_lazily(
+    app,
+    "backtest",
+    "alert_rule_commands:backtest",
+    "Replay rules over history and say how many notices each would have sent, and to whom; changes nothing.",
+)
 
 _SHOWN_ROWS = 20
 

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from sqlalchemy import Engine
 
-from smarttext_pipelines.cli.options import JsonOption, parse_days, parse_length, today
+from smarttext_pipelines.cli.incident_options import parse_length
+from smarttext_pipelines.cli.options import JsonOption, parse_days, today
 from smarttext_pipelines.cli.printing import print_json, print_rows, say, telling
 from smarttext_pipelines.core.days import day_end, day_start
 from smarttext_pipelines.core.display import shown_name

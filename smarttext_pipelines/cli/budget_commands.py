@@ -10,6 +10,7 @@ import typer
 from sqlalchemy import Connection
 
 from smarttext_pipelines.budgets import ledger
+from smarttext_pipelines.cli.lazy_commands import add_lazily
 from smarttext_pipelines.cli.options import BusinessOption, JsonOption, UnattributedOption, find_business
 from smarttext_pipelines.cli.printing import local_time, print_json, print_rows, reporting_zone, say
 from smarttext_pipelines.core.display import shown_name
@@ -195,3 +196,17 @@ def _usd(text: str | None) -> Decimal | None:
         msg = f"'{text}' is finer than a millionth of a USD; write at most six decimals"
         raise InputError(msg)
     return abs(amount)
+
+
+add_lazily(
+    app,
+    "replay",
+    "budget_replay_command:replay",
+    "Show what a daily limit would have refused, as the guard would have; default is the last four weeks.",
+)
+add_lazily(
+    app,
+    "propose",
+    "budget_replay_command:propose",
+    "Propose a daily limit for each business: twice the 99th percentile of its days; default is eight weeks.",
+)

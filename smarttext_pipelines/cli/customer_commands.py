@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from smarttext_pipelines.cli.lazy_commands import add_lazily
 from smarttext_pipelines.cli.options import BusinessOption, JsonOption, find_business, require_text
 from smarttext_pipelines.cli.printing import print_json, print_rows, reporting_zone, say, telling
 from smarttext_pipelines.core.display import no_formula, shown_name
@@ -78,3 +79,17 @@ def _print(found: "Sequence[Suppression]") -> None:
     sent = sum(each.sent_in_spite for each in found)
     say(f"{said}; {counted(sent, 'text')} sent in spite of an opt-out" if sent else said)
     say("known from events that are not archived yet; Twilio itself refuses texts to whoever opted out before")
+
+
+add_lazily(
+    app,
+    "list",
+    "customer_list_commands:list_customers",
+    "Show a business's customers by key, who needs a human first; of 30 days. Exit code 3: one is not rolled up.",
+)
+add_lazily(
+    app,
+    "show",
+    "customer_list_commands:show_customer",
+    "Show what a customer did, by business; default is the last 30 days. Exit code 3: a day was not rolled up.",
+)

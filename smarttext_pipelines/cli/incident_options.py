@@ -1,10 +1,12 @@
-"""Arguments of the commands about incidents: which incident, and who acts."""
+"""Arguments of the commands about incidents: which incident, who acts, and for how long."""
 
 import getpass
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
+from smarttext_pipelines.alerting.rules.rule import parse_duration
 from smarttext_pipelines.cli.options import is_number, require_text
 from smarttext_pipelines.core.errors import InputError
 
@@ -37,3 +39,16 @@ def person(by: str | None) -> str:
     except (KeyError, OSError):
         msg = "this user has no name; say who acts with --by NAME"
         raise InputError(msg) from None
+
+
+def parse_length(option: str, text: str, example: str) -> timedelta:
+    """Return the length of time that an option names; raise InputError for anything else."""
+    try:
+        length = parse_duration(text)
+    except ValueError as error:
+        msg = f"{option} '{text}': {error}"
+        raise InputError(msg) from None
+    if not isinstance(length, timedelta) or not length:
+        msg = f"{option} '{text}' is no duration; write it as {example}"
+        raise InputError(msg)
+    return length

@@ -1,41 +1,12 @@
 """The Typer app: which commands there are. What they do is in a module each, imported when one is called."""
 
 from contextlib import suppress
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from smarttext_pipelines.cli import (
-    alert_commands,
-    anomaly_commands,
-    budget_commands,
-    budget_replay_command,
-    customer_commands,
-    customer_list_commands,
-    database_commands,
-    digest_command,
-    doctor_command,
-    economics_command,
-    explain_command,
-    lake_commands,
-    receiver_command,
-    reconcile_command,
-    report_command,
-    retention_commands,
-    rights_table,
-    rollup_commands,
-    simulate_command,
-    stats_command,
-    web_command,
-)
-from smarttext_pipelines.cli.printing import say, telling
-from smarttext_pipelines.core.display import shown
+from smarttext_pipelines.cli.lazy_commands import add_lazily
 from smarttext_pipelines.core.errors import SettingsError, SmartTextError
-from smarttext_pipelines.sentry.capture import watch_process
-from smarttext_pipelines.settings import load_settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,7 +18,9 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        say(f"smarttext {version('smarttext-pipelines')}")
+        from importlib.metadata import version
+
+        typer.echo(f"smarttext {version('smarttext-pipelines')}")
         raise typer.Exit
 
 
@@ -64,40 +37,136 @@ def _options(
     ] = False,
 ) -> None:
     """Daily statistics, failure rates and spend of SmartText."""
+    # Not at the top: help and completion need neither settings nor tables.
+    from smarttext_pipelines.cli.printing import telling
+
+    _watch()
     if context.invoked_subcommand not in _ENDLESS:
         context.with_resource(telling(f"smarttext {context.invoked_subcommand}"))
 
 
-app.command("up")(database_commands.up)
-app.command("doctor")(doctor_command.doctor)
-app.command("migrate")(database_commands.migrate)
-app.command("access")(rights_table.access)
-app.command("change-zone")(database_commands.change_zone)
-app.command("rollup")(rollup_commands.rollup)
-app.command("stats")(stats_command.stats)
-app.command("digest")(digest_command.digest)
-app.command("report")(report_command.report)
-app.command("explain")(explain_command.explain)
-app.command("reconcile")(reconcile_command.reconcile)
-app.command("receiver")(receiver_command.receiver)
-app.command("web")(web_command.web)
-app.command("sampler")(web_command.sampler)
-budget_commands.app.command("replay")(budget_replay_command.replay)
-budget_commands.app.command("propose")(budget_replay_command.propose)
-app.add_typer(budget_commands.app, name="budgets")
-app.command("economics")(economics_command.economics)
-app.command("reset-openai")(budget_commands.reset_openai)
-app.command("simulate")(simulate_command.simulate)
-app.add_typer(alert_commands.app, name="alerts")
-app.add_typer(anomaly_commands.app, name="anomalies")
-customer_commands.app.command("list")(customer_list_commands.list_customers)
-customer_commands.app.command("show")(customer_list_commands.show_customer)
-app.add_typer(customer_commands.app, name="customers")
-app.add_typer(retention_commands.app, name="retention")
-app.add_typer(lake_commands.app, name="lake")
-app.command("erase")(retention_commands.erase)
-app.command("cleanup", hidden=True)(retention_commands.cleanup)
-app.command("update-daily-stats", hidden=True)(rollup_commands.update_daily_stats)
+add_lazily(
+    app,
+    "up",
+    "database_commands:up",
+    "Start everything on this machine and stop it on Ctrl-C. Exit code 1: a process of it ended.",
+)
+add_lazily(
+    app,
+    "doctor",
+    "doctor_command:doctor",
+    "Say what works, what does not, and what to do; exit code 0, 1 (look at it) or 2 (does not work).",
+)
+add_lazily(
+    app,
+    "migrate",
+    "database_commands:migrate",
+    "Bring the database to the newest schema; adopts a database that already holds the tables.",
+)
+add_lazily(
+    app,
+    "access",
+    "rights_table:access",
+    "Show which public roles write the application's tables, or revoke that right.",
+)
+add_lazily(
+    app,
+    "change-zone",
+    "database_commands:change_zone",
+    "Report in another time zone from now on, and say which days to recompute.",
+)
+add_lazily(app, "rollup", "rollup_commands:rollup", "Roll up a day or a range of days; default is yesterday.")
+add_lazily(
+    app,
+    "stats",
+    "stats_command:stats",
+    "Show daily_stats of a day or a range of days; default is yesterday. Exit code 3: a day was not rolled up.",
+)
+add_lazily(
+    app,
+    "digest",
+    "digest_command:digest",
+    "Print the digest of a day; default is yesterday. Nothing is sent. Exit code 3: it was not rolled up.",
+)
+add_lazily(
+    app,
+    "report",
+    "report_command:report",
+    "Tell a business its month: missed calls, what became of them, what failed, what it cost, what is not known.",
+)
+add_lazily(
+    app,
+    "explain",
+    "explain_command:explain",
+    "Show the rows behind a number, a call, a message, a caller or an incident; others' numbers are masked.",
+)
+add_lazily(
+    app,
+    "reconcile",
+    "reconcile_command:reconcile",
+    "Compare a month of messages with Twilio's list: what is only here, only there, or different, and why.",
+)
+add_lazily(
+    app,
+    "receiver",
+    "receiver_command:receiver",
+    "Receive Twilio's status callbacks at SMARTTEXT_RECEIVER_URL until it is interrupted; GET /healthz and /readyz.",
+)
+add_lazily(
+    app,
+    "web",
+    "web_command:web",
+    "Serve the dashboard until it is interrupted; on another address it needs SMARTTEXT_WEB_AUTH.",
+)
+add_lazily(
+    app,
+    "sampler",
+    "web_command:sampler",
+    "Count today whenever events come in, for the dashboard, until it is interrupted.",
+)
+add_lazily(
+    app,
+    "economics",
+    "economics_command:economics",
+    "Show what each business costs and pays in a month, who costs more than it pays, and customers not reached.",
+)
+add_lazily(
+    app,
+    "reset-openai",
+    "budget_commands:reset_openai",
+    "Note that the OpenAI day was opened; touches no usage and hands out no allowance.",
+)
+add_lazily(app, "simulate", "simulate_command:simulate", "Write sample events.")
+add_lazily(
+    app,
+    "erase",
+    "retention_commands:erase",
+    "Delete every row that mentions a person's number, from the tables, the archive and the lake, and its key.",
+)
+add_lazily(
+    app,
+    "cleanup",
+    "retention_commands:cleanup",
+    "Archive and delete old days; has the name of the old cron script.",
+    hidden=True,
+)
+add_lazily(
+    app,
+    "update-daily-stats",
+    "rollup_commands:update_daily_stats",
+    "Roll up a day; has the name of the old cron script; default is yesterday.",
+    hidden=True,
+)
+add_lazily(app, "budgets", "budget_commands:app", "Show and set what businesses may spend on OpenAI.")
+add_lazily(app, "alerts", "alert_commands:app", "Incidents and their notifications.")
+add_lazily(app, "anomalies", "anomaly_commands:app", "Show what was unusual, and say what it was.")
+add_lazily(
+    app, "customers", "customer_commands:app", "Show the people who call and text businesses, and whom businesses text."
+)
+add_lazily(
+    app, "retention", "retention_commands:app", "Archive old events, delete only what was read back, restore it."
+)
+add_lazily(app, "lake", "lake_commands:app", "Daily copies of the events as Parquet, for engines that read files.")
 
 
 _LONGEST_REFUSAL = 4000
@@ -105,7 +174,6 @@ _LONGEST_REFUSAL = 4000
 
 def run() -> int:
     """Run the command of this process and return its exit code."""
-    _watch()
     try:
         app(standalone_mode=True)
     except SmartTextError as error:
@@ -116,6 +184,11 @@ def run() -> int:
 
 
 def _refuse(said: str) -> int:
+    from rich.console import Console
+    from rich.text import Text
+
+    from smarttext_pipelines.core.display import shown
+
     words = shown(said, _LONGEST_REFUSAL)
     Console(stderr=True, soft_wrap=True, highlight=False).print(Text.assemble(("error:", "red"), " ", words))
     return 2
@@ -123,5 +196,8 @@ def _refuse(said: str) -> int:
 
 def _watch() -> None:
     """Redact the logs of this command, and report our own faults to Sentry, not a user's mistakes."""
+    from smarttext_pipelines.sentry.capture import watch_process
+    from smarttext_pipelines.settings import load_settings
+
     with suppress(SettingsError):  # the command says so itself
         watch_process(load_settings(), "cli")

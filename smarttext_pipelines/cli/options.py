@@ -1,14 +1,13 @@
 """Options that several commands share, and how their texts become values."""
 
 from collections.abc import Collection
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Annotated
 from uuid import UUID
 
 import typer
 from sqlalchemy import Connection, Text, cast, or_, select
 
-from smarttext_pipelines.alerting.rules.rule import parse_duration
 from smarttext_pipelines.core.days import DayRange, day_of, require_day
 from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.errors import InputError
@@ -132,16 +131,3 @@ def require_text(*options: tuple[str, str | None]) -> None:
         if value is not None and not value.strip():
             msg = f"{name} is empty; give a value"
             raise InputError(msg)
-
-
-def parse_length(option: str, text: str, example: str) -> timedelta:
-    """Return the length of time that an option names; raise InputError for anything else."""
-    try:
-        length = parse_duration(text)
-    except ValueError as error:
-        msg = f"{option} '{text}': {error}"
-        raise InputError(msg) from None
-    if not isinstance(length, timedelta) or not length:
-        msg = f"{option} '{text}' is no duration; write it as {example}"
-        raise InputError(msg)
-    return length

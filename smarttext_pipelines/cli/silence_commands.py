@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from smarttext_pipelines.cli.incident_options import ByOption, incident_number, person
-from smarttext_pipelines.cli.options import JsonOption, is_number, parse_length, require_text
+from smarttext_pipelines.cli.incident_options import ByOption, incident_number, parse_length, person
+from smarttext_pipelines.cli.options import JsonOption, is_number, require_text
 from smarttext_pipelines.cli.printing import print_json, print_rows, say
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.launch.databases import event_transaction

@@ -6,15 +6,17 @@ Every session runs in UTC, and a role that would see a filtered table gets an er
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from smarttext_pipelines.core.errors import DatabaseError, SchemaError, SettingsError
 from smarttext_pipelines.core.redact import scrub
+
+if TYPE_CHECKING:
+    import psycopg
 
 ROW_SECURITY = """
 DO $$ BEGIN
@@ -74,7 +76,7 @@ def open_engine(text: str) -> Engine:
     engine = create_engine(parse_url(text), poolclass=NullPool, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
-    def _prepare(connection: psycopg.Connection[Any], _record: object) -> None:
+    def _prepare(connection: "psycopg.Connection[Any]", _record: object) -> None:
         connection.autocommit = True
         for statement in _SESSION:
             connection.execute(statement)

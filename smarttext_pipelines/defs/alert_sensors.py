@@ -4,11 +4,6 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from smarttext_pipelines.alerting.evaluation_service import (
-    configured_channels,
-    deliver_now,
-    evaluate_now,
-)
 from smarttext_pipelines.core.errors import SmartTextError
 from smarttext_pipelines.defs.alert_assets import open_incidents
 from smarttext_pipelines.defs.jobs import DELIVER_JOB, KIND_TAG, PRIORITY_TAG, UNFINISHED
@@ -34,6 +29,9 @@ def build_alert_sensors() -> list[dg.SensorDefinition]:
     def alert_evaluation_sensor(
         context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.SensorResult:
+        # The channels are imported by the process that notifies, not by every one that looks at the graph.
+        from smarttext_pipelines.alerting.evaluation_service import configured_channels, deliver_now, evaluate_now
+
         engine, channels = warehouse.engine(), configured_channels(warehouse.settings)
         try:
             with warehouse.transaction() as connection:
@@ -75,6 +73,8 @@ def build_alert_sensors() -> list[dg.SensorDefinition]:
 @dg.op
 def deliver_notifications(context: dg.OpExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> None:
     """Deliver what is due, for ten minutes at most."""
+    from smarttext_pipelines.alerting.evaluation_service import configured_channels, deliver_now
+
     try:
         done = deliver_now(warehouse.engine(), configured_channels(warehouse.settings), budget_seconds=600, stay=True)
     except SmartTextError as error:

@@ -9,7 +9,6 @@ from smarttext_pipelines.alerting.signals import raised_signals, tell_signal
 from smarttext_pipelines.defs.instance_heartbeats import read_beats, tell_of_failed_ticks, watched_parts
 from smarttext_pipelines.defs.resources import Warehouse
 from smarttext_pipelines.health import heartbeat
-from smarttext_pipelines.health.doctor import examine
 from smarttext_pipelines.health.verdicts import WATCHER, Heartbeat, Line, State
 
 HEARTBEAT_SENSOR = WATCHER[1]
@@ -31,6 +30,9 @@ def build_heartbeat_sensor(
         "dead man's switch when nothing is broken.",
     )
     def heartbeat_sensor(context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.SkipReason:
+        # The doctor knows every room; whoever only looks at the graph does not need them.
+        from smarttext_pipelines.health.doctor import examine
+
         # First what needs no event database: it may be what broke.
         context.update_cursor(tell_of_failed_ticks(context.instance, context.cursor))
         now = datetime.now(UTC)

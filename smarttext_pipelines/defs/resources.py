@@ -17,7 +17,6 @@ from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.database.connect import connected, open_engine
-from smarttext_pipelines.database.embedded import is_embedded
 from smarttext_pipelines.lake.lake_target import LakeTarget, find_lake, require_lake
 from smarttext_pipelines.retention.policy import may_delete_unasked
 from smarttext_pipelines.schema.installation import require_installation
@@ -92,6 +91,7 @@ class Warehouse:
         begun: Callable[[int], None],
     ) -> "list[DayDone]":
         """Archive what is old enough, and delete only what may be deleted unasked; see ``retention.run``."""
+        from smarttext_pipelines.database.embedded import is_embedded
         from smarttext_pipelines.retention.run import Retention, archive_days
 
         s = self.settings

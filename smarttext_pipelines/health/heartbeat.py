@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable
 from datetime import timedelta
 
-import requests
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.health.verdicts import LATE_AFTER_INTERVALS, SHORTEST_INTERVAL, WATCHER, Heartbeat
@@ -75,6 +74,9 @@ def ping(settings: Settings) -> str:
     """Ask the dead man's switch; return what came of it. An alarm follows when nobody asks it any more."""
     if settings.heartbeat_url is None:
         return "SMARTTEXT_HEARTBEAT_URL is not set"
+    # Everything that loads the graph would import it.
+    import requests
+
     try:
         answer = requests.get(settings.heartbeat_url.get_secret_value(), timeout=_PING_TIMEOUT_SECONDS)
     except requests.RequestException as error:

@@ -8,11 +8,9 @@ from zoneinfo import ZoneInfo
 
 import click
 from sqlalchemy import text
-from typer.main import get_command
 
 from smarttext_pipelines.anomalies.episodes import mark_days
 from smarttext_pipelines.archive.target import ArchiveTarget
-from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.lake.export import export_days
 from smarttext_pipelines.lake.lake_day import Places
@@ -24,6 +22,7 @@ from smarttext_pipelines_tests.alerts import World, business_id, only
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import CUSTOMER_SECRET, insert_events, roll_up_all
 from smarttext_pipelines_tests.strategies import api_call, call_event, owner_alert
+from smarttext_pipelines_tests.told_commands import every_command
 
 DAY, OLD = date(2026, 3, 16), date(2026, 1, 5)
 LONG_NAME = "Hartley Plumbing, Heating & Drains of Dover Street (formerly Hartley & Sons) 株式会社ハートリー"
@@ -81,7 +80,7 @@ DOES = frozenset({
 
 def leaves(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
     """Return every command that can be run, with the words that are typed for it."""
-    nested = getattr(command or get_command(app), "commands", None)
+    nested = getattr(command or every_command(), "commands", None)
     if nested is None:
         yield " ".join(path), command
         return

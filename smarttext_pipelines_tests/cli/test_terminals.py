@@ -12,13 +12,12 @@ from zoneinfo import ZoneInfo
 
 import click
 import pytest
-from typer.main import get_command
 
 from smarttext_pipelines.cli import printing
-from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.cli.printing import print_rows, telling
 from smarttext_pipelines_tests.cli.shown import leaves
 from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.told_commands import every_command
 
 COMMANDS = Path(__file__).parents[2] / "docs" / "commands.md"
 WIDTHS = (60, 80, 100, 200)
@@ -96,7 +95,7 @@ def test_every_command_and_option_has_a_help() -> None:
         return lacking + [found for name, each in nested.items() for found in walk(each, f"{path} {name}")]
 
     mine = ("stats", "digest", "explain", "doctor", "rollup", "access", "budgets", "retention", "erase", "migrate")
-    assert [name for name in walk(get_command(app), "smarttext") if name.split()[1] in mine] == []
+    assert [name for name in walk(every_command(), "smarttext") if name.split()[1] in mine] == []
 
 
 def test_a_long_command_says_that_it_goes_on_where_no_terminal_shows_it(

@@ -11,19 +11,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-import typer.main
 import yaml
 from dagster._cli import create_dagster_cli
 from dagster._daemon.cli import create_dagster_daemon_cli
 from dagster_webserver.cli import dagster_webserver
 from dotenv import dotenv_values
 
-from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.launch.dagster_services import DEFINITIONS, LOCATION
 from smarttext_pipelines.settings import Settings, load_settings, variable_of
 from smarttext_pipelines.settings.environment import PREFIX
 from smarttext_pipelines.settings.loading import OTHER_VARIABLES
 from smarttext_pipelines_tests.launch.test_up import ROOT
+from smarttext_pipelines_tests.told_commands import every_command
 
 DEPLOY = ROOT / "deploy"
 GUIDES = [ROOT / "docs" / "deploy.md", ROOT / "docs" / "metrics.md"]
@@ -85,7 +84,7 @@ def test_a_command_of_a_role_exists_with_its_options(whose: str, command: str, t
         assert find_spec(what) if kind == "-m" else compile(what, whose, "exec")
         return
     known = {
-        "smarttext": lambda: typer.main.get_command(app),
+        "smarttext": every_command,
         "dagster": create_dagster_cli,
         "dagster-daemon": create_dagster_daemon_cli,
         "dagster-webserver": lambda: dagster_webserver,
@@ -96,7 +95,7 @@ def test_a_command_of_a_role_exists_with_its_options(whose: str, command: str, t
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
 def test_a_guide_names_only_commands_that_exist(guide: Path) -> None:
-    group: Any = typer.main.get_command(app)
+    group = every_command()
     named = re.findall(
         r"(?<!-u )(?<!-o )(?<!-g )(?<![\w.:-])smarttext ([a-z][a-z-]+)(?: ([a-z][a-z-]+))?", _code(guide)
     )

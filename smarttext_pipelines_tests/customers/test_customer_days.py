@@ -43,8 +43,8 @@ AS_OF = datetime(2026, 4, 1, tzinfo=UTC)
 DAYS = DayRange(DAY, DAY).widen(1)
 METRIC = METRICS["customer_days"]
 CALLER = "+15557654321"
-FIVE_SPELLINGS = (CALLER, "whatsapp:+15557654321", "(555) 765-4321", "0015557654321", "1.555.765.4321")
-NOBODY = (None, "", "Anonymous", "+266696687", "07700900123", "12345", "support")
+FIVE_SPELLINGS = (CALLER, "\u00a0whatsapp:+15557654321", "(555) 765-4321", "0015557654321", "1.555.765.4321")
+NOBODY = (None, "", "Anonymous", "+266696687", "00266696687", "07700900123", "12345", "support")
 
 
 def _expected(found: Events, days: DayRange = DAYS) -> Any:

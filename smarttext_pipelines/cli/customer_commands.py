@@ -20,7 +20,7 @@ from smarttext_pipelines.settings import load_settings
 if TYPE_CHECKING:
     from smarttext_pipelines.customers.suppressions import Suppression
 
-app = typer.Typer(help="Show the people who call and text businesses, and whom businesses text.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 _FIELDS = (
     "business_id", "business", "recipient", "verdict", "since", "reason", "sender", "sent_in_spite", "last_in_spite_at",
 )  # fmt: skip

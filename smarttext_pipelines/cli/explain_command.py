@@ -59,9 +59,12 @@ class _Told:
 
 def explain(
     what: Annotated[
-        str | None, typer.Argument(help="A column of stats, a CA… or SM… sid, a telephone number, INC-N, or messages.")
+        str | None,
+        typer.Argument(help="A column of stats, a CA… or SM… sid, a telephone number, INC-N, customer or messages."),
     ] = None,
-    sid: Annotated[str | None, typer.Argument(help="Sid, after `call` or `message`.")] = None,
+    sid: Annotated[
+        str | None, typer.Argument(help="Sid, after `call` or `message`; after `customer` a key or a number.")
+    ] = None,
     *,
     phone: Annotated[str | None, typer.Option("--phone", help="Telephone number of a caller: the whole story.")] = None,
     business: BusinessOption = None,
@@ -98,6 +101,11 @@ def explain(
         raise InputError(msg)
     if asked == "messages":
         print_month(month, business, all_=all_, unattributed=unattributed, as_csv=as_csv, as_json=as_json)
+        return
+    if asked == "customer":
+        from smarttext_pipelines.cli.explain_customer import explain_customer
+
+        explain_customer(load_settings(), sid, business=business, day=day, as_json=as_json)
         return
     if phone is not None:
         from smarttext_pipelines.explain.story import spellings

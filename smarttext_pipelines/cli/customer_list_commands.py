@@ -116,8 +116,9 @@ def show_customer(
     from smarttext_pipelines.customers.customer_totals import find_customer
 
     settings = load_settings()
-    key, days = key_of(settings, customer), chosen_days(settings, first, last)
+    days = chosen_days(settings, first, last)
     with event_transaction(settings) as connection:
+        key = key_of(connection, settings, customer)
         contacts, unread = open_contacts(connection, settings)
         found = find_customer(connection, key, days)
         if contacts:
@@ -130,6 +131,7 @@ def show_customer(
 def open_contacts(connection: "Connection", settings: Settings) -> "tuple[Contacts | None, str]":
     """Return the reader of what events know of customers, or None and why nothing of it is known here."""
     from smarttext_pipelines.customers.contacts import Contacts, may_read_events
+    from smarttext_pipelines.schema.same_secret import DIFFERS, is_same_secret
     from smarttext_pipelines.settings.customer_secret import known_secret
 
     if not may_read_events(connection):
@@ -137,6 +139,8 @@ def open_contacts(connection: "Connection", settings: Settings) -> "tuple[Contac
     secret = known_secret(settings)
     if secret is None:
         return None, f"{_NOT_READ}: set SMARTTEXT_CUSTOMER_KEY to the secret of the keys"
+    if is_same_secret(connection, secret) is False:
+        return None, f"{_NOT_READ}: {DIFFERS}"
     return Contacts(connection, secret), ""
 
 
@@ -155,22 +159,25 @@ def chosen_days(settings: Settings, first: str | None, last: str | None) -> DayR
     return parse_days(settings, None, first, last, default=yesterday, partitions_only=False)
 
 
-def key_of(settings: Settings, customer: str) -> str:
+def key_of(connection: "Connection", settings: Settings, customer: str) -> str:
     """Return the key, or the beginning of one, that was meant."""
-    from smarttext_pipelines.core.customer_keys import e164
+    from smarttext_pipelines.core.customer_keys import customer_key, e164
     from smarttext_pipelines.customers.customer_totals import SHORT_KEY
-    from smarttext_pipelines.settings.customer_secret import known_key
+    from smarttext_pipelines.schema.same_secret import require_same_secret
+    from smarttext_pipelines.settings.customer_secret import known_secret
 
     if not customer.startswith("+") and re.fullmatch(rf"[0-9a-f]{{{SHORT_KEY},64}}", customer):
         return customer
-    if e164(customer) is None:
+    number = e164(customer)
+    if number is None:
         msg = f"write a number such as +15551234567, or at least {SHORT_KEY} digits of a key"
         raise InputError(msg)
-    key = known_key(settings, customer)
-    if key is None:
+    secret = known_secret(settings)
+    if secret is None:
         msg = "the secret of the keys is not here: set SMARTTEXT_CUSTOMER_KEY, or write the key"
         raise InputError(msg)
-    return key
+    require_same_secret(connection, secret)
+    return str(customer_key(number, secret))
 
 
 def _show(found: "Sequence[Customer]", unread: str, *, as_json: bool) -> None:

@@ -42,8 +42,9 @@ def explain_customer(
     if not asked:
         msg = "say which customer: `smarttext explain customer` with a key, or a number such as +15551234567"
         raise InputError(msg)
-    days, key = chosen_days(settings, day, day), key_of(settings, asked)
+    days = chosen_days(settings, day, day)
     with event_transaction(settings) as connection:
+        key = key_of(connection, settings, asked)
         contacts, unread = open_contacts(connection, settings)
         found, by_day = find_customer(connection, key, days), days_of(connection, key, days)
         if business is not None:

@@ -19,6 +19,7 @@ from smarttext_pipelines.cli import (
     digest_command,
     doctor_command,
     economics_command,
+    erase_command,
     explain_command,
     lake_commands,
     receiver_command,
@@ -96,7 +97,7 @@ customer_commands.app.command("show")(customer_list_commands.show_customer)
 app.add_typer(customer_commands.app, name="customers")
 app.add_typer(retention_commands.app, name="retention")
 app.add_typer(lake_commands.app, name="lake")
-app.command("erase")(retention_commands.erase)
+app.command("erase")(erase_command.erase)
 app.command("cleanup", hidden=True)(retention_commands.cleanup)
 app.command("update-daily-stats", hidden=True)(rollup_commands.update_daily_stats)
 

@@ -57,6 +57,11 @@ def customer_key(number: str | None, secret: bytes) -> str | None:
     return hmac.new(secret, found.encode(), hashlib.sha256).hexdigest() if found else None
 
 
+def fingerprint(secret: bytes) -> str:
+    """Return what tells two secrets apart, 16 hexadecimal digits; no number has it as its key."""
+    return hmac.new(secret, b"fingerprint of the secret", hashlib.sha256).hexdigest()[:16]
+
+
 def padded_blocks(secret: bytes) -> tuple[str, str]:
     """Return the inner and the outer block of HMAC-SHA-256 under a secret, as hexadecimal digits; both are secret."""
     short = hashlib.sha256(secret).digest() if len(secret) > BLOCK_BYTES else secret

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from smarttext_pipelines.core.customer_keys import e164_in_sql
 from smarttext_pipelines.core.phones import masked_in_sql
 from smarttext_pipelines.core.statuses import INBOUND_STATUSES
 from smarttext_pipelines.customers.customer_totals import Customer, Suppressed
@@ -40,6 +41,18 @@ _NUMBERS = text(
     )
     SELECT customer_key, min({masked_in_sql("number")}) AS masked
     FROM keyed WHERE customer_key = ANY (:keys) GROUP BY customer_key
+    """  # noqa: S608
+)
+_NUMBER_OF = text(
+    f"""
+    WITH spelled (number) AS (
+        SELECT from_number FROM monitoring.call_events WHERE ts >= :start AND ts < :end
+        UNION
+        SELECT n.number FROM monitoring.sms_events AS e, LATERAL (VALUES (e.from_number), (e.to_number)) AS n (number)
+        WHERE e.created_at >= :start AND e.created_at < :end
+    )
+    SELECT {e164_in_sql("s.number")} FROM spelled AS s CROSS JOIN {BLOCKS} AS k
+    WHERE {key_in_sql("s.number")} = :key LIMIT 1
     """  # noqa: S608
 )
 
@@ -86,6 +99,12 @@ class Contacts:
             )
             for each in customers
         ]
+
+    def number_of(self, key: str, span: Span) -> str | None:
+        """Return the number, in E.164, that a key was made of, or None where no event of the span has it."""
+        values = {"key": key, "start": span.start, "end": span.end}
+        found: str | None = self._connection.scalar(_NUMBER_OF, values)
+        return found
 
     def _numbers(self, business: UUID | None, keys: Collection[str], span: Span) -> Mapping[str, str]:
         values = {"business": business, "keys": list(keys), "start": span.start, "end": span.end}

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from smarttext_pipelines.core.customer_keys import customer_key, padded_blocks
+from smarttext_pipelines.core.customer_keys import customer_key, fingerprint, padded_blocks
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.phones import mask_phone
 from smarttext_pipelines.customers.contacts import Contacts, Span, may_read_events
 from smarttext_pipelines.customers.customer_totals import Kind, customers_of, find_customer
+from smarttext_pipelines.health.doctor import examine
 from smarttext_pipelines.schema.migrate import migrate
+from smarttext_pipelines.settings import load_settings
 from smarttext_pipelines.settings.customer_secret import FILE
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import CUSTOMER_SECRET, cells, replace_events, roll_up_all
@@ -201,6 +203,32 @@ def test_the_blocks_of_the_secret_are_in_no_statement_plan_or_log(
         assert any(kind in each for each in said), kind
     planted = [CUSTOMER_SECRET.decode(), CUSTOMER_SECRET.hex(), *padded_blocks(CUSTOMER_SECRET)]
     assert not [part for part in planted if part in "".join(said) + caplog.text]
+
+
+def test_another_secret_is_refused_in_one_line_and_the_doctor_says_so(
+    loaded: Database, smarttext: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMARTTEXT_CUSTOMER_KEY", "planted-other-secret")
+    code, out, err = smarttext("customers", "show", LEFT, *SPAN)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "smarttext customers new-key" in err
+    assert {each["verdict"] for each in _listed(smarttext)} == {None}
+
+    def line() -> dict[str, str]:
+        (found,) = (each for each in examine(load_settings(), services=False, dagster=False).lines
+                    if each.name == "customer keys")  # fmt: skip
+        return {"state": found.state, "said": found.said}
+
+    assert line()["state"] == "warn"
+    assert line()["said"].startswith("another population")
+    assert smarttext("customers", "new-key")[0] == 2
+    assert loaded.rows("SELECT fingerprint FROM monitoring.customer_secrets") == [
+        {"fingerprint": fingerprint(CUSTOMER_SECRET)}
+    ]
+    code, out, _ = smarttext("customers", "new-key", "--yes")
+    assert (code, line()) == (0, {"state": "ok", "said": "under SMARTTEXT_CUSTOMER_KEY"})
+    assert "nothing was changed" in smarttext("customers", "new-key")[1]
+    assert "planted-other-secret" not in out + err
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def customers(
             as_json=as_json,
         )  # fmt: skip
     elif any((business, unanswered, heavy, opted_out, first, last, as_json)):
-        msg = f"write the options behind the word: `smarttext customers {context.invoked_subcommand} …`"
+        msg = f"write the options behind the word {context.invoked_subcommand}"
         raise InputError(msg)
 
 

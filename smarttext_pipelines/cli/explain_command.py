@@ -15,6 +15,7 @@ from smarttext_pipelines.cli.options import (
     DateOption,
     JsonOption,
     UnattributedOption,
+    end_not_computed,
     find_business,
     parse_days,
     today,
@@ -82,10 +83,10 @@ def explain(
     by: Annotated[str | None, typer.Option("--by", help="Who asks; default is your user name.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the rows behind a number, a call, a message, a caller or an incident; others' numbers are masked.
+    """Show the rows behind a number, a call, a message, a caller, a customer or an incident; numbers are masked.
 
     A column needs --business, --unattributed or --all; --date is yesterday by default. In what a telephone number or a
-    sid shows, --date is not needed.
+    sid shows, --date is not needed; of a customer it shows 30 days. Exit code 3: a day of these was not rolled up.
     """
     asked = what if phone is None else phone
     if incident or (asked and _INCIDENT.fullmatch(asked)):
@@ -105,7 +106,8 @@ def explain(
     if asked == "customer":
         from smarttext_pipelines.cli.explain_customer import explain_customer
 
-        explain_customer(load_settings(), sid, business=business, day=day, as_json=as_json)
+        missing = explain_customer(load_settings(), sid, business=business, day=day, as_json=as_json)
+        end_not_computed(missing)
         return
     if phone is not None:
         from smarttext_pipelines.explain.story import spellings

@@ -1,11 +1,11 @@
 """``smarttext explain customer KEY|NUMBER``: the story of one customer."""
 
 from dataclasses import asdict
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from smarttext_pipelines.cli.customer_list_commands import as_row, chosen_days, key_of, open_contacts, span_of
-from smarttext_pipelines.cli.options import end_not_computed, find_business
+from smarttext_pipelines.cli.options import find_business
 from smarttext_pipelines.cli.printing import print_json, print_rows, say
 from smarttext_pipelines.core.customer_keys import e164
 from smarttext_pipelines.core.display import shown_name
@@ -24,8 +24,10 @@ _COUNTS = ("calls", "missed", "in time", "late", "never", "unknown", "texted us"
 
 def explain_customer(
     settings: Settings, asked: str | None, *, business: str | None, day: str | None, as_json: bool
-) -> None:
-    """Print what a customer did by day, whether to text it, and what to do; the number only to who typed it.
+) -> set[date]:
+    """Print what a customer did by day, whether to text it, and what to do; return days that were not rolled up.
+
+    The number is masked, except for who typed it.
 
     Args:
         settings: Settings of the process.
@@ -40,7 +42,7 @@ def explain_customer(
     from smarttext_pipelines.customers.customer_totals import SHORT_KEY, days_of, find_customer
 
     if not asked:
-        msg = "say which customer: `smarttext explain customer` with a key, or a number such as +15551234567"
+        msg = "say which customer: write a key, or a number such as +15551234567, behind the word"
         raise InputError(msg)
     days = chosen_days(settings, day, day)
     with event_transaction(settings) as connection:
@@ -64,7 +66,7 @@ def explain_customer(
         print_rows([_cells(each) for each in by_day], title=name, right=_COUNTS)
         print_rows([line for each in found for line in _advice(each)], title="what to do")
         say(unread or f"{name}: {counted(len(by_day), 'day')} with a business, {days.first} to {days.last}")
-    end_not_computed(missing)
+    return missing
 
 
 def _cells(each: "CustomerDay") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from smarttext_pipelines.schema.tables.internal import customer_secrets
 DIFFERS = "the secret of the customers' keys is another here than the one that the keys of this database are made under"
 TODO = (
     "set SMARTTEXT_CUSTOMER_KEY to that one, which is in customer.key of SMARTTEXT_DATA_DIR where customers were rolled"
-    " up first; or begin anew under this one with `smarttext customers new-key`"
+    " up first; or begin anew under this one with `smarttext customers new-key --yes`"
 )
 
 

@@ -237,7 +237,7 @@ def test_another_secret_is_refused_in_one_line_and_the_doctor_says_so(
         (("list",), "name a business"),
         (("list", "--business", str(FIRST), "--unanswered", "--heavy"), "at most one"),
         (("--heavy",), "name a business"),
-        (("--business", str(FIRST), "suppressions"), "behind the word"),
+        (("--business", str(FIRST), "suppressions"), "behind the word suppressions"),
         (("show", "nobody"), "write a number"),
         (("show", "abc"), "write a number"),
     ],

@@ -9,13 +9,13 @@ from sqlalchemy import Connection
 
 from smarttext_pipelines.core.customer_keys import e164_in_sql, padded_blocks
 
-BLOCKS = "pg_temp.customer_key_blocks"
+BLOCKS = "pg_temp.blocks_of_customers"
 
 
 def put_blocks(connection: Connection, secret: bytes) -> None:
     """Put the blocks of the secret into ``BLOCKS`` until the transaction ends."""
     connection.exec_driver_sql(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS customer_key_blocks (inner_block text, outer_block text) ON COMMIT DROP"
+        "CREATE TEMPORARY TABLE IF NOT EXISTS blocks_of_customers (inner_block text, outer_block text) ON COMMIT DROP"
     )
     connection.exec_driver_sql(f"TRUNCATE {BLOCKS}")
     driver: Any = connection.connection.driver_connection

@@ -184,7 +184,7 @@ def test_the_blocks_of_the_secret_are_in_no_statement_plan_or_log(
     said: list[str] = []
 
     def explain(_connection: Any, cursor: Any, statement: str, values: Any, *_others: Any) -> None:
-        if "customer_key_blocks AS k" in statement:
+        if "blocks_of_customers AS k" in statement:
             rows = cursor.connection.execute(f"EXPLAIN (ANALYZE, VERBOSE) {statement}", values).fetchall()
             said.append("plan: " + "\n".join(row[0] for row in rows))
 
@@ -199,7 +199,7 @@ def test_the_blocks_of_the_secret_are_in_no_statement_plan_or_log(
         span = Span(NOON - timedelta(days=1), NOON + timedelta(days=2))
         found = contacts.of(customers_of(connection, FIRST, DAYS), contacts.suppressed(FIRST), span)
     assert {each.number for each in found} == {mask_phone(number) for number in KEYS}
-    for kind in ("plan: ", "statement: ", "COPY pg_temp.customer_key_blocks"):
+    for kind in ("plan: ", "statement: ", "COPY pg_temp.blocks_of_customers"):
         assert any(kind in each for each in said), kind
     planted = [CUSTOMER_SECRET.decode(), CUSTOMER_SECRET.hex(), *padded_blocks(CUSTOMER_SECRET)]
     assert not [part for part in planted if part in "".join(said) + caplog.text]

@@ -97,22 +97,15 @@ def explain(
     if not asked or (what and phone):
         msg = "say what to explain: a column with --business and --date, a CA… or SM… sid, a number, or INC-214"
         raise InputError(msg)
-    if audience not in (None, "customer", "owner"):
-        msg = f"'{audience}' is no audience; write customer or owner"
-        raise InputError(msg)
     if asked == "messages":
         print_month(month, business, all_=all_, unattributed=unattributed, as_csv=as_csv, as_json=as_json)
         return
     if asked == "customer":
         from smarttext_pipelines.cli.explain_customer import explain_customer
 
-        missing = explain_customer(load_settings(), sid, business=business, day=day, as_json=as_json)
-        end_not_computed(missing)
+        end_not_computed(explain_customer(load_settings(), sid, business=business, day=day, as_json=as_json))
         return
-    if phone is not None:
-        from smarttext_pipelines.explain.story import spellings
-
-        spellings(phone)
+    _require(phone, audience)
     settings = load_settings()
     # A process that answers once and ends: looking for cycles among expressions takes a fifth of its time.
     gc.disable()
@@ -123,6 +116,16 @@ def explain(
             connection, settings, _Asked(asked, sid, business, unattributed, all_, audience, day), reveals=reveal
         )
     _print(told, as_json=as_json)
+
+
+def _require(phone: str | None, audience: str | None) -> None:
+    if audience not in (None, "customer", "owner"):
+        msg = f"'{audience}' is no audience; write customer or owner"
+        raise InputError(msg)
+    if phone is not None:
+        from smarttext_pipelines.explain.story import spellings
+
+        spellings(phone)
 
 
 def _print(told: _Told, *, as_json: bool) -> None:

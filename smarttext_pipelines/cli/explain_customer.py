@@ -16,6 +16,8 @@ from smarttext_pipelines.launch.databases import event_transaction
 from smarttext_pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from smarttext_pipelines.customers.customer_totals import Customer, CustomerDay
 
 _COUNTS = ("calls", "missed", "in time", "late", "never", "unknown", "texted us", "texts", "failed", "requests",
@@ -47,26 +49,28 @@ def explain_customer(
     days = chosen_days(settings, day, day)
     with event_transaction(settings) as connection:
         key = key_of(connection, settings, asked)
+        whose = None if business is None else find_business(connection, business)
         contacts, unread = open_contacts(connection, settings)
-        found, by_day = find_customer(connection, key, days), days_of(connection, key, days)
-        if business is not None:
-            whose = find_business(connection, business)
-            found = [each for each in found if each.business_id == whose]
-            by_day = [each for each in by_day if each.business_id == whose]
+        found, by_day = find_customer(connection, key, days, whose), days_of(connection, key, days, whose)
         if contacts:
-            found = contacts.of(found, contacts.suppressed(), span_of(days, settings))
+            found = contacts.of(found, contacts.suppressed(whose), span_of(days, settings))
         missing = {*days} - complete_days(connection, days, settings.zone, ("customer_days",))
     typed = e164(asked) if key != asked else None
     if as_json:
         rows = [as_row(each) for each in found]
         print_json({"number": typed, "businesses": rows, "days": [asdict(each) for each in by_day]})
-    else:
-        masked = next((f" ({each.number})" for each in found if each.number), "")
-        name = typed or f"customer {key[:SHORT_KEY]}{masked}"
-        print_rows([_cells(each) for each in by_day], title=name, right=_COUNTS)
-        print_rows([line for each in found for line in _advice(each)], title="what to do")
-        say(unread or f"{name}: {counted(len(by_day), 'day')} with a business, {days.first} to {days.last}")
+        return missing
+    masked = next((f" ({each.number})" for each in found if each.number), "")
+    _print(typed or f"customer {key[:SHORT_KEY]}{masked}", found, by_day)
+    say(unread or f"{counted(len(by_day), 'day')} with a business, {days.first} to {days.last}")
     return missing
+
+
+def _print(name: str, found: "Sequence[Customer]", by_day: "Sequence[CustomerDay]") -> None:
+    print_rows([_cells(each) for each in by_day], title=name, right=_COUNTS)
+    print_rows([line for each in found for line in _advice(each)], title="what to do")
+    if not by_day:
+        say(f"{name}: nothing is known of these days")
 
 
 def _cells(each: "CustomerDay") -> dict[str, Any]:

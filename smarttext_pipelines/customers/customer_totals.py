@@ -28,7 +28,7 @@ _COLUMNS = {
 _SUMS = ", ".join(f"sum({column})::bigint AS {name}" for name, column in _COLUMNS.items())
 _SUMS += ", sum(openai_cost_estimate) AS cost_usd, min(day) AS first_day, max(day) AS last_day"
 _IS_CUSTOMER = """customer_key BETWEEN :key AND :key || 'g' AND starts_with(customer_key, :key)
-            AND day BETWEEN :first AND :last"""
+            AND day BETWEEN :first AND :last AND (CAST(:business AS uuid) IS NULL OR business_id = :business)"""
 _OF_BUSINESS = text(
     f"""
     WITH found AS (
@@ -206,21 +206,22 @@ def customers_of(
     return [Customer(**row) for row in connection.execute(_OF_BUSINESS, values).mappings()]
 
 
-def days_of(connection: Connection, key: str, days: DayRange) -> Sequence[CustomerDay]:
+def days_of(connection: Connection, key: str, days: DayRange, business: UUID | None = None) -> Sequence[CustomerDay]:
     """Return what a customer did by day and business, the oldest first; see ``find_customer``."""
-    values = {"key": key, "first": days.first, "last": days.last}
+    values = {"key": key, "first": days.first, "last": days.last, "business": business}
     return [CustomerDay(**row) for row in connection.execute(_DAYS_OF_CUSTOMER, values).mappings()]
 
 
-def find_customer(connection: Connection, key: str, days: DayRange) -> Sequence[Customer]:
+def find_customer(connection: Connection, key: str, days: DayRange, business: UUID | None = None) -> Sequence[Customer]:
     """Return what a customer did, by business; raise InputError where the digits are those of several keys.
 
     Args:
         connection: A connection to the event database.
         key: A key, or its first ``SHORT_KEY`` digits or more.
         days: The days.
+        business: Only what concerns this one.
     """
-    values = {"key": key, "first": days.first, "last": days.last}
+    values = {"key": key, "first": days.first, "last": days.last, "business": business}
     found = [Customer(**row) for row in connection.execute(_OF_CUSTOMER, values).mappings()]
     if len({each.customer_key for each in found}) > 1:
         msg = f"several keys begin with {key}; write more of it"

@@ -10,6 +10,7 @@ import psycopg
 
 from smarttext_pipelines.core.customer_keys import e164_in_sql
 from smarttext_pipelines.metrics import METRICS
+from smarttext_pipelines.metrics.customer_days import MEASURES
 from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.bench.day import WINDOW, ZONE, fill, roll_up_day, spans
 from smarttext_pipelines_tests.bench.tools import Line, alternate, read_sql, reading, seconds
@@ -59,7 +60,7 @@ def _staged(database: Database) -> float:
 
 
 def _differences(database: Database) -> int:
-    columns = ", ".join((*METRIC.dimensions, *(name for parts in METRIC.totals.values() for name in parts)))
+    columns = ", ".join((*METRIC.dimensions, *MEASURES))
     with reading(database.engine, WINDOW) as (connection, engine):
         engine.stage(METRIC.rows(engine.tables, WINDOW), "computed")
         statement = f"CREATE TEMPORARY TABLE by_hand AS {_hand_sql()}"

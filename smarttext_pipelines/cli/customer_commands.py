@@ -56,20 +56,18 @@ def suppressions(
 def new_key(*, yes: Annotated[bool, typer.Option("--yes", help="Do it; without, nothing is changed.")] = False) -> None:
     """Let the secret of this machine be that of the customers' keys from now on; each customer gets another key."""
     from smarttext_pipelines.schema.same_secret import is_same_secret, use_secret
-    from smarttext_pipelines.settings.customer_secret import known_secret
+    from smarttext_pipelines.settings.customer_secret import customer_secret, known_secret
 
     settings = load_settings()
-    secret = known_secret(settings)
-    if secret is None:
-        msg = "there is no secret here: set SMARTTEXT_CUSTOMER_KEY first; nothing was changed"
-        raise InputError(msg)
     with event_transaction(settings) as connection:
-        if is_same_secret(connection, secret):
+        secret = known_secret(settings)
+        if secret is not None and is_same_secret(connection, secret):
             say("the keys are made under this secret already; nothing was changed")
             return
         if not yes:
             msg = "every customer gets another key, and other machines are refused: say --yes; nothing was changed"
             raise InputError(msg)
+        secret = secret or customer_secret(settings)
         use_secret(connection, secret, anew=True)
     say("days that are rolled up from now on have keys under this secret; roll up all others again, too, as far as")
     say("their events are there: until then nobody can tell that a key of before and one of now are one person")

@@ -33,7 +33,10 @@ def find_key(connection: Connection, beginning: str) -> tuple[str, list[date]]:
         raise InputError(msg)
     rows = connection.execute(select(key, day).where(key.startswith(beginning, autoescape=True)).distinct()).all()
     if len({row.customer_key for row in rows}) != 1:
-        msg = f"{'several keys begin' if rows else 'no customer has a key that begins'} so; nothing was deleted"
+        said = (
+            "several keys begin so: write more of it" if rows else "no customer has a key that begins so: write another"
+        )
+        msg = f"{said}; nothing was deleted"
         raise InputError(msg)
     return rows[0].customer_key, [row.day for row in rows]
 

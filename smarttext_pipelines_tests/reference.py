@@ -246,20 +246,17 @@ def is_real_request(request: str | None) -> bool:
 
 def compared_number(number: str | None) -> str:
     """Return a telephone number without ``whatsapp:``, spaces and separators."""
-    text = number or ""
-    text = text[9:] if text.startswith("whatsapp:") else text
-    return "".join(letter for letter in text if letter not in SEPARATORS)
+    text = "".join(letter for letter in number or "" if letter not in SEPARATORS)
+    return text[9:] if text.startswith("whatsapp:") else text
 
 
 def e164(number: str | None) -> str | None:
     """Return a number with plus and country; None where it is withheld, has no country or is none."""
     text = compared_number(number)
-    if text.lower() in WITHHELD:
-        return None
     if re.fullmatch("[2-9][0-9]{9}", text):
         return f"+1{text}"
     found = re.fullmatch(r"(?:\+|00|011)?([1-9][0-9]{6,14})", text)
-    return f"+{found[1]}" if found else None
+    return f"+{found[1]}" if found and f"+{found[1]}" not in WITHHELD else None
 
 
 def customer_key_of(number: str | None, secret: bytes) -> str | None:

@@ -107,6 +107,13 @@ class ArchivedRows:
         while part := found.fetchmany(20_000):
             yield from part
 
+    def values(self, *names: str) -> list[str]:
+        """Return the different texts of some columns, those of them that the file has."""
+        there = {c.name for c in self.shape.columns} & {*names}
+        parts = " UNION ".join(f"SELECT CAST({quoted(name)} AS VARCHAR) AS v FROM file" for name in sorted(there))  # noqa: S608
+        found = self._query(f"SELECT v FROM ({parts}) WHERE v <> ''").fetchall() if parts else []  # noqa: S608
+        return [value for (value,) in found]
+
     def about(self, digits: str) -> list[tuple[str, str, datetime | None, date | None]]:
         """Return id, hash, time and, for api_usage, date of the rows whose texts contain a number.
 

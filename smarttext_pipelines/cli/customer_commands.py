@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from smarttext_pipelines.cli.customer_list_commands import customers
 from smarttext_pipelines.cli.lazy_commands import add_lazily
 from smarttext_pipelines.cli.options import BusinessOption, JsonOption, find_business, require_text
 from smarttext_pipelines.cli.printing import print_json, print_rows, reporting_zone, say, telling
@@ -21,7 +22,8 @@ from smarttext_pipelines.settings import load_settings
 if TYPE_CHECKING:
     from smarttext_pipelines.customers.suppressions import Suppression
 
-app = typer.Typer(help="Show the people who call and text businesses, and whom businesses text.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
+app.callback(invoke_without_command=True)(customers)
 _FIELDS = (
     "business_id", "business", "recipient", "verdict", "since", "reason", "sender", "sent_in_spite", "last_in_spite_at",
 )  # fmt: skip
@@ -51,6 +53,27 @@ def suppressions(
         writer.writerows(_cells(asdict(each)) for each in found)
     else:
         _print(found)
+
+
+@app.command("new-key")
+def new_key(*, yes: Annotated[bool, typer.Option("--yes", help="Do it; without, nothing is changed.")] = False) -> None:
+    """Let the secret of this machine be that of the customers' keys from now on; each customer gets another key."""
+    from smarttext_pipelines.schema.same_secret import is_same_secret, use_secret
+    from smarttext_pipelines.settings.customer_secret import customer_secret, known_secret
+
+    settings = load_settings()
+    with event_transaction(settings) as connection:
+        secret = known_secret(settings)
+        if secret is not None and is_same_secret(connection, secret):
+            say("the keys are made under this secret already; nothing was changed")
+            return
+        if not yes:
+            msg = "every customer gets another key, and other machines are refused: say --yes; nothing was changed"
+            raise InputError(msg)
+        secret = secret or customer_secret(settings)
+        use_secret(connection, secret, anew=True)
+    say("days that are rolled up from now on have keys under this secret; roll up all others again, too, as far as")
+    say("their events are there: until then nobody can tell that a key of before and one of now are one person")
 
 
 def _cells(row: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from smarttext_pipelines.cli.options import (
     DateOption,
     JsonOption,
     UnattributedOption,
+    end_not_computed,
     find_business,
     parse_days,
     today,
@@ -59,9 +60,12 @@ class _Told:
 
 def explain(
     what: Annotated[
-        str | None, typer.Argument(help="A column of stats, a CA… or SM… sid, a telephone number, INC-N, or messages.")
+        str | None,
+        typer.Argument(help="A column of stats, a CA… or SM… sid, a telephone number, INC-N, customer or messages."),
     ] = None,
-    sid: Annotated[str | None, typer.Argument(help="Sid, after `call` or `message`.")] = None,
+    sid: Annotated[
+        str | None, typer.Argument(help="Sid, after `call` or `message`; after `customer` a key or a number.")
+    ] = None,
     *,
     phone: Annotated[str | None, typer.Option("--phone", help="Telephone number of a caller: the whole story.")] = None,
     business: BusinessOption = None,
@@ -79,10 +83,10 @@ def explain(
     by: Annotated[str | None, typer.Option("--by", help="Who asks; default is your user name.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the rows behind a number, a call, a message, a caller or an incident; others' numbers are masked.
+    """Show the rows behind a number, a call, a message, a caller, a customer or an incident; numbers are masked.
 
     A column needs --business, --unattributed or --all; --date is yesterday by default. In what a telephone number or a
-    sid shows, --date is not needed.
+    sid shows, --date is not needed; of a customer it shows 30 days. Exit code 3: a day of these was not rolled up.
     """
     asked = what if phone is None else phone
     if incident or (asked and _INCIDENT.fullmatch(asked)):
@@ -93,16 +97,15 @@ def explain(
     if not asked or (what and phone):
         msg = "say what to explain: a column with --business and --date, a CA… or SM… sid, a number, or INC-214"
         raise InputError(msg)
-    if audience not in (None, "customer", "owner"):
-        msg = f"'{audience}' is no audience; write customer or owner"
-        raise InputError(msg)
     if asked == "messages":
         print_month(month, business, all_=all_, unattributed=unattributed, as_csv=as_csv, as_json=as_json)
         return
-    if phone is not None:
-        from smarttext_pipelines.explain.story import spellings
+    if asked == "customer":
+        from smarttext_pipelines.cli.explain_customer import explain_customer
 
-        spellings(phone)
+        end_not_computed(explain_customer(load_settings(), sid, business=business, day=day, as_json=as_json))
+        return
+    _require(phone, audience)
     settings = load_settings()
     # A process that answers once and ends: looking for cycles among expressions takes a fifth of its time.
     gc.disable()
@@ -113,6 +116,16 @@ def explain(
             connection, settings, _Asked(asked, sid, business, unattributed, all_, audience, day), reveals=reveal
         )
     _print(told, as_json=as_json)
+
+
+def _require(phone: str | None, audience: str | None) -> None:
+    if audience not in (None, "customer", "owner"):
+        msg = f"'{audience}' is no audience; write customer or owner"
+        raise InputError(msg)
+    if phone is not None:
+        from smarttext_pipelines.explain.story import spellings
+
+        spellings(phone)
 
 
 def _print(told: _Told, *, as_json: bool) -> None:

@@ -140,7 +140,7 @@ add_lazily(app, "simulate", "simulate_command:simulate", "Write sample events.")
 add_lazily(
     app,
     "erase",
-    "retention_commands:erase",
+    "erase_command:erase",
     "Delete every row that mentions a person's number, from the tables, the archive and the lake, and its key.",
 )
 add_lazily(

@@ -1,6 +1,5 @@
-"""``smarttext retention``: archive and delete, look, restore, verify; and ``smarttext erase``."""
+"""``smarttext retention``: archive and delete, look, restore, verify."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +17,6 @@ from smarttext_pipelines.core.errors import InputError, SettingsError
 from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.database.embedded import is_embedded
-from smarttext_pipelines.lake.lake_target import find_lake
 from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.retention.policy import require_days
 from smarttext_pipelines.settings import Settings, load_settings
@@ -52,7 +50,7 @@ def run(
     if undated and days is not None:
         msg = "use either --undated or --days: rows without a day have no age"
         raise InputError(msg)
-    with _opened() as (settings, engine, archive):
+    with opened() as (settings, engine, archive):
         from smarttext_pipelines.retention.run import archive_days, plan, raise_failures
 
         retention = _retention(settings, days, table, undated=undated)
@@ -63,14 +61,14 @@ def run(
             _print_plan(planned, nothing)
             raise_failures(planned)
             return
-        with telling("retention"), _progress() as progress:
-            bar = progress.add_task("archiving")
+        with telling("retention"), progress() as bars:
+            bar = bars.add_task("archiving")
             results = archive_days(
                 engine,
                 archive,
                 retention,
-                done=lambda _day: progress.advance(bar),
-                begun=lambda number: progress.update(bar, total=number),
+                done=lambda _day: bars.advance(bar),
+                begun=lambda number: bars.update(bar, total=number),
             )
         _print_days(results, "archived and deleted", nothing)
         raise_failures(results)
@@ -84,7 +82,7 @@ def cleanup(*, days: DaysOption = None, dry_run: DryRunOption = False) -> None:
 @app.command()
 def status(*, as_json: JsonOption = False) -> None:
     """Show what is archived, table by table."""
-    with _opened() as (settings, engine, archive):
+    with opened() as (settings, engine, archive):
         from smarttext_pipelines.retention.status import read_status
 
         with connected(engine) as connection:
@@ -113,13 +111,13 @@ def restore(
     """Put archived rows back into their table, exactly as they were."""
     days = _days_to_restore(first, last, undated=undated)
     require_days(hold_days)
-    with _opened() as (_settings, engine, archive):
+    with opened() as (_settings, engine, archive):
         from smarttext_pipelines.retention.restore import restore as restore_days
 
-        with telling("retention"), _progress() as progress:
-            bar = progress.add_task("restoring", total=None)
+        with telling("retention"), progress() as bars:
+            bar = bars.add_task("restoring", total=None)
             results = restore_days(
-                engine, archive, table, days, hold_days=hold_days, done=lambda _day: progress.advance(bar)
+                engine, archive, table, days, hold_days=hold_days, done=lambda _day: bars.advance(bar)
             )
         if not results:
             _say(
@@ -137,16 +135,16 @@ def restore(
 @app.command()
 def verify(*, as_json: JsonOption = False) -> None:
     """Hash every file of the archive, and compare its rows with the manifest."""
-    with _opened() as (_settings, engine, archive):
+    with opened() as (_settings, engine, archive):
         from smarttext_pipelines.retention.manifest_check import raise_damage, scrub
 
-        with telling("retention"), _progress() as progress:
-            bar = progress.add_task("verifying")
+        with telling("retention"), progress() as bars:
+            bar = bars.add_task("verifying")
             results = scrub(
                 engine,
                 archive,
-                begun=lambda number: progress.update(bar, total=number),
-                done=lambda: progress.advance(bar),
+                begun=lambda number: bars.update(bar, total=number),
+                done=lambda: bars.advance(bar),
             )
         raise_damage(results)
         if as_json:
@@ -160,7 +158,8 @@ def verify(*, as_json: JsonOption = False) -> None:
 
 
 @contextmanager
-def _opened() -> "Iterator[tuple[Settings, Engine, ArchiveTarget]]":
+def opened() -> "Iterator[tuple[Settings, Engine, ArchiveTarget]]":
+    """Give settings with every database URL set, an engine, and the archive."""
     with event_database(load_settings()) as (ready, engine):
         yield ready, engine, ArchiveTarget(ready.archive_location)
 
@@ -204,7 +203,8 @@ def _say(what: str) -> None:
     table_console().print(what, soft_wrap=True)
 
 
-def _progress() -> Progress:
+def progress() -> Progress:
+    """Return a bar on standard error, which a terminal shows."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
     # Without a terminal it would leave an empty line.
@@ -231,48 +231,3 @@ def _print_plan(planned: "list[DayPlanned]", nothing: str) -> None:
     names = ("table", "day", "rows live", "archived and deleted", "stays", "why")
     cells = [(p.table, name_day(p.day), p.rows_live, p.rows, p.rows_left, p.failure or p.waits or "") for p in planned]
     print_cells(names, cells, title="would be archived and deleted")
-
-
-def erase(
-    *,
-    phone: Annotated[str, typer.Option("--phone", help="The person's number, such as +15551234567.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Delete every row that mentions a person's number, from the tables, the archive and the lake, and its key."""
-    if not yes and not sys.stdin.isatty():
-        msg = "nobody can be asked here: say --yes to delete without being asked; nothing was deleted"
-        raise InputError(msg)
-    with _opened() as (settings, engine, archive):
-        from smarttext_pipelines.lake.cutting_out import cut_out, require_place
-        from smarttext_pipelines.retention.erase import erase as erase_person
-        from smarttext_pipelines.retention.forget_customer import require_known_key
-        from smarttext_pipelines.settings.customer_secret import known_key
-
-        lake = find_lake(settings)
-        require_place(engine, lake)
-        key = known_key(settings, phone)
-        require_known_key(engine, key)
-        cut = [(0, 0)]
-        if not yes:
-            typer.confirm("Delete every row that mentions this number? Nothing brings them back", abort=True)
-        with telling("retention"), _progress() as progress:
-            bar = progress.add_task("searching the archive")
-            erased = erase_person(
-                engine,
-                archive,
-                phone,
-                zone=settings.zone,
-                shared_senders=[number.get_secret_value() for number in settings.shared_senders],
-                begun=lambda number: progress.update(bar, total=number),
-                done=lambda: progress.advance(bar),
-                customer_key=key,
-                elsewhere=lambda digits: cut.append(cut_out(engine, lake, digits)) if lake else None,
-            )
-        live, archived = erased.live_rows.total(), erased.archived_rows.total()
-        files = counted(erased.segments_rewritten, "archive file")
-        _say(f"{counted(live, 'row')} deleted, {archived:,} cut out of {files}")
-        if erased.days_forgotten:
-            _say(f"{counted(erased.days_forgotten, 'row')} of customer_days: nobody's from now on")
-        if lake:
-            _say(f"{counted(cut[-1][0], 'row')} cut out of {counted(cut[-1][1], 'file')} of the lake")
-        _say("their days are rolled up again by rollup_request_sensor; backups of the database are not touched")

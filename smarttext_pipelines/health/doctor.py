@@ -18,6 +18,7 @@ from smarttext_pipelines.core.errors import DatabaseError, SmartTextError
 from smarttext_pipelines.database.connect import connected, describe, open_engine
 from smarttext_pipelines.health import database_lines, probes
 from smarttext_pipelines.health.application_lines import application_checks, unreadable
+from smarttext_pipelines.health.customer_keys_line import customer_keys
 from smarttext_pipelines.health.dagster_storage import dagster_lines
 from smarttext_pipelines.health.freshness import read_traffic
 from smarttext_pipelines.health.lake_line import lake
@@ -133,6 +134,7 @@ def _events(settings: Settings, now: datetime, *, anew: bool) -> list[Line]:
         ("unbooked usage", database_lines.unbooked),
         ("archive", database_lines.archive),
         ("lake", lambda c: lake(c, settings, now)),
+        ("customer keys", lambda c: customer_keys(c, settings)),
         ("old cron scripts", database_lines.old_scripts),
     ]
     return [

@@ -29,7 +29,7 @@ def service_lines(settings: Settings, *, anew: bool) -> list[Line]:
     """
     channels = [_probed(kind.name, kind.probe(settings)) for kind in CHANNELS.values() if kind.probe]
     # A session of a cluster each minute is too much to ask.
-    checks = (sentry, receiver, dashboard, *((spark,) if anew else ()), switch, customer_keys)
+    checks = (sentry, receiver, dashboard, *((spark,) if anew else ()), switch)
     others = (check(settings) for check in checks)
     return [*channels, twilio(settings), openai(settings, anew=anew), *others]
 
@@ -127,14 +127,6 @@ def switch(settings: Settings) -> Line:
         todo = "set SMARTTEXT_HEARTBEAT_URL to a check of a service elsewhere, due every 5 minutes"
         return Line("dead man's switch", State.unknown, "not configured: nobody notices when everything stops", todo)
     return Line("dead man's switch", State.ok, "asked after each complete cycle")
-
-
-def customer_keys(settings: Settings) -> Line:
-    """Say under which secret customers' numbers become keys."""
-    if settings.customer_key:
-        return Line("customer keys", State.ok, "under SMARTTEXT_CUSTOMER_KEY")
-    todo = "set SMARTTEXT_CUSTOMER_KEY to what customer.key in SMARTTEXT_DATA_DIR holds, where several machines roll up"
-    return Line("customer keys", State.unknown, "under a random secret of this machine's data directory", todo)
 
 
 def disk(folder: Path) -> Line:

@@ -1,11 +1,17 @@
 """Forget a customer: what a key did becomes what nobody is known to have done, so that sums stay as they are."""
 
+import re
+from datetime import date
+
 from sqlalchemy import Connection, Engine, delete, func, insert, literal, null, select, update
 
 from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.metrics.customer_days import MEASURES
 from smarttext_pipelines.schema.tables.statistics import customer_days
+
+KEY_DIGITS = 12
+"""Digits of a key that are enough to say which one is meant."""
 
 
 def require_known_key(engine: Engine, key: str | None) -> None:
@@ -17,6 +23,22 @@ def require_known_key(engine: Engine, key: str | None) -> None:
     if has_keys and key is None:
         msg = "customers have keys, and their secret is not here: set SMARTTEXT_CUSTOMER_KEY to it; nothing was deleted"
         raise InputError(msg)
+
+
+def find_key(connection: Connection, beginning: str) -> tuple[str, list[date]]:
+    """Return the one key that begins so, and its days; raise InputError where there is none, or several."""
+    key, day = customer_days.c.customer_key, customer_days.c.day
+    if not re.fullmatch(f"[0-9a-f]{{{KEY_DIGITS},64}}", beginning):
+        msg = f"write a customer's key, or its first {KEY_DIGITS} digits or more; nothing was deleted"
+        raise InputError(msg)
+    rows = connection.execute(select(key, day).where(key.startswith(beginning, autoescape=True)).distinct()).all()
+    if len({row.customer_key for row in rows}) != 1:
+        said = (
+            "several keys begin so: write more of it" if rows else "no customer has a key that begins so: write another"
+        )
+        msg = f"{said}; nothing was deleted"
+        raise InputError(msg)
+    return rows[0].customer_key, [row.day for row in rows]
 
 
 def forget_customer(connection: Connection, key: str) -> int:

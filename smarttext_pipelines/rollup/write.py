@@ -31,6 +31,7 @@ from smarttext_pipelines.rollup.merge import (
 )
 from smarttext_pipelines.rollup.recorded_days import days_kept, facts_read_at
 from smarttext_pipelines.schema.installation import counts_usage_by_time, require_zone
+from smarttext_pipelines.schema.same_secret import use_secret
 from smarttext_pipelines.schema.tables.internal import rollup_days
 from smarttext_pipelines.schema.tables.lookup import table_named
 
@@ -122,7 +123,7 @@ def roll_up(
     Raises:
         ArchiveError: Events of the days are archived, and their file is missing or damaged; nothing was written.
         AgreementError: The result contradicts its sources; nothing was written.
-        SettingsError: The database reports in another zone, or the secret is missing.
+        SettingsError: The database reports in another zone, or the secret is missing or another than before.
         DatabaseError: The database cannot be used; nothing was written.
     """
     if KEY_BLOCKS in metric.inputs and not customer_secret:
@@ -134,6 +135,8 @@ def roll_up(
             connection.exec_driver_sql(statement)
         read_at = as_of or connection.execute(select(func.now())).scalar_one()
         require_zone(connection, zone)
+        if secret is not None:
+            use_secret(connection, secret)
         by_time = counts_usage_by_time(connection)
         window = Window(days, zone, settle_days, read_at, reply_minutes=reply_minutes, usage_by_time=by_time)
         facts_read = {} if metric.source else facts_read_at(connection, metric, window)

@@ -52,7 +52,6 @@ _MASKED = {
 
 def near_statements() -> list[str]:
     """Return the statements that create or replace the functions."""
-    bare = f"CASE WHEN n LIKE '{WHATSAPP_PREFIX}%' THEN substr(n, {len(WHATSAPP_PREFIX) + 1}) ELSE n END"
     values = {
         "{nones}": _array(WORDS_FOR_NONE),
         "{placeholders}": _array(PLACEHOLDER_SIDS),
@@ -60,7 +59,7 @@ def near_statements() -> list[str]:
         "{whatsapp}": WHATSAPP_PREFIX,
         "{compared_caller}": compared("e.from_number"),
         "{compared_recipient}": compared("e.to_number"),
-        "{compared_any}": compared(bare),
+        "{compared_any}": f"regexp_replace({compared('n')}, '^{WHATSAPP_PREFIX}', '')",
         "{is_sid}": f"coalesce(e.message_sid <> '' AND e.message_sid <> ALL ({_array(PLACEHOLDER_SIDS)}), false)",
         "{is_request}": f"coalesce(e.request_id <> '' AND e.request_id <> ALL ({_array(PLACEHOLDER_REQUESTS)}), false)",
         **_rows(_types()),

@@ -13,8 +13,7 @@ BEGIN
         UNION SELECT {recipient of e.from_number} FROM monitoring.call_events AS e
         WHERE e.event_type = 'sms.inbound' AND {word} = ANY ({stops})
     ), forms AS MATERIALIZED (
-        SELECT f.form FROM suspects AS s, unnest({forms of s.recipient}) AS f (form)
-        WHERE s.recipient ~ '^[0-9]{4,}$' AND '+' || s.recipient <> ALL ({withheld})
+        SELECT f.form FROM suspects AS s, unnest({forms of s.recipient}) AS f (form) WHERE s.recipient IS NOT NULL
     ), owners AS MATERIALIZED (
         SELECT b.id, {sender of b.twilio_phone} AS sender FROM monitoring.businesses AS b
     ), single_owners AS MATERIALIZED (

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from importlib.resources import files
 
+from smarttext_pipelines.core.customer_keys import NATIONAL, e164_in_sql
 from smarttext_pipelines.core.failure_classes import failure_classes
 from smarttext_pipelines.core.opt_outs import START_WORDS, STOP_WORDS
 from smarttext_pipelines.core.phones import masked_in_sql
@@ -20,7 +21,6 @@ from smarttext_pipelines.core.statuses import (
     REPORT_REQUEST_ID,
     STATUS_CLASS,
     WHATSAPP_PREFIX,
-    WITHHELD_CALLERS,
 )
 from smarttext_pipelines.schema.near_rows import compared
 
@@ -28,6 +28,7 @@ UNREACHABLE_HOURS = 24
 """How long a phone that could not be reached counts as unreachable, unless a later text is delivered."""
 
 _FILES = ("check_recipient.sql", "suppressed_recipients.sql")
+_WAYS = ("", WHATSAPP_PREFIX)
 _CLASSES = ("opted_out", "invalid_number", "unreachable")
 
 
@@ -44,31 +45,25 @@ def _filled(statement: str) -> str:
 
 
 def _recipient(number: str) -> str:
-    """Return the digits of a number with its country, whatever its spelling; ten digits alone are of North America.
-
-    A number with a leading zero that is no international prefix has no country, and stays as it is.
-    """
-    bare = f"regexp_replace({compared(number)}, '^{WHATSAPP_PREFIX}', '')"
-    national = f"regexp_replace({bare}, '^(00|011)([1-9][0-9]{{6,}})$', '\\2')"
-    return f"regexp_replace(regexp_replace({national}, '^([2-9][0-9]{{9}})$', '1\\1'), '^\\+', '')"
+    """Return the digits of a number with its country, whatever its spelling; NULL for what is nobody's number."""
+    return f"substr({e164_in_sql(number)}, 2)"
 
 
 def _forms(digits: str) -> str:
     """Return the array of spellings, as they are indexed, of which ``_recipient`` makes these digits."""
+    prefixed = ", ".join(f"'{way}{prefix}' || {digits}" for way in _WAYS for prefix in ("+", "00", "011"))
+    alone, national = (", ".join(f"'{way}' || {each}" for way in _WAYS) for each in (digits, f"substr({digits}, 2)"))
     return (
-        f"(ARRAY['+' || {digits}, '{WHATSAPP_PREFIX}+' || {digits}]"
-        f" || CASE WHEN {digits} !~ '^[2-9][0-9]{{9}}$' THEN ARRAY[{digits}, '{WHATSAPP_PREFIX}' || {digits}]"
-        " ELSE '{}' END"
-        f" || CASE WHEN {digits} ~ '^[1-9][0-9]{{6,}}$' THEN ARRAY['00' || {digits}, '011' || {digits}] ELSE '{{}}' END"
-        f" || CASE WHEN {digits} ~ '^1[2-9][0-9]{{9}}$'"
-        f" THEN ARRAY[substr({digits}, 2), '{WHATSAPP_PREFIX}' || substr({digits}, 2)] ELSE '{{}}' END)"
+        f"(ARRAY[{prefixed}] || CASE WHEN {digits} !~ '{NATIONAL}' THEN ARRAY[{alone}] ELSE '{{}}' END"
+        f" || CASE WHEN {digits} ~ '^1' AND substr({digits}, 2) ~ '{NATIONAL}' THEN ARRAY[{national}] ELSE '{{}}' END)"
     )
 
 
 def _sender(number: str) -> str:
     """Return a sender as it is compared; one of WhatsApp is another than the same number's of texts."""
-    spelled = f"regexp_replace({compared(number)}, '^([0-9]{{10}})$', '1\\1')"
-    return f"nullif(regexp_replace({spelled}, '^({WHATSAPP_PREFIX})?\\+', '\\1'), '')"
+    bare = f"regexp_replace({compared(number)}, '^({WHATSAPP_PREFIX})?\\+?', '')"
+    whatsapp = f"CASE WHEN {compared(number)} LIKE '{WHATSAPP_PREFIX}%' THEN '{WHATSAPP_PREFIX}' ELSE '' END"
+    return f"nullif({whatsapp} || coalesce({_recipient(number)}, {bare}), '')"
 
 
 def _reason(word: str) -> str:
@@ -121,7 +116,6 @@ def _values() -> dict[str, str]:
         "suppressing": _array(tuple(code for name in _CLASSES for code in _codes(name))),
         "stops": _array(STOP_WORDS),
         "starts": _array(START_WORDS),
-        "withheld": _array(WITHHELD_CALLERS),
         "compared_recipient": compared("e.to_number"),
         "compared_caller": compared("e.from_number"),
         "unreachable_hours": str(UNREACHABLE_HOURS),

@@ -41,11 +41,17 @@ def customer_secret(settings: Settings) -> bytes:
     return secret
 
 
-def known_key(settings: Settings, number: str) -> str | None:
-    """Return the key of a number; None where no secret was ever made here, so that no number has one."""
+def known_secret(settings: Settings) -> bytes | None:
+    """Return the secret; None where none was ever made here, so that no number has a key."""
     if settings.customer_key is None and not (settings.data_dir / FILE).exists():
         return None
-    return customer_key(number, customer_secret(settings))
+    return customer_secret(settings)
+
+
+def known_key(settings: Settings, number: str) -> str | None:
+    """Return the key of a number; None where no secret was ever made here, or the number is nobody's."""
+    secret = known_secret(settings)
+    return None if secret is None else customer_key(number, secret)
 
 
 def _make(path: Path) -> bool:

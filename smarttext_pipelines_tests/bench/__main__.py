@@ -17,6 +17,7 @@ from smarttext_pipelines_tests.bench import (
     answers,
     archive,
     backfill,
+    customers,
     day,
     graph,
     guardrail,
@@ -31,6 +32,7 @@ from smarttext_pipelines_tests.conftest import Server
 
 BENCHMARKS = {
     "day": day.measure,
+    "customers": customers.measure,
     "backfill": backfill.measure,
     "load": load.measure,
     "graph": graph.measure,

@@ -24,9 +24,9 @@ def measure(server: Server, scale: float) -> list[Line]:
     """Return the ratios of the statement, and of everything a rollup of the day does."""
     with fresh_database(server) as database:
         migrate(database.engine, ZONE)
-        _fill(database, scale)
+        fill(database, scale)
         hand, ours = alternate(lambda: _by_hand(database), lambda: _staged(database))
-        whole = seconds(lambda: [_roll_up(database, name) for name in METRICS])
+        whole = seconds(lambda: [roll_up_day(database, name) for name in METRICS])
         differences = _differences(database)
         sizes = _index_sizes(database)
     return [
@@ -38,7 +38,8 @@ def measure(server: Server, scale: float) -> list[Line]:
     ]
 
 
-def _fill(database: Database, scale: float) -> None:
+def fill(database: Database, scale: float) -> None:
+    """Load equally large days, the measured one among them."""
     days = 2 * SETTLE_DAYS + 1
     first = DAY - timedelta(days=SETTLE_DAYS)
     rows = int(1_000_000 * scale)
@@ -46,10 +47,14 @@ def _fill(database: Database, scale: float) -> None:
     database.run("VACUUM ANALYZE")
 
 
-def _hand_sql() -> str:
+def spans() -> dict[str, date]:
+    """Return the bounds of the day and of its settle window, by the names that statements by hand have for them."""
     first, last = DAY - timedelta(days=SETTLE_DAYS), DAY + timedelta(days=SETTLE_DAYS + 1)
-    days = {"search_first": first, "search_end": last, "day": DAY, "day_end": DAY + timedelta(days=1)}
-    return read_sql("sms_outcomes_by_hand.sql", **days)
+    return {"search_first": first, "search_end": last, "day": DAY, "day_end": DAY + timedelta(days=1)}
+
+
+def _hand_sql() -> str:
+    return read_sql("sms_outcomes_by_hand.sql", **spans())
 
 
 def _by_hand(database: Database) -> float:
@@ -63,7 +68,8 @@ def _staged(database: Database) -> float:
         return seconds(lambda: engine.stage(METRIC.rows(engine.tables, WINDOW), "computed"))
 
 
-def _roll_up(database: Database, name: str) -> None:
+def roll_up_day(database: Database, name: str) -> None:
+    """Roll a metric up for the day."""
     roll_up(
         database.engine,
         METRICS[name],

@@ -40,7 +40,7 @@ SHOWS: dict[str, tuple[tuple[str, ...], ...]] = {
     "explain": (
         ("calls_missed", "--all", *_DATE), ("sms_failure_count", "--all", *_DATE), ("is_final", "--all", *_DATE),
         ("openai_cost_estimate", "--all", *_DATE), ("owner_alerts_sent", "--all", *_DATE), (CALL,), (TEXT,), (CALLER,),
-        ("messages", "--all", "--month", "2026-03"),
+        ("messages", "--all", "--month", "2026-03"), ("customer", CALLER, *_DATE),
     ),
     "reconcile": (("list.csv", "--month", "2026-03"),),
     "economics": (("--month", "2026-03"),),
@@ -73,7 +73,7 @@ DOES = frozenset({
     "up", "web", "receiver", "sampler", "migrate", "change-zone", "rollup", "update-daily-stats", "simulate", "erase",
     "cleanup", "reset-openai", "budgets set", "budgets grant", "alerts silence", "alerts unsilence", "alerts evaluate",
     "alerts deliver", "alerts ack", "alerts resolve", "alerts test", "anomalies verdict", "anomalies mark",
-    "retention run", "retention restore", "lake export",
+    "retention run", "retention restore", "lake export", "customers new-key",
 })  # fmt: skip
 """What changes, sends or starts something, and says so in a line."""
 

@@ -22,6 +22,7 @@ from smarttext_pipelines.metrics import METRICS, Window
 from smarttext_pipelines.rollup import roll_up
 from smarttext_pipelines.rollup.customer_sums import differing_sums, rows_of_differing_sums
 from smarttext_pipelines.rollup.preview import read_preview
+from smarttext_pipelines.schema.same_secret import use_secret
 from smarttext_pipelines_tests import reference, strategies
 from smarttext_pipelines_tests.agreement import cells_of, expected_cells, require_same
 from smarttext_pipelines_tests.conftest import Database
@@ -43,8 +44,8 @@ AS_OF = datetime(2026, 4, 1, tzinfo=UTC)
 DAYS = DayRange(DAY, DAY).widen(1)
 METRIC = METRICS["customer_days"]
 CALLER = "+15557654321"
-FIVE_SPELLINGS = (CALLER, "whatsapp:+15557654321", "(555) 765-4321", "0015557654321", "1.555.765.4321")
-NOBODY = (None, "", "Anonymous", "+266696687", "07700900123", "12345", "support")
+FIVE_SPELLINGS = (CALLER, "\u00a0whatsapp:+15557654321", "(555) 765-4321", "0015557654321", "1.555.765.4321")
+NOBODY = (None, "", "Anonymous", "+266696687", "00266696687", "07700900123", "12345", "support")
 
 
 def _expected(found: Events, days: DayRange = DAYS) -> Any:
@@ -241,10 +242,17 @@ def test_without_a_secret_nothing_is_computed(database: Database) -> None:
         roll_up(database.engine, METRIC, DAYS, zone=reference.UTC_ZONE, settle_days=4)
 
 
-def test_another_secret_is_another_population(database: Database) -> None:
+def test_another_secret_is_refused_until_somebody_begins_another_population(database: Database) -> None:
     found = events(call_events=[call_event(1, NOON, from_number=CALLER)])
     (before,) = _rolled_up(database, found)
-    roll_up(database.engine, METRIC, DAYS, zone=reference.UTC_ZONE, settle_days=4, customer_secret=b"another one")
+    options: dict[str, Any] = {"zone": reference.UTC_ZONE, "settle_days": 4, "customer_secret": b"another one"}
+    with pytest.raises(SettingsError, match=r"SMARTTEXT_CUSTOMER_KEY.*customers new-key") as refused:
+        roll_up(database.engine, METRIC, DAYS, **options)
+    assert "another one" not in str(refused.value)
+    assert cells(database.engine, "customer_days") == [before]
+    with database.engine.begin() as connection:
+        use_secret(connection, b"another one", anew=True)
+    roll_up(database.engine, METRIC, DAYS, **options)
     (after,) = cells(database.engine, "customer_days")
     assert before["customer_key"] != after["customer_key"]
     assert {**before, "customer_key": None} == {**after, "customer_key": None}

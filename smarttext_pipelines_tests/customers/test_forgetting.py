@@ -11,6 +11,8 @@ from smarttext_pipelines.core.customer_keys import customer_key
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.retention.erase import erase
 from smarttext_pipelines.retention.forget_customer import forget_customer
+from smarttext_pipelines.retention.run import Retention, archive_days
+from smarttext_pipelines.settings.customer_secret import FILE
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.events import CUSTOMER_SECRET, cells, replace_events, roll_up_all
 from smarttext_pipelines_tests.reference import UTC_ZONE
@@ -53,6 +55,39 @@ def test_nothing_is_erased_where_the_secret_of_the_keys_is_missing(
     assert code == 2
     assert "set SMARTTEXT_CUSTOMER_KEY" in err
     assert called.rows("SELECT count(*) AS n FROM public.call_events") == [{"n": 5}]
+
+
+@pytest.mark.parametrize("place", ["the tables", "the archive", "nowhere"])
+def test_a_person_is_erased_by_the_key_wherever_the_number_is(
+    called: Database,
+    smarttext: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    place: str,
+) -> None:
+    (tmp_path / FILE).write_bytes(CUSTOMER_SECRET)
+    monkeypatch.setenv("SMARTTEXT_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("SMARTTEXT_ARCHIVE_URL", str(tmp_path / "archive"))
+    key = str(customer_key(PERSON, CUSTOMER_SECRET))
+    if place == "the archive":
+        roll_up_all(called.engine, DayRange(DAY, DAY).widen(5))
+        retention = Retention(UTC_ZONE, 4, 30, deletes=True, tables=("call_events",))
+        archive = ArchiveTarget(str(tmp_path / "archive"))
+        (done,) = archive_days(called.engine, archive, retention, done=lambda _day: None, begun=lambda _count: None)
+        assert (done.rows_deleted, done.failure or done.waits) == (5, None)
+    elif place == "nowhere":
+        called.run("DELETE FROM public.call_events WHERE from_number = %s", PERSON)
+    assert smarttext("erase", "--customer", "0" * 12, "--yes")[0] == 2
+    assert smarttext("erase", "--customer", "a customer", "--yes")[0] == 2
+    assert smarttext("erase", "--customer", key, "--phone", PERSON, "--yes")[0] == 2
+    code, out, err = smarttext("erase", "--customer", key[:12], "--yes")
+    assert (code, err) == (0, "")
+    said = {"the tables": "3 rows deleted, 0", "the archive": "0 rows deleted, 3", "nowhere": "no row has the number"}
+    assert said[place] in out
+    assert "2 rows of customer_days" in out
+    assert PERSON[2:] not in out
+    assert _keys(called) == {None, customer_key(OTHER, CUSTOMER_SECRET)}
+    assert called.rows("SELECT count(*) AS n FROM public.call_events WHERE from_number = %s", PERSON) == [{"n": 0}]
 
 
 def test_the_key_is_gone_and_every_sum_stays(called: Database) -> None:

@@ -166,7 +166,7 @@ def test_invalid_and_unreachable_numbers(database: Database, texts: Any, expecte
     assert expected in listed or (expected == "allowed" and not listed)
 
 
-@pytest.mark.parametrize("number", [None, "", "anonymous", "+266696687", "abc", "12", "+1555DOVER"])
+@pytest.mark.parametrize("number", [None, "", "anonymous", "+266696687", "00266696687", "abc", "12", "+1555DOVER"])
 def test_what_is_no_number_is_not_texted(database: Database, number: str | None) -> None:
     assert verdict(database, None, number) == "invalid_number"
 

@@ -197,6 +197,7 @@ CHANGED_BY_PIPELINE = [
     "anomaly_verdicts",
     "openai_costs",
     "lake_files",
+    "customer_secrets",
     "openai_cost_days",
     "openai_hours",
     "write_backs",

@@ -27,6 +27,22 @@ installation = Table(
     comment="What this installation is.",
 )
 
+customer_secrets = Table(
+    "customer_secrets",
+    metadata,
+    column("is_only_row", Boolean, "True; there is one row.", primary_key=True, server_default=text("true")),
+    column(
+        "fingerprint",
+        Text,
+        "First 16 hexadecimal digits of the HMAC-SHA-256 of a fixed word under the secret: tells two secrets apart.",
+        nullable=False,
+    ),
+    column("used_since", Instant, "When keys were first made under it.", nullable=False, server_default=text("now()")),
+    CheckConstraint("is_only_row", name="customer_secrets_is_only_row_check"),
+    schema=MONITORING,
+    comment="Which secret the keys of customers are made under; the secret itself is in no table.",
+)
+
 rollup_days = Table(
     "rollup_days",
     metadata,

@@ -26,6 +26,7 @@ from smarttext_pipelines.cli import (
     report_command,
     retention_commands,
     rights_table,
+    robocaller_command,
     rollup_commands,
     simulate_command,
     stats_command,
@@ -92,6 +93,7 @@ app.add_typer(alert_commands.app, name="alerts")
 app.add_typer(anomaly_commands.app, name="anomalies")
 customer_commands.app.command("list")(customer_list_commands.list_customers)
 customer_commands.app.command("show")(customer_list_commands.show_customer)
+customer_commands.app.command("robocallers")(robocaller_command.robocallers)
 app.add_typer(customer_commands.app, name="customers")
 app.add_typer(retention_commands.app, name="retention")
 app.add_typer(lake_commands.app, name="lake")

@@ -77,8 +77,7 @@ def stats(
         print_json([{name: value for name, value in row.items() if name != "in_time"} for row in rows])
     elif format_ is Format.table:
         _print_table(rows, list(by_day.values()), days, zone)
-        if by_day:
-            say(in_words(by_day, robocalls, names=business is None))
+        say(in_words(by_day, robocalls, names=business is None))
         if billed:
             say(_bill(billed))
     else:

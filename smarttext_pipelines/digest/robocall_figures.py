@@ -29,7 +29,7 @@ def in_words(totals: Mapping[date, Totals], found: RobocallsOfDays, *, names: bo
     """
     known = [each for day, each in totals.items() if day not in found.unknown_days]
     unknown = len(totals) - len(known)
-    if totals and not known:
+    if not known:
         return "likely robocallers: unknown; the seven days that end with each day must be over and rolled up"
     rest = f"; {counted(unknown, 'day')} unknown and not counted here" if unknown else ""
     if not found.total.callers:

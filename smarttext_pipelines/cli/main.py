@@ -13,6 +13,7 @@ from smarttext_pipelines.cli import (
     anomaly_commands,
     budget_commands,
     budget_replay_command,
+    budget_tokens_command,
     customer_commands,
     customer_list_commands,
     database_commands,
@@ -85,6 +86,7 @@ app.command("web")(web_command.web)
 app.command("sampler")(web_command.sampler)
 budget_commands.app.command("replay")(budget_replay_command.replay)
 budget_commands.app.command("propose")(budget_replay_command.propose)
+budget_commands.app.command("tokens")(budget_tokens_command.tokens)
 app.add_typer(budget_commands.app, name="budgets")
 app.command("economics")(economics_command.economics)
 app.command("reset-openai")(budget_commands.reset_openai)

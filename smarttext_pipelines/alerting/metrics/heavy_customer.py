@@ -73,7 +73,7 @@ def _rows(now: "Now", _: AlertMetric, span: "Span") -> Sequence[dict[str, Any]]:
 def _headline(_: AlertMetric, reading: Reading) -> str:
     if not reading.value:
         return "no customer stands out"
-    what, _, customer = reading.label.partition(" by ")
+    what, _by, customer = reading.label.partition(" by ")
     return (
         f"one customer caused {reading.value:.0f} % of today's OpenAI {what or 'use'} "
         f"({reading.part:,.0f} of {reading.whole:,.0f}){f': {customer}' if customer else ''}"

@@ -22,11 +22,16 @@ DAYS = 7
 
 LIKELY = """
     WITH candidates AS (
-        -- Nearly all numbers call once: the few that can be one at all are looked at by day.
-        SELECT customer_key FROM monitoring.customer_days
-        WHERE day BETWEEN :since AND :last AND calls_total > 0
-            AND customer_key IS NOT NULL AND business_id IS NOT NULL
-        GROUP BY customer_key HAVING count(*) >= :businesses OR max(calls_total) > :daily_calls
+        -- Nearly all numbers call one business: the few that can be one at all are looked at by day.
+        SELECT customer_key FROM (
+            SELECT customer_key, max(calls_total) AS most_a_day FROM monitoring.customer_days
+            WHERE day BETWEEN :since AND :last AND calls_total > 0
+                AND customer_key IS NOT NULL AND business_id IS NOT NULL
+                AND (CAST(:business AS uuid) IS NULL OR customer_key IN (
+                    SELECT customer_key FROM monitoring.customer_days
+                    WHERE business_id = :business AND day = ANY (CAST(:days AS date[]))))
+            GROUP BY customer_key, business_id
+        ) AS b GROUP BY customer_key HAVING count(*) >= :businesses OR max(most_a_day) > :daily_calls
     ), called AS (
         SELECT d.customer_key, d.day, d.business_id, d.calls_total
         FROM monitoring.customer_days AS d JOIN candidates AS c ON c.customer_key = d.customer_key

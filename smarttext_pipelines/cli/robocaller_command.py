@@ -1,7 +1,8 @@
 """``smarttext customers robocallers``: who calls many businesses, or one of them all day, by key."""
 
+from collections.abc import Collection
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -20,6 +21,7 @@ from smarttext_pipelines.cli.options import (
 )
 from smarttext_pipelines.cli.printing import print_json, print_rows, say
 from smarttext_pipelines.core.wording import counted
+from smarttext_pipelines.customers.robocallers import DAYS
 from smarttext_pipelines.launch.databases import event_transaction
 from smarttext_pipelines.settings import load_settings
 
@@ -60,10 +62,15 @@ def robocallers(
             f"within 7 days, or more than {limits.daily_calls} calls of one on a day"
         )
         say("nothing is blocked; whether to text or answer them is for the application to decide")
-    if unknown:
-        begin, end = min(unknown) - timedelta(days=6), max(unknown)
-        said = f"unknown for {counted(len(unknown), 'day')}: the seven days that end with each must be rolled up"
-        typer.echo(f"{said}; run `smarttext rollup --from {begin} --to {end}`", err=True)
+    _end_unknown(unknown)
+
+
+def _end_unknown(days: Collection[date]) -> None:
+    """Say of which days it is unknown, and end with 3; nothing where it is known of all."""
+    if days:
+        first, last = min(days) - timedelta(days=DAYS - 1), max(days)
+        said = f"unknown for {counted(len(days), 'day')}: the seven days that end with each must be rolled up"
+        typer.echo(f"{said}; run `smarttext rollup --from {first} --to {last}`", err=True)
         raise typer.Exit(NOT_COMPUTED)
 
 

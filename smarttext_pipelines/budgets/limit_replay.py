@@ -191,5 +191,11 @@ def replay_limit(
     }  # fmt: skip
     found = connection.execute(_REPLAY, {**bounds, **values}).mappings()
     businesses = [ReplayedBusiness(**row) for row in found]
-    archived = tuple(connection.execute(_ARCHIVED, bounds).scalars())
-    return Replay(limit_tokens, days, businesses, archived)
+    return Replay(limit_tokens, days, businesses, archived_days(connection, days))
+
+
+def archived_days(connection: Connection, days: DayRange) -> Sequence[date]:
+    """Return the days of which some usage is in the archive alone, in order."""
+    near = days.widen(1)
+    bounds = {"first": days.first, "last": days.last, "before": near.first, "after": near.last}
+    return tuple(connection.execute(_ARCHIVED, bounds).scalars())

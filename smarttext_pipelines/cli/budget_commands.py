@@ -210,3 +210,9 @@ add_lazily(
     "budget_replay_command:propose",
     "Propose a daily limit for each business: twice the 99th percentile of its days; default is eight weeks.",
 )
+add_lazily(
+    app,
+    "tokens",
+    "budget_tokens_command:tokens",
+    "Show tokens a request, p50 and p95, by week, business, model and endpoint; default is eight weeks.",
+)

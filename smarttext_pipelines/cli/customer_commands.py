@@ -116,3 +116,9 @@ add_lazily(
     "customer_list_commands:show_customer",
     "Show what a customer did, by business; default is the last 30 days. Exit code 3: a day was not rolled up.",
 )
+add_lazily(
+    app,
+    "robocallers",
+    "robocaller_command:robocallers",
+    "Show likely robocallers by key; default is yesterday. Exit code 3: one of a day's seven was not rolled up.",
+)

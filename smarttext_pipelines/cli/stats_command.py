@@ -30,8 +30,10 @@ from smarttext_pipelines.core.days import DayRange, day_end
 from smarttext_pipelines.core.display import shown_name, visible
 from smarttext_pipelines.core.rates import percent, shown_rate
 from smarttext_pipelines.core.wording import counted
+from smarttext_pipelines.customers.robocallers import RobocallsOfDays, read_robocalls
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.database.rolled_up_days import computed_days
+from smarttext_pipelines.digest.robocall_figures import in_words, limits_of
 from smarttext_pipelines.digest.totals import Totals, read_totals, summed
 from smarttext_pipelines.launch.databases import event_database
 from smarttext_pipelines.schema.tables.source_tables import businesses
@@ -64,18 +66,22 @@ def stats(
     with event_database(settings) as (_, engine), connected(engine) as connection:
         chosen = None if business is None else find_business(connection, business)
         rows = _read(connection, days, chosen, unattributed=unattributed)
-        totals = list(read_totals(connection, days, business=chosen, unattributed=unattributed).values())
+        by_day = read_totals(connection, days, business=chosen, unattributed=unattributed)
+        limits, zone = limits_of(settings), settings.zone
+        robocalls = read_robocalls(connection, days, limits, zone, business=chosen, unattributed=unattributed)
         # The old cron script's rows count: they were never ours to compute.
         billed = [] if chosen or unattributed else read_billed(connection, days)
         missing = {*days} - computed_days(connection, days) - {row["date"] for row in rows}
+    rows = [row | _without_robocallers(row, robocalls) for row in rows]
     if as_json or format_ is Format.json:
         print_json([{name: value for name, value in row.items() if name != "in_time"} for row in rows])
     elif format_ is Format.table:
-        _print_table(rows, totals, days, settings.zone)
+        _print_table(rows, list(by_day.values()), days, zone)
+        say(in_words(by_day, robocalls, names=business is None))
         if billed:
             say(_bill(billed))
     else:
-        names = ["date", "business", "business_id", *(c.name for c in _COLUMNS)]
+        names = ["date", "business", "business_id", *(c.name for c in _COLUMNS), *_WITHOUT]
         writer = csv.DictWriter(sys.stdout, names, extrasaction="ignore")
         writer.writeheader()
         writer.writerows({**row, "business": _as_text(row["business"])} for row in rows)
@@ -89,6 +95,23 @@ def _as_text(name: str) -> str:
 
 
 _COLUMNS = [c for c in daily_stats.columns if c.name not in ("id", "business_id", "updated_at", "date")]
+
+
+_WITHOUT = (
+    "calls_missed_without_robocallers", "replied_in_time_without_robocallers",
+    "missed_calls_unreplied_without_robocallers", "likely_robocallers",
+)  # fmt: skip
+
+
+def _without_robocallers(row: dict[str, Any], found: RobocallsOfDays) -> dict[str, int | None]:
+    """Return the promise figures of a row without likely robocallers, and how many these are; None is unknown."""
+    theirs = found.of(row["date"], row["business_id"])
+    if theirs is None:
+        return dict.fromkeys(_WITHOUT)
+    counts = (row["calls_missed"], row["in_time"], row["missed_calls_unreplied"])
+    taken_off = (theirs.missed, theirs.in_time, theirs.never)
+    rest = [None if count is None else count - part for count, part in zip(counts, taken_off, strict=True)]
+    return dict(zip(_WITHOUT, (*rest, theirs.callers), strict=True))
 
 
 def _read(connection: Connection, days: DayRange, business: UUID | None, *, unattributed: bool) -> list[dict[str, Any]]:

@@ -16,7 +16,15 @@ from smarttext_pipelines.schema.tables.lookup import table_named
 
 GROUP = "alerts"
 DEPS: dict[str, tuple[str, ...]] = {
-    "incidents": ("sms_outcomes", "sms_failure_rates", "spend", "owner_alert_delivery", "sms_events", "call_events"),
+    "incidents": (
+        "sms_outcomes",
+        "sms_failure_rates",
+        "spend",
+        "owner_alert_delivery",
+        "customer_days",
+        "sms_events",
+        "call_events",
+    ),
     "notifications": ("alert_incidents",),
 }
 """Tables and what their rows follow from."""

@@ -27,7 +27,7 @@ class DigestConfig(dg.Config):
 
 
 @dg.asset(
-    deps=["daily_stats", "sms_outcomes", "missed_call_replies", "spend", "alert_incidents"],
+    deps=["daily_stats", "sms_outcomes", "missed_call_replies", "customer_days", "spend", "alert_incidents"],
     group_name="alerts",
     description="Yesterday in at most twenty lines, sent once to each recipient through the outbox.",
     kinds={"postgres"},

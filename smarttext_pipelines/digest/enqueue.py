@@ -12,6 +12,7 @@ from smarttext_pipelines.alerting.notify.outbox import Enqueued, enqueue
 from smarttext_pipelines.alerting.notify.targets import register
 from smarttext_pipelines.core.display import shown
 from smarttext_pipelines.digest.facts import Facts, read_facts
+from smarttext_pipelines.digest.robocall_figures import limits_of
 from smarttext_pipelines.digest.text import MAX_LINES, Digest, write_digest
 from smarttext_pipelines.digest.weekly import week_lines
 from smarttext_pipelines.settings import Settings
@@ -49,6 +50,7 @@ def build_digest(
             settle_days=settings.settle_days,
             reply_minutes=settings.reply_minutes,
             now=at,
+            robocallers=limits_of(settings),
         )
 
     found = write_digest(facts_of(day), facts_of(day - timedelta(days=1)), most)

@@ -13,6 +13,7 @@ from smarttext_pipelines.anomalies.episodes import episodes_of, searched_day
 from smarttext_pipelines.anomalies.in_words import Episode
 from smarttext_pipelines.budgets.month import MonthSpend, read_month
 from smarttext_pipelines.core.days import DayRange, day_end, day_start
+from smarttext_pipelines.customers.robocallers import LIMITS, Limits, RobocallsOfDays, read_robocalls
 from smarttext_pipelines.database.rolled_up_days import complete_days
 from smarttext_pipelines.digest.so_far import SoFar, read_so_far
 from smarttext_pipelines.digest.totals import Totals, read_totals
@@ -91,6 +92,7 @@ class Facts:
         silent: Businesses that have events on such weekdays and had none.
         anomalies: What was unusual and nobody called wrong or expected, all businesses first.
         lost: What businesses with unanswered callers lost, the most first.
+        robocalls: What likely robocallers did on the day.
         restated: Settled days whose numbers changed since the day ended.
         businesses: Businesses with a missed call.
         is_complete: Whether the day was rolled up after its end.
@@ -113,6 +115,7 @@ class Facts:
     silent: Sequence[Silent] = ()
     anomalies: Sequence[Episode] = ()
     lost: Sequence[Lost] = ()
+    robocalls: RobocallsOfDays = field(default_factory=RobocallsOfDays)
     restated: Sequence[date] = ()
     businesses: int = 1
     is_complete: bool = True
@@ -212,7 +215,14 @@ def read_refusals(connection: Connection, day: date) -> dict[str, int]:
 
 
 def read_facts(
-    connection: Connection, day: date, *, zone: ZoneInfo, settle_days: int, reply_minutes: int, now: datetime
+    connection: Connection,
+    day: date,
+    *,
+    zone: ZoneInfo,
+    settle_days: int,
+    reply_minutes: int,
+    now: datetime,
+    robocallers: Limits = LIMITS,
 ) -> Facts:
     """Return what is to be told of a day.
 
@@ -223,6 +233,7 @@ def read_facts(
         settle_days: Days after which a day no longer changes by itself.
         reply_minutes: Minutes that count as in time.
         now: Time of reading.
+        robocallers: From where on a number is a likely robocaller.
     """
     usual = comparable_days(connection, day, zone)
     totals = read_totals(connection, [*usual, day])
@@ -254,6 +265,7 @@ def read_facts(
         silent=[Silent(**row) for row in connection.execute(_SILENT, {**of_day, "least": least}).mappings()],
         anomalies=[each for each in episodes_of(connection, day, limit=_ANOMALIES) if each.verdict in (None, "right")],
         lost=lost,
+        robocalls=read_robocalls(connection, DayRange(day, day), robocallers, zone),
         restated=list(connection.scalars(_RESTATED, restated)),
         businesses=unanswered[0]["businesses"] if unanswered else 1,
         is_complete=is_complete,

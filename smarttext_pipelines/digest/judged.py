@@ -9,6 +9,7 @@ from smarttext_pipelines.core.display import shown_name
 from smarttext_pipelines.core.rates import COVERAGE_FLOOR_PERCENT, percent
 from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.digest.facts import Facts, Incident, Unanswered
+from smarttext_pipelines.digest.robocall_figures import in_words as robocalls_in_words
 from smarttext_pipelines.digest.thing_to_tell import NAMED, Judgement, Urgency, of_business, on_day, share, usual
 from smarttext_pipelines.digest.traffic import silent, traffic
 from smarttext_pipelines.digest.usual import Usual, is_more_than_chance, sampling_spread
@@ -26,7 +27,10 @@ _REFUSALS = {"limit_tokens": "limit of tokens reached", "limit_usd": "limit of U
 
 def judge(facts: Facts) -> list[Judgement]:
     """Return what is worth telling of a day that was rolled up, the most urgent first."""
-    parts = (_incidents, traffic, _businesses, _lost, _replies, _delivery, _cost, _budgets, silent, _unusual, _remarks)
+    parts = (
+        _incidents, traffic, _businesses, _lost, _robocalls, _replies, _delivery, _cost, _budgets, silent, _unusual,
+        _remarks,
+    )  # fmt: skip
     found = [each for part in parts for each in part(facts)]
     return sorted(found, key=lambda each: -each.urgency)
 
@@ -78,6 +82,13 @@ def _lost(facts: Facts) -> Iterator[Judgement]:
     if said:
         command = f"smarttext economics --month {facts.day:%Y-%m}"
         yield Judgement("lost", Urgency.note, "", f"{said}.", command)
+
+
+def _robocalls(facts: Facts) -> Iterator[Judgement]:
+    if facts.robocalls.total.callers:
+        said = f"{robocalls_in_words({facts.day: facts.today}, facts.robocalls)}."
+        command = f"smarttext customers robocallers --from {facts.day} --to {facts.day}"
+        yield Judgement("robocallers", Urgency.note, "", said, command)
 
 
 def _without_text(

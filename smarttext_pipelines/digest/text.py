@@ -166,9 +166,13 @@ def _calls(facts: Facts) -> Line:
     text = (
         f"{counted(t.missed, 'missed call')}: {t.in_time:,} got a text within {facts.reply_minutes} min "
         f"({t.in_time_percent:.2f} %{_beside(facts, lambda each: each.in_time_percent, '%')}), {t.late:,} later, "
-        f"{t.never:,} never, {t.unknown:,} unknown."
+        f"{t.never:,} never, {t.unknown:,} unknown.{_robocallers_unknown(facts)}"
     )
     return Line(text, command)
+
+
+def _robocallers_unknown(facts: Facts) -> str:
+    return " Likely robocallers among them: unknown." if facts.day in facts.robocalls.unknown_days else ""
 
 
 def _delivery(facts: Facts) -> Line:

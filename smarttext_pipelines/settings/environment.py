@@ -81,6 +81,15 @@ class Settings(BaseSettings):
         description="Secret under which customers' numbers become keys; changing it makes other customers of them. "
         "Empty: a random one in SMARTTEXT_DATA_DIR, for one machine.",
     )
+    robocaller_businesses: int = Field(
+        default=5, ge=2, le=1000, description="Businesses that a likely robocaller called within 7 days, at least."
+    )
+    robocaller_daily_calls: int = Field(
+        default=20,
+        ge=1,
+        le=10_000,
+        description="Calls of one business on a day; who makes more is a likely robocaller.",
+    )
     data_dir: Path = Field(default=Path(".smarttext"), description="Embedded server, DAGSTER_HOME and other files.")
     archive_url: str | None = Field(
         default=None,

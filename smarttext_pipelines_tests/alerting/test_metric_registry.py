@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from uuid import uuid5
+from uuid import uuid4, uuid5
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, insert, text
 from typer.testing import CliRunner
 
 from smarttext_pipelines.alerting.incidents.counted_rows import counted_rows
@@ -19,6 +19,7 @@ from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rules_file import load_rules
 from smarttext_pipelines.alerting.signals import tell_signal
 from smarttext_pipelines.cli.main import app
+from smarttext_pipelines.schema.tables.statistics import customer_days
 from smarttext_pipelines_tests.alerting.test_evaluation import _miss, _spend, _use
 from smarttext_pipelines_tests.alerts import NOON, World, business_id, only
 from smarttext_pipelines_tests.conftest import Database
@@ -65,6 +66,23 @@ def _budget(world: World, is_bad: bool) -> None:
 
 def _money(world: World, is_bad: bool) -> None:
     _spend(world, 3, 3, 3, 30 if is_bad else 3)
+
+
+def _customers(world: World, *uses: tuple[str | None, int, int]) -> None:
+    """Roll up what customers caused today for the first business: key, requests and tokens of each."""
+    zero = {c.name: 0 for c in customer_days.columns if not c.nullable and c.name not in ("id", "day", "updated_at")}
+    rows = [
+        {**zero, "id": uuid4(), "day": NOON.date(), "business_id": business_id(1), "customer_key": key,
+         "openai_requests": requests, "openai_tokens_used": tokens}
+        for key, requests, tokens in uses
+    ]  # fmt: skip
+    with world.database.engine.begin() as connection:
+        connection.execute(delete(customer_days))
+        connection.execute(insert(customer_days), rows)
+
+
+def _heavy(world: World, is_bad: bool) -> None:
+    _customers(world, ("a" * 64, 30, 21_000 if is_bad else 19_000), (None, 10, 9_000))
 
 
 def _unpriced(world: World, is_bad: bool) -> None:
@@ -147,6 +165,7 @@ WORLDS: dict[str, Build] = {
     "unattributed_share": _unattributed,
     "openai_budget": _budget,
     "openai_spend": _money,
+    "openai_heavy_customer": _heavy,
     "unpriced_share": _unpriced,
     "owner_alerts_failed_rate": _owner_alerts,
     "missed_calls_unanswered": _missed,
@@ -219,3 +238,35 @@ def test_it_is_documented(metric: AlertMetric) -> None:
     assert (DOCS.parent / _rule(metric).runbook_page).exists(), f"write {_rule(metric).runbook_page}"
     listed = CliRunner().invoke(app, ["alerts", "metrics"])
     assert metric.name in listed.output
+
+
+def test_a_heavy_customer_fires_by_tokens_or_by_requests_ends_below_the_clear_threshold_and_is_named_by_key_alone(
+    database: Database,
+) -> None:
+    world, rules = World(database), only("openai_heavy_customer")
+    world.businesses(2)
+    world.rules = rules
+    world.begin()
+    key, other = "ab" * 32, "cd" * 32
+    _customers(world, (key, 99, 300), (other, 1, 19_999))
+    assert not world.tick().notices, "neither has enough to stand out"
+    _customers(world, (key, 100, 300), (other, 20, 19_999))
+    world.tick()
+    ((headline,),) = world.outbox("message ->> 'headline'", "kind = 'firing'")
+    assert "one customer caused 83 % of today's OpenAI requests (100 of 120)" in headline
+    assert key[:12] in headline
+    assert key[:13] not in headline
+    _customers(world, (key, 100, 300), (other, 20, 19_999), (None, 100, 9))
+    world.tick()
+    assert [state for *_, state in world.incidents()] == ["firing"], "45 % is below what fires, above what ends"
+    _customers(world, (key, 100, 300), (other, 20, 19_999), (None, 140, 9))
+    for _ in range(10):
+        world.tick()
+    assert [state for *_, state in world.incidents()] == ["resolved"]
+    _customers(world, (key, 30, 60_000), (other, 20, 20_000))
+    world.tick()
+    assert [state for *_, state in world.incidents()][-1] == "firing"
+    world.tick(24 * 60)
+    for _ in range(10):
+        world.tick()
+    assert [state for *_, state in world.incidents()][-1] == "resolved", "it ends with the day"

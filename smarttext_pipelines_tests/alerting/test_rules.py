@@ -125,7 +125,7 @@ def test_a_mistake_is_explained_with_its_line(text: str, line: int, words: str) 
 def test_a_rule_that_names_no_window_has_one_that_is_measured(metric: str) -> None:
     scope = ALERT_METRICS[metric].scopes[0]
     (rule,) = parse_rules(f"rules:\n  a: {{metric: {metric}, scope: {scope}, threshold: 5}}").values()
-    is_today = metric in ("openai_budget", "openai_spend", "unpriced_share", "anomalies")
+    is_today = metric in ("openai_budget", "openai_spend", "openai_heavy_customer", "unpriced_share", "anomalies")
     assert rule.window == (timedelta(days=1) if is_today else timedelta(hours=1))
 
 

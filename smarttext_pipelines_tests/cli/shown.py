@@ -15,6 +15,7 @@ from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.lake.export import export_days
 from smarttext_pipelines.lake.lake_day import Places
 from smarttext_pipelines.lake.lake_target import LakeTarget
+from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.retention.run import Retention, archive_days
 from smarttext_pipelines.sample import SampleSpec, load_sample
 from smarttext_pipelines.settings.customer_secret import FILE
@@ -47,6 +48,7 @@ SHOWS: dict[str, tuple[tuple[str, ...], ...]] = {
     "budgets show": ((),),
     "budgets replay": (("--tokens", "100", *_SPAN),),
     "budgets propose": (_SPAN,),
+    "budgets tokens": (_SPAN,),
     "alerts list": ((), ("--all",)),
     "alerts show": (("1",),),
     "alerts runbook": (("1",),),
@@ -61,6 +63,7 @@ SHOWS: dict[str, tuple[tuple[str, ...], ...]] = {
     "anomalies backtest": (("--days", "60"),),
     "customers suppressions": ((),),
     "customers list": (("--business", str(business_id(1)), *_SPAN),),
+    "customers robocallers": (_DATE,),
     "customers show": ((CALLER, *_SPAN),),
     "retention status": ((),),
     "retention verify": ((),),
@@ -109,6 +112,9 @@ def fill(database: Database, folder: Path) -> None:
     world.tick()
     assert world.incidents("id") == [(1,)]
     roll_up_all(database.engine, DayRange(date(2026, 3, 14), DAY))
+    # Whether a number is a robocaller is known of a day whose seven days were rolled up by customer.
+    by_customer = {"customer_days": METRICS["customer_days"]}
+    roll_up_all(database.engine, DayRange(date(2026, 3, 10), date(2026, 3, 13)), metrics=by_customer)
     roll_up_all(database.engine, DayRange(OLD, OLD + timedelta(days=5)))
     _add_what_people_said(database)
     stays = (datetime.now(UTC).date() - date(2026, 2, 1)).days
@@ -129,13 +135,16 @@ def _add_events(world: World) -> None:
     stop = {"event_type": "sms.inbound", "from_number": CALLER, "to_number": sender, "payload": {"Body": "STOP"}}
     missed = {"event_type": "voice.missed", "call_sid": CALL, "from_number": CALLER}
     refused = {"to_number": CALLER, "status": "undelivered", "error_code": "21610"}
+    often = [
+        call_event(9100 + n, _AT, call_sid=f"CR{n}", from_number="+15558887002", payload={}, **ours) for n in range(21)
+    ]
     usage = {"tokens_used": 1_234_567, "cost_estimate": 12, "model": "gpt-4o", **ours}
     with world.database.engine.begin() as connection:
         insert_events(
             connection,
             {
                 "call_events": [call_event(9001, _AT - timedelta(hours=1), **stop, **ours),
-                                call_event(9002, _AT, **missed, **ours, payload={})],
+                                call_event(9002, _AT, **missed, **ours, payload={}), *often],
                 "api_usage": [api_call(9000 + n, at, reset_date=at.date(), **usage) for n, at in enumerate((_AT, now))],
                 "owner_alerts": [owner_alert(9001, datetime.combine(OLD, time(12), UTC), **ours)],
             },

@@ -119,6 +119,7 @@ def test_a_command_in_a_pipe_says_that_it_goes_on(
 
 REFUSED = {
     "access": "the owner", "budgets replay": "smarttext_pipeline", "budgets propose": "smarttext_pipeline",
+    "budgets tokens": "smarttext_pipeline",
     "alerts backtest": "smarttext_pipeline", "retention status": "smarttext_retention",
     "retention verify": "smarttext_retention", "lake status": "", "lake verify": "",
 }  # fmt: skip

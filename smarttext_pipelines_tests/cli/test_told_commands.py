@@ -35,6 +35,7 @@ THERE = {
     "FILE": "rules.yaml",
     "ID": NUMBER,
     "INCIDENT": NUMBER,
+    "KEY": "abababababab",
     "N": "1000",
     "NAME": "Business 2",
     "SID": _TEXT,

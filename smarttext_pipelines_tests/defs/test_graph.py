@@ -18,7 +18,15 @@ from smarttext_pipelines.settings import Settings
 GRAPH = {
     "alert_incidents": (
         "alerts",
-        ("call_events", "owner_alert_delivery", "sms_events", "sms_failure_rates", "sms_outcomes", "spend"),
+        (
+            "call_events",
+            "customer_days",
+            "owner_alert_delivery",
+            "sms_events",
+            "sms_failure_rates",
+            "sms_outcomes",
+            "spend",
+        ),
     ),
     "notifications": ("alerts", ("alert_incidents",)),
     "api_usage": ("sources", ()),
@@ -42,7 +50,10 @@ GRAPH = {
             "spend",
         ),
     ),
-    "daily_digest": ("alerts", ("alert_incidents", "daily_stats", "missed_call_replies", "sms_outcomes", "spend")),
+    "daily_digest": (
+        "alerts",
+        ("alert_incidents", "customer_days", "daily_stats", "missed_call_replies", "sms_outcomes", "spend"),
+    ),
     "daily_stats": ("stats", ("call_volume", "missed_call_replies", "owner_alert_delivery", "sms_outcomes", "spend")),
     "event_lake": ("archive", ("api_usage", "call_events", "owner_alerts", "sms_events")),
     "missed_call_replies": ("facts", ("businesses", "call_events", "owner_alerts", "sms_events")),

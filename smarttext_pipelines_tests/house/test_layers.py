@@ -43,7 +43,7 @@ ALLOWED = {
         "settings",
     },
     "explain": {"core", "metrics", "engines", "database", "schema"},
-    "digest": {"core", "database", "schema", "budgets", "alerting", "settings", "anomalies", "economics"},
+    "digest": {"core", "database", "schema", "budgets", "alerting", "settings", "anomalies", "economics", "customers"},
     "telemetry": {"core", "settings", "database", "schema", "budgets", "digest"},
     "web": {
         "core",
@@ -60,6 +60,7 @@ ALLOWED = {
         "telemetry",
         "anomalies",
         "billing",
+        "customers",
     },
     "reports": {"core", "settings", "database", "metrics", "engines", "alerting", "digest", "explain", "web"},
     "sample": {"core", "database", "schema"},

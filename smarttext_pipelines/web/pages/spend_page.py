@@ -33,6 +33,20 @@ _BUSINESSES = text(
     """  # noqa: S608 - a constant
 )
 
+_NOBODYS = text(
+    """
+    WITH known AS (
+        SELECT row_day AS day FROM monitoring.rollup_days
+        WHERE table_name = 'customer_days' AND checked_at IS NOT NULL AND row_day BETWEEN :first AND :last
+    )
+    SELECT (SELECT count(*) FROM known) AS days,
+           (SELECT coalesce(sum(s.request_count), 0)::bigint FROM monitoring.spend AS s JOIN known USING (day)
+            WHERE s.service = 'openai') AS requests,
+           (SELECT coalesce(sum(c.openai_requests), 0)::bigint FROM monitoring.customer_days AS c JOIN known USING (day)
+            WHERE c.customer_key IS NULL) AS without_customer
+    """
+)
+
 
 def view(connection: Connection, ask: Ask) -> View:
     """Return the month of a day; default is today's."""
@@ -57,6 +71,7 @@ def view(connection: Connection, ask: Ask) -> View:
             Figure(name="month_usd", label="This month", value=month.month_usd if is_known else None, unit="USD"),
             Figure(name="expected_usd", label="Expected at the month's end", value=month.expected_usd, unit="USD",
                    note="" if month.expected_usd is not None else "unknown while a day is missing or not over"),
+            _of_nobody(connection, days),
             Figure(name="unpriced", label="Requests without a price", value=month.unpriced_requests,
                    tone="look" if month.unpriced_requests else ""),
         ),
@@ -68,6 +83,17 @@ def view(connection: Connection, ask: Ask) -> View:
         ),
         series=charts(read_totals(connection, days), days)[2:],
     )  # fmt: skip
+
+
+def _of_nobody(connection: Connection, days: DayRange) -> Figure:
+    found = connection.execute(_NOBODYS, {"first": days.first, "last": days.last}).one()
+    of = f"of {found.requests:,}"
+    return Figure(
+        name="without_customer",
+        label="OpenAI requests that lead to no customer",
+        value=found.without_customer if found.days else None,
+        note=of if found.days == len(days) else f"{of}; {found.days} of {len(days)} days were rolled up by customer",
+    )
 
 
 def _by_model(connection: Connection, values: dict[str, date]) -> Table:

@@ -71,7 +71,7 @@ def counted_rows(
     if found is None:
         return Counted(said="the rows behind it are events, which smarttext_pipeline or the owner can read")
     engine, senders = found
-    prepare_tables(connection, {}, ())
+    prepare_tables(connection, rules, ())
     now = Now(engine, connection, place, span.end_at, facts_are_fresh=True, masked_senders=senders)
     if metric.groups_by_key:
         add_repeated_keys(engine, [replies.repeated(engine.tables, now.window(span.end_at - span.start_at))])

@@ -139,9 +139,10 @@ def _answers(port: int) -> bool:
 
 
 def _samples(address: str, metric: str) -> list[tuple[float, float]]:
-    """Return the instants and values of a metric's one series, from the beginning."""
-    (series,) = ask(address, f"{metric}[1h]")
-    return [(at, float(value)) for at, value in series["values"]]
+    """Return the instants and values of a metric's one series, from the beginning; none before the first scrape."""
+    found = ask(address, f"{metric}[1h]")
+    assert len(found) <= 1
+    return [(at, float(value)) for series in found for at, value in series["values"]]
 
 
 def _has_all(address: str) -> None:

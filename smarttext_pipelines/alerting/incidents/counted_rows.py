@@ -66,7 +66,8 @@ def counted_rows(
         return Counted(said=f"there is no rule {incident['rule']} any more")
     metric = rule.alert_metric
     if span is None or metric.rows is None:
-        return Counted(said=incident["detail"] or "there are no rows of events behind it")
+        told = incident["detail"] if metric.is_state or metric.rows else ""
+        return Counted(said=told or "there are no rows of events behind it")
     found = _source(connection, metric, span, place, masked)
     if found is None:
         return Counted(said="the rows behind it are events, which smarttext_pipeline or the owner can read")

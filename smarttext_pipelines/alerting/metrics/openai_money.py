@@ -47,7 +47,8 @@ def _budget(_: AlertMetric, reading: Reading) -> str:
 
 
 def _spend(_: AlertMetric, reading: Reading) -> str:
-    return f"{reading.part:,.2f} USD for OpenAI today, {reading.value:.1f} × the usual of the last 7 days"
+    usual = f" ({reading.label})" if reading.label else ""
+    return f"{reading.part:,.2f} USD for OpenAI today, {reading.value:.1f} × the usual{usual}"
 
 
 METRICS = (

@@ -123,7 +123,7 @@ def dashboard(database: Database, port: int) -> Iterator[subprocess.Popen[bytes]
     command = [sys.executable, "-m", "smarttext_pipelines.cli", "web", "--port", str(port)]
     process = subprocess.Popen(command, env=environment)
     try:
-        wait_for(lambda: _answers(port) or process.poll() is not None, "the dashboard starts")
+        wait_for(lambda: _answers(port) or process.poll() is not None, "the dashboard starts", 300)
         assert process.poll() is None
         yield process
     finally:

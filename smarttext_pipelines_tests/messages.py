@@ -115,8 +115,18 @@ def samples() -> dict[str, Message]:
             inhibited=[UUID(SCOPE.split(":")[1]), SHARING],
         ),
         "A budget": _told("openai_budget", 104_000, 100_000, 104, label="tokens"),
-        "Spend": _told("openai_spend", 12.4, 12.4, 6.2, severity="warning"),
-        "Silence": _told("event_silence", 0, 18, 100, severity="warning", minutes=180),
+        "Spend": _told(
+            "openai_spend", 12.4, 12.4, 6.2, severity="warning", label="2.00 USD a day on the 7 days before"
+        ),
+        "Silence": _told(
+            "event_silence",
+            0,
+            18,
+            100,
+            severity="warning",
+            minutes=180,
+            label="in the same hours of each of 4 weeks before",
+        ),
         "A failed run": _told(
             "pipeline_failures",
             1,

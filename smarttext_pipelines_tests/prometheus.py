@@ -7,13 +7,15 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import requests
 import yaml
 
+from smarttext_pipelines.digest.totals import read_totals
+from smarttext_pipelines.web.live_today import LiveToday, keep_live_today
 from smarttext_pipelines_tests.conftest import Database
 from smarttext_pipelines_tests.launch.test_up import ROOT, free_port
 
@@ -25,8 +27,6 @@ INSERT INTO monitoring.incidents (rule, scope, state, severity, since, fired_at,
 VALUES ('x', 'platform', 'firing', 'critical', now(), now(), now());
 INSERT INTO monitoring.heartbeats (kind, name, interval_seconds, last_success_at, watched_since)
 VALUES ('sensor', 'rollup_sensor', 60, now() - interval '1 minute', now());
-INSERT INTO monitoring.live_today (day, as_of, numbers)
-VALUES ('{day}', now(), jsonb_build_object('newest', jsonb_build_object('sms_events', now() - interval '2 minutes')));
 INSERT INTO monitoring.openai_refusals (day, business_key, reason, refused_count)
 VALUES ('{day}', '00000000-0000-0000-0000-000000000000', 'limit_tokens', 3);
 INSERT INTO monitoring.notifications (tag, incident_id, sequence, kind, severity, channel, recipient, message, status,
@@ -43,6 +43,10 @@ def fill_state(database: Database, day: date) -> None:
     for statement in _STATE.format(day=day).split(";\n"):
         if statement.strip():
             database.run(statement)
+    now = datetime.now(UTC)
+    with database.engine.begin() as connection:
+        totals = read_totals(connection, [day])[day]
+        keep_live_today(connection, LiveToday(day, now, totals, newest={"sms_events": now - timedelta(minutes=2)}))
 
 
 def dashboard(path: Path) -> dict[str, Any]:

@@ -80,3 +80,26 @@ export interface Monitoring {
 }
 
 export function createMonitoring(options: Options): Monitoring;
+
+export interface Guard {
+  /** What `createMonitoring` returned. */
+  db: Pick<Monitoring, 'reserveOpenAIUsage' | 'settle' | 'cancel'>;
+  businessId?: string | null;
+  /** Length of an answer whose length the call does not limit, 4096 by default. */
+  maxOutputTokens?: number;
+  /** Tokens that a call can use at most; by default the bytes of what is sent, and the length of the answer. */
+  estimate?: (body: any) => number;
+  /** Cost in USD by OpenAI's `usage`, with its cached and reasoning tokens; null, as without it, is unpriced. */
+  costOf?: (call: { model: string; usage: any }) => number | null;
+}
+
+/** Rejects `create` and `parse` in place of a call that the budget refuses; `status` is 429. */
+export class OpenAIBudgetError extends Error {
+  status: 429;
+  /** limit_tokens, limit_usd or unavailable. */
+  code: string;
+  decision: Decision;
+}
+
+/** The client of the `openai` package, whose calls of chat.completions and responses are reserved and settled. */
+export function wrapOpenAI<T extends object>(openai: T, guard: Guard): T;

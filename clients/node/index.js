@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { Buffer } from './buffer.js';
 import { overPg, overSupabase } from './transports.js';
 
+export { OpenAIBudgetError, wrapOpenAI } from './openai.js';
+
 const FAILED = Symbol('failed');
 
 /** Make the functions of the application's `lib/monitoring.js` over a database. See index.d.ts. */

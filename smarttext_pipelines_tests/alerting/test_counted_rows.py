@@ -1,14 +1,10 @@
 """A notice says what its rule counted: rows, customers, the first of them; few texts are judged by the last ones."""
 
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from smarttext_pipelines.alerting.incidents.counted_rows import Counted, counted_rows
 from smarttext_pipelines.alerting.incidents.evaluate import Evaluated
@@ -16,18 +12,10 @@ from smarttext_pipelines.alerting.measuring.now import Place
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines_tests.alerting.test_evaluation import _miss, _spend, _texts, _use
 from smarttext_pipelines_tests.alerts import MINUTE, World, business_id, only
-from smarttext_pipelines_tests.conftest import SOAK, Database
-from smarttext_pipelines_tests.events import EVERYTHING, insert_events, roll_up_all
+from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.events import roll_up_all
 
 PLACE = Place(ZoneInfo("UTC"), 4, ())
-CODES = ("30007", "30003", "30034", "30002", "98765", "21610")
-RULES = (
-    "sms_failure_rate", "sms_failure_rate_sender", "sms_failure_rate_platform", "sms_filtered_rate",
-    "registration_errors", "account_errors", "unmapped_errors", "sms_in_flight", "unattributed_messages",
-    "missed_calls_unanswered", "owner_alerts_undelivered",
-)  # fmt: skip
-NOBODY = 8
-"""Stands for texts of no business; seven businesses are enough for a group."""
 
 
 @pytest.fixture
@@ -44,98 +32,6 @@ def _rows(world: World, number: int) -> Counted:
 
 def _found(world: World) -> list[dict[str, Any]]:
     return world.database.rows("SELECT * FROM monitoring.incidents ORDER BY id")
-
-
-_OUTCOMES = st.lists(
-    st.tuples(
-        st.integers(1, NOBODY),
-        st.booleans(),
-        st.sampled_from(["delivered", "undelivered", "failed", "queued"]),
-        st.sampled_from(CODES),
-        st.integers(1, 330),
-        st.integers(1, 25),
-    ),
-    min_size=1,
-    max_size=14,
-)
-_CALLERS = st.tuples(st.integers(1, NOBODY - 1), st.integers(7, 58), st.integers(1, 6))
-_MISSED = st.lists(_CALLERS, max_size=6, unique_by=lambda each: each[:2])
-_ALERTS = st.lists(st.tuples(st.integers(1, NOBODY - 1), st.booleans(), st.integers(1, 350)), max_size=25)
-
-
-def _alert_owners(world: World, alerts: list[tuple[int, bool, int]]) -> None:
-    rows = [
-        {
-            "id": uuid4(),
-            "business_id": business_id(business),
-            "owner_phone": "+15550001111",
-            "customer_phone": "+15550002222",
-            "message_content": "",
-            "alert_type": "missed_call",
-            "message_sid": f"SMowner{n}",
-            "delivered": delivered,
-            "created_at": world.now - minutes * MINUTE,
-        }
-        for n, (business, delivered, minutes) in enumerate(alerts)
-    ]
-    with world.database.engine.begin() as connection:
-        insert_events(connection, {"owner_alerts": rows})
-
-
-def test_the_rows_shown_are_those_that_the_rule_counted(world: World) -> None:
-    world.rules = only(*RULES, for_=1)
-
-    @settings(max_examples=40 if SOAK else 4)
-    @given(outcomes=_OUTCOMES, missed=_MISSED, alerts=_ALERTS)
-    def agrees(outcomes: list[Any], missed: list[Any], alerts: list[Any]) -> None:
-        world.run(f"TRUNCATE {EVERYTHING}, monitoring.incidents, monitoring.notifications RESTART IDENTITY CASCADE")
-        world.run("DELETE FROM monitoring.rule_states")
-        world.businesses(NOBODY - 1)
-        world.begin()
-        world.send(1, ago=timedelta(hours=5.5))
-        for business, minutes, count in missed:
-            _miss(world, count, ago=minutes, business=business)
-        _alert_owners(world, alerts)
-        for business, is_shared, status, code, minutes, count in outcomes:
-            has_failed = status in ("undelivered", "failed")
-            world.send(
-                count,
-                business=business if business < NOBODY else None,
-                sender="+15557779999" if is_shared else None,
-                ago=minutes * MINUTE,
-                status=status,
-                error_code=code if has_failed else None,
-            )
-        world.tick(0)
-        messages = {m["incident"]: m for (m,) in world.outbox("message", "status <> 'suppressed'")}
-        for incident in _found(world):
-            rows = list(_rows(world, incident["id"]).rows)
-            assert len(rows) == incident["part"], incident
-            if incident["scope"] == "group":
-                assert {row["incident"] for row in rows} <= {f"INC-{each['id']}" for each in _found(world)}
-                continue
-            assert min(row["at"] for row in rows) == incident["since"], incident
-            is_of_texts = world.rules[incident["rule"]].alert_metric.counts_messages
-            if incident["id"] in messages and is_of_texts:
-                _require_true(world, messages[incident["id"]], rows)
-
-    agrees()
-
-
-def _require_true(world: World, message: dict[str, Any], rows: list[Any]) -> None:
-    """Require that the lines of a notice are of these rows."""
-    # Masked numbers of two people can be the same.
-    counted = [row["message"] for row in rows if row["audience"] == "customer"]
-    (callers,) = world.database.rows(
-        "SELECT count(DISTINCT to_number) AS n FROM public.sms_events WHERE message_sid = ANY (%s)", counted
-    )
-    said = [line for line in message["lines"] if line.startswith("Customers affected")]
-    assert len(said) == (callers["n"] > 0), message
-    assert not said or said[0].startswith(f"Customers affected: {callers['n']} caller")
-    codes = Counter(row["code"] for row in rows if row["status"] in ("failed", "undelivered"))
-    why = [line for line in message["lines"] if line.startswith("Why: ")]
-    for code, count in codes.most_common(1):
-        assert f"{count} × " in why[0], (code, why)
 
 
 def test_failures_that_came_as_reports_are_shown_by_message(world: World) -> None:
@@ -248,18 +144,6 @@ def test_a_notice_says_its_window_and_times_in_the_reporting_zone(world: World) 
     assert "Why: 3 × sender is not registered (30034)." in text
     assert "Not counted here: 9 texts that failed for other reasons." in text
     assert "Businesses: Hartley Plumbing 3." in text
-
-
-def test_rules_in_error_are_an_incident_of_the_pipeline_after_two_evaluations(world: World) -> None:
-    world.rules = only("sms_failure_rate", "account_errors", "rules_in_error")
-    world.begin()
-    world.run("ALTER VIEW monitoring.sms_events RENAME COLUMN error_code TO away")
-    assert not world.tick().notices
-    assert world.tick().notices == {"firing": 1}
-    assert "Alert rules: 2 rules cannot be evaluated: column" in _texts(world)[0]
-    world.run("ALTER VIEW monitoring.sms_events RENAME COLUMN away TO error_code")
-    told = [world.tick(2).notices for _ in range(4)]
-    assert {"resolved": 1} in told
 
 
 def test_what_can_wait_for_the_morning_waits_and_checks_of_one_evaluation_are_one_notice(world: World) -> None:

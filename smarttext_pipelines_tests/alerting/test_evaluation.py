@@ -76,6 +76,21 @@ def test_the_message_names_business_causes_and_next_step(rated: World) -> None:
     ]
 
 
+def test_what_is_usual_is_said_with_the_days_it_is_of(rated: World) -> None:
+    for weeks, failed, delivered in ((1, 1, 27), (2, 1, 26), (3, 1, 99), (4, 9, 0), (9, 30, 0)):
+        rated.run(
+            "INSERT INTO monitoring.sms_failure_rates (id, business_id, date, failed, successful, failure_rate_percent,"
+            f" total_attempts, in_flight, suppressed, unknown) SELECT gen_random_uuid(), '{business_id(1)}',"
+            f" '{NOON.date() - timedelta(weeks=weeks)}', k, n - k, round(100.0 * k / n, 2), n, 0, 0, 0"
+            f" FROM (VALUES ({failed}, {failed + delivered})) AS v (k, n)"
+        )
+    rated.failing()
+    rated.tick()
+    rated.tick()
+    said = _texts(rated)[0].splitlines()[0]
+    assert said.endswith("(usual: 1–3.7 % on 3 Mondays)"), "nine texts are no rate, and nine weeks are long ago"
+
+
 def test_an_owner_is_no_customer_who_is_affected(rated: World) -> None:
     rated.send(38)
     rated.send(20, status="undelivered", error_code="30007")
@@ -320,7 +335,9 @@ def test_spend_is_compared_with_the_days_since_the_first_use(world: World) -> No
     assert world.incidents() == [], "new, still new, and four times the usual"
     _spend(world, 3, 3, 3, 15)
     assert world.tick().notices == {"firing": 1}
-    assert _texts(world)[0].startswith("🟠 Hartley Plumbing: 15.00 USD for OpenAI today, 5.0 × the usual")
+    assert _texts(world)[0].startswith(
+        "🟠 Hartley Plumbing: 15.00 USD for OpenAI today, 5.0 × the usual (3.00 USD a day on the 3 days before)"
+    )
 
 
 def test_a_spike_of_small_spend_is_over_when_the_next_day_is_small(world: World) -> None:

@@ -27,6 +27,9 @@ from smarttext_pipelines_tests.told_commands import every_command
 
 DAY, OLD = date(2026, 3, 16), date(2026, 1, 5)
 LONG_NAME = "Hartley Plumbing, Heating & Drains of Dover Street (formerly Hartley & Sons) 株式会社ハートリー"
+SAID = "the tap in the kitchen leaks"
+"""What messages say, which nothing shows."""
+
 CALL, TEXT, CALLER = "CA" + "0" * 31 + "7", "SM" + "0" * 31 + "1", "+15558887001"
 _DATE = ("--date", str(DAY))
 _SPAN = ("--from", "2026-03-14", "--to", str(DAY))
@@ -146,11 +149,11 @@ def _add_events(world: World) -> None:
                 "call_events": [call_event(9001, _AT - timedelta(hours=1), **stop, **ours),
                                 call_event(9002, _AT, **missed, **ours, payload={}), *often],
                 "api_usage": [api_call(9000 + n, at, reset_date=at.date(), **usage) for n, at in enumerate((_AT, now))],
-                "owner_alerts": [owner_alert(9001, datetime.combine(OLD, time(12), UTC), **ours)],
+                "owner_alerts": [owner_alert(9001, datetime.combine(OLD, time(12), UTC), message_content=SAID, **ours)],
             },
         )  # fmt: skip
     world.send(1, **refused)
-    world.send(2, to_number=CALLER)
+    world.send(2, to_number=CALLER, payload={"body": SAID}, error_message=SAID)
 
 
 def _add_what_people_said(database: Database) -> None:

@@ -1,10 +1,12 @@
 """A bad day told: each command that the digest names runs, and shows the numbers that stand in its line."""
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -182,6 +184,47 @@ def test_the_row_of_totals_and_the_sentence_below_it_are_the_sums_of_the_rows(as
     assert found[8] == "0.3700"
     costs = json.loads(ask("explain", "sms_cost_usd", "--all", "--date", str(DAY), "--json")[1])["rows"]
     assert Decimal(found[7]) >= sum(Decimal(row["cost_estimate"] or 0) for row in costs) - Decimal("0.37")
+
+
+def test_late_and_never_are_the_same_in_the_digest_in_stats_in_explain_and_in_the_fact(
+    ask: Asked, bad_day: Database
+) -> None:
+    on_day = ("--date", str(DAY))
+    told = "\n".join(line["text"] for line in json.loads(ask("digest", *on_day, "--json")[1])["lines"])
+    digest = [
+        re.search(said, told) for said in (r"([\d,]+) callers answered too late", r"text: ([\d,]+) callers in all")
+    ]
+    stats = re.search(r"([\d,]+) late, ([\d,]+) never", ask("stats", *on_day)[1])
+    columns = ("replied_late_count", "missed_calls_unreplied")
+    rows = [json.loads(ask("explain", column, "--all", *on_day, "--json")[1])["rows"] for column in columns]
+    (fact,) = bad_day.rows(
+        "SELECT sum(replied_late_count) AS late, sum(unreplied_count) AS never FROM monitoring.missed_call_replies"
+        " WHERE day = %s", DAY,
+    )  # fmt: skip
+    wanted = [f"{fact[name]:,}" for name in ("late", "never")]
+    assert [found and found[1] for found in digest] == wanted, told
+    assert stats
+    assert list(stats.groups()) == wanted
+    assert [f"{len(found):,}" for found in rows] == wanted
+
+
+def test_what_a_month_is_compared_with_are_the_texts_of_stats(ask: Asked, tmp_path: Path) -> None:
+    month = ("--month", f"{DAY:%Y-%m}")
+    rows = json.loads(ask("explain", "messages", "--all", *month, "--json")[1])
+    for day in (BEFORE, DAY):
+        sent = sum(row["messages_sent"] for row in json.loads(ask("stats", "--date", str(day), "--json")[1]))
+        assert sum(row["time"].startswith(str(day)) for row in rows) == sent
+    columns = {"sid": "Sid", "status": "Status", "time": "SentDate", "price_usd": "Price"}
+    with (tmp_path / "list.csv").open("w") as file:
+        list_ = csv.DictWriter(file, list(columns.values()))
+        list_.writeheader()
+        list_.writerows({named: row[name] for name, named in columns.items()} for row in rows if row["sid"])
+    code, out, errors = ask("reconcile", str(tmp_path / "list.csv"), *month, "--json")
+    assert (code, errors) == (0, "")
+    found = json.loads(out)
+    assert found["differences"] == []
+    assert found["in_both"] + found["without_sid"] == len(rows)
+    assert found["without_sid"] == sum(not row["sid"] for row in rows) > 0
 
 
 @pytest.mark.parametrize(

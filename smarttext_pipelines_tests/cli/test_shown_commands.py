@@ -14,7 +14,7 @@ import pytest
 from smarttext_pipelines.cli import printing
 from smarttext_pipelines.cli.main import run
 from smarttext_pipelines.schema.migrate import make_roles, migrate
-from smarttext_pipelines_tests.cli.shown import DOES, SHOWS, examples, fill, leaves
+from smarttext_pipelines_tests.cli.shown import CALLER, DOES, SAID, SHOWS, examples, fill, leaves
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.schema.test_roles import logged_in
 
@@ -71,11 +71,39 @@ def _words(shown: str) -> Counter[str]:
     return Counter(word for word in shown.split() if not set(word) <= set("─━│"))
 
 
+@pytest.fixture(scope="module")
+def people(filled: tuple[Database, Path]) -> frozenset[str]:
+    """Return the last ten digits of every number of a customer or an owner that an event holds."""
+    found = filled[0].rows(
+        "SELECT to_number AS number FROM public.sms_events UNION SELECT from_number FROM public.call_events"
+        " UNION SELECT owner_phone FROM public.owner_alerts UNION SELECT customer_phone FROM public.owner_alerts"
+        " EXCEPT SELECT twilio_phone FROM public.businesses EXCEPT SELECT public_phone FROM public.businesses"
+    )
+    numbers = frozenset(_digits(row["number"])[-10:] for row in found if row["number"])
+    assert _digits(CALLER)[-10:] in numbers
+    return frozenset(number for number in numbers if len(number) == 10)
+
+
+def _digits(text: str) -> str:
+    return re.sub(r"\D", "", text)
+
+
+def _require_private(shown: str, words: tuple[str, ...], people: frozenset[str]) -> None:
+    """Require that no number of a person but one that was typed, and no text of a message, is shown."""
+    typed = {_digits(word)[-10:] for word in words}
+    seen = {_digits(found)[-10:] for found in re.findall(r"\+?\d(?:[ ().-]?\d){9,14}", shown)}
+    assert not (seen & people) - typed
+    assert SAID not in shown
+
+
 @pytest.mark.parametrize("words", examples(), ids=" ".join)
-def test_no_cell_is_lost_at_any_width(words: tuple[str, ...], ask: Asked) -> None:
+def test_no_cell_is_lost_at_any_width_and_no_number_leaks(
+    words: tuple[str, ...], ask: Asked, people: frozenset[str]
+) -> None:
     code, wide, errors = ask(*words)
     assert code in _ends(words), errors
     assert wide.strip(), "the example shows nothing"
+    _require_private(wide + errors, words, people)
     for width in WIDTHS:
         _, shown, _ = ask(*words, width=width)
         bare = re.sub(r"\s+", "", shown)
@@ -99,10 +127,12 @@ def _rounded(found: Any, name: str = "") -> Iterator[str]:
 
 
 @pytest.mark.parametrize("words", examples(), ids=" ".join)
-def test_what_is_shown_is_also_said_as_json_with_exact_amounts(words: tuple[str, ...], ask: Asked) -> None:
+def test_what_is_shown_is_also_said_as_json_with_exact_amounts_and_no_number(
+    words: tuple[str, ...], ask: Asked, people: frozenset[str]
+) -> None:
     code, out, errors = ask(*words, "--json")
     assert code in _ends(words), errors
-
+    _require_private(out + errors, words, people)
     found = json.loads(out)
     assert found or words == ("access",), "the example shows nothing"
     assert {*_rounded(found)} <= {"nats"}, "a number that programs round, and no score"

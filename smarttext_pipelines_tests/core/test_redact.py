@@ -59,7 +59,7 @@ def test_the_password_of_a_url_goes_and_its_host_stays() -> None:
     "text",
     [
         "2026-03-08 01:59:59.999999+00:00",
-        "23 of 61 texts failed since 09:50 (usual on a Monday: 1–4 %)",
+        "23 of 61 texts failed since 09:50 (usual: 1–4 % on 8 Mondays)",
         "error 30007, 1,204 messages, 12.345678 USD, INC-214",
         "9e107d9d-372b-4682-8bd8-1d3542a419d6",
         "127.0.0.1:5432/postgres",

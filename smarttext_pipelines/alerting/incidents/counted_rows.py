@@ -66,12 +66,13 @@ def counted_rows(
         return Counted(said=f"there is no rule {incident['rule']} any more")
     metric = rule.alert_metric
     if span is None or metric.rows is None:
-        return Counted(said=incident["detail"] or "there are no rows of events behind it")
+        told = incident["detail"] if metric.is_state or metric.rows else ""
+        return Counted(said=told or "there are no rows of events behind it")
     found = _source(connection, metric, span, place, masked)
     if found is None:
         return Counted(said="the rows behind it are events, which smarttext_pipeline or the owner can read")
     engine, senders = found
-    prepare_tables(connection, {}, ())
+    prepare_tables(connection, rules, ())
     now = Now(engine, connection, place, span.end_at, facts_are_fresh=True, masked_senders=senders)
     if metric.groups_by_key:
         add_repeated_keys(engine, [replies.repeated(engine.tables, now.window(span.end_at - span.start_at))])

@@ -138,12 +138,15 @@ def evaluate(
         items = addressed(connection, told, setting, Sieve(rules, targets, texts, texts_per_hour))
         enqueue(connection, items)
         _write_states(connection, done, now)
-    errors = [t.row.label or "" for t in told if t.row and t.notice == "firing" and _is_of_rules(t.row, rules)]
-    return replace(_summary(done, written, stored, items), rule_errors=errors)
+    return replace(_summary(done, written, stored, items), rule_errors=_new_errors(found, written, rules, now))
 
 
-def _is_of_rules(row: Row, rules: Mapping[str, Rule]) -> bool:
-    return rules[row.rule].metric == "rule_errors"
+def _new_errors(
+    found: Measurement, written: Mapping[Key, Stored], rules: Mapping[str, Rule], now: datetime
+) -> list[str]:
+    """Return why rules are in error, of incidents of that which fire since now: whatever holds their notices back."""
+    new = [key for key, s in written.items() if s.incident.fired_at == now and key in found.rows]
+    return [found.rows[key].label or "" for key in new if rules[key[0]].metric == "rule_errors"]
 
 
 def _summary(

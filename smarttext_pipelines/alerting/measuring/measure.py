@@ -5,6 +5,7 @@ those with an open incident.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -38,6 +39,7 @@ _ERROR = text(
     VALUES ('rule_errors', 'pipeline', :scope, :minutes, :rules, :rules, :rules, :label)
     """
 )
+_ALIASED_COLUMN = re.compile(r"^column \w+\.(?=\w)")
 _LONGEST = minutes_of(LONGEST_SHORT_WINDOW)
 _repeated = remembered(replies.repeated)
 _PRESENT = text("SELECT DISTINCT signal, kind FROM alert_measures")
@@ -139,7 +141,9 @@ def _guarded(found: Measurement, connection: Connection, wanted: list[Rule], run
             raise
         savepoint.rollback()
         said = getattr(getattr(error.orig, "diag", None), "message_primary", None) or type(error.orig).__name__
-        found.errors |= {rule.metric: scrub(str(said)) for rule in wanted}
+        # Each statement has a name of its own for the table: the cause is the column.
+        cause = scrub(_ALIASED_COLUMN.sub("column ", str(said)))
+        found.errors |= {rule.metric: cause for rule in wanted}
         return False
     return True
 

@@ -24,7 +24,8 @@ def _measure(now: "Now", rules: "Sequence[Rule]") -> None:
 
 def _headline(_: AlertMetric, reading: Reading) -> str:
     within = f" in {reading.window}" if reading.window else ""
-    return f"{reading.part:.0f} events{within}; at least {reading.whole:.0f} in the same hours of the last four weeks"
+    usual = f"; at least {reading.whole:.0f} {reading.label}" if reading.label else ""
+    return f"{reading.part:.0f} events{within}{usual}"
 
 
 METRICS = (

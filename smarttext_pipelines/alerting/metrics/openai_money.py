@@ -26,7 +26,8 @@ def _rows(now: "Now", metric: AlertMetric, span: "Span") -> Sequence[dict[str, A
     by_time = counts_usage_by_time(now.connection)
     window = Window(DayRange(day, day), now.place.zone, now.place.settle_days, span.end_at, usage_by_time=by_time)
     found = usage(now.engine.tables, window)
-    wanted = found.filter(found.service == "openai", found.created_at <= span.end_at)
+    # A row without a time has its day from reset_date, and is summed with it.
+    wanted = found.filter(found.service == "openai", found.created_at.isnull() | (found.created_at <= span.end_at))
     if metric.name == "unpriced_share":
         wanted = wanted.filter(is_unpriced(wanted))
     elif span.scope.kind == "business":
@@ -46,7 +47,8 @@ def _budget(_: AlertMetric, reading: Reading) -> str:
 
 
 def _spend(_: AlertMetric, reading: Reading) -> str:
-    return f"{reading.part:,.2f} USD for OpenAI today, {reading.value:.1f} × the usual of the last 7 days"
+    usual = f" ({reading.label})" if reading.label else ""
+    return f"{reading.part:,.2f} USD for OpenAI today, {reading.value:.1f} × the usual{usual}"
 
 
 METRICS = (

@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
 def _measure(now: "Now", rules: "Sequence[Rule]") -> None:
     windows = sorted({window // timedelta(minutes=1) for rule in rules for window in rule.windows})
-    own = [rule.name for rule in rules if rule.metric == "notifications_dead"]
-    now.run("pipeline", {"now": now.at, "windows": windows, "own_rules": own})
+    now.run("pipeline", {"now": now.at, "windows": windows})
 
 
 _LOST = text(
     """
-    SELECT finished_at AS at, incident_id AS incident, kind, recipient, attempts, note
-    FROM monitoring.notifications
-    WHERE status = 'dead' AND channel = :channel AND incident_id <> 0 AND finished_at BETWEEN :start_at AND :end_at
-    ORDER BY finished_at, id
+    SELECT n.finished_at AS at, n.incident_id AS incident, n.kind, n.recipient, n.attempts, n.note
+    FROM monitoring.notifications AS n LEFT JOIN monitoring.incidents AS i ON i.id = n.incident_id
+    WHERE n.status = 'dead' AND n.channel = :channel AND n.incident_id <> 0
+        AND n.finished_at BETWEEN :start_at AND :end_at
+        AND NOT EXISTS (SELECT FROM alert_rules AS r WHERE r.rule = i.rule AND r.signal = 'notifications_dead')
+    ORDER BY n.finished_at, n.id
     """
 )
 

@@ -1,6 +1,7 @@
 """What the model of anomalies found on the newest day that it searched, and no other rule has told of."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -23,10 +24,7 @@ _NEWEST = """
     FROM monitoring.anomalies AS a LEFT JOIN monitoring.business_names AS b ON b.id = a.business_id
     WHERE a.day = (SELECT max(day) FROM monitoring.anomaly_days WHERE day <= :today)
 """
-_UNTOLD = text(
-    f"""
-    SELECT a.id, a.metric, a.business_id, b.name AS business, a.side, a.day AS first_day, a.day AS last_day, a.day,
-           a.window_days, a.found, a.whole, a.expected, a.low, a.high, a.nats
+_UNTOLD = f"""
     {_NEWEST}
         AND (a.business_id IS NULL OR b.id IS NOT NULL)
         AND NOT EXISTS (
@@ -43,14 +41,21 @@ _UNTOLD = text(
                 AND i.fired_at < CAST(a.day + 1 AS timestamp) AT TIME ZONE :zone
                 AND (i.resolved_at IS NULL
                      OR i.resolved_at >= CAST(a.day - a.window_days + 1 AS timestamp) AT TIME ZONE :zone))
-    ORDER BY a.business_id IS NOT NULL, a.nats DESC, a.id LIMIT {MOST}
-    """  # noqa: S608 - constants
+"""  # noqa: S608 - a constant
+"""What is counted: unusual, not told by another rule, and not said to be wrong or expected."""
+
+_FOUND = text(
+    f"""
+    SELECT a.id, a.metric, a.business_id, b.name AS business, a.side, a.day AS first_day, a.day AS last_day, a.day,
+           a.window_days, a.found, a.whole, a.expected, a.low, a.high, a.nats
+    {_UNTOLD} ORDER BY a.business_id IS NOT NULL, a.nats DESC, a.id LIMIT {MOST}
+    """
 )
 _ROWS = text(
     f"""
     SELECT a.day, a.metric, a.window_days, a.found, a.whole, a.expected, a.low, a.high, a.id AS anomaly
-    {_NEWEST} AND a.business_id IS NOT DISTINCT FROM CAST(:business AS uuid) ORDER BY a.nats DESC, a.id
-    """  # noqa: S608 - a constant
+    {_UNTOLD} AND a.business_id IS NOT DISTINCT FROM CAST(:business AS uuid) ORDER BY a.nats DESC, a.id
+    """  # noqa: S608 - constants
 )
 _AS_USUAL = text(
     """
@@ -76,19 +81,19 @@ _ADD = text(
 )
 
 
-def _measure(now: "Now", _: "Sequence[Rule]") -> None:
-    from smarttext_pipelines.anomalies.in_words import Episode, sentence
+def _values(now: "Now", today: date) -> dict[str, Any]:
     from smarttext_pipelines.anomalies.series_kinds import SERIES_KINDS
 
     told = [(kind.name, signal) for kind in SERIES_KINDS.values() for signal in kind.told_by]
-    values = {
-        "today": now.today,
-        "zone": now.place.zone.key,
-        "metrics": [name for name, _ in told],
-        "signals": [signal for _, signal in told],
-    }
+    metrics, signals = [name for name, _ in told], [signal for _, signal in told]
+    return {"today": today, "zone": now.place.zone.key, "metrics": metrics, "signals": signals}
+
+
+def _measure(now: "Now", _: "Sequence[Rule]") -> None:
+    from smarttext_pipelines.anomalies.in_words import Episode, sentence
+
     found: dict[Any, list[str]] = {}
-    for row in now.connection.execute(_UNTOLD, values).mappings():
+    for row in now.connection.execute(_FOUND, _values(now, now.today)).mappings():
         each = Episode(**row)
         found.setdefault(each.business_id, []).append(f"{sentence(each)} (anomaly {each.id})")
     if found:
@@ -106,7 +111,7 @@ def _measure(now: "Now", _: "Sequence[Rule]") -> None:
 def _rows(now: "Now", _: AlertMetric, span: "Span") -> Sequence[dict[str, Any]]:
     from smarttext_pipelines.core.days import day_of, day_start
 
-    values = {"today": day_of(span.end_at, now.place.zone), "business": span.business_id}
+    values = _values(now, day_of(span.end_at, now.place.zone)) | {"business": span.business_id}
     return [
         {"at": day_start(row["day"], now.place.zone), **{name: row[name] for name in row if name != "day"}}
         for row in now.connection.execute(_ROWS, values).mappings()

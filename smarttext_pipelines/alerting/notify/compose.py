@@ -165,14 +165,15 @@ def _window(told: Told, setting: Setting) -> str:
 
 
 def _usual(told: Told, setting: Setting) -> str:
-    """Return the usual range of the weekday; nothing where it is no contrast to the threshold."""
+    """Return the usual range and the days it is of; nothing where it is no contrast to the threshold."""
     row = setting.details.get(told.stored.key)
     if not row or (row["days"] or 0) < _FEWEST_USUAL_DAYS or told.row is None:
         return ""
     if row["most"] >= told.row.measured.thresholds.breach:
         return ""
-    least, most = (f"{Decimal(row[name]):.0f}" for name in ("least", "most"))
-    return f" (usual on a {_weekday(setting)}: {least if least == most else f'{least}–{most}'} %)"
+    least, most = (f"{Decimal(row[name]):.1f}".removesuffix(".0") for name in ("least", "most"))
+    share = least if least == most else f"{least}–{most}"
+    return f" (usual: {share} % on {row['days']} {_weekday(setting)}s)"
 
 
 def _weekday(setting: Setting) -> str:

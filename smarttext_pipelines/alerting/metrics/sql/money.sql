@@ -14,7 +14,8 @@ WITH days AS (
 )
 SELECT 'openai_spend', kind, CASE kind WHEN 'platform' THEN kind ELSE business_scope(business_id) END, business_id,
        1440, round(today_usd, 2), round(today_usd, 2),
-       coalesce(round(today_usd * days_before / nullif(before_usd, 0), 2), 0), NULL, last_at
+       coalesce(round(today_usd * days_before / nullif(before_usd, 0), 2), 0),
+       round(before_usd / days_before, 2) || ' USD a day on the ' || days_before || ' days before', last_at
 -- Fewer than three days since the first use say nothing about what is usual.
 FROM days WHERE (kind = 'platform' OR business_id IS NOT NULL) AND days_before >= 3
 UNION ALL

@@ -98,7 +98,7 @@ add_lazily(
     app,
     "explain",
     "explain_command:explain",
-    "Show the rows behind a number, a call, a message, a caller or an incident; others' numbers are masked.",
+    "Show the rows behind a number, a call, a message, a caller, a customer or an incident; numbers are masked.",
 )
 add_lazily(
     app,

@@ -21,6 +21,7 @@ from smarttext_pipelines_tests.alerts import World, business_id, only
 from smarttext_pipelines_tests.anomalies.past import LAST, calm, write
 from smarttext_pipelines_tests.anomalies.test_search import ONE_DAY, UTC
 from smarttext_pipelines_tests.conftest import Server, fresh_database
+from smarttext_pipelines_tests.events import CUSTOMER_SECRET
 from smarttext_pipelines_tests.told_commands import PACKAGE, SERVERS, commands, filled, mistake, refusals
 from smarttext_pipelines_tests.web.conftest import ADDRESS
 
@@ -124,6 +125,7 @@ def test_a_command_that_is_told_runs_as_it_is_written(
         return
     monkeypatch.setenv("SMARTTEXT_DATABASE_URL", world.database.url)
     monkeypatch.setenv("SMARTTEXT_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("SMARTTEXT_CUSTOMER_KEY", CUSTOMER_SECRET.decode())
     (tmp_path / "rules.yaml").write_text(PACKAGE.joinpath("alerting", "alert_rules.yaml").read_text())
     monkeypatch.setenv("SMARTTEXT_ARCHIVE_URL", str(tmp_path / "archive"))
     done = CliRunner().invoke(app, words)

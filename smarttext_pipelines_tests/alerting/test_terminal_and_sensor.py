@@ -32,7 +32,7 @@ AT_ONCE = 3
 SENT_FOR_A_KILL = 4
 """At random somebody is killed whenever so many more were sent: by the clock, a slow machine would get nowhere."""
 
-LONGEST = 900 if SOAK else 240
+LONGEST = 1800 if SOAK else 600
 PHONES = ("+15551000001", "+15551000002")
 RULES = """
 rules:

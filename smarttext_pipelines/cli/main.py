@@ -161,7 +161,10 @@ add_lazily(app, "budgets", "budget_commands:app", "Show and set what businesses 
 add_lazily(app, "alerts", "alert_commands:app", "Incidents and their notifications.")
 add_lazily(app, "anomalies", "anomaly_commands:app", "Show what was unusual, and say what it was.")
 add_lazily(
-    app, "customers", "customer_commands:app", "Show the people who call and text businesses, and whom businesses text."
+    app,
+    "customers",
+    "customer_commands:app",
+    "Show the people who call and text businesses, and whom businesses text; with --business, as `list` does.",
 )
 add_lazily(
     app, "retention", "retention_commands:app", "Archive old events, delete only what was read back, restore it."

@@ -14,6 +14,7 @@ from smarttext_pipelines.cli.main import app
 from smarttext_pipelines.core.errors import SmartTextError
 from smarttext_pipelines.definitions import build_definitions
 from smarttext_pipelines.settings import Settings
+from smarttext_pipelines.settings.customer_secret import FILE
 from smarttext_pipelines.web.app import build_app
 from smarttext_pipelines.web.sign_in import access_of
 from smarttext_pipelines_tests import told_commands
@@ -125,7 +126,7 @@ def test_a_command_that_is_told_runs_as_it_is_written(
         return
     monkeypatch.setenv("SMARTTEXT_DATABASE_URL", world.database.url)
     monkeypatch.setenv("SMARTTEXT_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("SMARTTEXT_CUSTOMER_KEY", CUSTOMER_SECRET.decode())
+    (tmp_path / FILE).write_bytes(CUSTOMER_SECRET)
     (tmp_path / "rules.yaml").write_text(PACKAGE.joinpath("alerting", "alert_rules.yaml").read_text())
     monkeypatch.setenv("SMARTTEXT_ARCHIVE_URL", str(tmp_path / "archive"))
     done = CliRunner().invoke(app, words)

@@ -169,5 +169,5 @@ def _expect_notices(database: Database, arrived: Counter[str]) -> None:
         "SELECT status, count(*) AS n FROM monitoring.notifications WHERE channel = 'slack' GROUP BY 1"
     )
     by_status = {row["status"]: row["n"] for row in rows}
-    assert by_status.get("sent", 0) == arrived.total(), by_status
+    assert by_status["sent"] == arrived.total(), by_status
     assert by_status["sent"] >= 2, "an incident and its end"

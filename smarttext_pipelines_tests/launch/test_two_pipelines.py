@@ -19,7 +19,7 @@ from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.defs.assets import FACTS, STATS
 from smarttext_pipelines.sample import SampleSpec, load_sample
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
-from smarttext_pipelines_tests.events import cells, roll_up_all
+from smarttext_pipelines_tests.events import CUSTOMER_SECRET, cells, roll_up_all
 from smarttext_pipelines_tests.fakes.server import serving
 from smarttext_pipelines_tests.fakes.slack import FakeSlack
 from smarttext_pipelines_tests.launch.test_up import free_port
@@ -53,9 +53,11 @@ class Up:
             self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
 
     def stop(self) -> None:
-        if self.process:
+        if self.process and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(90)
+        if self.process and self.process.returncode:
+            self.ended[self.process.returncode] += 1
 
 
 def _processes(folder: Path) -> Iterator[tuple[int, str]]:
@@ -105,6 +107,7 @@ def test_two_ups_compute_every_day_once_and_send_every_notice_once(
                 "SMARTTEXT_DATA_DIR": str(folder),
                 "SMARTTEXT_START_DATE": str(begun.date() - timedelta(days=4)),
                 "SMARTTEXT_SLACK_BASE_URL": slack.url + "/api/",
+                "SMARTTEXT_CUSTOMER_KEY": CUSTOMER_SECRET.decode(),
                 "SLACK_BOT_TOKEN": "xoxb",
                 "SLACK_CHANNEL": "C1",
             }

@@ -28,7 +28,7 @@ from smarttext_pipelines.launch import databases as launch_databases
 from smarttext_pipelines.sample import SampleSpec, load_sample
 from smarttext_pipelines_tests.bench.instance import stored_instance
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
-from smarttext_pipelines_tests.events import CUSTOMER_SECRET, cells, roll_up_all
+from smarttext_pipelines_tests.events import cells, roll_up_all
 from smarttext_pipelines_tests.launch.test_up import ROOT, free_port
 
 EXAMPLE = ROOT / "examples" / "celery"
@@ -36,6 +36,7 @@ REDIS = shutil.which("redis-server")
 DAYS = DayRange(date(2026, 6, 1), date(2026, 6, 4))
 PARTS = [DayRange(DAYS.first, date(2026, 6, 2)), DayRange(date(2026, 6, 3), DAYS.last)]
 ASSETS = (*FACTS, *STATS)
+CUSTOMER_KEY = "of-these-tests-alone"
 LONGEST_WAIT = 400
 
 HAS_CELERY, HAS_KUBERNETES = (find_spec(name) is not None for name in ("dagster_celery", "dagster_k8s"))
@@ -99,7 +100,7 @@ def test_two_workers_of_which_one_is_killed_roll_up_what_one_process_does(
 ) -> None:
     load_sample(database.url, SampleSpec(8, 20, 500, 7, DAYS.last, datetime(2026, 6, 4, 23, tzinfo=UTC)))
     with fresh_database(server, database.name) as undisturbed:
-        roll_up_all(undisturbed.engine, DAYS)
+        roll_up_all(undisturbed.engine, DAYS, customer_secret=CUSTOMER_KEY.encode())
         expected = {name: cells(undisturbed.engine, name) for name in ASSETS}
     with fresh_database(server) as storage, ExitStack() as stack:
         workers, main = _start_all(stack, database, storage, tmp_path)
@@ -137,7 +138,7 @@ def _start_all(
         "SMARTTEXT_DAGSTER_DATABASE_URL": storage.url,
         "SMARTTEXT_DAGSTER_STORAGE_URL": storage.url.replace("+psycopg:", "+psycopg2:"),
         "SMARTTEXT_CELERY_URL": f"redis://127.0.0.1:{broker}/0",
-        "SMARTTEXT_CUSTOMER_KEY": CUSTOMER_SECRET.decode(),
+        "SMARTTEXT_CUSTOMER_KEY": CUSTOMER_KEY,
         "DAGSTER_EVENT_BATCH_SIZE": str(launch_databases.EVENT_BATCH_SIZE),
     }
     redis = [str(REDIS), "--port", str(broker), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]

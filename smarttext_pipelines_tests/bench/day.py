@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.metrics import METRICS, Window
@@ -26,7 +26,7 @@ def measure(server: Server, scale: float) -> list[Line]:
         migrate(database.engine, ZONE)
         _fill(database, scale)
         hand, ours = alternate(lambda: _by_hand(database), lambda: _staged(database))
-        whole = seconds(lambda: [_roll_up(database, name) for name in METRICS])
+        whole = seconds(lambda: [roll_up_one(database.engine, name) for name in METRICS])
         differences = _differences(database)
         sizes = _index_sizes(database)
     return [
@@ -63,9 +63,10 @@ def _staged(database: Database) -> float:
         return seconds(lambda: engine.stage(METRIC.rows(engine.tables, WINDOW), "computed"))
 
 
-def _roll_up(database: Database, name: str) -> None:
+def roll_up_one(engine: Engine, name: str) -> None:
+    """Roll one fact or stat of the day up."""
     roll_up(
-        database.engine,
+        engine,
         METRICS[name],
         WINDOW.days,
         zone=ZONE,

@@ -59,6 +59,7 @@ class Up:
             self.process.wait(90)
         if self.process and self.process.returncode:
             self.ended[self.process.returncode] += 1
+        self.process = None
 
 
 def _processes(folder: Path) -> Iterator[tuple[int, str]]:

@@ -158,7 +158,9 @@ def _of(days: DayRange, database: Database, name: str) -> list[dict[str, object]
 
 def _kill_one(folder: Path, chance: random.Random) -> str:
     """Kill a process of a kind that is there; return the kind."""
-    found = [(target, pid) for pid, command in _processes(folder) for target in TARGETS if target in command]
+    # What holds a process by its leash is left: killed alone, it would leave that process to nobody.
+    alive = [(pid, command) for pid, command in _processes(folder) if "launch.child" not in command]
+    found = [(target, pid) for pid, command in alive for target in TARGETS if target in command]
     kinds = sorted({target for target, _ in found})
     if not kinds:
         return "nothing"

@@ -29,7 +29,7 @@ CHECK_TO_SHOW = ("sms_outcomes", "undated_rows")
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DASHBOARD_HOST = "127.0.0.1"
 _LOOK_SECONDS = 0.5
-_LOOKS_PER_SERVER_LOOK = 10
+_LOOKS_PER_DATABASE_LOOK = 10
 _console = Console(highlight=False, soft_wrap=True)
 
 
@@ -74,6 +74,7 @@ def _run(settings: "Settings", address: "WebAddress", web_port: int | None, *, f
     from smarttext_pipelines.launch.dashboard_services import start_dashboard
     from smarttext_pipelines.launch.databases import databases, prepare_dagster_home
     from smarttext_pipelines.launch.launch_locks import only_launcher, require_free_port
+    from smarttext_pipelines.launch.pipeline_lock import pipeline_lock
     from smarttext_pipelines.launch.processes import Children
     from smarttext_pipelines.launch.service_manager import Watchdog, notify
     from smarttext_pipelines.launch.steps import require_embedded_server, step
@@ -82,15 +83,19 @@ def _run(settings: "Settings", address: "WebAddress", web_port: int | None, *, f
         lock = stack.enter_context(only_launcher(settings.data_dir))
         require_free_port(address.host, address.port)
         dashboard = _dashboard_address(settings, web_port, address.port)
+        is_ours = settings.database_url is None
         with step(_console, "Databases opened"):
+            # Before Dagster's storage is made, unless the event database is made with it.
+            pipeline = None if is_ours else stack.enter_context(pipeline_lock(settings, "smarttext up"))
             ready = stack.enter_context(databases(settings, dagster=True, create=True))
+            pipeline = pipeline or stack.enter_context(pipeline_lock(ready, "smarttext up"))
         environment = _environment(ready, prepare_dagster_home(ready), address)
         if dashboard and not ready.web_url:
             environment["SMARTTEXT_WEB_URL"] = dashboard.url
-        children = stack.enter_context(Children(environment, settings.data_dir / "logs", lock))
+        locks = [lock, pipeline.descriptor]
+        children = stack.enter_context(Children(environment, settings.data_dir / "logs", locks))
         stack.callback(notify, "STOPPING=1")
         new_alerts = follow_log(settings)
-        is_ours = settings.database_url is None
         _prepare_events(ready, children, is_ours=is_ours)
         if dashboard:
             start_dashboard(children, dashboard)
@@ -103,8 +108,9 @@ def _run(settings: "Settings", address: "WebAddress", web_port: int | None, *, f
             watchdog.alive()
             if alerts := new_alerts():
                 say(alerts)
-            if look % _LOOKS_PER_SERVER_LOOK == 0:
+            if look % _LOOKS_PER_DATABASE_LOOK == 0:
                 require_embedded_server(settings, ready)
+                pipeline.check()
             time.sleep(_LOOK_SECONDS)
 
 

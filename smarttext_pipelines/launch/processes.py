@@ -50,11 +50,15 @@ class Child:
 
 @dataclass
 class Children:
-    """Starts processes that live as long as this context; the first serves the others and ends after them."""
+    """Starts processes that live as long as this context; the first serves the others and ends after them.
+
+    Attributes:
+        locks: Descriptors of the locks that each process holds until it has ended, and all it started.
+    """
 
     environment: dict[str, str]
     log_dir: Path
-    lock: int
+    locks: Sequence[int]
     running: list[Child] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -76,7 +80,7 @@ class Children:
             [*leash, sys.executable, "-m", *command],
             stdin=subprocess.PIPE,
             env=self.environment,
-            pass_fds=[self.lock],
+            pass_fds=self.locks,
             start_new_session=True,
         )
         child = Child(name, process, log_file, log_file.stat().st_size)

@@ -1,10 +1,14 @@
 """``make bench``: prints ratios of one run on the same data; asserts nothing. Names of benchmarks may follow."""
 
 import argparse
+import json
 import os
+import platform
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +24,7 @@ from smarttext_pipelines_tests.bench import (
     customers,
     day,
     graph,
+    growth,
     guardrail,
     lake,
     load,
@@ -33,6 +38,7 @@ from smarttext_pipelines_tests.conftest import Server
 BENCHMARKS = {
     "day": day.measure,
     "customers": customers.measure,
+    "growth": growth.measure,
     "backfill": backfill.measure,
     "load": load.measure,
     "graph": graph.measure,
@@ -68,16 +74,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which; default all")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full size, such as 0.1")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there, too, with its figures")
     options = parser.parse_args()
     console = Console(highlight=False)
+    table = Table("benchmark", "what", "measured", "limit", title=f"scale {options.scale:g}")
+    found: list[dict[str, object]] = []
     with _server() as server:
         for name in options.names or BENCHMARKS:
             with console.status(f"{name} …"):
                 lines = BENCHMARKS[name](server, options.scale)
-            table = Table("what", "measured", "limit", title=f"{name} (scale {options.scale:g})")
+            table.add_section()
             for line in lines:
-                table.add_row(line.what, line.measured, line.limit)
-            console.print(table)
+                table.add_row(name, line.what, line.measured, line.limit)
+                found.append({"benchmark": name, **asdict(line)})
+            if options.json:  # after each, so that what ends early has written what it had
+                machine = {
+                    "processors": os.cpu_count(),
+                    "system": platform.platform(),
+                    "python": platform.python_version(),
+                }
+                told = {"at": datetime.now(UTC).isoformat(), "scale": options.scale, **machine, "lines": found}
+                options.json.write_text(json.dumps(told, indent=1) + "\n")
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from smarttext_pipelines.core.customer_keys import e164_in_sql
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.metrics.customer_days import MEASURES
 from smarttext_pipelines.schema.migrate import migrate
-from smarttext_pipelines_tests.bench.day import WINDOW, ZONE, fill, roll_up_day, spans
+from smarttext_pipelines_tests.bench.day import WINDOW, ZONE, fill, roll_up_one, spans
 from smarttext_pipelines_tests.bench.tools import Line, alternate, read_sql, reading, seconds
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 
@@ -28,7 +28,7 @@ def measure(server: Server, scale: float) -> list[Line]:
         fill(database, scale)
         hand, ours = alternate(lambda: _by_hand(database), lambda: _staged(database))
         differences = _differences(database)
-        roll_up_day(database, METRIC.name)
+        roll_up_one(database.engine, METRIC.name)
         size = _size(database)
         asked, bare = _latencies(database, max(LATENCY_S * scale, 2))
     ratio = f"{asked[1]:.2f} ms / {bare[1]:.2f} ms = {asked[1] / bare[1]:.2f} ×"

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.metrics import METRICS, Window
@@ -26,7 +26,7 @@ def measure(server: Server, scale: float) -> list[Line]:
         migrate(database.engine, ZONE)
         fill(database, scale)
         hand, ours = alternate(lambda: _by_hand(database), lambda: _staged(database))
-        whole = seconds(lambda: [roll_up_day(database, name) for name in METRICS])
+        whole = seconds(lambda: [roll_up_one(database.engine, name) for name in METRICS])
         differences = _differences(database)
         sizes = _index_sizes(database)
     return [
@@ -68,10 +68,10 @@ def _staged(database: Database) -> float:
         return seconds(lambda: engine.stage(METRIC.rows(engine.tables, WINDOW), "computed"))
 
 
-def roll_up_day(database: Database, name: str) -> None:
-    """Roll a metric up for the day."""
+def roll_up_one(engine: Engine, name: str) -> None:
+    """Roll one fact or stat of the day up."""
     roll_up(
-        database.engine,
+        engine,
         METRICS[name],
         WINDOW.days,
         zone=ZONE,

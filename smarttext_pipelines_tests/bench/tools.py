@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
@@ -22,11 +22,12 @@ SHARED = "+18885550100"
 
 @dataclass(frozen=True)
 class Line:
-    """One row of what a benchmark prints."""
+    """One row of what a benchmark prints; its figures are what a picture is drawn of."""
 
     what: str
     measured: str
     limit: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 def seconds(action: Callable[[], object]) -> float:

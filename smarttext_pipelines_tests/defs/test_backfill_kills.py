@@ -28,6 +28,7 @@ LAST = date(2026, 6, 30)
 DAYS = DayRange(date(2026, 6, 1), LAST)
 KILLS = 20
 ASSETS = (*FACTS, *STATS)
+CUSTOMER_KEY = "of-these-tests-alone"
 LONGEST_WAIT = 600
 _LAUNCH = """mutation ($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) {
     ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
@@ -107,7 +108,7 @@ def test_a_backfill_of_thirty_days_survives_twenty_kills(server: Server, databas
     chance = random.Random(5)
     load_sample(database.url, SampleSpec(34, 20, 500, 7, LAST, datetime(2026, 6, 30, 23, tzinfo=UTC)))
     with fresh_database(server, database.name) as undisturbed:
-        roll_up_all(undisturbed.engine, DAYS)
+        roll_up_all(undisturbed.engine, DAYS, customer_secret=CUSTOMER_KEY.encode())
         expected = {name: cells(undisturbed.engine, name) for name in ASSETS}
     with fresh_database(server) as storage:
         environment = {
@@ -115,6 +116,7 @@ def test_a_backfill_of_thirty_days_survives_twenty_kills(server: Server, databas
             "SMARTTEXT_DATABASE_URL": database.url,
             "SMARTTEXT_DAGSTER_DATABASE_URL": storage.url,
             "SMARTTEXT_DATA_DIR": str(tmp_path),
+            "SMARTTEXT_CUSTOMER_KEY": CUSTOMER_KEY,
         }
         up = Up(environment, tmp_path, 20_000 + os.getpid() % 10_000)
         try:

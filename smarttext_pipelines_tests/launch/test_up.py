@@ -41,7 +41,7 @@ import os, pathlib, sys
 from smarttext_pipelines.launch.launch_locks import only_launcher
 from smarttext_pipelines.launch.processes import Children
 folder = pathlib.Path(sys.argv[1])
-with only_launcher(folder) as lock, Children(dict(os.environ), folder, lock) as children:
+with only_launcher(folder) as lock, Children(dict(os.environ), folder, [lock]) as children:
     children.start("stubborn", ["stubborn"], grace=0.2)
     while "started" not in (folder / "stubborn.log").read_text():
         children.check()
@@ -205,7 +205,7 @@ def test_it_serves_the_graph_and_ends_on_sigterm_with_all_it_started(
 
 
 def test_children_end_with_their_context_and_take_theirs_along(environment: dict[str, str], tmp_path: Path) -> None:
-    with only_launcher(tmp_path) as lock, Children(environment, tmp_path, lock) as children:
+    with only_launcher(tmp_path) as lock, Children(environment, tmp_path, [lock]) as children:
         child = children.start("stubborn", ["stubborn"], grace=0.2)
         while "started" not in child.log_file.read_text():
             children.check()
@@ -248,7 +248,7 @@ def test_leftovers_are_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_child_that_fails_is_told_with_its_last_lines(environment: dict[str, str], tmp_path: Path) -> None:
-    with only_launcher(tmp_path) as lock, Children(environment, tmp_path, lock) as children:
+    with only_launcher(tmp_path) as lock, Children(environment, tmp_path, [lock]) as children:
         with pytest.raises(ChildEndedError, match=r"failing failed with exit code 3:\nthe reason"):
             children.run("failing", ["failing"])
         child = children.start("failing", ["failing"], grace=1)

@@ -176,7 +176,18 @@ def test_the_reader_is_shown_the_same_rows_as_the_owner(
     monkeypatch.setenv("SMARTTEXT_DATABASE_URL", reader)
     code, out, errors = ask(*words, "--json")
     assert code in _ends(words), errors
-    assert _lasting(json.loads(out)) == _lasting(whole)
+    found = json.loads(out)
+    if words[:2] in (("customers", "list"), ("customers", "show"), ("explain", "customer")):
+        found, whole = _without_events(found), _without_events(whole)
+    assert _lasting(found) == _lasting(whole)
+
+
+def _without_events(found: Any) -> Any:
+    """Return what is known of customers without a right to read events."""
+    if isinstance(found, list):
+        return [_without_events(each) for each in found]
+    of_events = {"number", "suppressed", "verdict", "since", "sent_in_spite", "next_step"}
+    return {n: _without_events(v) for n, v in found.items() if n not in of_events} if isinstance(found, dict) else found
 
 
 def _lasting(found: Any) -> Any:

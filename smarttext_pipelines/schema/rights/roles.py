@@ -67,7 +67,8 @@ _READ_BY_PEOPLE = (
     "monitoring.silences, monitoring.live_today, monitoring.notifications, monitoring.sms_outcomes, "
     "monitoring.anomalies, monitoring.anomaly_days, monitoring.anomaly_marks, monitoring.anomaly_verdicts, "
     "monitoring.openai_costs, monitoring.openai_cost_days, "
-    "monitoring.openai_hours, monitoring.write_backs, monitoring.unit_economics, monitoring.customer_days"
+    "monitoring.openai_hours, monitoring.write_backs, monitoring.unit_economics, monitoring.customer_days, "
+    "monitoring.customer_secrets"
 )
 # A reservation becomes an event, and a counter admits: what functions and triggers keep, no role writes by itself.
 _KEPT_BY_FUNCTIONS = (

@@ -62,16 +62,15 @@ def robocallers(
             f"within 7 days, or more than {limits.daily_calls} calls of one on a day"
         )
         say("nothing is blocked; whether to text or answer them is for the application to decide")
-    _end_unknown(unknown)
-
-
-def _end_unknown(days: Collection[date]) -> None:
-    """Say of which days it is unknown, and end with 3; nothing where it is known of all."""
-    if days:
-        first, last = min(days) - timedelta(days=DAYS - 1), max(days)
-        said = f"unknown for {counted(len(days), 'day')}: the seven days that end with each must be rolled up"
-        typer.echo(f"{said}; run `smarttext rollup --from {first} --to {last}`", err=True)
+    if unknown:
+        typer.echo(_unknown(unknown), err=True)
         raise typer.Exit(NOT_COMPUTED)
+
+
+def _unknown(days: Collection[date]) -> str:
+    first, last = min(days) - timedelta(days=DAYS - 1), max(days)
+    said = f"unknown for {counted(len(days), 'day')}: the seven days that end with each must be rolled up"
+    return f"{said}; run `smarttext rollup --from {first} --to {last}`"
 
 
 def _as_json(each: "Robocaller") -> dict[str, Any]:

@@ -129,6 +129,8 @@ def test_a_command_that_is_told_runs_as_it_is_written(
     (tmp_path / FILE).write_bytes(CUSTOMER_SECRET)
     (tmp_path / "rules.yaml").write_text(PACKAGE.joinpath("alerting", "alert_rules.yaml").read_text())
     monkeypatch.setenv("SMARTTEXT_ARCHIVE_URL", str(tmp_path / "archive"))
+    if words[0] == "lake":
+        monkeypatch.setenv("SMARTTEXT_LAKE_URL", str(tmp_path / "lake"))
     done = CliRunner().invoke(app, words)
     if words[:2] == ["alerts", "resolve"]:
         # The incident that is there is none of the pipeline: the refusal names the command for it.

@@ -17,7 +17,7 @@ from smarttext_pipelines.rollup import RolledUp, roll_up
 from smarttext_pipelines.schema.tables import SOURCE_TABLES
 from smarttext_pipelines.schema.tables.lookup import table_named
 
-CUSTOMER_SECRET = b"a secret of tests alone"
+CUSTOMER_SECRET = b"a-secret-of-tests-alone"
 
 Events = Mapping[str, Iterable[Mapping[str, Any]]]
 

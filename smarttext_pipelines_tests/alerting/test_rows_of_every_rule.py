@@ -11,12 +11,14 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Integer, Numeric, insert
 
 from smarttext_pipelines.alerting.incidents.counted_rows import counted_rows
 from smarttext_pipelines.alerting.measuring.now import Place
 from smarttext_pipelines.alerting.rules.rules_file import load_rules
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.metrics import METRICS
+from smarttext_pipelines.schema.tables.lookup import table_named
 from smarttext_pipelines_tests.alerting.test_evaluation import _miss
 from smarttext_pipelines_tests.alerts import MINUTE, NOON, World, business_id
 from smarttext_pipelines_tests.conftest import SOAK, Database
@@ -33,7 +35,10 @@ WITH_ROWS = {
 AMOUNTS = {"openai_budget": "tokens_used", "openai_spend": "cost_estimate"}
 """Metrics whose k is no number of rows but the sum of a column of theirs."""
 
-UNTIMED = {"openai_budget", "openai_spend", "unpriced_share", "anomalies"}
+LARGEST = "openai_heavy_customer"
+"""The metric whose k is the tokens or requests of its first row, whose percentage is the largest."""
+
+UNTIMED = {"openai_budget", "openai_spend", "unpriced_share", "anomalies", LARGEST}
 """Metrics of sums of a day: when the first of what they count began is not known, so ``since`` is when it was found."""
 
 CODES = ("30007", "30003", "30034", "30002", "98765", "21610")
@@ -59,6 +64,7 @@ class Day:
     dead: Sequence[tuple[str, bool, int]] = ()
     unusual: Sequence[tuple[int, str, int]] = ()
     judged: Sequence[tuple[int, str, str]] = ()
+    heavy: Sequence[tuple[int, str, int, int]] = ()
 
 
 _BUSINESS, _ANYONE = st.integers(1, NOBODY - 1), st.integers(1, NOBODY)
@@ -93,6 +99,11 @@ _DAYS = st.builds(
         max_size=4,
         unique_by=lambda each: each[:2],
     ),
+    heavy=st.lists(
+        st.tuples(_BUSINESS, st.sampled_from("abc"), st.integers(1, 200), st.integers(0, 40_000)),
+        max_size=9,
+        unique_by=lambda each: each[:2],
+    ),
 )
 
 BAD = Day(
@@ -114,6 +125,7 @@ BAD = Day(
     dead=[("slack", False, 50), ("slack", False, 2), ("slack", True, 1), ("pagerduty", False, 80)],
     unusual=[(5, "texts_failed", 1), (5, "openai_cost", 1), (5, "calls_unanswered", 1), (NOBODY, "texts_sent", -1)],
     judged=[(5, "openai_cost", "wrong")],
+    heavy=[(1, "a", 9, 50_000), (1, "b", 120, 30_000), (1, "c", 3, 200), (2, "a", 300, 900), (3, "a", 5, 19_999)],
 )  # fmt: skip
 """A day on which every rule finds something, and something beside it that it does not count."""
 
@@ -153,6 +165,9 @@ def _agree(incident: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> No
     if metric in AMOUNTS:
         amount = sum((Decimal(row[AMOUNTS[metric]] or 0) for row in rows), Decimal(0))
         assert round(amount, 2) == incident["part"], incident
+    elif metric == LARGEST:
+        assert rows[0][rows[0]["much_of"]] == incident["part"], incident
+        assert rows[0]["percent"] == max(row["percent"] for row in rows) == round(incident["value"], 2), incident
     else:
         assert len(rows) == incident["part"], incident
     times = [row["at"] for row in rows if row["at"]]
@@ -165,7 +180,7 @@ def _agree(incident: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> No
 def _happen(world: World, day: Day) -> None:
     """Make it be that day, with nothing told of it yet."""
     tables = ("incidents", "notifications", "openai_budgets", "budget_crossings", "anomalies", "anomaly_days",
-              "anomaly_verdicts", "rule_states")  # fmt: skip
+              "anomaly_verdicts", "rule_states", "customer_days")  # fmt: skip
     world.run(f"TRUNCATE {EVERYTHING}, {', '.join(f'monitoring.{name}' for name in tables)} RESTART IDENTITY CASCADE")
     world.now = NOON
     world.businesses(NOBODY - 1)
@@ -188,6 +203,22 @@ def _happen(world: World, day: Day) -> None:
     _budgets(world, day)
     _dead(world, day.dead)
     _unusual(world, day)
+    _heavy(world, day)
+
+
+def _heavy(world: World, day: Day) -> None:
+    table = table_named("customer_days")
+    measures = {c.name: 0 for c in table.columns if isinstance(c.type, Integer | Numeric)}
+    rows = [
+        {
+            **measures, "id": uuid4(), "day": TODAY, "business_id": _id(business), "customer_key": key * 64,
+            "openai_requests": requests, "openai_tokens_used": tokens,
+        }
+        for business, key, requests, tokens in day.heavy
+    ]  # fmt: skip
+    with world.database.engine.begin() as connection:
+        if rows:
+            connection.execute(insert(table), rows)
 
 
 def _id(business: int) -> Any:

@@ -83,7 +83,7 @@ _CHANGED = Way(
 )
 _RULES = Way(
     "notice", "rule `rules_in_error`", "2 evaluations",
-    ("alerting.test_counted_rows", "test_rules_in_error_are_an_incident_of_the_pipeline_after_two_evaluations"),
+    ("alerting.test_rules_in_error", "test_rules_in_error_are_an_incident_of_the_pipeline_after_two_evaluations"),
 )  # fmt: skip
 
 RUN = (_RUN_NOTICE, _RUN_SENTRY, _LATE)

@@ -112,6 +112,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def _retries_follow_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a step that Dagster repeats in this process wait for nothing."""
+    monkeypatch.setattr("dagster.RetryPolicy.calculate_delay", lambda *_: 0)
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     given = os.environ.get("SMARTTEXT_TEST_DATABASE_URL")

@@ -4,7 +4,7 @@ from sqlalchemy import Connection
 
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.health.verdicts import Line, State
-from smarttext_pipelines.schema.same_secret import DIFFERS, TODO, is_same_secret
+from smarttext_pipelines.schema.same_secret import ADVICE, DIFFERS, is_same_secret
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.settings.customer_secret import known_secret
 
@@ -19,7 +19,7 @@ def customer_keys(connection: Connection, settings: Settings) -> Line:
         return Line(NAME, State.warn, str(error), "until then no customer is rolled up here")
     is_same = None if secret is None else is_same_secret(connection, secret)
     if is_same is False:
-        return Line(NAME, State.warn, f"another population: {DIFFERS}", TODO)
+        return Line(NAME, State.warn, f"another population: {DIFFERS}", ADVICE)
     if settings.customer_key:
         return Line(NAME, State.ok, "under SMARTTEXT_CUSTOMER_KEY")
     todo = "set SMARTTEXT_CUSTOMER_KEY to what customer.key in SMARTTEXT_DATA_DIR holds, where several machines roll up"

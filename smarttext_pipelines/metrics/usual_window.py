@@ -17,11 +17,9 @@ if TYPE_CHECKING:
 
 W = TypeVar("W", bound="Window")
 _FIRST, _LAST = date(9100, 1, 1), date(9120, 1, 1)
-_READ_AT = datetime(9110, 1, 1, 12, 0, 0, 7, tzinfo=UTC)
-"""No beginning of a day, also after whole minutes were added."""
-
+_READ_AT = datetime(9110, 1, 1, tzinfo=UTC)
 _NEAR = timedelta(days=1000)
-"""How far from the days of a window its times can be; other dates are constants."""
+"""How far from one of these three the times of a window can be; others are constants."""
 
 _HALF_A_DAY = timedelta(hours=12)
 _ZONE = ZoneInfo("UTC")
@@ -42,7 +40,7 @@ def moved(value: date, window: "Window") -> date:
     """
     if not isinstance(value, datetime):
         return _moved_day(value, window)
-    if value.microsecond == _READ_AT.microsecond:
+    if abs(value - _READ_AT) <= _NEAR:
         return window.as_of + (value - _READ_AT)
     day = (value + _HALF_A_DAY).date()
     moved_day = _moved_day(day, window)

@@ -8,7 +8,7 @@ from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.schema.tables.internal import customer_secrets
 
 DIFFERS = "the secret of the customers' keys is another here than the one that the keys of this database are made under"
-TODO = (
+ADVICE = (
     "set SMARTTEXT_CUSTOMER_KEY to that one, which is in customer.key of SMARTTEXT_DATA_DIR where customers were rolled"
     " up first; or begin anew under this one with `smarttext customers new-key --yes`"
 )
@@ -23,7 +23,7 @@ def is_same_secret(connection: Connection, secret: bytes) -> bool | None:
 def require_same_secret(connection: Connection, secret: bytes) -> None:
     """Raise SettingsError if the keys are made under another secret."""
     if is_same_secret(connection, secret) is False:
-        msg = f"{DIFFERS}; {TODO}"
+        msg = f"{DIFFERS}; {ADVICE}"
         raise SettingsError(msg)
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smarttext_pipelines.alerting.measuring import measure, recent_texts
+from smarttext_pipelines.alerting.measuring import measure, now, recent_texts
 from smarttext_pipelines.alerting.measuring.now import Place, recent_window
 from smarttext_pipelines.alerting.metrics import missed_calls, owner_alert_failures
 from smarttext_pipelines.core.days import DayRange
@@ -96,8 +96,8 @@ def _check_moved(build: Any, window: Window) -> None:
 @pytest.mark.parametrize(
     "build",
     [
-        missed_calls._counted((60, 1440)),
-        owner_alert_failures._counted((5,)),
+        now._over_each(missed_calls._counted, (60, 1440)),
+        now._over_each(owner_alert_failures._counted, (5,)),
         recent_texts._attempted,
         measure._repeated,
     ],
@@ -107,7 +107,7 @@ def test_an_expression_of_the_minutes_before_one_time_becomes_that_before_any(
     build: Any, read_at: datetime, zone: str
 ) -> None:
     place = Place(ZoneInfo(zone), 4)
-    for length in (timedelta(minutes=5), timedelta(days=14)):
+    for length in (timedelta(minutes=5, microseconds=3), timedelta(days=14)):
         _check_moved(build, recent_window(place, read_at, length))
 
 

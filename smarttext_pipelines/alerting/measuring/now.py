@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
+import ibis
 import ibis.expr.types as ir
 from sqlalchemy import Connection, TextClause, text
 
@@ -17,7 +18,7 @@ from smarttext_pipelines.alerting.rules.rule_tables import minutes_of
 from smarttext_pipelines.alerting.rules.span import with_scopes
 from smarttext_pipelines.core.days import DayRange, day_of
 from smarttext_pipelines.engines import PostgresEngine
-from smarttext_pipelines.metrics.metric import REPLY_MINUTES, Expression, RecentWindow, Tables
+from smarttext_pipelines.metrics.metric import REPLY_MINUTES, Expression, RecentWindow, Tables, remembered
 from smarttext_pipelines.settings import Settings
 
 _HAS_OUTCOMES = text(
@@ -28,6 +29,7 @@ _HAS_OUTCOMES = text(
     """
 )
 BuildRecent = Callable[[Tables, RecentWindow], Expression]
+Count = Callable[[Tables, RecentWindow], ir.Table]
 
 _REPORTED = ("delivered", "read", "undelivered", "partially_delivered")
 """Statuses that only a delivery report brings; a failed one can be refused at creation."""
@@ -131,9 +133,27 @@ class Now:
         self.engine.stage(build(self.tables, self.window(length)), into)
         self.connection.exec_driver_sql("SET LOCAL enable_nestloop = on")
 
+    def stage_each(self, count: Count, minutes: Sequence[int], into: str) -> None:
+        """Put what is counted over each of some windows, with their ``minutes``, into a temporary table."""
+        self.stage(_over_each(count, tuple(minutes)), into)
+
     def run(self, statement: str, values: Mapping[str, Any]) -> None:
         """Run a statement of ``alerting/metrics/sql``."""
         self.connection.execute(read_sql(statement), values)
+
+
+@cache
+def _over_each(count: Count, minutes: tuple[int, ...]) -> BuildRecent:
+    def build(tables: Tables, window: RecentWindow) -> ir.Table:
+        parts = [
+            count(tables, replace(window, length=timedelta(minutes=each))).mutate(
+                minutes=ibis.literal(each, type="int32")
+            )
+            for each in minutes
+        ]
+        return ibis.union(*parts) if len(parts) > 1 else parts[0]
+
+    return remembered(build)
 
 
 def has_outcomes(now: Now) -> bool:

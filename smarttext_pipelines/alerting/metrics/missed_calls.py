@@ -1,46 +1,35 @@
 """Missed calls whose caller got no text."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import timedelta
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from smarttext_pipelines.alerting.metrics.alert_metric import AlertMetric
 
 if TYPE_CHECKING:
-    from smarttext_pipelines.alerting.measuring.now import BuildRecent, Now
+    import ibis.expr.types as ir
+
+    from smarttext_pipelines.alerting.measuring.now import Now
     from smarttext_pipelines.alerting.rules.rule import Rule
     from smarttext_pipelines.alerting.rules.span import Span
+    from smarttext_pipelines.metrics.metric import RecentWindow, Tables
 
 
-@cache
-def _counted(minutes: "tuple[int, ...]") -> "BuildRecent":
-    import ibis
-
+def _counted(tables: "Tables", window: "RecentWindow") -> "ir.Table":
     from smarttext_pipelines.metrics import replies
-    from smarttext_pipelines.metrics.metric import RecentWindow, Tables, remembered
 
-    def build(tables: Tables, window: RecentWindow) -> ibis.Table:
-        parts = []
-        for length in minutes:
-            calls = replies.replied_calls(tables, replace(window, length=timedelta(minutes=length)))
-            is_counted = calls.state == "never"
-            counted = calls.group_by("business").agg(
-                unreplied=calls.count(where=is_counted),
-                missed=calls.count(),
-                first_at=calls.missed_at.min(where=is_counted),
-                last_at=calls.missed_at.max(where=is_counted),
-            )
-            parts.append(counted.mutate(minutes=ibis.literal(length, type="int32")))
-        return ibis.union(*parts) if len(parts) > 1 else parts[0]
-
-    return remembered(build)
+    calls = replies.replied_calls(tables, window)
+    is_counted = calls.state == "never"
+    return calls.group_by("business").agg(
+        unreplied=calls.count(where=is_counted),
+        missed=calls.count(),
+        first_at=calls.missed_at.min(where=is_counted),
+        last_at=calls.missed_at.max(where=is_counted),
+    )
 
 
 def _measure(now: "Now", rules: "Sequence[Rule]") -> None:
     short, long = now.windows(rules)
-    now.stage(_counted(tuple(short or [60])), "alert_missed_calls")
+    now.stage_each(_counted, short or [60], "alert_missed_calls")
     now.run("missed_calls", {"today": now.today, "long": long})
 
 

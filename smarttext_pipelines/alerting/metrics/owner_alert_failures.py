@@ -1,45 +1,34 @@
 """Alerts that owners did not get."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import timedelta
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from smarttext_pipelines.alerting.metrics.alert_metric import DAY, AlertMetric
 
 if TYPE_CHECKING:
-    from smarttext_pipelines.alerting.measuring.now import BuildRecent, Now
+    import ibis.expr.types as ir
+
+    from smarttext_pipelines.alerting.measuring.now import Now
     from smarttext_pipelines.alerting.rules.rule import Rule
     from smarttext_pipelines.alerting.rules.span import Span
+    from smarttext_pipelines.metrics.metric import RecentWindow, Tables
 
 
-@cache
-def _counted(minutes: "tuple[int, ...]") -> "BuildRecent":
-    import ibis
-
+def _counted(tables: "Tables", window: "RecentWindow") -> "ir.Table":
     from smarttext_pipelines.metrics import owner_alerts
-    from smarttext_pipelines.metrics.metric import RecentWindow, Tables, remembered
 
-    def build(tables: Tables, window: RecentWindow) -> ibis.Table:
-        parts = []
-        for length in minutes:
-            alerts = owner_alerts.alerts(tables, replace(window, length=timedelta(minutes=length)))
-            counted = alerts.group_by("business_id").agg(
-                failed=alerts.count(where=~alerts.is_sent),
-                alerts=alerts.count(),
-                first_at=alerts.created_at.min(where=~alerts.is_sent),
-                last_at=alerts.created_at.max(where=~alerts.is_sent),
-            )
-            parts.append(counted.mutate(minutes=ibis.literal(length, type="int32")))
-        return ibis.union(*parts) if len(parts) > 1 else parts[0]
-
-    return remembered(build)
+    alerts = owner_alerts.alerts(tables, window)
+    return alerts.group_by("business_id").agg(
+        failed=alerts.count(where=~alerts.is_sent),
+        alerts=alerts.count(),
+        first_at=alerts.created_at.min(where=~alerts.is_sent),
+        last_at=alerts.created_at.max(where=~alerts.is_sent),
+    )
 
 
 def _measure(now: "Now", rules: "Sequence[Rule]") -> None:
     short, long = now.windows(rules)
-    now.stage(_counted(tuple(short or [5])), "alert_owner_alerts")
+    now.stage_each(_counted, short or [5], "alert_owner_alerts")
     now.run("owner_alerts", {"today": now.today, "long": long})
 
 

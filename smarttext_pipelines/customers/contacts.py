@@ -3,7 +3,7 @@
 Whoever may not read events, or has no secret of the keys, learns neither; of archived events nothing is known.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -30,17 +30,22 @@ _SUPPRESSED = text(
 )
 _NUMBERS = text(
     f"""
-    WITH spelled (number) AS (
-        SELECT from_number FROM monitoring.call_events
-        WHERE ts >= :start AND ts < :end AND (business_id = :business OR business_id IS NULL)
+    WITH wanted AS (
+        SELECT * FROM unnest(CAST(:businesses AS uuid[]), CAST(:keys AS text[])) AS w (business_id, customer_key)
+    ), spelled (business_id, number) AS (
+        SELECT business_id, from_number FROM monitoring.call_events WHERE ts >= :start AND ts < :end
         UNION
-        SELECT CASE WHEN lower(status) = ANY (:inbound) THEN from_number ELSE to_number END FROM monitoring.sms_events
-        WHERE created_at >= :start AND created_at < :end AND (business_id = :business OR business_id IS NULL)
+        SELECT business_id, CASE WHEN lower(status) = ANY (:inbound) THEN from_number ELSE to_number END
+        FROM monitoring.sms_events WHERE created_at >= :start AND created_at < :end
     ), keyed AS (
-        SELECT {key_in_sql("s.number")} AS customer_key, s.number FROM spelled AS s CROSS JOIN {BLOCKS} AS k
+        SELECT {key_in_sql("s.number")} AS customer_key, s.business_id, s.number
+        FROM spelled AS s CROSS JOIN {BLOCKS} AS k
+        WHERE s.business_id IS NULL OR s.business_id IN (SELECT business_id FROM wanted)
     )
-    SELECT customer_key, min({masked_in_sql("number")}) AS masked
-    FROM keyed WHERE customer_key = ANY (:keys) GROUP BY customer_key
+    SELECT w.business_id, w.customer_key, min({masked_in_sql("n.number")}) AS masked
+    FROM wanted AS w
+    JOIN keyed AS n ON n.customer_key = w.customer_key AND (n.business_id = w.business_id OR n.business_id IS NULL)
+    GROUP BY w.business_id, w.customer_key
     """  # noqa: S608
 )
 _NUMBER_OF = text(
@@ -85,10 +90,7 @@ class Contacts:
         self, customers: Sequence[Customer], suppressed: Mapping[str, Sequence[Suppressed]], span: Span
     ) -> list[Customer]:
         """Return customers with what ``suppressed`` says of them, and numbers of events of the span."""
-        numbers: dict[tuple[UUID | None, str], str] = {}
-        for business in {each.business_id for each in customers}:
-            keys = {each.customer_key for each in customers if each.business_id == business}
-            numbers |= {(business, key): masked for key, masked in self._numbers(business, keys, span).items()}
+        numbers = self._numbers(customers, span)
         return [
             replace(
                 each,
@@ -106,10 +108,12 @@ class Contacts:
         found: str | None = self._connection.scalar(_NUMBER_OF, values)
         return found
 
-    def _numbers(self, business: UUID | None, keys: Collection[str], span: Span) -> Mapping[str, str]:
-        values = {"business": business, "keys": list(keys), "start": span.start, "end": span.end}
-        rows = self._connection.execute(_NUMBERS, {**values, "inbound": list(INBOUND_STATUSES)})
-        return {row.customer_key: row.masked for row in rows}
+    def _numbers(self, customers: Sequence[Customer], span: Span) -> Mapping[tuple[UUID | None, str], str]:
+        values = {
+            "businesses": [each.business_id for each in customers], "keys": [each.customer_key for each in customers],
+            "start": span.start, "end": span.end, "inbound": list(INBOUND_STATUSES),
+        }  # fmt: skip
+        return {(row.business_id, row.customer_key): row.masked for row in self._connection.execute(_NUMBERS, values)}
 
 
 def may_read_events(connection: Connection) -> bool:

@@ -22,9 +22,9 @@ def _pg() -> str | None:
 def test_the_node_client_passes_its_own_tests_against_postgresql(database: Database) -> None:
     node, pg = shutil.which("node"), _pg()
     if node is None:
-        pytest.skip("node is not installed")
+        pytest.skip("node is not installed (2026-11-28)")
     if pg is None:
-        pytest.skip("pg is not installed: run `npm install` in clients/node")
+        pytest.skip("pg is not installed: run `npm install` in clients/node (2026-11-28)")
     business = add_businesses(database, 1)[0]
     database.run("UPDATE monitoring.openai_limits SET limit_tokens = 1000, limit_usd = NULL")
     environment = {

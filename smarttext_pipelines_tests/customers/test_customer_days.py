@@ -16,6 +16,7 @@ from sqlalchemy import event
 from smarttext_pipelines.core.customer_keys import customer_key, e164, padded_blocks
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import AgreementError, SettingsError
+from smarttext_pipelines.database.rolled_up_days import complete_days
 from smarttext_pipelines.defs.metadata import day_metadata
 from smarttext_pipelines.engines import ArchiveEngine, Parameters, add_repeated_keys
 from smarttext_pipelines.metrics import METRICS, Window
@@ -256,3 +257,13 @@ def test_another_secret_is_refused_until_somebody_begins_another_population(data
     (after,) = cells(database.engine, "customer_days")
     assert before["customer_key"] != after["customer_key"]
     assert {**before, "customer_key": None} == {**after, "customer_key": None}
+
+
+def test_a_day_whose_events_had_gone_before_its_customers_were_counted_is_not_known(database: Database) -> None:
+    looked_at = "INSERT INTO monitoring.rollup_days (table_name, row_day, rows, rolled_up_at, checked_at)"
+    database.run(f"{looked_at} VALUES ('customer_days', '{DAY}', 0, NULL, '2026-12-01')")
+    with database.engine.connect() as connection:
+        assert complete_days(connection, DAYS, reference.UTC_ZONE, ("customer_days",)) == set()
+    database.run("UPDATE monitoring.rollup_days SET rolled_up_at = checked_at")
+    with database.engine.connect() as connection:
+        assert complete_days(connection, DAYS, reference.UTC_ZONE, ("customer_days",)) == {DAY}

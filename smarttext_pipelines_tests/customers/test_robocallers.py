@@ -89,8 +89,8 @@ def _put(database: Database, rows: list[Row], complete: set[date]) -> None:
         for day in complete:
             connection.execute(
                 text(
-                    "INSERT INTO monitoring.rollup_days (table_name, row_day, rows, checked_at)"
-                    " VALUES ('customer_days', :day, 0, :at)"
+                    "INSERT INTO monitoring.rollup_days (table_name, row_day, rows, rolled_up_at, checked_at)"
+                    " VALUES ('customer_days', :day, 0, :at, :at)"
                 ),
                 {"day": day, "at": datetime(2026, 4, 1, tzinfo=UTC)},
             )

@@ -30,7 +30,7 @@ with embedded_server(pathlib.Path(sys.argv[1])) as server:
     print(server.url("postgres"), flush=True)
     sys.stdin.read()
 """
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root lends an account")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root lends an account (2026-11-28)")
 
 
 @contextmanager

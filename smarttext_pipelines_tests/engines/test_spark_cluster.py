@@ -36,7 +36,7 @@ RUNNING = r"(Starting task \d+\.0 in stage)"
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     home = Path(os.environ.get("SPARK_HOME", ""))
     if not (home / "jars").is_dir():
-        pytest.skip("SPARK_HOME names no Spark")
+        pytest.skip("SPARK_HOME names no Spark (2026-11-28)")
     with running_cluster(home, tmp_path_factory.mktemp("spark")) as running:
         yield running
 

@@ -57,7 +57,7 @@ def test_a_new_installation_is_looked_at_and_nothing_fails_but_what_is_not_done(
 def test_yesterday_must_be_rolled_up(database: Database, settings: Settings) -> None:
     at = datetime.now(UTC)
     if at.hour < 2:
-        pytest.skip("the night belongs to the rollup")
+        pytest.skip("the night belongs to the rollup (2026-11-28)")
     assert state_of(settings, "daily_stats") is State.fail
     roll_up_all(database.engine, DayRange(YESTERDAY, YESTERDAY))
     assert state_of(settings, "daily_stats") is State.ok

@@ -12,7 +12,9 @@ import pytest
 from smarttext_pipelines_tests.docs import DOCS
 
 NODE = shutil.which("node")
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed: the JavaScript of the page cannot run")
+pytestmark = pytest.mark.skipif(
+    NODE is None, reason="node is not installed: the JavaScript of the page cannot run (2026-11-28)"
+)
 
 _SUPABASE = """
 export const createClient = (url, key) => {

@@ -37,7 +37,7 @@ _NOBODYS = text(
     """
     WITH known AS (
         SELECT row_day AS day FROM monitoring.rollup_days
-        WHERE table_name = 'customer_days' AND checked_at IS NOT NULL AND row_day BETWEEN :first AND :last
+        WHERE table_name = 'customer_days' AND rolled_up_at IS NOT NULL AND row_day BETWEEN :first AND :last
     )
     SELECT (SELECT count(*) FROM known) AS days,
            (SELECT coalesce(sum(s.request_count), 0)::bigint FROM monitoring.spend AS s JOIN known USING (day)

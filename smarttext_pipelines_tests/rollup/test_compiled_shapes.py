@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from smarttext_pipelines.alerting.measuring import measure, now, recent_texts
@@ -69,6 +69,10 @@ def _bare(sql: str) -> str:
     reply_minutes=st.sampled_from((5, 90)),
     usage_by_time=st.booleans(),
 )
+@example(  # The day before has 23 hours.
+    first=date(2026, 3, 9), days=1, zone="America/New_York", settle_days=4, read_at=READ_AT, reply_minutes=5,
+    usage_by_time=False,
+)  # fmt: skip
 @settings(max_examples=200 if SOAK else 4)
 @pytest.mark.parametrize(("name", "part"), PARTS)
 def test_an_expression_of_the_usual_window_becomes_that_of_any(name: str, part: str, **values: Any) -> None:

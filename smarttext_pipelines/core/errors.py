@@ -4,6 +4,7 @@ SmartTextError
 ├── SettingsError          a setting is missing or wrong
 ├── InputError             a date, a name or an option that cannot be used
 ├── DatabaseError          unreachable, not migrated, wrong role, wrong pooler
+│   ├── DeadlockError      another session and ours waited for each other; ours was rolled back
 │   ├── EngineError        another engine, such as Spark, answered with an error; nothing was written
 │   └── SchemaError        tables or columns are not what this version expects
 ├── ArchiveError           the archive cannot be read or written; no row was deleted
@@ -28,6 +29,10 @@ class InputError(SmartTextError):
 
 class DatabaseError(SmartTextError):
     """The database cannot be reached or used as it is configured."""
+
+
+class DeadlockError(DatabaseError):
+    """Another session and ours waited for each other, and the server rolled ours back: it can be tried again."""
 
 
 class EngineError(DatabaseError):

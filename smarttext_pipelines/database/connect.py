@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
-from smarttext_pipelines.core.errors import DatabaseError, SchemaError, SettingsError
+from smarttext_pipelines.core.errors import DatabaseError, DeadlockError, SchemaError, SettingsError
 from smarttext_pipelines.core.redact import scrub
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _MISSING = {"42P01": "table", "42703": "column", "3F000": "schema", "42883": "fu
 _FILTERED = "42501"
 _REQUIRED = "23502"
 _ABOUT_THE_SESSION = ("08", "25", "26", "28", "3D", "40", "53", "55", "57", "58", "XX")
-_LOCKED, _BUILT_ON = "55P03", "2BP01"
+_LOCKED, _BUILT_ON, _DEADLOCK = "55P03", "2BP01", "40P01"
 
 
 def parse_url(text: str) -> URL:
@@ -95,6 +95,7 @@ def connected(engine: Engine, *, isolation: str | None = None) -> Iterator[Conne
 
     Raises:
         DatabaseError: The server cannot be reached, or a statement failed.
+        DeadlockError: The server rolled this transaction back for another one's sake.
         SchemaError: A table, column, schema or function does not exist.
     """
     try:
@@ -126,7 +127,8 @@ def explain(error: DBAPIError, url: URL) -> DatabaseError:
         return _denied(said, place, url.username or "")
     if state == _REQUIRED and "contains null values" in said:
         return SchemaError(f"{said}: {place} has rows but lacks this required column; add and fill it, then migrate")
-    return DatabaseError(f"PostgreSQL at {place} refused ({state}): {said}{_advice(state, said)}")
+    kind = DeadlockError if state == _DEADLOCK else DatabaseError
+    return kind(f"PostgreSQL at {place} refused ({state}): {said}{_advice(state, said)}")
 
 
 def _denied(said: str, place: str, role: str) -> DatabaseError:

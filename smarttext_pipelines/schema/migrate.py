@@ -1,5 +1,6 @@
 """Brings a database to the schema, or checks that it is there. Adopts what it finds; loses no row."""
 
+from contextlib import suppress
 from importlib.resources import files
 from time import monotonic, sleep
 from typing import Any
@@ -11,7 +12,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, text
 
-from smarttext_pipelines.core.errors import DatabaseError
+from smarttext_pipelines.core.errors import DatabaseError, DeadlockError
 from smarttext_pipelines.database.connect import connected, describe
 from smarttext_pipelines.database.pooler import refuse_transaction_pooler
 from smarttext_pipelines.schema.access import access_statements
@@ -44,6 +45,8 @@ LOCK_TIMEOUT = "30s"
 """How long locking tables in use is retried; nobody waits meanwhile (``migrations.lock``)."""
 
 _PATIENCE_S = 600
+_TRIES = 5
+"""How often what a deadlock has ended is begun in all."""
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('smarttext:migrate', 0))")
 _READ_ONLY = text(
     "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY (:names)"
@@ -96,7 +99,7 @@ def migrate(
             make_roles(engine)
         before = read_result_types(guard)
         try:
-            _migrate(engine, zone, lock_timeout, changes)
+            _migrate_again(engine, zone, lock_timeout, changes)
         except DatabaseError as error:
             msg = f"{error} (the migration has not come to its end: run `smarttext migrate` again)"
             raise type(error)(msg) from None
@@ -141,6 +144,14 @@ def _wait_for_turn(guard: Connection) -> None:
             msg = f"another `smarttext migrate` is still running on {describe(guard.engine.url)}; try again later"
             raise DatabaseError(msg)
         sleep(0.1)
+
+
+def _migrate_again(engine: Engine, zone: ZoneInfo, lock_timeout: str, changes: list[Change]) -> None:
+    # Who writes to several tables or replaces views meanwhile may lock in another order; each step can be repeated.
+    for _ in range(_TRIES - 1):
+        with suppress(DeadlockError):
+            return _migrate(engine, zone, lock_timeout, changes)
+    return _migrate(engine, zone, lock_timeout, changes)
 
 
 def _migrate(engine: Engine, zone: ZoneInfo, lock_timeout: str, changes: list[Change]) -> None:

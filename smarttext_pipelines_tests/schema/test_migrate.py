@@ -43,6 +43,8 @@ A_ROW = {
     "daily_stats": "INSERT INTO public.daily_stats (date) VALUES ('2026-03-01')",
 }
 
+AT_AN_INDEX = "pg_stat_activity", "wait_event = 'virtualxid' AND query LIKE 'CREATE INDEX CONCURRENTLY%'"
+
 
 @pytest.fixture
 def migrated(server: Server) -> Iterator[Database]:
@@ -84,6 +86,14 @@ def wait_for(database: Database, migrating: Future[None], view: str, condition: 
         seen = f"SELECT true FROM {view} WHERE datname = '{database.name}' AND {condition}"
         while not connection.execute(seen).fetchone():
             assert not migrating.done()
+
+
+def migrate_until_indexes(database: Database) -> None:
+    with connected(database.engine) as connection:
+        connection.exec_driver_sql("CREATE SCHEMA monitoring")
+        connection.commit()
+        command.upgrade(alembic_config(connection=connection), "0002")
+        connection.commit()
 
 
 def stored_zones(database: Database) -> list[str]:
@@ -222,19 +232,29 @@ def test_a_migrate_with_nothing_to_do_waits_for_no_writer(migrated: Database) ->
 
 
 def test_writers_do_not_wait_while_indexes_are_built(empty_database: Database) -> None:
-    with connected(empty_database.engine) as connection:
-        connection.exec_driver_sql("CREATE SCHEMA monitoring")
-        connection.commit()
-        command.upgrade(alembic_config(connection=connection), "0002")
-        connection.commit()
+    migrate_until_indexes(empty_database)
     with ThreadPoolExecutor(1) as pool:
         with transaction(empty_database, A_TEXT):
             migrating = pool.submit(migrate, empty_database.engine, UTC)
-            wait_for(empty_database, migrating, "pg_stat_progress_create_index", "phase LIKE 'waiting for writers%'")
+            wait_for(empty_database, migrating, *AT_AN_INDEX)
             with transaction(empty_database, "SET LOCAL lock_timeout = '100ms'", A_TEXT):
                 assert not migrating.done()
         migrating.result(timeout=60)
     assert find_drift(empty_database.engine) == []
+
+
+def test_a_migrate_that_a_deadlock_ended_goes_on_by_itself(empty_database: Database) -> None:
+    empty_database.run(f"ALTER DATABASE {empty_database.name} SET deadlock_timeout = '1s'")
+    migrate_until_indexes(empty_database)
+    patient = "SET LOCAL deadlock_timeout = '1min'"
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(empty_database, patient, A_TEXT) as script:
+            migrating = pool.submit(migrate, empty_database.engine, UTC)
+            wait_for(empty_database, migrating, *AT_AN_INDEX)
+            script.execute("LOCK TABLE public.sms_events IN ACCESS EXCLUSIVE MODE")
+        migrating.result(timeout=60)
+    assert find_drift(empty_database.engine) == []
+    assert empty_database.rows("SELECT count(*) AS n FROM pg_index WHERE NOT indisvalid") == [{"n": 0}]
 
 
 def test_a_writer_is_not_kept_waiting_by_an_adoption(empty_database: Database) -> None:

@@ -237,6 +237,7 @@ PEOPLE = [
     "business_names",
     "call_volume",
     "customer_days",
+    "customer_secrets",
     "failure_classes",
     "heartbeats",
     "incidents",

@@ -11,6 +11,9 @@ from smarttext_pipelines.metrics.metric import Daily, Metric, Tables, Window, by
 from smarttext_pipelines.metrics.numbers import businesses_by_number
 from smarttext_pipelines.metrics.repeated import repeated_keys
 
+CALLS = "window_calls"
+"""Table of the result of ``calls``, where several statements read the same window."""
+
 
 def keyed_rows(tables: Tables) -> Keyed:
     """Return the rows that are calls or inbound texts; ``sid`` is that of its own, tests are left out."""
@@ -45,17 +48,34 @@ def _measures(rows: ir.Table) -> dict[str, ir.Value]:
         "called": byte_order(rows.to_number.nullif("")).min(),
         "is_text": rows.is_text.any(),
         "caller": byte_order(rows.number.nullif("")).min(),
-        "is_missed": (rows.event_type == "voice.missed").any(),
+        "missed_at": rows.at.min(where=rows.event_type == "voice.missed"),
     }
 
 
 def calls(tables: Tables, window: Window) -> ir.Table:
-    """Return one row per call or inbound text: key, day, first_at, business_id, caller, is_text, is_missed."""
-    found = per_key(keyed_rows(tables), window, _measures)
+    """Return one row per call or inbound text: key, day, first_at, business_id, caller, is_text, is_missed, missed_at.
+
+    What was found before stands in ``tables`` under ``CALLS``.
+    """
+    return tables[CALLS] if CALLS in tables else calls_among(keyed_rows(tables), tables, window)
+
+
+def calls_among(keyed: Keyed, tables: Tables, window: Window) -> ir.Table:
+    """Return ``calls`` among some of ``keyed_rows``."""
+    found = per_key(keyed, window, _measures)
     found = found.mutate(day=window.literal_day()) if window.is_one_day else found
     owners = businesses_by_number(tables, ("twilio_phone", "public_phone"))
     found = found.left_join(owners, found.called == owners.number)
-    return found.mutate(business_id=ibis.coalesce(found.business, found.owner_id))
+    return found.select(
+        "key",
+        "day",
+        "first_at",
+        "caller",
+        "is_text",
+        "missed_at",
+        business_id=ibis.coalesce(found.business, found.owner_id),
+        is_missed=found.missed_at.notnull(),
+    )
 
 
 def rows(tables: Tables, window: Window) -> ir.Table:
@@ -83,6 +103,7 @@ METRIC = Metric(
     name="call_volume",
     inputs=("businesses", "call_events", "shared_senders"),
     source="call_events",
+    window_tables=(CALLS,),
     reads_neighbours=True,
     repeated=repeated,
     dimensions=("day", "business_id"),

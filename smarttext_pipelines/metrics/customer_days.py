@@ -10,10 +10,9 @@ import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import STATUS_CLASS
 from smarttext_pipelines.metrics import call_volume, replies, spend
-from smarttext_pipelines.metrics.keyed import per_key
-from smarttext_pipelines.metrics.messages import attempts, status_name
+from smarttext_pipelines.metrics.messages import TEXTS, attempts, status_name, window_texts
 from smarttext_pipelines.metrics.metric import Metric, Tables, Window, keyed_digest
-from smarttext_pipelines.metrics.numbers import businesses_by_number, compared_number, e164
+from smarttext_pipelines.metrics.numbers import compared_number, e164
 from smarttext_pipelines.metrics.request_customers import openai_requests
 
 KEY_BLOCKS = "customer_key_blocks"
@@ -40,8 +39,10 @@ _GROUP = ["day", "business_id", "number"]
 
 def rows(tables: Tables, window: Window) -> ir.Table:
     """Return the fact. Numbers are counted first, and then become keys: once for each customer, not for each text."""
-    calls = _calls(tables, window)
-    parts = (_of_calls(calls), _of_replies(calls, tables, window), _of_texts(tables, window), _of_usage(tables, window))
+    calls = call_volume.calls(tables, window)
+    # Each is named twice below, and found once.
+    tables = {**tables, call_volume.CALLS: calls, TEXTS: window_texts(tables, window)}
+    parts = (_of_calls(calls), _of_replies(tables, window), _of_texts(tables, window), _of_usage(tables, window))
     counted = ibis.union(*[_widened(part) for part in parts])
     # A counted number stands in for its key while rows of one customer are brought together.
     found = counted.group_by(_GROUP).agg(**{name: _sum(counted, name) for name in MEASURES})
@@ -51,21 +52,8 @@ def rows(tables: Tables, window: Window) -> ir.Table:
     )
 
 
-def _calls(tables: Tables, window: Window) -> ir.Table:
-    """Return one row per call or inbound text, as ``call_volume.calls`` and ``replies.missed_calls`` find them."""
-
-    def measures(found: ir.Table) -> dict[str, ir.Value]:
-        return {"is_text": found.is_text.any(), **replies.measures(found)}
-
-    found = per_key(call_volume.keyed_rows(tables), window, measures)
-    found = found.mutate(caller=compared_number(found.caller))
-    found = found.mutate(day=window.literal_day()) if window.is_one_day else found
-    owners = businesses_by_number(tables, ("twilio_phone", "public_phone"))
-    found = found.left_join(owners, found.called == owners.number)
-    return found.mutate(business=ibis.coalesce(found.named, found.owner_id))
-
-
 def _of_calls(calls: ir.Table) -> ir.Table:
+    calls = calls.mutate(caller=compared_number(calls.caller), business=calls.business_id)
     found = calls.group_by("day", "business", "caller").agg(
         calls_total=calls.count(where=~calls.is_text),
         calls_missed=calls.missed_at.count(),
@@ -74,8 +62,8 @@ def _of_calls(calls: ir.Table) -> ir.Table:
     return _named(found, "caller")
 
 
-def _of_replies(calls: ir.Table, tables: Tables, window: Window) -> ir.Table:
-    found = replies.replied_calls(tables, window, replies.missed_among(calls))
+def _of_replies(tables: Tables, window: Window) -> ir.Table:
+    found = replies.replied_calls(tables, window)
     counted = found.group_by("day", "business", "caller").agg(
         **{name: found.count(where=found.state == state) for name, state in _STATES.items()}
     )
@@ -85,10 +73,7 @@ def _of_replies(calls: ir.Table, tables: Tables, window: Window) -> ir.Table:
 def _of_texts(tables: Tables, window: Window) -> ir.Table:
     t = attempts(tables, window)
     t = t.filter(t.audience == "customer")
-    t = t.mutate(
-        day=window.literal_day() if window.is_one_day else t.day,
-        status_class=status_name(t.status_order).cases(*STATUS_CLASS.items()),
-    )
+    t = t.mutate(status_class=status_name(t.status_order).cases(*STATUS_CLASS.items()))
     found = t.group_by("day", "business_id", "recipient").agg(
         messages_sent=t.count(),
         **{name: t.count(where=t.status_class == each) for name, each in _CLASSES.items()},
@@ -160,6 +145,7 @@ METRIC = Metric(
     shares_source=True,
     looked_up=("owner_alerts",),
     repeated=replies.repeated,
+    window_tables=(call_volume.CALLS, TEXTS, replies.REPLIES),
     reads_neighbours=True,
     dimensions=("day", "business_id", "customer_key"),
     rows=rows,

@@ -104,10 +104,9 @@ def per_key_of_ends(keyed: Keyed, first: ir.Table, last: ir.Table, window: Windo
         measures: Builds the aggregates of the rows of a key.
     """
     rows = keyed.rows.filter(window.between(keyed.rows.at, window.search_start_at, window.search_end_at))
-    # As in ``_rows_near``, the second condition holds anyway.
-    wanted = first.union(last).select("key_hash", until=ibis.literal(window.search_end_at))
-    near = rows.semi_join(wanted, [rows.key_hash == wanted.key_hash, rows.at < wanted.until])
-    near = near.left_join(first.select("key_hash", is_first=True).distinct(), "key_hash")
+    wanted = first.select("key_hash", is_first=True).union(last.select("key_hash", is_first=False))
+    wanted = wanted.group_by("key_hash").agg(is_first=wanted.is_first.any())
+    near = rows.inner_join(wanted, "key_hash")
     days = ends_of(window)
     both = [w.literal_day() for w in days]
     near = near.mutate(day=ibis.ifelse(near.is_first, ibis.array(both), ibis.array(both[1:])).unnest())

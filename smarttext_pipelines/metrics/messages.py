@@ -19,12 +19,15 @@ from smarttext_pipelines.core.statuses import (
     UNKNOWN,
     WORDS_FOR_NO_CODE,
 )
-from smarttext_pipelines.metrics.keyed import REPEATED, Keyed, Measures, grouping, is_none_of, is_sid, per_key
+from smarttext_pipelines.metrics.keyed import REPEATED, Keyed, Measures, is_none_of, is_sid, per_key
 from smarttext_pipelines.metrics.metric import Tables, Window, byte_order, days_after
 from smarttext_pipelines.metrics.numbers import businesses_by_number, compared_number
 from smarttext_pipelines.metrics.repeated import repeated_keys
 
 PerKey = Callable[[Keyed, Window, Measures], ir.Table]
+
+TEXTS = "window_texts"
+"""Table of the result of ``texts``, where several statements read the same window."""
 
 STATUS_NAMES = sorted(RANK, key=lambda status: (RANK[status], status))
 """Statuses in ascending order; equal ranks by name."""
@@ -62,50 +65,55 @@ def repeated(tables: Tables, window: Window) -> ir.Table:
     return repeated_keys(keyed_rows(tables).rows, window)
 
 
-def messages(tables: Tables, window: Window) -> ir.Table:
-    """Return one row per message: day, business_id, audience, sender, status, error_code, is_inbound, is_report."""
-    found = per_key(keyed_rows(tables), window, _measures)
-    found = _with_number(with_alerts(found, tables, window), tables)
-    return found.select(
-        day=window.literal_day() if window.is_one_day else found.day,
-        business_id=ibis.coalesce(found.business, found.alert_business, found.owner_id),
-        **_described(found),
-    )
-
-
-def attempts(
+def texts(
     tables: Tables,
     window: Window,
-    per_key: PerKey = per_key,
+    group: PerKey = per_key,
     *,
     only_to: ir.Table | None = None,
     days: Sequence[Window] = (),
 ) -> ir.Table:
-    """Return one row per message attempted in the window: ``first_at``, ``recipient``, and ``day`` for a range.
+    """Return one row per message: key, day, first_at, recipient, business (text), audience, sender and what it became.
 
     Args:
         tables: The inputs.
         window: The days.
-        per_key: Groups the rows.
-        days: Days, where ``per_key`` groups no others of a range.
+        group: Groups the rows.
         only_to: Table with the ``recipient`` of the messages that are wanted; all by default.
+        days: Days, where ``group`` groups no others of a range.
     """
 
     def measures(rows: ir.Table) -> dict[str, ir.Value]:
         return _measures(rows) | {"recipient": byte_order(rows.number.nullif("")).min()}
 
-    found = per_key(keyed_rows(tables), window, measures)
+    found = group(keyed_rows(tables), window, measures)
     found = found.mutate(recipient=compared_number(found.recipient))
     found = found.semi_join(only_to, "recipient") if only_to is not None else found
     found = _with_number(with_alerts(found, tables, window, days), tables)
-    found = found.filter(~found.is_inbound & ~found.is_report)
     return found.select(
-        *grouping(window),
+        "key",
         "first_at",
         "recipient",
-        business_id=ibis.coalesce(found.business, found.alert_business, found.owner_id).cast("uuid"),
+        day=window.literal_day() if window.is_one_day else found.day,
+        business=ibis.coalesce(found.business, found.alert_business, found.owner_id),
         **_described(found),
     )
+
+
+def window_texts(tables: Tables, window: Window) -> ir.Table:
+    """Return ``texts``: those that were found before, which stand in ``tables`` under ``TEXTS``, if there are any."""
+    return tables[TEXTS] if TEXTS in tables else texts(tables, window)
+
+
+def attempted(found: ir.Table) -> ir.Table:
+    """Return those of ``texts`` that the platform tried to send, with ``business_id``."""
+    found = found.filter(~found.is_inbound & ~found.is_report)
+    return found.mutate(business_id=found.business.cast("uuid")).drop("business")
+
+
+def attempts(tables: Tables, window: Window) -> ir.Table:
+    """Return one row per message attempted in the window."""
+    return attempted(window_texts(tables, window))
 
 
 def _described(found: ir.Table) -> dict[str, ir.Value]:

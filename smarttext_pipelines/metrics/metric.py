@@ -216,6 +216,7 @@ class Metric:
         looked_up: Other event tables that change what a row of ``source`` means.
         also_counted: Event tables whose days it accounts for besides those of ``source``.
         repeated: Builds the keys of the inputs that identify nothing on a day; None where nothing is grouped by a key.
+        window_tables: Tables of what begins in the window that it reads: names of ``window_tables.WINDOW_TABLES``.
         daily: Columns of ``daily_stats`` that are summed from it.
         shares_source: Whether another metric records the rows of ``source`` that were read.
         reads_neighbours: Whether rows of other days within the settle window change a day.
@@ -238,6 +239,7 @@ class Metric:
     looked_up: tuple[str, ...] = ()
     also_counted: tuple[str, ...] = ()
     repeated: Build | None = None
+    window_tables: tuple[str, ...] = ()
     shares_source: bool = False
     daily: Daily = field(default_factory=dict)
 

@@ -5,7 +5,7 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from smarttext_pipelines.core.customer_keys import DIGITS, INTERNATIONAL, NATIONAL
+from smarttext_pipelines.core.customer_keys import CANONICAL, CANONICAL_LENGTHS, DIGITS, INTERNATIONAL, NATIONAL
 from smarttext_pipelines.core.statuses import SEPARATORS, WHATSAPP_PREFIX, WITHHELD_CALLERS
 from smarttext_pipelines.metrics.metric import Tables, byte_order
 
@@ -21,7 +21,11 @@ def compared_number(column: Any) -> ir.StringValue:
 def e164(number: ir.StringValue) -> ir.StringValue:
     """Return a compared number with plus and country; NULL where it is withheld or has no country."""
     found = number.re_replace(INTERNATIONAL, "+" + DIGITS)
+    is_canonical = number.re_search(CANONICAL) & number.length().between(*CANONICAL_LENGTHS)
     spelled: ir.StringValue = ibis.cases(
+        # Most are spelled so, and are told by one simple pattern.
+        (is_canonical & number.notin(WITHHELD_CALLERS), number),
+        (is_canonical, ibis.null("string")),
         (number.re_search(NATIONAL), "+1" + number),
         (number.re_search(INTERNATIONAL) & found.notin(WITHHELD_CALLERS), found),
         else_=ibis.null("string"),

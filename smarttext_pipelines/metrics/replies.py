@@ -16,45 +16,27 @@ import ibis.expr.types as ir
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.statuses import WITHHELD_CALLERS
 from smarttext_pipelines.metrics import call_volume, messages
-from smarttext_pipelines.metrics.keyed import Keyed, grouping, per_key, rows_of
-from smarttext_pipelines.metrics.metric import Daily, Metric, RecentWindow, Tables, Window, byte_order, elapsed_ms
-from smarttext_pipelines.metrics.numbers import businesses_by_number, compared_number
+from smarttext_pipelines.metrics.keyed import Keyed, grouping, rows_of
+from smarttext_pipelines.metrics.metric import Daily, Metric, RecentWindow, Tables, Window, elapsed_ms
+from smarttext_pipelines.metrics.numbers import compared_number
 from smarttext_pipelines.metrics.reply_texts import REPLY_HOURS, TOGETHER_SECONDS, neighbours
 from smarttext_pipelines.metrics.reply_texts import find as find_texts
 
-
-def measures(rows: ir.Table) -> dict[str, ir.Value]:
-    """Return what is read of the rows of a call."""
-    return {
-        "named": byte_order(rows.business_id.cast("string")).min(),
-        "called": byte_order(rows.to_number.nullif("")).min(),
-        "caller": byte_order(rows.number.nullif("")).min(),
-        "missed_at": rows.at.min(where=rows.event_type == "voice.missed"),
-    }
+REPLIES = "window_replies"
+"""Table of the result of ``replied_calls``, where several statements read the same window."""
 
 
 def missed_calls(tables: Tables, window: Window) -> ir.Table:
     """Return one row per missed call: key, day, sid, business and caller (text), started_at, missed_at."""
-    found = per_key(_voice_rows(tables), window, measures)
+    is_found = call_volume.CALLS in tables
+    found = tables[call_volume.CALLS] if is_found else call_volume.calls_among(_voice_rows(tables), tables, window)
     found = found.mutate(caller=compared_number(found.caller))
-    found = found.mutate(day=window.literal_day()) if window.is_one_day else found
-    owners = businesses_by_number(tables, ("twilio_phone", "public_phone"))
-    found = found.left_join(owners, found.called == owners.number)
-    return missed_among(found.mutate(business=ibis.coalesce(found.named, found.owner_id)))
-
-
-def missed_among(found: ir.Table) -> ir.Table:
-    """Return those of the calls that were missed, as ``missed_calls`` does.
-
-    Args:
-        found: One row per call: key, day, first_at, missed_at, business, caller (compared).
-    """
     is_withheld = found.caller.lower().isin(WITHHELD_CALLERS)
     calls = found.select(
         "key",
         "day",
         "missed_at",
-        "business",
+        business="business_id",
         started_at=found.first_at,
         # Of calls with a sid of their own alone: the key says which.
         sid=ibis.ifelse(found.key.startswith("cs"), found.key.substr(2), ibis.null("string")),
@@ -63,17 +45,15 @@ def missed_among(found: ir.Table) -> ir.Table:
     return calls.filter(calls.missed_at.notnull())
 
 
-def replied_calls(tables: Tables, window: Window, calls: ir.Table | None = None) -> ir.Table:
+def replied_calls(tables: Tables, window: Window) -> ir.Table:
     """Return one row per missed call: key, day, business (text), caller, missed_at, replied_at, ``state``, ``wait_ms``.
 
-    The state is in_time, late, never or unknown; without a known answer the wait is NULL.
-
-    Args:
-        tables: The inputs.
-        window: The days.
-        calls: Result of ``missed_among``; by default the missed calls of the window.
+    The state is in_time, late, never or unknown; without a known answer the wait is NULL. What was found before stands
+    in ``tables`` under ``REPLIES``.
     """
-    calls = missed_calls(tables, window) if calls is None else calls
+    if REPLIES in tables:
+        return tables[REPLIES]
+    calls = missed_calls(tables, window)
     texts, naming = find_texts(tables, window, calls)
     found = _answered(calls, texts, _named(calls, naming, window), window)
     promised = found.missed_at + ibis.interval(minutes=window.reply_minutes)
@@ -232,6 +212,7 @@ METRIC = Metric(
     shares_source=True,
     looked_up=("sms_events", "owner_alerts"),
     repeated=repeated,
+    window_tables=(call_volume.CALLS, messages.TEXTS, REPLIES),
     reads_neighbours=True,
     dimensions=("day", "business_id"),
     rows=rows,

@@ -12,7 +12,7 @@ import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import STATUS_CLASS
 from smarttext_pipelines.metrics.keyed import Keyed, Measures, belonging, ends_of, grouping, per_key, per_key_of_ends
-from smarttext_pipelines.metrics.messages import PerKey, attempts, keyed_rows, status_name
+from smarttext_pipelines.metrics.messages import TEXTS, PerKey, attempted, keyed_rows, status_name, texts
 from smarttext_pipelines.metrics.metric import RecentWindow, Tables, Window, byte_order, days_after
 
 REPLY_HOURS = 24
@@ -45,8 +45,8 @@ def find(tables: Tables, window: Window, calls: ir.Table) -> tuple[ir.Table, ir.
         _call_days(_texts(tables, window, began, group, callers), replace(keyed, rows=naming), window, began)
         for began, group in _passes(window, naming)
     ]
-    texts, named = zip(*parts, strict=True)
-    return ibis.union(*texts), ibis.union(*named)
+    found, named = zip(*parts, strict=True)
+    return ibis.union(*found), ibis.union(*named)
 
 
 def neighbours(window: Window) -> Window:
@@ -94,7 +94,11 @@ def _passes(window: Window, naming: ir.Table) -> list[tuple[Window, PerKey]]:
 
 def _texts(tables: Tables, window: Window, began: Window, group: PerKey, callers: ir.Table) -> ir.Table:
     days = ends_of(began) if window.is_one_day and not began.is_one_day else []
-    t = attempts(tables, began, group, only_to=callers, days=days)
+    if began is window and TEXTS in tables:
+        t = tables[TEXTS].semi_join(callers, "recipient")
+    else:
+        t = texts(tables, began, group, only_to=callers, days=days)
+    t = attempted(t)
     t = t.filter(t.audience == "customer")
     status_class = status_name(t.status_order).cases(*STATUS_CLASS.items())
     return t.select(
@@ -107,10 +111,10 @@ def _texts(tables: Tables, window: Window, began: Window, group: PerKey, callers
     )
 
 
-def _call_days(texts: ir.Table, naming: Keyed, window: Window, began: Window) -> tuple[ir.Table, ir.Table]:
+def _call_days(found: ir.Table, naming: Keyed, window: Window, began: Window) -> tuple[ir.Table, ir.Table]:
     """Return the texts, and the calls they name, with the day of the calls that they may answer."""
     pairs = belonging(naming, began).select(*grouping(began), "request_id").distinct()
-    named = pairs.inner_join(texts, grouping(began))
+    named = pairs.inner_join(found, grouping(began))
 
     def on(table: ir.Table) -> ir.Table:
         columns = [name for name in table.columns if name not in ("key", "day")]
@@ -120,4 +124,4 @@ def _call_days(texts: ir.Table, naming: Keyed, window: Window, began: Window) ->
             return table.select(*columns, call_day="day")
         return ibis.union(*[table.select(*columns, call_day=days_after(table.day, by)) for by in (-1, 1)])
 
-    return on(texts), on(named)
+    return on(found), on(named)

@@ -7,7 +7,7 @@ import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import DELIVERED_STATUSES, STATUS_CLASS, TEXT_LIMIT
 from smarttext_pipelines.metrics.keyed import first_days
-from smarttext_pipelines.metrics.messages import keyed_rows, messages, repeated, status_name
+from smarttext_pipelines.metrics.messages import TEXTS, keyed_rows, repeated, status_name, window_texts
 from smarttext_pipelines.metrics.metric import Daily, Metric, Tables, Window
 
 _DIMENSIONS = ("day", "business_id", "audience", "sender", "status", "status_class", "error_code")
@@ -22,16 +22,16 @@ COUNTS: Mapping[str, Callable[[ir.Table], ir.BooleanValue]] = {
 
 def rows(tables: Tables, window: Window) -> ir.Table:
     """Return the fact; a message is in exactly one of the three counts of ``totals``."""
-    found = messages(tables, window)
+    found = window_texts(tables, window)
     counted = found.group_by(
         "day",
-        "business_id",
+        "business",
         "audience",
         "status_order",
         sender=found.sender.left(TEXT_LIMIT),
         error_code=found.error_code.left(TEXT_LIMIT).nullif(""),
     ).agg(**{name: found.count(where=counts(found)) for name, counts in COUNTS.items()})
-    named = counted.mutate(status=status_name(counted.status_order), business_id=counted.business_id.cast("uuid"))
+    named = counted.mutate(status=status_name(counted.status_order), business_id=counted.business.cast("uuid"))
     named = named.mutate(status_class=named.status.cases(*STATUS_CLASS.items()))
     return named.select(*_DIMENSIONS, *COUNTS)
 
@@ -68,6 +68,7 @@ METRIC = Metric(
     source="sms_events",
     looked_up=("owner_alerts",),
     repeated=repeated,
+    window_tables=(TEXTS,),
     reads_neighbours=True,
     dimensions=_DIMENSIONS,
     rows=rows,

@@ -1,0 +1,15 @@
+"""What several metrics read of one window: each can be staged once, and is then read in the place of its definition."""
+
+from collections.abc import Mapping
+
+from smarttext_pipelines.metrics.call_volume import CALLS, calls
+from smarttext_pipelines.metrics.messages import TEXTS, window_texts
+from smarttext_pipelines.metrics.metric import Build, remembered
+from smarttext_pipelines.metrics.replies import REPLIES, replied_calls
+
+WINDOW_TABLES: Mapping[str, Build] = {
+    CALLS: remembered(calls),
+    TEXTS: remembered(window_texts),
+    REPLIES: remembered(replied_calls),
+}
+"""Tables of what begins in a window, by the name under which metrics look for them, each after what it reads."""

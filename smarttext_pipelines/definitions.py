@@ -10,7 +10,7 @@ from smarttext_pipelines.defs.alert_assets import build_alert_assets
 from smarttext_pipelines.defs.alert_sensors import build_alert_sensors, deliver_notifications_job
 from smarttext_pipelines.defs.anomaly_assets import build_anomalies
 from smarttext_pipelines.defs.archive_assets import archive_scrub, build_archived_events
-from smarttext_pipelines.defs.assets import build_assets
+from smarttext_pipelines.defs.assets import build_assets, facts_of_a_run
 from smarttext_pipelines.defs.budget_assets import openai_budgets
 from smarttext_pipelines.defs.delivery_assets import delivery_report_job, sms_delivery_reports
 from smarttext_pipelines.defs.digest_assets import daily_digest, daily_digest_job
@@ -81,7 +81,7 @@ def build_definitions(
         jobs=jobs,
         schedules=schedules,
         sensors=[*sensors, build_heartbeat_sensor(schedules, sensors, [job.name for job in jobs])],
-        resources={"warehouse": Warehouse(settings), **(resource_overrides or {})},
+        resources={"warehouse": Warehouse(settings), "facts_of_a_run": facts_of_a_run, **(resource_overrides or {})},
         # Statements run in the database; a process per asset would cost more than they do.
         executor=dg.in_process_executor,
     )

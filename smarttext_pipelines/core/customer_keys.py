@@ -25,7 +25,7 @@ unknown."""
 DIGITS: Final = r"\2"
 
 CANONICAL: Final = r"^\+[1-9][0-9]*$"
-"""A number that is spelled in E.164 already, if it is as long as ``CANONICAL_LENGTHS`` say: ``INTERNATIONAL`` without its
+"""A number that is spelled in E.164 already, if it is as long as ``CANONICAL_LENGTHS`` say: ``INTERNATIONAL`` without
 alternatives, which take ten times as long to look for."""
 
 CANONICAL_LENGTHS: Final = (8, 16)

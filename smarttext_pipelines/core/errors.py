@@ -5,6 +5,7 @@ SmartTextError
 ├── InputError             a date, a name or an option that cannot be used
 ├── DatabaseError          unreachable, not migrated, wrong role, wrong pooler
 │   ├── DeadlockError      another session and ours waited for each other; ours was rolled back
+│   ├── NotSharedError     a fact cannot be read together with others; it is read alone
 │   ├── EngineError        another engine, such as Spark, answered with an error; nothing was written
 │   └── SchemaError        tables or columns are not what this version expects
 ├── ArchiveError           the archive cannot be read or written; no row was deleted
@@ -33,6 +34,10 @@ class DatabaseError(SmartTextError):
 
 class DeadlockError(DatabaseError):
     """Another session and ours waited for each other, and the server rolled ours back: it can be tried again."""
+
+
+class NotSharedError(DatabaseError):
+    """A fact cannot be read in the snapshot of the others of its run; nothing was written, and it can be read alone."""
 
 
 class EngineError(DatabaseError):

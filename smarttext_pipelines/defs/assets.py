@@ -11,7 +11,7 @@ from smarttext_pipelines.defs.checks import agreement_failed, check_results, che
 from smarttext_pipelines.defs.evaluations import record
 from smarttext_pipelines.defs.headlines import sentence
 from smarttext_pipelines.defs.metadata import column_schema, day_metadata, month_metadata, observation, plot_metadata
-from smarttext_pipelines.defs.resources import Warehouse
+from smarttext_pipelines.defs.resources import FactsOfARun, Warehouse
 from smarttext_pipelines.schema.tables.lookup import table_named
 
 FACTS: dict[str, tuple[str, ...]] = {
@@ -63,6 +63,17 @@ class RollupConfig(dg.Config):
     allow_empty: bool = False
 
 
+@dg.resource(description="What the facts of a run read together; it ends with the run.")
+def facts_of_a_run(context: dg.InitResourceContext) -> Iterator[FactsOfARun]:
+    """Give the facts of one run, whose processes are one, the same reading."""
+    chosen = context.run.asset_selection if context.run else None
+    found = FactsOfARun([name for name in FACTS if chosen is None or dg.AssetKey(name) in chosen])
+    try:
+        yield found
+    finally:
+        found.close()
+
+
 def build_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Return the assets of both stages."""
     stages = (("facts", FACTS), ("stats", STATS))
@@ -94,12 +105,15 @@ def _build(
         },
     )
     def asset(
-        context: dg.AssetExecutionContext, config: RollupConfig, warehouse: dg.ResourceParam[Warehouse]
+        context: dg.AssetExecutionContext,
+        config: RollupConfig,
+        warehouse: dg.ResourceParam[Warehouse],
+        facts_of_a_run: dg.ResourceParam[FactsOfARun],
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         keys = context.partition_key_range
         days = DayRange(date.fromisoformat(keys.start), date.fromisoformat(keys.end))
         try:
-            result = warehouse.roll_up(name, days, allow_empty=config.allow_empty)
+            result = warehouse.roll_up(name, days, allow_empty=config.allow_empty, shared=facts_of_a_run.shared())
         except SmartTextError as error:
             if isinstance(error, AgreementError):
                 record(warehouse, name, failed_days(error, days), context.run.run_id)

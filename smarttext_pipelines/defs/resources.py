@@ -4,9 +4,9 @@ A plain object, not a configurable resource: a resource's configuration is shown
 unauthenticated GraphQL API.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -25,7 +25,7 @@ from smarttext_pipelines.settings import Settings, customer_secret
 if TYPE_CHECKING:
     from smarttext_pipelines.lake.export import DayExported
     from smarttext_pipelines.retention.run import DayDone
-    from smarttext_pipelines.rollup import LakeFile, RolledUp, SparkPlace
+    from smarttext_pipelines.rollup import LakeFile, RolledUp, SharedRead, SparkPlace
     from smarttext_pipelines.rollup.drift import ChangedDay
     from smarttext_pipelines.rollup.report import Report
 
@@ -103,7 +103,9 @@ class Warehouse:
         retention = Retention(s.zone, s.settle_days, days or s.retention_days, deletes, tuple(tables))
         return archive_days(self.engine(), self.archive(), retention, done=done, begun=begun)
 
-    def roll_up(self, metric: str, days: DayRange, *, allow_empty: bool = False) -> "RolledUp":
+    def roll_up(
+        self, metric: str, days: DayRange, *, allow_empty: bool = False, shared: "SharedRead | None" = None
+    ) -> "RolledUp":
         """Roll one metric up; see ``rollup.roll_up``."""
         # Ibis is imported by the process that computes, not by every one that looks at the graph.
         from smarttext_pipelines.metrics import METRICS
@@ -123,6 +125,7 @@ class Warehouse:
             lake=self.lake(),
             spark=self._spark(),
             customer_secret=customer_secret(s) if metric == "customer_days" else None,
+            shared=shared,
         )
 
     def _spark(self) -> "SparkPlace | None":
@@ -156,3 +159,28 @@ class Warehouse:
 
         with self.transaction() as connection:
             return changed_days(connection, days, self.settings.zone, self.archive())
+
+
+@dataclass
+class FactsOfARun:
+    """What the facts of one run share, see ``rollup.shared_read``: made by the first of them.
+
+    Attributes:
+        facts: The facts that the run computes.
+    """
+
+    facts: Collection[str]
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _shared: "SharedRead | None" = None
+
+    def shared(self) -> "SharedRead":
+        """Return the reading, which ends with the run at the latest."""
+        if self._shared is None:
+            from smarttext_pipelines.rollup import SharedRead
+
+            self._shared = self._stack.enter_context(SharedRead(self.facts))
+        return self._shared
+
+    def close(self) -> None:
+        """End the reading."""
+        self._stack.close()

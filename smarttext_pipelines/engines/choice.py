@@ -49,6 +49,7 @@ class EngineChoice:
     spark: SparkPlace | None = None
     notes: list[str] = field(default_factory=list)
     _open: list[tuple[frozenset[str], Engine]] = field(default_factory=list)
+    _counted: dict[str, dict[date, SourceDay]] = field(default_factory=dict)
 
     @cached_property
     def postgres(self) -> PostgresEngine:
@@ -77,8 +78,13 @@ class EngineChoice:
     def source_days(self, source: str) -> dict[date, SourceDay]:
         """Return what can be read of a source, by day, for the window and its neighbours."""
         for tables, engine in self._open:
-            if source in tables:
+            if source in tables and not isinstance(engine, PostgresEngine):
                 return read_source_days(engine, source, self.parameters.window)
+            if source in tables:
+                # PostgreSQL answers the same for as long as the snapshot lasts.
+                if source not in self._counted:
+                    self._counted[source] = read_source_days(engine, source, self.parameters.window)
+                return self._counted[source]
         with ExitStack() as stack:
             engine = self._near_or_without_lake([source], self._segments([source]), stack)
             return read_source_days(engine, source, self.parameters.window)

@@ -47,7 +47,11 @@ def add_repeated_keys(engine: Engine, repeated: Sequence[Expression]) -> dict[da
         engine: Where statements that group by keys will run.
         repeated: Results of ``metrics.repeated``.
     """
-    found = [row for expression in repeated for row in engine.fetch(expression)]
+    return give_repeated_keys(engine, [row for expression in repeated for row in engine.fetch(expression)])
+
+
+def give_repeated_keys(engine: Engine, found: Sequence[Mapping[str, Any]]) -> dict[date, int]:
+    """Do what ``add_repeated_keys`` does with rows that were fetched already."""
     if found:
         from smarttext_pipelines.engines.parameter_tables import repeated_rows
 

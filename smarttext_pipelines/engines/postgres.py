@@ -3,6 +3,7 @@
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import ibis
 import ibis.expr.types as ir
 import sqlglot.expressions as sge
 from sqlalchemy import Connection
@@ -76,6 +77,8 @@ class PostgresEngine:
         """Put the parameters, where a statement reads some, into temporary tables of the current transaction."""
         self._connection = connection
         self.tables: dict[str, ir.Table] = dict(_schema_tables())
+        self.kept: dict[str, str] = {}
+        """Statements of the tables that ``keep`` made, by their names."""
         for name, rows in parameters.tables.items() if parameters else ():
             self.add(name, rows)
 
@@ -91,6 +94,12 @@ class PostgresEngine:
         sql = self.sql(expression)
         self._run(f"CREATE TEMPORARY TABLE {quoted(into)} ON COMMIT DROP AS {sql}")
         return sql
+
+    def keep(self, expression: Expression, name: str) -> None:
+        """Stage the result as a table that later statements of the transaction can read."""
+        sql = self.stage(expression, name)
+        self.kept[name] = f"CREATE TEMPORARY TABLE {quoted(name)} AS\n{sql}"
+        self.tables[name] = ibis.table(expression.schema(), name=name)
 
     def fetch(self, expression: Expression) -> list[dict[str, Any]]:
         """Return the result as rows."""

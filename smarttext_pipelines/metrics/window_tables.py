@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from smarttext_pipelines.metrics.call_volume import CALLS, calls
 from smarttext_pipelines.metrics.messages import TEXTS, window_texts
 from smarttext_pipelines.metrics.metric import Build, remembered
-from smarttext_pipelines.metrics.replies import REPLIES, replied_calls
+from smarttext_pipelines.metrics.replies import REPLIES, repeated, replied_calls
 
 WINDOW_TABLES: Mapping[str, Build] = {
     CALLS: remembered(calls),
@@ -13,3 +13,6 @@ WINDOW_TABLES: Mapping[str, Build] = {
     REPLIES: remembered(replied_calls),
 }
 """Tables of what begins in a window, by the name under which metrics look for them, each after what it reads."""
+
+REPEATED_KEYS: Build = remembered(repeated)
+"""Builds the keys that identify nothing on a day, among those of every metric."""

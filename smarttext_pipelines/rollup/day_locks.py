@@ -60,16 +60,24 @@ def locked(engine: Engine, asset: str, days: DayRange) -> Iterator[Connection]:
                 _take(connection, _EXCLUSIVE, f"{asset}:{day.isoformat()}")
         pid = connection.execute(_PID).scalar_one()
         connection.commit()
-        try:
-            with connection.execution_options(isolation_level="REPEATABLE READ").begin():
-                yield connection
-        except Exception:
-            raise
-        except BaseException:
-            # An interrupt would leave the statement running, and the locks held, to its end.
-            with connected(engine, isolation="AUTOCOMMIT") as other:
-                other.execute(_TERMINATE, {"pid": pid})
-            raise
+        with (
+            ended_on_interrupt(engine, pid),
+            connection.execution_options(isolation_level="REPEATABLE READ").begin(),
+        ):
+            yield connection
+
+
+@contextmanager
+def ended_on_interrupt(engine: Engine, pid: int) -> Iterator[None]:
+    """End a session when this process is interrupted, which would leave its statement running, and its locks held."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        with connected(engine, isolation="AUTOCOMMIT") as other:
+            other.execute(_TERMINATE, {"pid": pid})
+        raise
 
 
 def _take(connection: Connection, statement: TextClause, name: str) -> None:

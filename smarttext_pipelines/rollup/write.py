@@ -1,39 +1,41 @@
 """Roll up one metric for a range of days: one snapshot, one statement, one transaction, or nothing."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine
 from sqlalchemy.dialects.postgresql import insert
 
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.errors import AgreementError, SettingsError
-from smarttext_pipelines.engines import Engine as MetricEngine
-from smarttext_pipelines.engines import EngineChoice, Parameters, SourceDay, add_repeated_keys, read_source_days
-from smarttext_pipelines.engines.postgres import PLANNER
+from smarttext_pipelines.core.errors import AgreementError, DatabaseError, EngineError, SchemaError, SettingsError
+from smarttext_pipelines.engines import SourceDay
 from smarttext_pipelines.engines.spark_session import SparkPlace
 from smarttext_pipelines.lake.lake_target import LakeTarget
 from smarttext_pipelines.metrics import Metric, Window
 from smarttext_pipelines.metrics.customer_days import KEY_BLOCKS
 from smarttext_pipelines.metrics.metric import REPLY_MINUTES
+from smarttext_pipelines.rollup.compute import Computed, compute
 from smarttext_pipelines.rollup.day_locks import locked
 from smarttext_pipelines.rollup.merge import (
-    COMPUTED,
     DayTotals,
     largest_change,
     merge,
     stage_rows,
     totals_by_day,
 )
-from smarttext_pipelines.rollup.recorded_days import days_kept, facts_read_at
-from smarttext_pipelines.schema.installation import counts_usage_by_time, require_zone
+from smarttext_pipelines.rollup.recorded_days import facts_read_at
+from smarttext_pipelines.rollup.shared_read import SharedRead, versions
+from smarttext_pipelines.rollup.terms import Terms
 from smarttext_pipelines.schema.same_secret import use_secret
 from smarttext_pipelines.schema.tables.internal import rollup_days
 from smarttext_pipelines.schema.tables.lookup import table_named
+
+_log = logging.getLogger("smarttext_pipelines.rollup")
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def roll_up(
     lake: LakeTarget | None = None,
     spark: SparkPlace | None = None,
     customer_secret: bytes | None = None,
+    shared: SharedRead | None = None,
 ) -> RolledUp:
     """Compute a metric for a range of days and merge it into its table.
 
@@ -119,6 +122,7 @@ def roll_up(
         lake: Where the lake is, from which a range may be read that it holds most of.
         spark: Where Spark is, for windows of many rows.
         customer_secret: Secret of the keys of customers, which a metric with ``customer_key`` needs.
+        shared: Where the facts of a run are read in one snapshot; a fact that cannot be is read alone.
 
     Raises:
         ArchiveError: Events of the days are archived, and their file is missing or damaged; nothing was written.
@@ -130,75 +134,73 @@ def roll_up(
         msg = f"{metric.name} needs the secret of the customers' keys; set SMARTTEXT_CUSTOMER_KEY"
         raise SettingsError(msg)
     secret = customer_secret if KEY_BLOCKS in metric.inputs else None
+    terms = Terms(days, zone, settle_days, shared_senders, as_of, reply_minutes, archive, lake, spark, secret)
+    if shared is not None and shared.serves(metric, terms):
+        try:
+            return _roll_up_shared(database, metric, terms, shared, allow_empty=allow_empty)
+        except DatabaseError as error:
+            if isinstance(error, SchemaError | EngineError):
+                raise
+            _log.info("%s of %s is computed alone: %s", metric.name, days, error)
     with locked(database, metric.name, days) as connection:
-        for statement in PLANNER:
-            connection.exec_driver_sql(statement)
-        read_at = as_of or connection.execute(select(func.now())).scalar_one()
-        require_zone(connection, zone)
+        window = terms.begin(connection)
         if secret is not None:
             use_secret(connection, secret)
-        by_time = counts_usage_by_time(connection)
-        window = Window(days, zone, settle_days, read_at, reply_minutes=reply_minutes, usage_by_time=by_time)
         facts_read = {} if metric.source else facts_read_at(connection, metric, window)
-        # The secret goes to no other machine.
-        spark = spark if secret is None else None
-        choice = EngineChoice(connection, Parameters(window, shared_senders, facts_read, secret), archive, lake, spark)
+        choice = terms.engines(connection, window, facts_read, secret)
         unready = set() if metric.source else set(window.days) - set(facts_read)
         with choice.engine_for(metric.inputs) as engine:
-            return _write(choice, engine, metric, window, unready, allow_empty=allow_empty)
+            found = compute(choice, engine, metric, unready, allow_empty=allow_empty)
+        return _merge_computed(connection, metric, found)
 
 
-def _write(
-    choice: EngineChoice,
-    engine: MetricEngine,
-    metric: Metric,
-    window: Window,
-    unready: Collection[date],
-    *,
-    allow_empty: bool,
+def _roll_up_shared(
+    database: Engine, metric: Metric, terms: Terms, shared: SharedRead, *, allow_empty: bool
 ) -> RolledUp:
-    connection, target = choice.connection, table_named(metric.name)
-    of_sources = {source: read_source_days(engine, source, window) for source in metric.sources}
-    events = _together(of_sources.values())
-    kept = set() if allow_empty else days_kept(choice, metric, window, of_sources)
-    kept |= set(unready)
-    written = [day for day in window.days if day not in kept]
-    repeated = add_repeated_keys(engine, [metric.repeated(engine.tables, window)] if metric.repeated else [])
-    sql = engine.stage(metric.rows(engine.tables, window), COMPUTED)
+    """Write what is computed in the snapshot of the other facts of a run; any error ends that."""
+    try:
+        with locked(database, metric.name, terms.days) as connection:
+            if terms.secret is not None:
+                use_secret(connection, terms.secret)
+            found = shared.compute(connection, metric, terms, allow_empty=allow_empty)
+            result = _merge_computed(connection, metric, found)
+            recorded = versions(connection, terms)
+    except BaseException:
+        shared.close()
+        raise
+    shared.wrote(metric, recorded)
+    return result
+
+
+def _merge_computed(connection: Connection, metric: Metric, found: Computed) -> RolledUp:
+    """Make the table equal to what was computed, which stands in the transaction's ``COMPUTED``, and record it.
+
+    Raises:
+        AgreementError: The result contradicts its sources.
+    """
+    target, window = table_named(metric.name), found.window
+    written = [day for day in window.days if day not in found.kept]
     stage = stage_rows(connection, metric, target, window.days, written)
     after = totals_by_day(connection, stage, metric.day, written)
-    _require_agreement(metric, after, _source_totals(engine, metric, window), written)
+    _require_agreement(metric, after, found.source_totals, written)
     before = totals_by_day(connection, target, metric.day, list(window.days))
     changed = merge(connection, metric, target, stage, written)
-    _record(connection, metric, window, kept, events, after)
+    _record(connection, metric, window, found.kept, found.events, after)
     results = {}
     for day in window.days:
-        old, new = before.get(day, {}), before.get(day, {}) if day in kept else after.get(day, {})
+        is_kept = day in found.kept
+        old, new = before.get(day, {}), before.get(day, {}) if is_kept else after.get(day, {})
+        read = found.events.get(day, SourceDay())
         results[day] = DayResult(
             rows=int(new.get("rows", 0)),
-            events_read=events.get(day, SourceDay()).rows if metric.source else None,
-            newest_event_at=events.get(day, SourceDay()).newest_event_at,
+            events_read=read.rows if metric.source else None,
+            newest_event_at=read.newest_event_at,
             rows_changed=changed[day],
             largest_change=largest_change(old, new),
             totals=new,
-            is_kept=day in kept,
+            is_kept=is_kept,
         )
-    return RolledUp(metric.name, results, sql, window.as_of, engine.name, repeated, choice.notes)
-
-
-def _together(of_sources: Iterable[Mapping[date, SourceDay]]) -> dict[date, SourceDay]:
-    found: dict[date, SourceDay] = {}
-    for days in of_sources:
-        for day, read in days.items():
-            known = found.get(day, SourceDay())
-            times = [at for at in (known.newest_event_at, read.newest_event_at) if at]
-            found[day] = SourceDay(known.rows + read.rows, max(times, default=None))
-    return found
-
-
-def _source_totals(engine: MetricEngine, metric: Metric, window: Window) -> DayTotals:
-    rows = engine.fetch(metric.source_totals(engine.tables, window))
-    return {row[metric.day]: {name: Decimal(row[name] or 0) for name in metric.totals} for row in rows}
+    return RolledUp(metric.name, results, found.sql, window.as_of, found.engine, found.repeated, found.notes)
 
 
 def _require_agreement(metric: Metric, result: DayTotals, source: DayTotals, days: Collection[date]) -> None:

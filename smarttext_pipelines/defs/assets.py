@@ -67,7 +67,7 @@ class RollupConfig(dg.Config):
 def facts_of_a_run(context: dg.InitResourceContext) -> Iterator[FactsOfARun]:
     """Give the facts of one run, whose processes are one, the same reading."""
     chosen = context.run.asset_selection if context.run else None
-    found = FactsOfARun([name for name in FACTS if chosen is None or dg.AssetKey(name) in chosen])
+    found = FactsOfARun([name for name in FACTS if not chosen or dg.AssetKey(name) in chosen])
     try:
         yield found
     finally:

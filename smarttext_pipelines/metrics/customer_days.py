@@ -146,6 +146,7 @@ METRIC = Metric(
     looked_up=("owner_alerts",),
     repeated=replies.repeated,
     window_tables=(call_volume.CALLS, TEXTS, replies.REPLIES),
+    reads_them_twice=True,
     reads_neighbours=True,
     dimensions=("day", "business_id", "customer_key"),
     rows=rows,

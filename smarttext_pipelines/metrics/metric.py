@@ -217,6 +217,7 @@ class Metric:
         also_counted: Event tables whose days it accounts for besides those of ``source``.
         repeated: Builds the keys of the inputs that identify nothing on a day; None where nothing is grouped by a key.
         window_tables: Tables of what begins in the window that it reads: names of ``window_tables.WINDOW_TABLES``.
+        reads_them_twice: Whether it does so in several places, so that they are worth a statement of their own.
         daily: Columns of ``daily_stats`` that are summed from it.
         shares_source: Whether another metric records the rows of ``source`` that were read.
         reads_neighbours: Whether rows of other days within the settle window change a day.
@@ -240,6 +241,7 @@ class Metric:
     also_counted: tuple[str, ...] = ()
     repeated: Build | None = None
     window_tables: tuple[str, ...] = ()
+    reads_them_twice: bool = False
     shares_source: bool = False
     daily: Daily = field(default_factory=dict)
 

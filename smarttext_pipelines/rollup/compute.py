@@ -80,10 +80,9 @@ def compute(
 def _keep_window_tables(engine: Engine, metric: Metric, window: Window, *, is_shared: bool) -> list[str]:
     """Let what a metric reads of the window be found once, by statements of their own; return these.
 
-    With one such table that no other metric reads, it is as fast to find it within the metric's statement, and an
-    engine other than PostgreSQL finds them all there.
+    What is read once is found as fast within the metric's statement; an engine other than PostgreSQL finds all there.
     """
-    if not isinstance(engine, PostgresEngine) or not (is_shared or len(metric.window_tables) > 1):
+    if not isinstance(engine, PostgresEngine) or not (is_shared or metric.reads_them_twice):
         return []
     for name in metric.window_tables:
         if name not in engine.kept:

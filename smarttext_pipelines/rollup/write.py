@@ -142,12 +142,16 @@ def roll_up(
             if isinstance(error, SchemaError | EngineError):
                 raise
             _log.info("%s of %s is computed alone: %s", metric.name, days, error)
-    with locked(database, metric.name, days) as connection:
+    return _roll_up_alone(database, metric, terms, allow_empty=allow_empty)
+
+
+def _roll_up_alone(database: Engine, metric: Metric, terms: Terms, *, allow_empty: bool) -> RolledUp:
+    with locked(database, metric.name, terms.days) as connection:
         window = terms.begin(connection)
-        if secret is not None:
-            use_secret(connection, secret)
+        if terms.secret is not None:
+            use_secret(connection, terms.secret)
         facts_read = {} if metric.source else facts_read_at(connection, metric, window)
-        choice = terms.engines(connection, window, facts_read, secret)
+        choice = terms.engines(connection, window, facts_read, terms.secret)
         unready = set() if metric.source else set(window.days) - set(facts_read)
         with choice.engine_for(metric.inputs) as engine:
             found = compute(choice, engine, metric, unready, allow_empty=allow_empty)

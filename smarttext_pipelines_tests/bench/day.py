@@ -7,7 +7,7 @@ from sqlalchemy import Engine, text
 
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.metrics import METRICS, Window
-from smarttext_pipelines.rollup import roll_up
+from smarttext_pipelines.rollup import SharedRead, roll_up
 from smarttext_pipelines.schema.migrate import migrate
 from smarttext_pipelines_tests.bench.tools import SHARED, Line, alternate, read_sql, reading, run_sql, seconds
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
@@ -26,14 +26,17 @@ def measure(server: Server, scale: float) -> list[Line]:
         migrate(database.engine, ZONE)
         fill(database, scale)
         hand, ours = alternate(lambda: _by_hand(database), lambda: _staged(database))
-        whole = seconds(lambda: [roll_up_one(database.engine, name) for name in METRICS])
+        # Once for the statements, which a process builds once.
+        for _ in range(2):
+            alone, whole = alternate(lambda: _one_by_one(database), lambda: _as_a_run(database), runs=1)
         differences = _differences(database)
         sizes = _index_sizes(database)
     return [
         Line("rows that differ from SQL by hand", str(differences), "0"),
         Line("SQL by hand, the best form", f"{hand:.2f} s"),
         Line("statement of sms_outcomes", f"{ours:.2f} s = {ours / hand:.2f} ×", "1.25 ×"),
-        Line("all facts, stats and assertions of the day", f"{whole:.2f} s = {whole / hand:.2f} ×", "3 ×"),
+        Line("all facts, stats and assertions of the day, as a run", f"{whole:.2f} s = {whole / hand:.2f} ×", "2.5 ×"),
+        Line("the same, each fact by itself", f"{alone:.2f} s = {alone / hand:.2f} ×"),
         *sizes,
     ]
 
@@ -43,6 +46,8 @@ def fill(database: Database, scale: float) -> None:
     days = 2 * SETTLE_DAYS + 1
     first = DAY - timedelta(days=SETTLE_DAYS)
     rows = int(1_000_000 * scale)
+    # No budget is counted: a row of it that changes a thousand times in one transaction takes longer than all else.
+    database.run("ALTER TABLE public.api_usage DISABLE TRIGGER USER")
     run_sql(database, read_sql("day_data.sql", rows=rows, days=days, businesses=1000, shared=SHARED, first=first))
     database.run("VACUUM ANALYZE")
 
@@ -68,7 +73,21 @@ def _staged(database: Database) -> float:
         return seconds(lambda: engine.stage(METRIC.rows(engine.tables, WINDOW), "computed"))
 
 
-def roll_up_one(engine: Engine, name: str) -> None:
+def _one_by_one(database: Database) -> float:
+    return seconds(lambda: [roll_up_one(database.engine, name) for name in METRICS])
+
+
+def _as_a_run(database: Database) -> float:
+    return seconds(lambda: roll_up_day(database.engine))
+
+
+def roll_up_day(engine: Engine) -> dict[str, float]:
+    """Roll every fact and stat of the day up, as a run does; return how long each took."""
+    with SharedRead() as shared:
+        return {name: seconds(lambda name=name: roll_up_one(engine, name, shared)) for name in METRICS}  # type: ignore[misc]
+
+
+def roll_up_one(engine: Engine, name: str, shared: SharedRead | None = None) -> None:
     """Roll one fact or stat of the day up."""
     roll_up(
         engine,
@@ -78,6 +97,7 @@ def roll_up_one(engine: Engine, name: str) -> None:
         settle_days=SETTLE_DAYS,
         shared_senders=[SHARED],
         customer_secret=CUSTOMER_SECRET,
+        shared=shared,
     )
 
 

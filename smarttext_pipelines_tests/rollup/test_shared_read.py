@@ -1,7 +1,7 @@
 """Facts that are read together are those that are read one by one, whatever happens between two of them."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -37,6 +37,16 @@ SESSIONS = (
 _EVENTS = st.one_of(
     *(st.tuples(st.just(zone), strategies.event_sets(ZoneInfo(zone), DAY)) for zone in ("UTC", "America/New_York"))
 )
+
+
+def _keys_of_nothing() -> strategies.Events:
+    """Sids that texts and calls of two days share, each with more numbers than one message or call can have."""
+    texts, calls = [], []
+    for number in range(10):
+        at, to = NOON - timedelta(days=number // 5), f"+1555010{number:04}"
+        texts.append(strategies.sms_event(number, at, message_sid="SM", to_number=to, status="sent"))
+        calls.append(strategies.call_event(number, at, call_sid="CA", from_number=to, event_type="voice.missed"))
+    return strategies.events(businesses=[strategies.business(1)], sms_events=texts, call_events=calls)
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +88,7 @@ def test_facts_that_are_read_together_are_those_that_are_read_one_by_one(compare
     @given(drawn=_EVENTS)
     @example(drawn=("UTC", strategies.every_peculiarity(UTC_ZONE, DAY)))
     @example(drawn=("America/New_York", strategies.every_peculiarity(ZoneInfo("America/New_York"), DAY)))
+    @example(drawn=("UTC", _keys_of_nothing()))
     def agrees(drawn: Any) -> None:
         zone, found = drawn
         for days in (ONE, RANGE):
@@ -106,6 +117,7 @@ def test_the_facts_of_a_run_are_those_of_one_moment_and_a_later_row_asks_for_the
                     "api_usage": [strategies.api_call(number, NOON)],
                 }
                 insert_events(connection, late)
+            assert len(loaded.rows(SESSIONS)) == (name in FACTS and name != FACTS[-1]), "ended after the last fact"
     assert _without_reading_times(_all(loaded)) == expected
     with connected(loaded.engine) as connection:
         asked = {(each.day, each.source) for each in changed_days(connection, ONE, UTC_ZONE)}

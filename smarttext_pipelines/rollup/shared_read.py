@@ -47,8 +47,8 @@ _COLUMNS = text(
     WHERE attrelid = to_regclass('pg_temp.' || :name) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
     """
 )
-_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '60min'"
-"""For the session that writes: it waits while the other one computes."""
+_WRITER = ("SET LOCAL idle_in_transaction_session_timeout = '60min'", "SET LOCAL lock_timeout = '60s'")
+"""For the session that writes: it waits while the other one computes, and not for somebody who waits for that one."""
 
 Versions = Mapping[tuple[str, date], str]
 
@@ -103,7 +103,8 @@ class SharedRead(AbstractContextManager["SharedRead"]):
         Raises:
             NotSharedError: The fact must be computed alone.
         """
-        connection.exec_driver_sql(_IDLE)
+        for statement in _WRITER:
+            connection.exec_driver_sql(statement)
         reading = self._reading = self._reading or self._open(connection.engine, terms)
         choice, engine = reading.choice, reading.engine
         window = terms.begin(connection)

@@ -1,5 +1,6 @@
 """Facts that are read together are those that are read one by one, whatever happens between two of them."""
 
+import signal
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -173,6 +174,28 @@ def test_a_session_that_is_killed_between_two_facts_costs_time_and_no_number(loa
                 loaded.rows(f"SELECT pg_terminate_backend(pid) FROM ({SESSIONS}) AS s")
     assert _without_reading_times(_all(loaded)) == expected
     assert loaded.rows(SESSIONS) == []
+
+
+def test_an_interrupt_ends_the_statement_of_the_session_that_reads(loaded: Database) -> None:
+    class Interruption(BaseException):
+        pass
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise Interruption
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with SharedRead() as shared, loaded.server.connect(loaded.name) as other, other.transaction():
+            _roll_up(loaded, "spend", shared)
+            other.execute("LOCK public.businesses")
+            signal.setitimer(signal.ITIMER_REAL, 1)
+            with pytest.raises(Interruption):
+                _roll_up(loaded, "call_volume", shared)
+            # Granted when both have ended: what has read the calls, and what waited for the businesses.
+            other.execute("SET lock_timeout = '10s'")
+            other.execute("LOCK public.call_events, monitoring.call_volume")
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_one_fact_alone_and_a_long_range_share_nothing(loaded: Database) -> None:

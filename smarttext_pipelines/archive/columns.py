@@ -16,7 +16,7 @@ from psycopg import sql
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.errors import SchemaError
-from smarttext_pipelines.core.number_patterns import NUMBER_COLUMNS, mentioned_pattern, spelled_pattern
+from smarttext_pipelines.core.number_patterns import NUMBER_COLUMNS, hinted_pattern, mentioned_pattern, spelled_pattern
 from smarttext_pipelines.core.wording import quoted
 from smarttext_pipelines.database.connect import ROW_SECURITY
 
@@ -38,7 +38,7 @@ SESSION = (
 )
 """How every session that reads or hashes rows writes values as text."""
 
-APART = "|"
+_APART = "|"
 """Between texts that are searched together; part of no number."""
 
 _PLAIN: dict[str, pa.DataType] = {
@@ -123,20 +123,26 @@ class Shape:
         fields = [pa.field(c.name, pa.string() if self.is_text else c.arrow) for c in self.columns]
         return pa.schema(fields, metadata={"smarttext": self.to_json()})
 
-    def mentions(self, digits: str) -> list[tuple[list[str], str]]:
-        """Return columns, and the pattern of which one is found in their texts, ``APART``, where a row has a number.
+    def mentions(self, digits: str, search: str) -> str:
+        """Return the condition, never NULL, of a row that has a number in any text; no index answers it.
 
-        A column of numbers has it in a spelling, so that a row of a longer number is not taken for one; other texts
-        may mention it among anything.
+        A column of numbers has it in a spelling, so that a row of a longer number is not taken for one of this; other
+        texts may mention it among anything.
 
         Args:
             digits: The number in E.164 without its plus.
+            search: Function that says whether a text has a pattern in it.
         """
         texts = [c.name for c in self.columns if not c.is_plain]
         numbers = [name for name in texts if name in NUMBER_COLUMNS]
         others = [name for name in texts if name not in NUMBER_COLUMNS]
-        found = [(numbers, spelled_pattern(digits)), (others, mentioned_pattern(digits))]
-        return [(names, pattern) for names, pattern in found if names]
+
+        def has(names: Sequence[str], pattern: str) -> str:
+            values = ", ".join(f"CAST({quoted(name)} AS text)" for name in names)
+            return f"{search}(concat_ws('{_APART}', {values}), '{pattern}')" if names else "false"
+
+        is_it = f"{has(numbers, spelled_pattern(digits))} OR {has(others, mentioned_pattern(digits))}"
+        return f"({has(texts, hinted_pattern(digits))} AND ({is_it}))"
 
     def to_json(self) -> str:
         """Return the table, names and types as the file keeps them, and at the end whether all are texts."""

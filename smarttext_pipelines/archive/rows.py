@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smarttext_pipelines.archive.columns import APART, TIME_COLUMNS, shape_of
+from smarttext_pipelines.archive.columns import TIME_COLUMNS, shape_of
 from smarttext_pipelines.archive.manifest import Segment
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.errors import DamagedFileError
@@ -121,18 +121,18 @@ class ArchivedRows:
         """
         is_dated = self.shape.table == "api_usage" and not self.shape.is_text
         day = "reset_date" if is_dated else "NULL"
-        mentions, patterns = self._mentions(digits)
+        mentions = self.shape.mentions(digits, "regexp_matches")
         query = f"SELECT id, row_hash, {self._microseconds}, {day} FROM hashed WHERE {mentions}"  # noqa: S608
-        found = self._query(query, patterns).fetchall()
+        found = self._query(query).fetchall()
         return [(id_, row_hash, _instant(us), day) for id_, row_hash, us, day in found]
 
     def without(self, digits: str) -> Iterator[pa.RecordBatch]:
         """Yield the rows that do not mention a number, as the file stores them."""
         names = ", ".join(quoted(c.name) for c in self.shape.columns)
-        mentions, patterns = self._mentions(digits)
-        query = f"SELECT {names} FROM hashed WHERE NOT ({mentions})"  # noqa: S608 - names are quoted
+        mentions = self.shape.mentions(digits, "regexp_matches")
+        query = f"SELECT {names} FROM hashed WHERE NOT {mentions}"  # noqa: S608 - names are quoted
         with self._opened() as connection:
-            yield from connection.sql(query, params=patterns).to_arrow_reader(20_000)
+            yield from connection.sql(query).to_arrow_reader(20_000)
 
     @property
     def _microseconds(self) -> str:
@@ -142,16 +142,9 @@ class ArchivedRows:
         no_zone = f"TRY_CAST({quoted(at)} AS TIMESTAMP) AT TIME ZONE 'UTC'"
         return f"epoch_us({no_zone if self.shape.has_no_zone(at) else quoted(at)})"
 
-    def _mentions(self, digits: str) -> tuple[str, list[str]]:
-        """Return the condition of a row, never NULL, and its parameters."""
-        found = self.shape.mentions(digits)
-        texts = [", ".join(quoted(name) for name in names) for names, _ in found]
-        conditions = [f"regexp_matches(concat_ws('{APART}', {each}), ?)" for each in texts]
-        return " OR ".join(conditions), [pattern for _, pattern in found]
-
-    def _query(self, query: str, parameters: list[Any] | None = None) -> Any:
+    def _query(self, query: str) -> Any:
         with self._opened() as connection:
-            return connection.execute(query, parameters)
+            return connection.execute(query)
 
     @contextmanager
     def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:

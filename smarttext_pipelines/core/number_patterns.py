@@ -1,4 +1,7 @@
-"""Find a number in texts, in every spelling that is read as it; PostgreSQL and DuckDB read the patterns alike."""
+"""Find a number in texts, in every spelling that is read as it.
+
+PostgreSQL and DuckDB read the patterns alike; none has a quote.
+"""
 
 import re
 from typing import Final
@@ -33,6 +36,11 @@ def spelled_pattern(digits: str) -> str:
 def mentioned_pattern(digits: str) -> str:
     """Return the pattern of a text that has a number in it: spelled, or its digits together among other words."""
     return f"((^|[^0-9]){digits}([^0-9]|$))|({spelled_pattern(digits)})"
+
+
+def hinted_pattern(digits: str) -> str:
+    """Return a pattern that is found wherever ``mentioned_pattern`` is, and is quickly missed in most texts."""
+    return _spaced(digits[-7:])
 
 
 def _spaced(signs: str) -> str:

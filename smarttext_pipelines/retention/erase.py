@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from psycopg import sql
 from sqlalchemy import Connection, Engine, func, insert, literal_column, or_, select, update
 
-from smarttext_pipelines.archive.columns import APART, SESSION, TIME_COLUMNS, Shape, is_table, read_shape, run
+from smarttext_pipelines.archive.columns import SESSION, TIME_COLUMNS, is_table, read_shape, run
 from smarttext_pipelines.archive.files import verify_file, write_batches
 from smarttext_pipelines.archive.manifest import (
     DELETED,
@@ -116,10 +116,7 @@ def erase(
         InputError: The text is no number, or the number is that of a business.
         ArchiveError: A file cannot be read or written; run it again.
     """
-    number = e164(phone)
-    if number is None:
-        msg = "write the number with a plus and its country, such as +15551234567; nothing was deleted"
-        raise InputError(msg)
+    number = require_number(phone)
     with connected(database) as connection:
         _refuse_businesses(connection, number, shared_senders)
         _refuse_views(connection)
@@ -143,6 +140,15 @@ def erase(
     with connected(database) as connection, connection.begin():
         _record(connection, erasure, finished_at=func.now())
     return erasure.erased
+
+
+def require_number(phone: str) -> str:
+    """Return a number in E.164; raise InputError where it is none, or nobody's."""
+    number = e164(phone)
+    if number is None:
+        msg = "write the number with a plus and its country, such as +15551234567; nothing was deleted"
+        raise InputError(msg)
+    return number
 
 
 def _refuse_businesses(connection: Connection, number: str, shared_senders: Collection[str]) -> None:
@@ -180,21 +186,13 @@ def _erase_live(connection: Connection, erasure: _Erasure, table: str) -> None:
         sql.Identifier(TIME_COLUMNS[table]), no_zone, sql.Literal(erasure.zone.key)
     )
     day = USAGE_DAY if table == "api_usage" else at
+    mentions = shape.mentions(erasure.digits, "regexp_like")
     query = sql.SQL("DELETE FROM public.{} AS t WHERE {} RETURNING CASE WHEN NOT {} THEN {} END").format(
-        sql.Identifier(table), _mentions(shape, erasure.digits), unit_condition(table, UNDATED), day
+        sql.Identifier(table), sql.SQL(mentions), unit_condition(table, UNDATED), day
     )
     rows = [row[0] for row in run(connection, query)]
     erasure.erased.live_rows[table] += len(rows)
     _adjust(connection, table, Counter(day for day in rows if day is not None))
-
-
-def _mentions(shape: Shape, digits: str) -> sql.Composable:
-    """Return the condition of a row ``t``; no index answers it, since any text may mention the number."""
-    found = []
-    for names, pattern in shape.mentions(digits):
-        texts = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in names)
-        found.append(sql.SQL("concat_ws({}, {}) ~ {}").format(sql.Literal(APART), texts, sql.Literal(pattern)))
-    return sql.SQL(" OR ").join(found)
 
 
 def _erase_day(connection: Connection, erasure: _Erasure, table: str, day: date) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.core.customer_keys import customer_key
 from smarttext_pipelines.core.days import DayRange
-from smarttext_pipelines.core.number_patterns import mentioned_pattern, spelled_pattern
+from smarttext_pipelines.core.number_patterns import hinted_pattern, mentioned_pattern, spelled_pattern
 from smarttext_pipelines.lake.cutting_out import cut_out
 from smarttext_pipelines.lake.export import export_days, raise_failures
 from smarttext_pipelines.lake.lake_day import Places
@@ -151,5 +151,6 @@ def test_a_text_mentions_a_number_in_its_spellings_among_anything(
     )  # fmt: skip
     erase(database.engine, ArchiveTarget(str(tmp_path)), PERSON, zone=reference.UTC_ZONE)
     assert database.rows("SELECT count(*) FROM public.sms_events") == [{"count": int(not is_theirs)}]
-    found = duckdb.execute("SELECT regexp_matches(?, ?)", [text, mentioned_pattern(PERSON[1:])]).fetchall()
-    assert found == [(is_theirs,)]
+    patterns = mentioned_pattern(PERSON[1:]), hinted_pattern(PERSON[1:])
+    in_files = [duckdb.execute("SELECT regexp_matches(?, ?)", [text, each]).fetchall()[0][0] for each in patterns]
+    assert in_files == [is_theirs, True]

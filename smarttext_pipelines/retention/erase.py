@@ -132,8 +132,9 @@ def erase(
             _erase_day(connection, erasure, table, day)
         done()
     with connected(database) as connection, connection.begin():
-        # A day may have been restored since, before its file was searched; from now on none can bring a row back.
-        _erase_tables(connection, erasure)
+        if days:
+            # A day may have been restored since, before its file was searched; from now on none can bring a row back.
+            _erase_tables(connection, erasure)
         if customer_key:
             erasure.erased.days_forgotten = forget_customer(connection, customer_key)
     elsewhere(erasure.digits)

@@ -21,7 +21,8 @@ from smarttext_pipelines.web.app import build_app
 from smarttext_pipelines.web.sampler import Sampler
 from smarttext_pipelines.web.sign_in import access_of
 from smarttext_pipelines_tests.asgi import serving_app
-from smarttext_pipelines_tests.bench.tools import SHARED, Line, read_sql, run_sql
+from smarttext_pipelines_tests.bench.day import fill_days
+from smarttext_pipelines_tests.bench.tools import SHARED, Line
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import CUSTOMER_SECRET
 
@@ -51,8 +52,7 @@ def measure(server: Server, scale: float) -> list[Line]:
 def _fill(database: Database, scale: float, now: datetime) -> None:
     rows, businesses = int(ROWS * scale), int(BUSINESSES * scale)
     first = now.date() - timedelta(days=DAYS - 1)
-    data = read_sql("day_data.sql", rows=rows, days=DAYS, businesses=businesses, shared=SHARED, first=first)
-    run_sql(database, data)
+    fill_days(database, rows=rows, days=DAYS, businesses=businesses, first=first)
     database.run("VACUUM ANALYZE")
     days = DayRange(now.date() - timedelta(days=1), now.date())
     for name in METRICS:

@@ -55,9 +55,8 @@ class Calibration:
         if len(self._later) <= DELAY:
             return
         raw, side, learnt = self._later.pop(0)
-        over = learnt & (raw > _FROM)
-        for row, sign in enumerate((1.0, -1.0)):
-            here = over & (side == sign)
-            self._seen[row] += learnt
-            self._over[row] += here
-            self._excess[row] += np.where(here, np.minimum(raw - _FROM, _LONGEST_EXCESS), 0.0)
+        self._seen += learnt
+        far = np.flatnonzero(learnt & (raw > _FROM))
+        pick = ((side[far] < 0).astype(int), far)
+        self._over[pick] += 1
+        self._excess[pick] += np.minimum(raw[far] - _FROM, _LONGEST_EXCESS)

@@ -7,8 +7,9 @@ from uuid import UUID
 
 import numpy as np
 
+from smarttext_pipelines.anomalies.day_windows import WINDOWS
 from smarttext_pipelines.anomalies.judging import unusual
-from smarttext_pipelines.anomalies.learning import MIN_AGE, WINDOWS, Learner, Scored
+from smarttext_pipelines.anomalies.learning import MIN_AGE, Learner, Scored
 from smarttext_pipelines.anomalies.series_kinds import SERIES_KINDS, SeriesKind
 from smarttext_pipelines.anomalies.series_reader import Series
 from smarttext_pipelines.anomalies.tails import Flags, Floats

@@ -16,6 +16,7 @@ from psycopg import sql
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.errors import SchemaError
+from smarttext_pipelines.core.number_patterns import NUMBER_COLUMNS, hinted_pattern, mentioned_pattern, spelled_pattern
 from smarttext_pipelines.core.wording import quoted
 from smarttext_pipelines.database.connect import ROW_SECURITY
 
@@ -36,6 +37,9 @@ SESSION = (
     ROW_SECURITY,
 )
 """How every session that reads or hashes rows writes values as text."""
+
+_APART = "|"
+"""Between texts that are searched together; part of no number."""
 
 _PLAIN: dict[str, pa.DataType] = {
     "uuid": pa.string(),
@@ -118,6 +122,27 @@ class Shape:
         """Schema of the file; it says itself what its columns were."""
         fields = [pa.field(c.name, pa.string() if self.is_text else c.arrow) for c in self.columns]
         return pa.schema(fields, metadata={"smarttext": self.to_json()})
+
+    def mentions(self, digits: str, search: str) -> str:
+        """Return the condition, never NULL, of a row that has a number in any text; no index answers it.
+
+        A column of numbers has it in a spelling, so that a row of a longer number is not taken for one of this; other
+        texts may mention it among anything.
+
+        Args:
+            digits: The number in E.164 without its plus.
+            search: Function that says whether a text has a pattern in it.
+        """
+        texts = [c.name for c in self.columns if not c.is_plain]
+        numbers = [name for name in texts if name in NUMBER_COLUMNS]
+        others = [name for name in texts if name not in NUMBER_COLUMNS]
+
+        def has(names: Sequence[str], pattern: str) -> str:
+            values = ", ".join(f"CAST({quoted(name)} AS text)" for name in names)
+            return f"{search}(concat_ws('{_APART}', {values}), '{pattern}')" if names else "false"
+
+        is_it = f"{has(numbers, spelled_pattern(digits))} OR {has(others, mentioned_pattern(digits))}"
+        return f"({has(texts, hinted_pattern(digits))} AND ({is_it}))"
 
     def to_json(self) -> str:
         """Return the table, names and types as the file keeps them, and at the end whether all are texts."""

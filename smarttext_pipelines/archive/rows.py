@@ -115,22 +115,24 @@ class ArchivedRows:
         return [value for (value,) in found]
 
     def about(self, digits: str) -> list[tuple[str, str, datetime | None, date | None]]:
-        """Return id, hash, time and, for api_usage, date of the rows whose texts contain a number.
+        """Return id, hash, time and, for api_usage, date of the rows that mention a number.
 
         Undated rows, which a file holds as text, are returned without either.
         """
         is_dated = self.shape.table == "api_usage" and not self.shape.is_text
         day = "reset_date" if is_dated else "NULL"
-        query = f"SELECT id, row_hash, {self._microseconds}, {day} FROM hashed WHERE {self._mentions}"  # noqa: S608
-        found = self._query(query, [number_pattern(digits)]).fetchall()
+        mentions = self.shape.mentions(digits, "regexp_matches")
+        query = f"SELECT id, row_hash, {self._microseconds}, {day} FROM hashed WHERE {mentions}"  # noqa: S608
+        found = self._query(query).fetchall()
         return [(id_, row_hash, _instant(us), day) for id_, row_hash, us, day in found]
 
     def without(self, digits: str) -> Iterator[pa.RecordBatch]:
-        """Yield the rows whose texts do not contain a number, as the file stores them."""
+        """Yield the rows that do not mention a number, as the file stores them."""
         names = ", ".join(quoted(c.name) for c in self.shape.columns)
-        query = f"SELECT {names} FROM hashed WHERE NOT {self._mentions}"  # noqa: S608 - names are quoted
+        mentions = self.shape.mentions(digits, "regexp_matches")
+        query = f"SELECT {names} FROM hashed WHERE NOT {mentions}"  # noqa: S608 - names are quoted
         with self._opened() as connection:
-            yield from connection.sql(query, params=[number_pattern(digits)]).to_arrow_reader(20_000)
+            yield from connection.sql(query).to_arrow_reader(20_000)
 
     @property
     def _microseconds(self) -> str:
@@ -140,14 +142,9 @@ class ArchivedRows:
         no_zone = f"TRY_CAST({quoted(at)} AS TIMESTAMP) AT TIME ZONE 'UTC'"
         return f"epoch_us({no_zone if self.shape.has_no_zone(at) else quoted(at)})"
 
-    @property
-    def _mentions(self) -> str:
-        texts = ", ".join(quoted(c.name) for c in self.shape.columns if not c.is_plain)
-        return f"regexp_matches(concat_ws(' ', {texts}), ?)"
-
-    def _query(self, query: str, parameters: list[Any] | None = None) -> Any:
+    def _query(self, query: str) -> Any:
         with self._opened() as connection:
-            return connection.execute(query, parameters)
+            return connection.execute(query)
 
     @contextmanager
     def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -193,8 +190,3 @@ def open_archived(target: ArchiveTarget, segment: Segment, into: Path, *, is_fre
 
 def _instant(microseconds: int | None) -> datetime | None:
     return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
-
-
-def number_pattern(digits: str) -> str:
-    """Return the pattern of a telephone number that is no part of a longer one; PostgreSQL and DuckDB read it alike."""
-    return f"(^|[^0-9]){digits}([^0-9]|$)"

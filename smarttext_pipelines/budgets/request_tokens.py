@@ -134,6 +134,16 @@ class TokensOfRequests:
     days_without_customers: int = 0
 
 
+WEEKS = 8
+"""Weeks that are shown by default, that of yesterday included."""
+
+
+def usual_days(today: date) -> DayRange:
+    """Return the days that are shown by default: whole weeks, and the one of yesterday up to it."""
+    yesterday = today - timedelta(days=1)
+    return DayRange(monday(yesterday) - timedelta(weeks=WEEKS - 1), yesterday)
+
+
 def monday(day: date) -> date:
     """Return the first day of a day's week."""
     return day - timedelta(days=day.weekday())

@@ -9,6 +9,7 @@ from smarttext_pipelines.budgets.request_tokens import (
     TokensOfRequests,
     monday,
     read_request_tokens,
+    usual_days,
 )
 from smarttext_pipelines.cli.options import (
     BusinessOption,
@@ -28,7 +29,7 @@ from smarttext_pipelines.core.wording import counted
 from smarttext_pipelines.launch.databases import event_transaction
 from smarttext_pipelines.settings import Settings, load_settings
 
-_WEEKS, _MOST, _LONGEST = 8, 10, 40
+_MOST, _LONGEST = 10, 40
 
 
 def tokens(
@@ -105,7 +106,7 @@ def _week(first: date, days: DayRange) -> str:
 
 def _days(settings: Settings, first: str | None, last: str | None) -> DayRange:
     """Return the days that the options name; by default the last weeks, the one of yesterday included."""
-    yesterday = today(settings) - timedelta(days=1)
+    usual = usual_days(today(settings))
     if first is not None or last is not None:
-        return parse_days(settings, None, first, last, default=yesterday, partitions_only=False)
-    return DayRange(monday(yesterday) - timedelta(weeks=_WEEKS - 1), yesterday)
+        return parse_days(settings, None, first, last, default=usual.last, partitions_only=False)
+    return usual

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 def erase(
     *,
-    phone: Annotated[str | None, typer.Option("--phone", help="The person's number, such as +15551234567.")] = None,
+    phone: Annotated[
+        str | None, typer.Option("--phone", help="The person's number, such as +15551234567, in any spelling.")
+    ] = None,
     key: Annotated[
         str | None, typer.Option("--customer", metavar="KEY", help="The person's key, or its first 12 digits or more.")
     ] = None,
@@ -38,6 +40,7 @@ def erase(
     with opened() as (settings, engine, archive):
         from smarttext_pipelines.lake.cutting_out import cut_out, require_place
         from smarttext_pipelines.retention.erase import erase as erase_person
+        from smarttext_pipelines.retention.erase import require_number
         from smarttext_pipelines.retention.forget_customer import require_known_key
 
         lake = find_lake(settings)
@@ -45,8 +48,9 @@ def erase(
         secret = _secret(settings, engine)
         if key is not None:
             phone, key = _found(settings, engine, archive, key, secret)
-        elif secret is not None:
-            key = customer_key(phone, secret)
+        else:
+            phone = require_number(str(phone))
+            key = customer_key(phone, secret) if secret is not None else None
         require_known_key(engine, key)
         cut = [(0, 0)]
         if not yes:

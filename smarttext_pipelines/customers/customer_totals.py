@@ -1,6 +1,6 @@
 """Customers of a business over some days, by key: who was never answered, and who burns tokens."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -25,8 +25,14 @@ _COLUMNS = {
     "sent": "messages_sent", "successful": "sms_success_count", "failed": "sms_failure_count",
     "requests": "openai_requests", "tokens": "openai_tokens_used",
 }  # fmt: skip
-_SUMS = ", ".join(f"sum({column})::bigint AS {name}" for name, column in _COLUMNS.items())
-_SUMS += ", sum(openai_cost_estimate) AS cost_usd, min(day) AS first_day, max(day) AS last_day"
+
+
+def sums_of(names: Iterable[str]) -> str:
+    """Return the sums, over rows of ``customer_days``, of counts by their names in ``Counts``."""
+    return ", ".join(f"sum({_COLUMNS[name]})::bigint AS {name}" for name in names)
+
+
+_SUMS = sums_of(_COLUMNS) + ", sum(openai_cost_estimate) AS cost_usd, min(day) AS first_day, max(day) AS last_day"
 _IS_CUSTOMER = """customer_key BETWEEN :key AND :key || 'g' AND starts_with(customer_key, :key)
             AND day BETWEEN :first AND :last AND (CAST(:business AS uuid) IS NULL OR business_id = :business)"""
 _OF_BUSINESS = text(
@@ -87,11 +93,19 @@ class Suppressed:
     sent_in_spite: int
 
 
-@dataclass(frozen=True)
-class CustomerDay:
-    """What a customer did with a business on a day; the counts are those of ``Customer``."""
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What a customer did, and what was done for them.
 
-    day: date
+    Attributes:
+        business_id: Business; None for what names none.
+        business: Its name, where several are listed.
+        calls: Calls; ``missed`` of them were missed, and answered ``in_time``, ``late``, ``never`` or ``unknown``.
+        received: Texts from the customer.
+        sent: Texts to the customer, ``successful`` and ``failed`` among them.
+        requests: OpenAI requests that the customer's texts caused, with their ``tokens`` and ``cost_usd``.
+    """
+
     business_id: UUID | None
     business: str | None
     calls: int
@@ -109,18 +123,19 @@ class CustomerDay:
     cost_usd: Decimal
 
 
-@dataclass(frozen=True)
-class Customer:
+@dataclass(frozen=True, kw_only=True)
+class CustomerDay(Counts):
+    """What a customer did with a business on a day."""
+
+    day: date
+
+
+@dataclass(frozen=True, kw_only=True)
+class Customer(Counts):
     """A customer of a business in some days.
 
     Attributes:
-        business_id: Business; None for what names none.
-        business: Its name, where several are listed.
         customer_key: Key of the number, 64 hexadecimal digits.
-        calls: Calls; ``missed`` of them were missed, and answered ``in_time``, ``late``, ``never`` or ``unknown``.
-        received: Texts from the customer.
-        sent: Texts to the customer, ``successful`` and ``failed`` among them.
-        requests: OpenAI requests that the customer's texts caused, with their ``tokens`` and ``cost_usd``.
         first_day: First day with any of that, and ``last_day`` the last one.
         percent_of_tokens: Share of the business's tokens in the days; None where it has none.
         is_never_answered: Missed calls got no answer, and no text arrived.
@@ -129,22 +144,7 @@ class Customer:
         suppressed: Why not to text the customer, the gravest first; None where that is not known.
     """
 
-    business_id: UUID | None
-    business: str | None
     customer_key: str
-    calls: int
-    missed: int
-    in_time: int
-    late: int
-    never: int
-    unknown: int
-    received: int
-    sent: int
-    successful: int
-    failed: int
-    requests: int
-    tokens: int
-    cost_usd: Decimal
     first_day: date
     last_day: date
     percent_of_tokens: Decimal | None

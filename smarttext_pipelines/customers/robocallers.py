@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.core.days import DayRange
+from smarttext_pipelines.customers.customer_totals import sums_of
 from smarttext_pipelines.database.rolled_up_days import complete_days
 
 DAYS = 7
@@ -66,10 +67,8 @@ LIKELY = """
 """
 """Tables of a statement: ``likely``, the numbers by day; ``theirs``, their rows with the price of their texts."""
 
-SUMS = """
-    sum(calls_total)::bigint AS calls, sum(calls_missed)::bigint AS missed,
-    sum(replied_in_time_count)::bigint AS in_time, sum(replied_late_count)::bigint AS late,
-    sum(unreplied_count)::bigint AS never, sum(reply_unknown_count)::bigint AS unknown,
+SUMS = f"""
+    {sums_of(("calls", "missed", "in_time", "late", "never", "unknown"))},
     sum(messages_sent)::bigint AS texts, sum(openai_cost_estimate) AS openai_usd,
     CASE WHEN bool_and(texts_paid = 0 OR texts_usd IS NOT NULL)
         THEN coalesce(sum(texts_usd) FILTER (WHERE texts_paid > 0), 0) END AS texts_usd

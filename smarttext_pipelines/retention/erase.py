@@ -3,7 +3,6 @@
 Files are rewritten without the rows and read back like new ones. It can be interrupted anywhere and run again.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 from psycopg import sql
-from sqlalchemy import Connection, Engine, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, func, insert, literal_column, or_, select, update
 
 from smarttext_pipelines.archive.columns import SESSION, TIME_COLUMNS, is_table, read_shape, run
 from smarttext_pipelines.archive.files import verify_file, write_batches
@@ -32,12 +31,14 @@ from smarttext_pipelines.archive.manifest import (
     find_segments,
     plan_segment,
 )
-from smarttext_pipelines.archive.rows import ArchivedRows, number_pattern, open_archived
+from smarttext_pipelines.archive.rows import ArchivedRows, open_archived
 from smarttext_pipelines.archive.session import locked_day
 from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.archive.units import USAGE_DAY, unit_condition
+from smarttext_pipelines.core.customer_keys import e164, e164_in_sql
 from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT, day_of
 from smarttext_pipelines.core.errors import DamagedFileError, InputError
+from smarttext_pipelines.core.number_patterns import spelled_pattern
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.database.rolled_up_days import request_rollups
 from smarttext_pipelines.metrics import METRICS
@@ -55,7 +56,6 @@ from smarttext_pipelines.schema.tables.internal import rollup_days
 from smarttext_pipelines.schema.tables.source_tables import businesses
 from smarttext_pipelines.schema.tables.statistics import sms_outcomes
 
-_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 _REASON = "rows of a person were erased"
 
 
@@ -103,7 +103,7 @@ def erase(
     Args:
         database: Result of ``open_engine``.
         archive: Where the files are stored.
-        phone: The number as Twilio writes it, such as +15551234567.
+        phone: The number, in any spelling with which ``core.customer_keys.e164`` reads it.
         zone: Reporting zone.
         shared_senders: Numbers that identify no business.
         begun: Called with the number of archive days that are searched.
@@ -116,15 +116,13 @@ def erase(
         InputError: The text is no number, or the number is that of a business.
         ArchiveError: A file cannot be read or written; run it again.
     """
-    if not _NUMBER.fullmatch(phone):
-        msg = "write the number as Twilio does: a plus, the country code and the number, without spaces"
-        raise InputError(msg)
+    number = require_number(phone)
     with connected(database) as connection:
-        _refuse_businesses(connection, phone, shared_senders)
+        _refuse_businesses(connection, number, shared_senders)
         _refuse_views(connection)
         with connection.begin():
             by_time = counts_usage_by_time(connection)
-            erasure = _Erasure(uuid4(), phone.removeprefix("+"), zone, by_time, archive, Erased())
+            erasure = _Erasure(uuid4(), number.removeprefix("+"), zone, by_time, archive, Erased())
             connection.execute(insert(erasures).values(id=erasure.id))
             _erase_tables(connection, erasure)
         days = _archived_days(connection)
@@ -134,8 +132,9 @@ def erase(
             _erase_day(connection, erasure, table, day)
         done()
     with connected(database) as connection, connection.begin():
-        # A day may have been restored since, before its file was searched; from now on none can bring a row back.
-        _erase_tables(connection, erasure)
+        if days:
+            # A day may have been restored since, before its file was searched; from now on none can bring a row back.
+            _erase_tables(connection, erasure)
         if customer_key:
             erasure.erased.days_forgotten = forget_customer(connection, customer_key)
     elsewhere(erasure.digits)
@@ -144,11 +143,20 @@ def erase(
     return erasure.erased
 
 
-def _refuse_businesses(connection: Connection, phone: str, shared_senders: Collection[str]) -> None:
+def require_number(phone: str) -> str:
+    """Return a number in E.164; raise InputError where it is none, or nobody's."""
+    number = e164(phone)
+    if number is None:
+        msg = "write the number with a plus and its country, such as +15551234567; nothing was deleted"
+        raise InputError(msg)
+    return number
+
+
+def _refuse_businesses(connection: Connection, number: str, shared_senders: Collection[str]) -> None:
     with connection.begin():
-        t = businesses.c
-        found = connection.scalar(select(func.count()).where(or_(t.twilio_phone == phone, t.public_phone == phone)))
-    if found or phone in shared_senders:
+        is_its = [literal_column(e164_in_sql(name)) == number for name in ("twilio_phone", "public_phone")]
+        found = connection.scalar(select(select(businesses).where(or_(*is_its)).exists()))
+    if found or number in map(e164, shared_senders):
         msg = "that is the number of a business: all its events would go"
         raise InputError(msg)
 
@@ -167,25 +175,21 @@ def _erase_tables(connection: Connection, erasure: _Erasure, **values: Any) -> N
         connection.exec_driver_sql(statement)
     for table in TIME_COLUMNS:
         _erase_live(connection, erasure, table)
-    sender = sms_outcomes.c.sender
-    connection.execute(update(sms_outcomes).where(sender == f"+{erasure.digits}").values(sender="erased"))
+    is_theirs = sms_outcomes.c.sender.regexp_match(spelled_pattern(erasure.digits))
+    connection.execute(update(sms_outcomes).where(is_theirs).values(sender="erased"))
     _record(connection, erasure, **values)
 
 
 def _erase_live(connection: Connection, erasure: _Erasure, table: str) -> None:
     shape = read_shape(connection, table)
-    texts = sql.SQL(", ").join(
-        sql.SQL("t.{}::text").format(sql.Identifier(c.name)) for c in shape.columns if not c.is_plain
-    )
     no_zone = sql.SQL(" AT TIME ZONE 'UTC'" if shape.has_no_zone(TIME_COLUMNS[table]) else "")
     at = sql.SQL("(t.{}{} AT TIME ZONE {})::date").format(
         sql.Identifier(TIME_COLUMNS[table]), no_zone, sql.Literal(erasure.zone.key)
     )
     day = USAGE_DAY if table == "api_usage" else at
-    query = sql.SQL(
-        "DELETE FROM public.{} AS t WHERE concat_ws(' ', {}) ~ {} RETURNING CASE WHEN NOT {} THEN {} END"
-    ).format(
-        sql.Identifier(table), texts, sql.Literal(number_pattern(erasure.digits)), unit_condition(table, UNDATED), day
+    mentions = shape.mentions(erasure.digits, "regexp_like")
+    query = sql.SQL("DELETE FROM public.{} AS t WHERE {} RETURNING CASE WHEN NOT {} THEN {} END").format(
+        sql.Identifier(table), sql.SQL(mentions), unit_condition(table, UNDATED), day
     )
     rows = [row[0] for row in run(connection, query)]
     erasure.erased.live_rows[table] += len(rows)

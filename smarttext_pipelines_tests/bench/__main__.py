@@ -28,6 +28,7 @@ from smarttext_pipelines_tests.bench import (
     guardrail,
     lake,
     load,
+    pages,
     receiver,
     storage,
     tracking,
@@ -50,6 +51,7 @@ BENCHMARKS = {
     "lake": lake.measure,
     "receiver": receiver.measure,
     "web": web.measure,
+    "pages": pages.measure,
     "answers": answers.measure,
     "anomalies": anomalies.measure,
 }

@@ -16,8 +16,8 @@ from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.metrics.metric import RecentWindow
 from smarttext_pipelines.rollup import roll_up
 from smarttext_pipelines.schema.migrate import migrate
-from smarttext_pipelines_tests.bench.day import DAY, SETTLE_DAYS, WINDOW, ZONE
-from smarttext_pipelines_tests.bench.tools import SHARED, Line, alternate, read_sql, run_sql, seconds
+from smarttext_pipelines_tests.bench.day import DAY, SETTLE_DAYS, WINDOW, ZONE, fill_days
+from smarttext_pipelines_tests.bench.tools import SHARED, Line, alternate, seconds
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.events import CUSTOMER_SECRET
 
@@ -41,7 +41,7 @@ def _ticks(server: Server, scale: float, businesses: int) -> tuple[int, float, f
     with fresh_database(server) as database:
         migrate(database.engine, ZONE)
         rows = int(1_000_000 * scale)
-        run_sql(database, read_sql("day_data.sql", rows=rows, days=1, businesses=businesses, shared=SHARED, first=DAY))
+        fill_days(database, rows=rows, days=1, businesses=businesses, first=DAY)
         database.run("VACUUM ANALYZE")
         for name in METRICS:
             metric = METRICS[name]

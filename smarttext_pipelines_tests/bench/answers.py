@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from datetime import date
 from zoneinfo import ZoneInfo
 
 from smarttext_pipelines.schema.migrate import migrate
-from smarttext_pipelines_tests.bench.tools import SHARED, Line, alternate, read_sql, run_sql, seconds
+from smarttext_pipelines_tests.bench.day import fill_days
+from smarttext_pipelines_tests.bench.tools import Line, alternate, seconds
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 
 DAY, DAYS, ROWS, BUSINESSES, RUNS = "2026-06-15", 9, 70_000, 10_000, 7
@@ -32,10 +34,8 @@ def measure(server: Server, scale: float) -> list[Line]:
     rows, businesses = int(ROWS * scale), int(BUSINESSES * scale)
     with fresh_database(server) as database:
         migrate(database.engine, ZoneInfo("UTC"))
-        first = "2026-06-11"
-        run_sql(
-            database, read_sql("day_data.sql", rows=rows, days=DAYS, businesses=businesses, shared=SHARED, first=first)
-        )
+        first = date(2026, 6, 11)
+        fill_days(database, rows=rows, days=DAYS, businesses=businesses, first=first)
         database.run("VACUUM ANALYZE")
         with database.server.connect(database.name) as connection:
             call, business, number = connection.execute(_CALL).fetchone() or ("", "", "")

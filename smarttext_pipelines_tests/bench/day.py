@@ -1,5 +1,6 @@
 """One day of a million texts among equally large days: the pipeline against SQL by hand."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,13 @@ DAY = date(2026, 6, 15)
 ZONE = ZoneInfo("UTC")
 WINDOW = Window(days=DayRange(DAY, DAY), zone=ZONE, settle_days=SETTLE_DAYS, as_of=datetime(2026, 7, 1, tzinfo=UTC))
 METRIC = METRICS["sms_outcomes"]
+ANYBODY = {
+    "recipient": "100000 + (n % 7919) * 1000 + business",
+    "caller": "100000 + n % 7919000",
+    "request": "'req_' || n",
+    "asker": "pg_temp.u(n, 21)",
+}
+"""Expressions of the number ``n`` of a text, call or request: who is texted, who calls, a request's id, whose it is."""
 
 
 def measure(server: Server, scale: float) -> list[Line]:
@@ -41,15 +49,22 @@ def measure(server: Server, scale: float) -> list[Line]:
     ]
 
 
-def fill(database: Database, scale: float) -> None:
-    """Load equally large days, the measured one among them."""
-    days = 2 * SETTLE_DAYS + 1
-    first = DAY - timedelta(days=SETTLE_DAYS)
-    rows = int(1_000_000 * scale)
-    # No budget is counted: a row of it that changes a thousand times in one transaction takes longer than all else.
+def fill(database: Database, scale: float, people: Mapping[str, str] = ANYBODY) -> None:
+    """Load equally large days, the measured one among them, without counting usage into budgets."""
+    days, first = 2 * SETTLE_DAYS + 1, DAY - timedelta(days=SETTLE_DAYS)
+    # A row of a budget that changes a thousand times in one transaction takes longer than all else.
     database.run("ALTER TABLE public.api_usage DISABLE TRIGGER USER")
-    run_sql(database, read_sql("day_data.sql", rows=rows, days=days, businesses=1000, shared=SHARED, first=first))
+    fill_days(database, rows=int(1_000_000 * scale), days=days, businesses=1000, first=first, people=people)
+    database.run("ALTER TABLE public.api_usage ENABLE TRIGGER USER")
     database.run("VACUUM ANALYZE")
+
+
+def fill_days(
+    database: Database, *, rows: int, days: int, businesses: int, first: date, people: Mapping[str, str] = ANYBODY
+) -> None:
+    """Load days of so many texts each."""
+    values = {"rows": rows, "days": days, "businesses": businesses, "shared": SHARED, "first": first, **people}
+    run_sql(database, read_sql("day_data.sql", **values))
 
 
 def spans() -> dict[str, date]:

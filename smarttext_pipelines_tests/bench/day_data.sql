@@ -34,7 +34,7 @@ FROM generate_series(0, ($rows * 0.45 * $days)::bigint - 1) AS n;
 
 INSERT INTO public.sms_events (id, message_sid, from_number, to_number, business_id, status, error_code, request_id, body_length, created_at, payload)
 SELECT pg_temp.row_id(3 * n + part), sid,
-    CASE WHEN business % 7 = 3 THEN '$shared' ELSE pg_temp.phone(business) END, pg_temp.phone(100000 + (n % 7919) * 1000 + business),
+    CASE WHEN business % 7 = 3 THEN '$shared' ELSE pg_temp.phone(business) END, pg_temp.phone($recipient),
     CASE WHEN kind = 'caller' THEN pg_temp.business(business) END,
     status, code, request, 80 + n % 60, at,
     CASE WHEN kind = 'sender' THEN jsonb_build_object('sid', sid, 'num_segments', '1') ELSE '{}' END
@@ -65,7 +65,7 @@ FROM texts WHERE to_owner ORDER BY n;
 
 -- A call in three is missed, one in six is told twice; two inbound texts come with five calls.
 INSERT INTO public.call_events (call_sid, from_number, to_number, business_id, event_type, call_status, ts)
-SELECT CASE WHEN is_text THEN 'SM' ELSE 'CA' END || md5('call' || n), pg_temp.phone(100000 + n % 7919000),
+SELECT CASE WHEN is_text THEN 'SM' ELSE 'CA' END || md5('call' || n), pg_temp.phone($caller),
     CASE WHEN business % 7 = 3 THEN '$shared' ELSE pg_temp.phone(business) END,
     CASE WHEN pg_temp.u(n, 12) < 0.9 THEN pg_temp.business(business) END,
     CASE WHEN is_text THEN 'sms.inbound' WHEN again = 1 AND n % 3 = 0 THEN 'voice.missed' ELSE 'voice.inbound' END,
@@ -80,9 +80,9 @@ ORDER BY n;
 
 INSERT INTO public.api_usage (service, endpoint, business_id, tokens_used, cost_estimate, model, created_at, reset_date, request_id)
 SELECT CASE WHEN n % 9 = 0 THEN 'twilio' ELSE 'openai' END, CASE WHEN n % 30000 = 0 THEN 'daily_reset' WHEN n % 9 = 0 THEN 'messages' WHEN n % 13 = 0 THEN 'embeddings' ELSE 'chat.completions' END,
-    CASE WHEN n % 17 > 0 THEN pg_temp.business(floor($businesses * pg_temp.u(n, 21) ^ 2)::bigint) END,
+    CASE WHEN n % 17 > 0 THEN pg_temp.business(floor($businesses * $asker ^ 2)::bigint) END,
     CASE WHEN n % 9 = 0 OR n % 30000 = 0 THEN 0 ELSE 100 + n % 900 END, CASE WHEN n % 11 = 0 THEN NULL ELSE 0.000150 * (n % 90) END,
-    (ARRAY['gpt-4o', 'gpt-4o-mini', 'gpt-4.1-mini'])[1 + n % 3], at, CASE WHEN n % 50 > 0 THEN (at AT TIME ZONE 'UTC')::date END, 'req_' || n
+    (ARRAY['gpt-4o', 'gpt-4o-mini', 'gpt-4.1-mini'])[1 + n % 3], at, CASE WHEN n % 50 > 0 THEN (at AT TIME ZONE 'UTC')::date END, $request
 FROM (
     SELECT n, timestamptz '$first' + (n / ($rows * 0.3) + 1e-9) * interval '1 day' AS at
     FROM generate_series(0, ($rows * 0.3 * $days)::bigint - 1) AS n

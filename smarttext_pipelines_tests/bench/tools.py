@@ -55,6 +55,29 @@ def run_sql(database: Database, statements: str) -> None:
 
 
 @contextmanager
+def loading(database: Database, *tables: str) -> Iterator[None]:
+    """Let rows be written to empty tables of ``public`` at several times the speed; afterwards nothing is missing.
+
+    Foreign keys are not checked, indexes are built at the end, and no WAL is kept: a crash empties the tables.
+    """
+    indexes = database.rows(
+        "SELECT i.indexrelid::regclass::text AS name, pg_get_indexdef(i.indexrelid) AS made FROM pg_index AS i"
+        " WHERE NOT i.indisunique AND i.indrelid = ANY (%s::regclass[])", [f"public.{table}" for table in tables],
+    )  # fmt: skip
+    database.run("".join(f"DROP INDEX {index['name']};" for index in indexes))
+    for table in tables:
+        database.run(f"ALTER TABLE public.{table} SET UNLOGGED, DISABLE TRIGGER ALL")
+    yield
+    for table in tables:
+        database.run(f"ALTER TABLE public.{table} ENABLE TRIGGER ALL")
+    with database.server.connect(database.name) as connection:
+        connection.execute("SET maintenance_work_mem = '512MB'")
+        for index in indexes:
+            connection.execute(index["made"])
+        connection.execute("ANALYZE")
+
+
+@contextmanager
 def reading(engine: Engine, window: Window) -> Iterator[tuple[Connection, PostgresEngine]]:
     """Give a transaction with the settings of a rollup and the engine in it; nothing of it stays."""
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:

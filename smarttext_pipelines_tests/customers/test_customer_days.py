@@ -211,7 +211,14 @@ def test_the_secret_is_in_no_statement_log_metadata_or_error(
     secret = b"planted-secret-of-this-test"
     planted = [secret.decode(), secret.hex(), *padded_blocks(secret)]
     said: list[str] = []
+
+    def explain(_connection: Any, cursor: Any, statement: str, values: Any, *_others: Any) -> None:
+        if "customer_key_blocks" in statement and "SELECT" in statement and statement.startswith("CREATE"):
+            rows = cursor.connection.execute(f"EXPLAIN (VERBOSE) {statement}", values).fetchall()
+            said.append("plan: " + "\n".join(row[0] for row in rows))
+
     event.listen(database.engine, "before_cursor_execute", lambda *a: said.append(f"{a[2]} {a[3]}"))
+    event.listen(database.engine, "before_cursor_execute", explain)
     replace_events(database.engine, _world())
     with caplog.at_level(logging.DEBUG):
         options: dict[str, Any] = {"zone": reference.UTC_ZONE, "settle_days": 4, "customer_secret": secret}
@@ -235,6 +242,7 @@ def test_the_secret_is_in_no_statement_log_metadata_or_error(
         repr(Parameters(Window(DAYS, reference.UTC_ZONE, 4, AS_OF), (), {}, secret)),
     ]
     assert len(said) > 20
+    assert any(each.startswith("plan: ") and "customer_key_blocks" in each for each in said)
     assert not [part for part in planted if any(part in each for each in said)]
 
 

@@ -79,6 +79,8 @@ def test_a_person_is_erased_by_the_key_wherever_the_number_is(
         called.run("DELETE FROM public.call_events WHERE from_number = %s", PERSON)
     assert smarttext("erase", "--customer", "0" * 12, "--yes")[0] == 2
     assert smarttext("erase", "--customer", "a customer", "--yes")[0] == 2
+    code, _, err = smarttext("erase", "--phone", "0755501000", "--yes")
+    assert (code, "with a plus and its country" in err) == (2, True)
     assert smarttext("erase", "--customer", key, "--phone", PERSON, "--yes")[0] == 2
     code, out, err = smarttext("erase", "--customer", key[:12], "--yes")
     assert (code, err) == (0, "")

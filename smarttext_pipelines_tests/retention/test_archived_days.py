@@ -14,6 +14,7 @@ from smarttext_pipelines.core.errors import ArchiveError, DamagedFileError
 from smarttext_pipelines.metrics import METRICS
 from smarttext_pipelines.retention.restore import restore
 from smarttext_pipelines.retention.run import DayDone, Retention, archive_days, raise_failures
+from smarttext_pipelines.rollup.customer_sums import differing_sums
 from smarttext_pipelines.rollup.drift import changed_days
 from smarttext_pipelines.sample import SampleSpec, load_sample
 from smarttext_pipelines_tests import strategies
@@ -63,6 +64,9 @@ def test_weeks_give_the_same_stats_before_and_after_archiving_and_after_restorin
     engines = {r.engine for r in roll_up_all(database.engine, days, **options).values()}
     assert engines == {"archive", "postgres"}
     assert all_cells(database) == before
+    with database.engine.connect() as connection:
+        sums = differing_sums(connection, days)
+    assert (set(sums), {part for part, _ in sums.values()}) == ({*days}, {0})
     changed = [r.rows_changed for r in roll_up_all(database.engine, days, **options)["daily_stats"].days.values()]
     assert sum(changed) == 0
     with database.engine.begin() as connection:

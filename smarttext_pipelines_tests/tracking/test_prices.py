@@ -112,6 +112,18 @@ def test_speech_has_a_price_only_where_its_tokens_are_told() -> None:
     assert price("gpt-4o-transcribe", heard) == "0.003552"
 
 
+def test_images_have_a_price_only_where_their_tokens_are_told() -> None:
+    drawn = {
+        "input_tokens": 1_000, "input_tokens_details": {"text_tokens": 400, "image_tokens": 600},
+        "output_tokens": 500, "output_tokens_details": {"text_tokens": 0, "image_tokens": 500},
+    }  # fmt: skip
+    # 400 text at 5, 600 image at 8; 500 image at 32 USD a million.
+    assert price("gpt-image-1.5", drawn) == "0.022800"
+    assert price("gpt-image-1.5", {**drawn, "output_tokens_details": None}) is None
+    assert price("gpt-image-1.5", {**drawn, "input_tokens_details": None}) is None
+    assert price("gpt-4o", drawn) is None, "it draws nothing"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -33,6 +33,7 @@ ADDRESSES = {
     "delivery": f"/delivery?{FROM}",
     "digest": "/digest?date=2026-03-10",
     "explain": "/explain/messages_sent?date=2026-03-10",
+    "request_tokens": f"/spend/tokens?{FROM}",
     "spend": "/spend?date=2026-03-10",
 }
 WITHOUT_ADDRESS = ("incident", "anomaly", "message", "call")

@@ -1,5 +1,7 @@
 """What a page says is what the command line says, and each number leads to its rows."""
 
+import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -21,11 +23,13 @@ from smarttext_pipelines.web.pages import (
     businesses_page,
     delivery_page,
     digest_page,
+    request_tokens_page,
     spend_page,
     today_page,
 )
 from smarttext_pipelines.web.view import Ask, View
 from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.strategies import BUSINESS_IDS
 from smarttext_pipelines_tests.web.conftest import DAY, NOW
 
 COUNTED = ("calls_missed", "in_time", "late", "never", "unknown", "texts", "failed")
@@ -99,6 +103,38 @@ def test_delivery_and_spend_say_what_stats_and_budgets_say(connection: Connectio
     assert _figures(spend)["month_usd"] == month.month_usd
     assert sum(row["usd"] for row in spend.tables[1].rows) == month.month_usd  # type: ignore[misc]
     assert _figures(spend)["expected_usd"] is None, "a month that lacks a day is not extrapolated"
+
+
+def test_tokens_a_request_are_those_of_the_command_line_to_the_cell(
+    world: Database,
+    connection: Connection,
+    settings: Settings,
+    smarttext: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SMARTTEXT_DATABASE_URL", world.url)
+    days = {"from": DAY - timedelta(days=2), "to": DAY}
+    for chosen in ({}, {"business": str(BUSINESS_IDS[0])}):
+        view = request_tokens_page.view(connection, _ask(settings, **days, **chosen))
+        options = [part for name, value in {**days, **chosen}.items() for part in (f"--{name}", str(value))]
+        code, out, _ = smarttext("budgets", "tokens", *options, "--json")
+        told, tables = json.loads(out), {table.name: table.rows for table in view.tables}
+        assert (code, len(told["rows"])) == (0, len(tables["tokens"]))
+        assert len(told["rows"]) > 1
+        assert [
+            {name: _json(row[name]) for name in of} for row, of in zip(tables["tokens"], told["rows"], strict=True)
+        ] == told["rows"]
+        assert [
+            (str(row["week"]), _json(row["business_id"]), row["requests"], row["without_customer"])
+            for row in tables["without_customer"]
+        ] == [(of["week"], of["business_id"], of["requests"], of["without_customer"]) for of in told["attributed"]]
+    assert {line.link for line in spend_page.view(connection, _ask(settings)).links} == {"/spend/tokens"}
+    usual = request_tokens_page.view(connection, _ask(settings))
+    assert usual.headline == "2026-01-19 to 2026-03-09"
+
+
+def _json(value: Any) -> Any:
+    return value if value is None or isinstance(value, (int, str)) else str(value)
 
 
 def test_the_digest_page_has_the_lines_of_the_digest(connection: Connection, settings: Settings) -> None:

@@ -10,6 +10,7 @@ from smarttext_pipelines.web.pages import (
     health_page,
     incident_page,
     incidents_page,
+    request_tokens_page,
     spend_page,
     today_page,
 )
@@ -23,6 +24,7 @@ PAGES: tuple[Page, ...] = (
     business_page.PAGE,
     delivery_page.PAGE,
     spend_page.PAGE,
+    request_tokens_page.PAGE,
     anomalies_page.PAGE,
     anomalies_page.ONE,
     digest_page.PAGE,

@@ -66,6 +66,7 @@ def view(connection: Connection, ask: Ask) -> BusinessView:
             incidents_table(past, ask.now, name="past", title="Past incidents", empty="There was none yet."),
         ),
         series=charts(found, days),
+        links=(Line(text="Tokens a request", link=f"/spend/tokens?business={business}"),) if business else (),
     )
 
 

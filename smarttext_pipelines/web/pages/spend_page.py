@@ -13,7 +13,7 @@ from smarttext_pipelines.digest.totals import read_totals
 from smarttext_pipelines.web.bill_rows import bill_tables
 from smarttext_pipelines.web.budget_rows import budgets_table
 from smarttext_pipelines.web.totals_view import charts
-from smarttext_pipelines.web.view import Ask, Column, Figure, Page, Table, View
+from smarttext_pipelines.web.view import Ask, Column, Figure, Line, Page, Table, View
 
 _WITHIN = "WHERE s.day BETWEEN :first AND :last"
 _MODELS = text(
@@ -82,6 +82,7 @@ def view(connection: Connection, ask: Ask) -> View:
             *bill_tables(connection, days),
         ),
         series=charts(read_totals(connection, days), days)[2:],
+        links=(Line(text="Tokens a request, by week", link="/spend/tokens"),),
     )  # fmt: skip
 
 

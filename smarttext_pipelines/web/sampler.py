@@ -1,7 +1,7 @@
 """The sampler: counts today whenever a source has a new row, with the expressions of the rollup, and says so.
 
 It asks each second for the newest row of each source by index. The statements of a day are compiled once; of the time
-of reading only its text is replaced. Its pause is at least a second and ten times what the last count took, so that a
+of reading only its text is replaced. Its pause is at least a second and five times what the last count took, so that a
 large installation is not burdened.
 """
 
@@ -20,11 +20,11 @@ from smarttext_pipelines.core.errors import DatabaseError
 from smarttext_pipelines.database.connect import connected
 from smarttext_pipelines.digest.totals import Source, Totals, read_totals
 from smarttext_pipelines.engines import Parameters, PostgresEngine
-from smarttext_pipelines.engines.parameter_tables import repeated_rows
+from smarttext_pipelines.engines.engine import give_repeated_keys
 from smarttext_pipelines.engines.postgres import PLANNER
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.metrics.keyed import REPEATED
-from smarttext_pipelines.metrics.metric import Metric, Window
+from smarttext_pipelines.metrics.metric import Window
+from smarttext_pipelines.metrics.window_tables import REPEATED_KEYS, WINDOW_TABLES
 from smarttext_pipelines.schema.installation import counts_usage_by_time
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines.web.live_today import LiveToday, Unanswered, keep_live_today
@@ -33,7 +33,7 @@ CHANNEL = "smarttext_live"
 """PostgreSQL's channel on which topics are announced; the payload is the topic."""
 
 PAUSE_SECONDS = 1.0
-_SHARE = 10
+_SHARE = 5
 _FACTS = tuple(METRICS[name] for name in METRICS["daily_stats"].inputs if name in METRICS)
 _LIVE = Source("live_daily_stats", "live_missed_call_replies", "live_spend")
 _NEWEST = text(
@@ -119,25 +119,20 @@ class Sampler:
         )
         shared = [each.get_secret_value() for each in settings.shared_senders]
         engine = PostgresEngine(connection, Parameters(window, shared))
+        give_repeated_keys(engine, engine.fetch(REPEATED_KEYS(engine.tables, window)))
+        for name, build in WINDOW_TABLES.items():
+            engine.keep(build(engine.tables, window), name)
         for metric in (*_FACTS, METRICS["daily_stats"]):
-            self._stage(connection, engine, metric, window)
+            # Later metrics read it in place of the table of the metric itself.
+            table = f"live_{metric.name}"
+            engine.stage(metric.rows(engine.tables, window), table)
+            own = engine.tables[metric.name].op()
+            engine.tables[metric.name] = own.copy(name=table, namespace=_NO_SCHEMA).to_expr()
         found = read_totals(connection, [today], source=_LIVE)
         totals = found.get(today, Totals(in_time=0, late=0, never=0, unknown=0))
         rows = connection.execute(_UNANSWERED).mappings()
         unanswered = [Unanswered(**{**row, "business": shown_name(row["business"])}) for row in rows]
         return LiveToday(today, now, totals, unanswered, newest)
-
-    def _stage(self, connection: Connection, engine: PostgresEngine, metric: Metric, window: Window) -> None:
-        """Put the rows of a metric of today into a temporary table, which later metrics read in place of its own."""
-        engine.tables.pop(REPEATED, None)
-        if metric.repeated is not None:
-            rows = engine.fetch(metric.repeated(engine.tables, window))
-            if rows:
-                connection.exec_driver_sql(f"DROP TABLE IF EXISTS {REPEATED}")
-                engine.add(REPEATED, repeated_rows(rows))
-        table = f"live_{metric.name}"
-        engine.stage(metric.rows(engine.tables, window), table)
-        engine.tables[metric.name] = engine.tables[metric.name].op().copy(name=table, namespace=_NO_SCHEMA).to_expr()
 
     def _changed(self, connection: Connection) -> set[str]:
         found = [tuple(row) for row in connection.execute(_VERSIONS)]

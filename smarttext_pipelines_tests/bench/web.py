@@ -102,7 +102,7 @@ def measure(server: Server, scale: float) -> list[Line]:
         Line(f"{rows} rows, one each {EVERY_S} s, each on {MANY} sockets: median", many.percentile(50)),
         Line("95th percentile", many.percentile(95), "2 s"),
         Line(f"on {FEW} socket: median, 95th percentile", f"{few.percentile(50)}, {few.percentile(95)}"),
-        Line("a count of the sampler, which then pauses for ten times that: median", f"{median(timed.took):.2f} s"),
+        Line("a count of the sampler, which then pauses for five times that: median", f"{median(timed.took):.2f} s"),
         Line(f"statements a second while rows come in, {FEW} socket", f"{few.asked:.1f}"),
         Line(f"{MANY} sockets", f"{many.asked:.1f}", "as with one"),
         Line(f"statements a second while none do, {FEW} socket", f"{few.idle:.1f}"),

@@ -38,8 +38,11 @@ def measure(server: Server, scale: float) -> list[Line]:
         migrate(database.engine, ZONE)
         _fill(database, scale, now)
         with database.server.connect(database.name) as connection:
-            found = connection.execute("SELECT business_id::text FROM public.daily_stats ORDER BY calls_missed DESC")
-            (business,) = next(iter(found.fetchall()), ("",))
+            found = connection.execute(
+                "SELECT business_id::text FROM public.daily_stats WHERE business_id IS NOT NULL "
+                "ORDER BY calls_missed DESC LIMIT 1"
+            )
+            (business,) = found.fetchone() or ("",)
         settings = database.settings()
         Sampler(database.engine, settings).look(now)
         with serving_app(build_app(database.engine, settings, access_of(settings, "127.0.0.1"))) as port:

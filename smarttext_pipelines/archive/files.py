@@ -12,7 +12,7 @@ from sqlalchemy import URL
 
 from smarttext_pipelines.archive.columns import Column, Shape
 from smarttext_pipelines.archive.reading import reading
-from smarttext_pipelines.archive.rows import ArchivedRows, ReadBack
+from smarttext_pipelines.archive.rows import ArchivedRows, ReadBack, remember
 from smarttext_pipelines.archive.target import ArchiveTarget, hash_file
 from smarttext_pipelines.archive.units import select_unit
 from smarttext_pipelines.core.errors import DamagedFileError
@@ -89,8 +89,10 @@ def verify_file(path: Path, written: Written) -> ReadBack:
     if hash_file(path) != written.sha256:
         msg = f"{path.name} is damaged: the disk does not give back what was written; nothing was deleted"
         raise DamagedFileError(msg)
-    found = ArchivedRows(path).read_back()
+    rows = ArchivedRows(path)
+    found = rows.read_back()
     if found.rows != written.rows:
         msg = f"{path.name} is damaged: {written.rows} rows were written and {found.rows} read back"
         raise DamagedFileError(msg)
+    remember(rows.shape.table, written.sha256, found)
     return found

@@ -74,7 +74,7 @@ def _load(connection: Connection, path: Path) -> Shape:
 
 
 def _matching(verb: str, shape: Shape, segment: Segment) -> sql.Composable:
-    # As a plain equation the hash would be joined by, and computed for each row of the table before its id is looked up.
+    # As a plain equation the hash would be joined by, too, and computed for each row before its id is looked up.
     same = " WHERE t.id = a.id AND ({row_hash} = a.row_hash) IS TRUE AND {near}"
     return sql.SQL(verb + same).format(
         table=sql.Identifier(shape.table),

@@ -99,4 +99,5 @@ def _described(uri: str) -> adbc.AdbcDatabase:
 
     It reads every type and column there is, which takes as long as 30,000 rows do: once for a process.
     """
-    return adbc_driver_postgresql.connect(uri)
+    database: adbc.AdbcDatabase = adbc_driver_postgresql.connect(uri)
+    return database

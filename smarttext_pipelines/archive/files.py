@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import URL
 
-from smarttext_pipelines.archive.columns import Shape
+from smarttext_pipelines.archive.columns import Column, Shape
 from smarttext_pipelines.archive.reading import reading
-from smarttext_pipelines.archive.rows import ArchivedRows, ReadBack
+from smarttext_pipelines.archive.rows import ArchivedRows, ReadBack, remember
 from smarttext_pipelines.archive.target import ArchiveTarget, hash_file
 from smarttext_pipelines.archive.units import select_unit
 from smarttext_pipelines.core.errors import DamagedFileError
@@ -62,8 +62,7 @@ def write_batches(
 ) -> Written:
     """Write batches into a file of a shape; their columns are cast to its types."""
     rows = size = 0
-    # Random texts make dictionaries that are thrown away again.
-    repeated: Any = [c.name for c in shape.columns if not (c.name == "id" or c.name.endswith(("_sid", "request_id")))]
+    repeated: Any = [c.name for c in shape.columns if _is_repeated(c)]
     with target.created(path) as file:
         sink: Any = pa.PythonFile(cast("Any", file), mode="w")
         with pq.ParquetWriter(sink, shape.arrow, compression="zstd", use_dictionary=repeated) as writer:
@@ -75,6 +74,12 @@ def write_batches(
         return Written(rows, file.bytes, size, file.sha256)
 
 
+def _is_repeated(column: Column) -> bool:
+    """Return whether values are likely to occur again: of others a dictionary is made only to be thrown away."""
+    is_unique = column.name == "id" or column.name.endswith(("_sid", "request_id"))
+    return not is_unique and not column.kind.startswith("timestamp")
+
+
 def verify_file(path: Path, written: Written) -> ReadBack:
     """Read a file back and compare it with what was sent to the disk.
 
@@ -84,8 +89,10 @@ def verify_file(path: Path, written: Written) -> ReadBack:
     if hash_file(path) != written.sha256:
         msg = f"{path.name} is damaged: the disk does not give back what was written; nothing was deleted"
         raise DamagedFileError(msg)
-    found = ArchivedRows(path).read_back()
+    rows = ArchivedRows(path)
+    found = rows.read_back()
     if found.rows != written.rows:
         msg = f"{path.name} is damaged: {written.rows} rows were written and {found.rows} read back"
         raise DamagedFileError(msg)
+    remember(rows.shape.table, written.sha256, found)
     return found

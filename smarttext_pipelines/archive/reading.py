@@ -4,10 +4,11 @@ import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
-import adbc_driver_manager
-import adbc_driver_postgresql.dbapi as adbc
+import adbc_driver_manager as adbc
+import adbc_driver_postgresql
 import pyarrow as pa
 from sqlalchemy import URL
 
@@ -57,7 +58,7 @@ class _ReadAhead(threading.Thread):
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         while (item := self._ready.get()) is not _END:
-            if isinstance(item, adbc_driver_manager.Error):
+            if isinstance(item, adbc.Error):
                 # What follows the first line quotes the statement.
                 reason = str(item).splitlines()[0]
                 msg = f"PostgreSQL at {describe(self._url)} stopped while rows were read: {reason}"
@@ -67,13 +68,19 @@ class _ReadAhead(threading.Thread):
             yield item
 
     def _read(self) -> Iterator[pa.RecordBatch]:
-        uri = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-        with adbc.connect(uri) as connection, connection.cursor() as cursor:
+        database = _described(self._url.set(drivername="postgresql").render_as_string(hide_password=False))
+        with adbc.AdbcConnection(database) as connection:
+            connection.set_autocommit(enabled=False)
             for setting in (_SNAPSHOT, *SESSION):
-                cursor.execute(setting)
-            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
-            cursor.execute(self._statement)
-            yield from cursor.fetch_record_batch()
+                with adbc.AdbcStatement(connection) as statement:
+                    statement.set_sql_query(setting)
+                    statement.execute_update()
+            with adbc.AdbcStatement(connection) as statement:
+                statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
+                statement.set_sql_query(self._statement)
+                rows, _ = statement.execute_query()
+                with pa.RecordBatchReader.from_stream(rows) as batches:
+                    yield from batches
 
     def _put(self, item: Any) -> None:
         """Wait for a free place, but not for somebody who has gone."""
@@ -84,3 +91,13 @@ class _ReadAhead(threading.Thread):
                 continue
             else:
                 return
+
+
+@lru_cache(maxsize=4)
+def _described(uri: str) -> adbc.AdbcDatabase:
+    """Return the driver's description of a database, which holds no connection.
+
+    It reads every type and column there is, which takes as long as 30,000 rows do: once for a process.
+    """
+    database: adbc.AdbcDatabase = adbc_driver_postgresql.connect(uri)
+    return database

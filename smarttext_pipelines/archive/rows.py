@@ -184,8 +184,13 @@ def open_archived(target: ArchiveTarget, segment: Segment, into: Path, *, is_fre
         if (found.content_sha256, found.rows) != known[2:]:
             msg = f"{key} is damaged: its rows are not those that were verified"
             raise DamagedFileError(msg)
-        _checked.add(known)
+        remember(segment.table_name, sha256, found)
     return rows
+
+
+def remember(table: str, sha256: str, found: ReadBack) -> None:
+    """Remember what bytes hold, so that they are not read again for that as long as their SHA-256 is the same."""
+    _checked.add((table, sha256, found.content_sha256, found.rows))
 
 
 def _instant(microseconds: int | None) -> datetime | None:

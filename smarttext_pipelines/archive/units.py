@@ -42,12 +42,16 @@ def unit_condition(table: str, day: date) -> sql.Composable:
     """Return the condition of the rows that belong to a day of the archive, or of those that no day has."""
     if day == UNDATED:
         return _without_day(table)
-    bounds = [sql.Literal(f"{at.isoformat()} 00:00:00+00") for at in (day, day + timedelta(days=1))]
-    timed = sql.SQL("{0} >= {1} AND {0} < {2} AND {3}").format(_at(table), *bounds, is_timed(table))
+    timed = sql.SQL("{} AND {}").format(_within(table, day), is_timed(table))
     if table != "api_usage":
         return timed
     dated = sql.SQL("t.reset_date = {} AND {}").format(sql.Literal(day.isoformat()), HAS_DATE)
     return sql.SQL("({} OR t.reset_date IS NULL AND {})").format(dated, timed)
+
+
+def near_unit(table: str, day: date) -> sql.Composable:
+    """Return a condition that each row of a unit meets, and others may, for an index and the planner's estimate."""
+    return sql.SQL("true") if day == UNDATED or table == "api_usage" else _within(table, day)
 
 
 def days_condition(table: str, last: date) -> sql.Composable:
@@ -84,6 +88,11 @@ def holdable_condition(shape: Shape, day: date) -> sql.Composable:
     """Return the condition of the rows of a unit that a file can hold exactly; as text it holds every value."""
     bounded = [] if shape.is_text else [_holdable(c) for c in shape.columns if _is_bounded(c)]
     return sql.SQL(" AND ").join([unit_condition(shape.table, day), *bounded])
+
+
+def _within(table: str, day: date) -> sql.Composable:
+    bounds = [sql.Literal(f"{at.isoformat()} 00:00:00+00") for at in (day, day + timedelta(days=1))]
+    return sql.SQL("{0} >= {1} AND {0} < {2}").format(_at(table), *bounds)
 
 
 def _at(table: str) -> sql.Composable:

@@ -11,9 +11,12 @@ from sqlalchemy import Connection
 from smarttext_pipelines.archive.columns import Shape, run
 from smarttext_pipelines.archive.manifest import Segment
 from smarttext_pipelines.archive.rows import ArchivedRows
+from smarttext_pipelines.archive.units import near_unit
 
-_TEMPORARY = "CREATE TEMPORARY TABLE archived_rows (id uuid PRIMARY KEY, row_hash text NOT NULL) ON COMMIT DROP"
+# No key: that no id occurs twice was found out when the file was opened.
+_TEMPORARY = "CREATE TEMPORARY TABLE archived_rows (id uuid NOT NULL, row_hash text NOT NULL) ON COMMIT DROP"
 _COPY = "COPY archived_rows FROM STDIN"
+_MEMORY = "SET LOCAL work_mem = '64MB'"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def delete_archived(connection: Connection, segment: Segment, path: Path) -> Del
         path: The file, whose bytes were compared with the manifest just now.
     """
     shape = _load(connection, path)
-    delete = _matching("DELETE FROM public.{table} AS t USING archived_rows AS a", shape)
+    delete = _matching("DELETE FROM public.{table} AS t USING archived_rows AS a", shape, segment)
     left = sql.SQL(
         "WITH deleted AS ({} RETURNING t.id)"
         " SELECT id FROM archived_rows AS a WHERE NOT EXISTS (SELECT FROM deleted AS d WHERE d.id = a.id)"
@@ -49,10 +52,10 @@ def delete_archived(connection: Connection, segment: Segment, path: Path) -> Del
     return Deleted(int(segment.rows or 0) - len(changed), len(changed), changed)
 
 
-def count_archived(connection: Connection, path: Path) -> int:
+def count_archived(connection: Connection, segment: Segment, path: Path) -> int:
     """Return how many live rows the file of a segment holds exactly; what a deletion would delete."""
     shape = _load(connection, path)
-    counted = _matching("SELECT count(*) FROM public.{table} AS t JOIN archived_rows AS a ON true", shape)
+    counted = _matching("SELECT count(*) FROM public.{table} AS t JOIN archived_rows AS a ON true", shape, segment)
     return int(run(connection, counted).scalar_one())
 
 
@@ -61,6 +64,7 @@ def _load(connection: Connection, path: Path) -> Shape:
     rows = ArchivedRows(path)
     connection.exec_driver_sql("DROP TABLE IF EXISTS pg_temp.archived_rows")
     connection.exec_driver_sql(_TEMPORARY)
+    connection.exec_driver_sql(_MEMORY)
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
         for part in rows.hashes():
@@ -69,7 +73,11 @@ def _load(connection: Connection, path: Path) -> Shape:
     return rows.shape
 
 
-def _matching(verb: str, shape: Shape) -> sql.Composable:
-    return sql.SQL(verb + " WHERE t.id = a.id AND {row_hash} = a.row_hash").format(
-        table=sql.Identifier(shape.table), row_hash=shape.hash_in_postgres()
+def _matching(verb: str, shape: Shape, segment: Segment) -> sql.Composable:
+    # As a plain equation the hash would be joined by, too, and computed for each row before its id is looked up.
+    same = " WHERE t.id = a.id AND ({row_hash} = a.row_hash) IS TRUE AND {near}"
+    return sql.SQL(verb + same).format(
+        table=sql.Identifier(shape.table),
+        row_hash=shape.hash_in_postgres(),
+        near=near_unit(segment.table_name, segment.day),
     )

@@ -171,7 +171,7 @@ def compare_segment(connection: Connection, target: ArchiveTarget, segment: Segm
     with TemporaryDirectory(prefix="smarttext-") as folder:
         path = open_archived(target, segment, Path(folder)).path
         with connection.begin():
-            same = count_archived(connection, path)
+            same = count_archived(connection, segment, path)
             segment = change_segment(connection, segment, changed_rows=int(segment.rows or 0) - same)
     if not same:
         msg = f"no row of {segment.table_name}, {name_day(segment.day)} is as its file says; the file was given up"

@@ -17,7 +17,7 @@ from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.database.connect import open_engine
 from smarttext_pipelines.database.rolled_up_days import RECORDED_TABLES
 from smarttext_pipelines.schema.migrate import migrate
-from smarttext_pipelines_tests.bench.tools import Line, read_sql, run_sql
+from smarttext_pipelines_tests.bench.tools import Line, peak_mib, read_sql, run_sql
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 
 ZONE = ZoneInfo("UTC")
@@ -89,15 +89,10 @@ def _search(url: str, days: DayRange) -> _Cost:
         own, server = time.process_time(), _cpu_of(pid)
         search_days(connection, days, ZONE)
         own, server = time.process_time() - own, _cpu_of(pid) - server
-    return _Cost(own, server, _peak())
+    return _Cost(own, server, peak_mib())
 
 
 def _cpu_of(pid: int) -> float:
     """Return the CPU seconds of a process of this machine, in user and system mode."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _peak() -> float:
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024

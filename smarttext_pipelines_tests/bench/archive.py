@@ -1,12 +1,9 @@
 """Archiving a large day: how fast rows are read, how much memory that takes, and how long an insert waits meanwhile."""
 
-import resource
 import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable
 from datetime import date
 from zoneinfo import ZoneInfo
 
@@ -17,7 +14,8 @@ from smarttext_pipelines.archive.target import ArchiveTarget
 from smarttext_pipelines.database.connect import connected, open_engine
 from smarttext_pipelines.retention.protocol import SEGMENT_ROWS, archive_rows
 from smarttext_pipelines.schema.migrate import migrate
-from smarttext_pipelines_tests.bench.tools import Line, alternate, seconds
+from smarttext_pipelines_tests.bench.inserts import longest_insert_ms
+from smarttext_pipelines_tests.bench.tools import Line, alternate, peak_mib, seconds
 from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 
 DAY, SMALL_DAY = date(2026, 1, 1), date(2026, 1, 2)
@@ -34,7 +32,6 @@ FROM generate_series(0, %s - 1) AS n
 _BUSINESSES = (
     "INSERT INTO public.businesses (id, name) SELECT md5(n::text)::uuid, n::text FROM generate_series(0, 199) AS n"
 )
-_INSERT = "INSERT INTO public.sms_events (from_number, to_number, status) VALUES ('a', 'b', 'c')"
 
 
 def measure(server: Server, scale: float) -> list[Line]:
@@ -48,11 +45,11 @@ def measure(server: Server, scale: float) -> list[Line]:
         database.run("VACUUM ANALYZE public.sms_events")
         target = ArchiveTarget(folder)
         copy, read, verified = alternate(
-            lambda: _copy(database), lambda: _write(database, target), lambda: _verify(database, target)
+            lambda: _copy(database), lambda: _write(database, target), lambda: _verify(database, target), runs=7
         )
         small, large = (_peak_mib(database, folder, day) for day in (SMALL_DAY, DAY))
-        calm = _longest_insert_ms(database, lambda: threading.Event().wait(2))
-        busy = _longest_insert_ms(database, lambda: _archive(database, target))
+        calm = longest_insert_ms(database, lambda: threading.Event().wait(5))
+        busy = longest_insert_ms(database, lambda: _archive(database, target))
     speeds = ", ".join(f"{rows / taken:,.0f}" for taken in (copy, read, verified))
     waits = f"longest insert: nothing else, while segments of {SEGMENT_ROWS:,} go"
     return [
@@ -104,25 +101,6 @@ def _archive(database: Database, target: ArchiveTarget) -> None:
             pass
 
 
-def _longest_insert_ms(database: Database, action: Callable[[], object]) -> float:
-    """Return the longest of the inserts that follow each other while something goes on."""
-    longest, stop = [0.0], threading.Event()
-
-    def insert() -> None:
-        with database.server.connect(database.name) as connection:
-            while not stop.wait(0.002):
-                begun = time.perf_counter()
-                connection.execute(_INSERT)
-                longest[0] = max(longest[0], time.perf_counter() - begun)
-
-    writer = threading.Thread(target=insert)
-    writer.start()
-    action()
-    stop.set()
-    writer.join()
-    return longest[0] * 1000
-
-
 if __name__ == "__main__":
     url, folder, day = sys.argv[1:]
     engine = open_engine(url)
@@ -132,4 +110,4 @@ if __name__ == "__main__":
     write_day(
         place, place.temporary(TABLE, "bench"), engine.url, columns, date.fromisoformat(day), 10**9, lambda _s: None
     )
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)  # noqa: T201
+    print(peak_mib())  # noqa: T201

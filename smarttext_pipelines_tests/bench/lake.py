@@ -38,6 +38,7 @@ def measure(server: Server, scale: float) -> list[Line]:
             lambda: _copy(database, f"SELECT * FROM public.{TABLE} WHERE created_at < '{DAY + timedelta(days=1)}'"),
             lambda: _copy(database, select_rows(TABLE, days_within(TABLE, DayRange(DAY, DAY)))),
             lambda: _export(database, places),
+            runs=7,
         )
         days = DayRange(DAY + timedelta(days=1), DAY + timedelta(days=DAYS - 1))
         export_days(database.engine, places, days)

@@ -43,6 +43,12 @@ def alternate(*actions: Callable[[], float], runs: int = RUNS) -> list[float]:
     return [statistics.median(times) for times in zip(*taken, strict=True)]
 
 
+def peak_mib() -> float:
+    """Return the peak memory of this process; what ``getrusage`` says is never less than that of its parent."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
 def read_sql(name: str, **values: object) -> str:
     """Return a statement of this folder with ``$name`` replaced."""
     return Template((Path(__file__).parent / name).read_text()).substitute(values)

@@ -17,7 +17,8 @@ from smarttext_pipelines.economics.lost import in_words
 
 _MIN_TEXTS, _MIN_CALLS, _MIN_UNREPLIED = 20, 10, 3
 _POOR_PERCENT = Decimal(50)
-"""Share answered in time below which a day is worth a look where there is nothing to compare it with."""
+"""Share answered in time below which a day is worth a look where there is nothing to compare it with, and share without
+a text from which on it is bad."""
 _FAILED_PERCENT = Decimal(10)
 """Failure rate above which it is, too."""
 _LOOK_FACTOR, _BAD_FACTOR, _MIN_USD = Decimal("1.5"), Decimal(3), Decimal("0.10")
@@ -99,14 +100,16 @@ def _without_text(
     names = ", ".join(f"{shown_name(u.business)} ({u.unreplied} of {u.missed})" for u in rest[:NAMED])
     names += f", and {len(rest) - NAMED} more" if len(rest) > NAMED else ""
     besides = f"; besides {'these' if len(worst) > 1 else shown_name(worst[0].business)}" if worst else ""
-    usually = f" (usually {found.median:.0f} %)" if found else ""
-    text = f"Without a text: {counted(never, 'caller')} in all{usually}{besides}: {names}."
+    rate = _percent(never, t.missed) or Decimal(0)
+    usually = f", usually {found.median:.0f} %" if found else ""
+    text = f"Without a text: {never} of {counted(t.missed, 'caller')} in all ({rate:.0f} %{usually}){besides}: {names}."
     command = f"smarttext explain missed_calls_unreplied --all {on_day(facts.day)}"
-    many = found and found.is_above(_percent(never, t.missed) or Decimal(0), _spread(found, t.missed))
-    if not found or not many or worst:
+    is_poor = t.missed >= _MIN_CALLS and rate >= _POOR_PERCENT
+    many = found.is_above(rate, _spread(found, t.missed)) if found else is_poor
+    if not many or worst:
         return Judgement("never", Urgency.note, "", text, command)
-    phrase = f"{never} of {t.missed} callers without a text (usually {found.median:.0f} %)"
-    return Judgement("never", Urgency.bad, phrase, text, command)
+    before = f" (usually {found.median:.0f} %)" if found else ""
+    return Judgement("never", Urgency.bad, f"{never} of {t.missed} callers without a text{before}", text, command)
 
 
 def _unanswered(each: Unanswered, facts: Facts, urgency: Urgency, said: str) -> Judgement:

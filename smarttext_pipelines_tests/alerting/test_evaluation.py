@@ -169,7 +169,7 @@ def test_many_businesses_at_once_become_one_message_and_one_end(rated: World) ->
     rated.tick()
     assert rated.tick().notices == {"firing": 1}
     (message,) = _texts(rated)
-    assert message.startswith("🔴 7 businesses: sms_failure_rate at once\nWorst: ")
+    assert message.startswith("🔴 7 businesses: too many texts failed at each\nWorst: ")
     rated.report(failed, "delivered")
     told = [rated.tick().notices for _ in range(6)]
     assert [notices for notices in told if notices] == [{"resolved": 1}]
@@ -500,7 +500,7 @@ def test_a_group_that_the_cap_holds_back_is_told_later_as_one(world: World) -> N
     assert {scope for (scope,) in world.incidents("scope")} == {f"business:{business_id(n)}" for n in range(1, 10)}
     _an_hour_goes_by(world)
     assert world.tick(texts_per_hour=2).notices == {"firing": 1}
-    assert _texts(world)[-1].startswith("🔴 7 businesses: sms_failure_rate at once")
+    assert _texts(world)[-1].startswith("🔴 7 businesses: too many texts failed at each")
 
 
 def test_a_process_without_channels_enqueues_for_the_others(rated: World) -> None:

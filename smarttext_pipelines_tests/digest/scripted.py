@@ -171,8 +171,8 @@ SCRIPTED: dict[str, tuple[Facts, str]] = {
         "First day, Friday 20 March 2026: 82 % answered within 5 minutes, nothing to compare with yet",
     ),
     "first, and poor": (
-        replace(GOOD, usual=[], today=totals(never=80), unanswered=[]),
-        "Worth a look, Friday 20 March 2026: only 24 % answered within 5 minutes",
+        replace(GOOD, usual=[], today=totals(never=80)),
+        "Bad day, Friday 20 March 2026: 80 of 118 callers without a text",
     ),
     "half over": (
         replace(GOOD, today=totals(missed=50, never=4, late=2, unknown=3), is_over=False, is_complete=False),

@@ -96,7 +96,7 @@ def test_it_names_who_got_no_text_what_it_cost_and_who_is_silent(rolled_up: Data
     text = "\n".join(lines)
     assert lines[0] == "Worth a look, Monday 16 March 2026: OpenAI cost 1.50 USD (usually 0.00), Business 2 silent"
     assert "4 missed calls: 3 got a text within 5 min (75.00 %; usually 100.00 %), 0 later, 1 never" in text
-    assert "Without a text: 1 caller in all" in text
+    assert "Without a text: 1 of 4 callers in all" in text
     assert "OpenAI 1.50 USD" in text
     assert "texts 0.25 USD" in text
     assert "1.75 USD this month, 3.39 expected" in text

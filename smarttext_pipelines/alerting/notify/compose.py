@@ -129,7 +129,7 @@ def _name(scope: str, setting: Setting) -> str:
 
 def _headline(told: Told, rule: Rule | None, setting: Setting) -> str:
     if told.stored.key[1] == GROUP_SCOPE:
-        return "failed in one evaluation" if _is_of_pipeline(told) else f"{told.stored.key[0]} at once"
+        return "failed in one evaluation" if _is_of_pipeline(told) else _of_each(told.stored.key[0], rule)
     if rule is None or told.stored.value is None:
         return told.stored.key[0]
     value, part, whole = told.stored.value
@@ -148,6 +148,14 @@ def _headline(told: Told, rule: Rule | None, setting: Setting) -> str:
             usual=_usual(told, setting),
         ),
     )
+
+
+def _of_each(name: str, rule: Rule | None) -> str:
+    """Return what happened at each of several businesses, in the words of the rule's metric where it has some."""
+    metric = rule.alert_metric if rule else None
+    if metric is None or not (metric.is_rate or metric.counts_messages):
+        return f"{name} at once"
+    return f"{'too many ' if metric.is_rate else ''}{metric.counts} {metric.verb} at each"
 
 
 def _window(told: Told, setting: Setting) -> str:

@@ -162,15 +162,23 @@ class NearEngine(PostgresEngine):
             self.tables[name] = ibis.table({c: ibis_type(declared[c].type) for c in own}, name=f"near_{name}")
 
     def fetch(self, expression: ir.Table) -> list[dict[str, Any]]:
-        """Return the result as rows.
+        """Return the result as rows."""
+        return [dict(row) for row in self._run(self._written(expression)).mappings()]
 
-        Over few rows the statement may be long, because to shorten it takes most of the time; over a day of all
-        businesses a long one takes PostgreSQL minutes.
+    def keep(self, expression: Any, name: str) -> None:
+        """Put the result into a table that later statements read."""
+        self._run(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {self._written(expression)}")
+        self.tables[name] = ibis.table(expression.schema(), name=name)
+
+    def _written(self, expression: ir.Table) -> str:
+        """Return the statement.
+
+        Over few rows it may be long, because to shorten it takes most of the time; over a day of all businesses a
+        long one takes PostgreSQL minutes.
         """
         fuses, ibis.options.sql.fuse_selects = ibis.options.sql.fuse_selects, not self._are_few
         try:
-            sql = self.sql(expression, is_kept=not self._are_few)
-            return [dict(row) for row in self._run(sql).mappings()]
+            return self.sql(expression, is_kept=not self._are_few)
         finally:
             ibis.options.sql.fuse_selects = fuses
 

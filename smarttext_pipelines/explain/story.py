@@ -16,6 +16,8 @@ from smarttext_pipelines.explain.column import named
 from smarttext_pipelines.explain.near import Kind, NearEngine, Wanted, span_of
 from smarttext_pipelines.explain.single import Reading
 from smarttext_pipelines.metrics import replies
+from smarttext_pipelines.metrics.call_volume import CALLS
+from smarttext_pipelines.metrics.messages import TEXTS, window_texts
 
 Row = dict[str, Any]
 
@@ -70,8 +72,10 @@ def tell_story(connection: Connection, number: str, reading: Reading, day: date 
     )
     engine = NearEngine(connection, wanted)
     engine.add_repeated([lambda: replies.repeated(engine.tables, window)])
+    engine.keep(found_calls(engine, wanted, is_known=True), CALLS)
+    engine.keep(window_texts(engine.tables, window), TEXTS)
     promised = {row["key"]: row for row in engine.fetch(replies.replied_calls(engine.tables, window))}
-    calls = engine.fetch(found_calls(engine, wanted, is_known=True))
+    calls = engine.fetch(engine.tables[CALLS])
     texts = engine.fetch(found_texts(engine, wanted, is_known=True))
     answers = {(row["replied_at"], row["business"]): key for key, row in promised.items() if row["replied_at"]}
     rows = [*(_call(row, promised.get(row["key"]), wanted) for row in calls), *(_text(row, answers) for row in texts)]

@@ -192,7 +192,8 @@ def test_late_and_never_are_the_same_in_the_digest_in_stats_in_explain_and_in_th
     on_day = ("--date", str(DAY))
     told = "\n".join(line["text"] for line in json.loads(ask("digest", *on_day, "--json")[1])["lines"])
     digest = [
-        re.search(said, told) for said in (r"([\d,]+) callers answered too late", r"text: ([\d,]+) of [\d,]+ callers in all")
+        re.search(said, told)
+        for said in (r"([\d,]+) callers answered too late", r"text: ([\d,]+) of [\d,]+ callers in all")
     ]
     stats = re.search(r"([\d,]+) late, ([\d,]+) never", ask("stats", *on_day)[1])
     columns = ("replied_late_count", "missed_calls_unreplied")

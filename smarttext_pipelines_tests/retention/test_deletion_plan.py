@@ -33,6 +33,6 @@ def test_rows_are_joined_by_id_alone_and_only_those_that_have_one_of_the_file_ar
     monkeypatch.setattr(deletion, "run", explained)
     archive_day(database, ArchiveTarget(str(tmp_path)), "sms_events")
     assert count(database, "sms_events") == 0
-    joined = [line.strip() for plan in plans for line in plan.splitlines() if "Hash Cond: " in line and "a.id" in line]
+    joined = [line.strip() for plan in plans for line in plan.splitlines() if "Hash Cond: " in line and "t.id" in line]
     assert joined
     assert not [line for line in joined if "md5" in line]

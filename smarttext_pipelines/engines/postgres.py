@@ -91,7 +91,7 @@ class PostgresEngine:
 
     def stage(self, expression: Expression, into: str) -> str:
         """Create the temporary table ``into`` from the result; CREATE TABLE AS may run in parallel, INSERT may not."""
-        sql = self.sql(expression)
+        sql = self._written(expression)
         self._run(f"CREATE TEMPORARY TABLE {quoted(into)} ON COMMIT DROP AS {sql}")
         return sql
 
@@ -103,7 +103,11 @@ class PostgresEngine:
 
     def fetch(self, expression: Expression) -> list[dict[str, Any]]:
         """Return the result as rows."""
-        return [dict(row) for row in self._run(self.sql(expression)).mappings()]
+        return [dict(row) for row in self._run(self._written(expression)).mappings()]
+
+    def _written(self, expression: Expression) -> str:
+        """Return the statement that is run."""
+        return self.sql(expression)
 
     @staticmethod
     def sql(expression: Expression, *, is_kept: bool = True) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 import ibis
@@ -22,6 +21,7 @@ from smarttext_pipelines.core.statuses import MAX_NUMBERS_OF_A_KEY, MAX_ROWS_OF_
 from smarttext_pipelines.engines import PostgresEngine, add_repeated_keys
 from smarttext_pipelines.engines.unbound import ibis_type
 from smarttext_pipelines.metrics import Window
+from smarttext_pipelines.metrics.metric import Expression
 from smarttext_pipelines.schema.installation import counts_usage_by_time
 from smarttext_pipelines.schema.near_functions import NEAR_COLUMNS
 from smarttext_pipelines.schema.tables.lookup import table_named
@@ -153,25 +153,14 @@ class NearEngine(PostgresEngine):
             connection.exec_driver_sql(f"ANALYZE {name}")
         self._are_few = wanted.kind not in (Kind.all, Kind.none)
         self._may_repeat = bool(connection.scalar(_MAY_REPEAT))
-        self._connection, self.tables = (
-            connection,
-            {"shared_senders": ibis.table({"number": "string"}, name="near_senders")},
-        )
+        self._connection, self.kept = connection, {}
+        self.tables = {"shared_senders": ibis.table({"number": "string"}, name="near_senders")}
         for name, own in NEAR_COLUMNS.items():
             declared = table_named(name).columns
             self.tables[name] = ibis.table({c: ibis_type(declared[c].type) for c in own}, name=f"near_{name}")
 
-    def fetch(self, expression: ir.Table) -> list[dict[str, Any]]:
-        """Return the result as rows."""
-        return [dict(row) for row in self._run(self._written(expression)).mappings()]
-
-    def keep(self, expression: Any, name: str) -> None:
-        """Put the result into a table that later statements read."""
-        self._run(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {self._written(expression)}")
-        self.tables[name] = ibis.table(expression.schema(), name=name)
-
-    def _written(self, expression: ir.Table) -> str:
-        """Return the statement.
+    def _written(self, expression: Expression) -> str:
+        """Return the statement that is run.
 
         Over few rows it may be long, because to shorten it takes most of the time; over a day of all businesses a
         long one takes PostgreSQL minutes.

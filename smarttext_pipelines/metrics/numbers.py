@@ -23,7 +23,7 @@ def e164(number: ir.StringValue) -> ir.StringValue:
     found = number.re_replace(INTERNATIONAL, "+" + DIGITS)
     is_canonical = number.re_search(CANONICAL) & number.length().between(*CANONICAL_LENGTHS)
     spelled: ir.StringValue = ibis.cases(
-        # Most are spelled so, and are told by one simple pattern.
+        # Most are spelled so, and one simple pattern recognizes them.
         (is_canonical & number.notin(WITHHELD_CALLERS), number),
         (is_canonical, ibis.null("string")),
         (number.re_search(NATIONAL), "+1" + number),

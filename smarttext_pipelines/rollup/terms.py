@@ -19,7 +19,7 @@ from smarttext_pipelines.schema.installation import counts_usage_by_time, requir
 
 @dataclass(frozen=True)
 class Terms:
-    """What ``roll_up`` is told of the days and of how they are read; see there."""
+    """The arguments of ``roll_up`` that say which days are read, and how; see there."""
 
     days: DayRange
     zone: ZoneInfo

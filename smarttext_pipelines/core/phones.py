@@ -48,6 +48,7 @@ _ESCAPE = re.compile(
     rf"\\{{1,4}}u([dD][89abAB]{_HEX}{{2}})\\{{1,4}}u([dD][c-fC-F]{_HEX}{{2}})"
     rf"|\\{{1,4}}u({_HEX}{{4}})|\\{{1,4}}U({_HEX}{{8}})|\\{{1,4}}x({_HEX}{{2}})|%(2{_HEX})|&#x0?(2[bB]);|&#(43);"
 )
+_DIGIT = re.compile(r"[0-9]|[^\x00-\x7f]")
 _SEPARATORS = frozenset("+()./- #")
 _KINDS = {"Zs": " ", "Cf": " ", "Pd": "-"}
 
@@ -78,6 +79,9 @@ _LAST_TWO = "substring(regexp_replace({}, '[^0-9]', '', 'g') FROM '[0-9]{{2}}([0
 
 def without_numbers(text: str) -> str:
     """Return the text with every telephone number, and the extension behind it, replaced."""
+    # An escape of a digit, whatever the script, has an ASCII digit itself.
+    if not _DIGIT.search(text):
+        return text
     plain, places = _copy(text)
     parts, end = [], 0
     for found in _NUMBER.finditer(plain):

@@ -18,7 +18,7 @@ from smarttext_pipelines.engines.compiled import Spelling, compile_sql
 from smarttext_pipelines.engines.engine import Parameters
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
 from smarttext_pipelines.engines.unbound import ibis_type, unbound_parameter, unbound_table
-from smarttext_pipelines.metrics.metric import Expression
+from smarttext_pipelines.metrics.windowed import Expression
 from smarttext_pipelines.schema.sources import source_schema
 from smarttext_pipelines.schema.tables import metadata
 

@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.operations as ops
 import sqlglot.expressions as sge
 
-from smarttext_pipelines.metrics.metric import Expression, Windowed, reporting_day
+from smarttext_pipelines.engines.statement_cache import find_kept, keep
+from smarttext_pipelines.metrics.metric import reporting_day
 from smarttext_pipelines.metrics.usual_window import moved
+from smarttext_pipelines.metrics.windowed import Expression, Shape, Windowed
 
 Spelling = Mapping[str, Callable[..., Any]]
 """For each function of ``metrics.metric``, what an engine writes instead of a call of it."""
@@ -27,20 +31,39 @@ _ZONE = "zone_of_the_window"
 _LEFT = re.compile(rf"9(?:09[5-9]|1[0-2][0-9])-|{_ZONE}")
 """What reveals a placeholder, or a time of the usual window, that was written in an unexpected form."""
 
-_shapes: dict[Any, "_Shape"] = {}
-"""By compiler and expression, with placeholders or over the usual window."""
+_shapes: dict[Any, "_Compiled"] = {}
+"""By kind of writer and expression with placeholders, or what an expression over the usual window follows from."""
 
 _latest: dict[Any, str] = {}
 """Of the last expressions, as they are."""
 
 
 @dataclass(frozen=True)
-class _Shape:
-    """A compiled statement with marks, and the times and zones of the expression that they stand for."""
+class _Compiled:
+    """A compiled statement with marks, the times and zones of the expression that they stand for, and its columns."""
 
     text: str
     times: Sequence[ops.Literal]
     zones: Sequence[ops.Literal]
+    schema: ibis.Schema
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "text": self.text,
+            "times": [[each.value.isoformat(), str(each.dtype)] for each in self.times],
+            "zones": [[each.value, str(each.dtype)] for each in self.zones],
+            "schema": {name: str(kind) for name, kind in self.schema.items()},
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> "_Compiled":
+        times = [(value, dt.dtype(kind)) for value, kind in kept["times"]]
+        return cls(
+            kept["text"],
+            [ops.Literal((date if kind.is_date() else datetime).fromisoformat(value), kind) for value, kind in times],
+            [ops.Literal(value, dt.dtype(kind)) for value, kind in kept["zones"]],
+            ibis.schema(kept["schema"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -51,8 +74,16 @@ class _Writer:
     spelling: Spelling
     dialect: Any
     finish: Callable[[sge.Expression], sge.Expression]
+    is_read: bool
+    """Whether people read it, so that lines are broken."""
 
-    def write(self, op: ops.Node, marks: Mapping[sge.Expression, str], *, is_read: bool = True) -> str:
+    @property
+    def kind(self) -> str:
+        """What else than the expression decides how a statement is written."""
+        compiler = type(self.compiler)
+        return f"{compiler.__module__}.{compiler.__qualname__} {ibis.options.sql.fuse_selects} {self.is_read}"
+
+    def write(self, op: ops.Node, marks: Mapping[sge.Expression, str]) -> str:
         def rewrite(node: sge.Expression) -> sge.Expression:
             if marks and node in marks:
                 return sge.Var(this=marks[node])
@@ -61,9 +92,9 @@ class _Writer:
 
         statement: sge.Expression = self.compiler.to_sqlglot(op.to_expr())
         finished = self.finish(statement.transform(rewrite))
-        return str(finished.sql(dialect=self.dialect, pretty=is_read, copy=False))
+        return str(finished.sql(dialect=self.dialect, pretty=self.is_read, copy=False))
 
-    def shape(self, op: ops.Node) -> _Shape | None:
+    def shape(self, op: ops.Node) -> _Compiled | None:
         """Compile an expression in whose statement its times and zones can be told from everything else."""
         times, zones = _times(op), _zones(op)
         marks = {written(self.compiler, each): _mark(place) for place, each in enumerate(times)}
@@ -72,9 +103,9 @@ class _Writer:
         bare = text
         for place in range(len(zones)):
             bare = bare.replace(f"'{_zone(place)}'", "")
-        return None if _LEFT.search(bare) else _Shape(text, times, zones)
+        return None if _LEFT.search(bare) else _Compiled(text, times, zones, op.to_expr().schema())
 
-    def fill(self, shape: _Shape, times: Sequence[ops.Literal], zones: Sequence[ops.Literal]) -> str:
+    def fill(self, shape: _Compiled, times: Sequence[ops.Literal], zones: Sequence[ops.Literal]) -> str:
         text = shape.text
         # From the last on: the mark of the first is the beginning of that of the tenth.
         for place in reversed(range(len(times))):
@@ -101,30 +132,43 @@ def compile_sql(
         spelling: What to write for the functions of ``metrics.metric``.
         dialect: Dialect to write.
         finish: Last change to the whole statement.
-        is_kept: Whether a shape like it may come again; else no shape is looked for, and nothing
-            makes the statement easy to read.
+        is_kept: Whether it is shown, and an expression like it may come again; else lines are not broken, and
+            a shape is looked for only of an expression for a window.
     """
-    writer = _Writer(compiler, spelling, dialect, finish)
+    writer = _Writer(compiler, spelling, dialect, finish, is_kept)
     if isinstance(expression, Windowed):
         return _of_window(writer, expression)
     # What is not kept is written over the tables of an answer, which are unbound already.
     op = (expression.unbind() if is_kept else expression).op()
-    known = _latest.get((type(compiler), op))
+    known = _latest.get((writer.kind, op))
     if known is not None:
         return known
-    text = _of_times(writer, op) if is_kept else writer.write(op, {}, is_read=False)
-    _keep(_latest, (type(compiler), op), text, _MAX_LATEST)
+    text = _of_times(writer, op) if is_kept else writer.write(op, {})
+    _keep(_latest, (writer.kind, op), text, _MAX_LATEST)
     return text
 
 
 def _of_window(writer: _Writer, expression: Windowed) -> str:
-    window, op = expression.window, expression.usual.op()
-    shape = _shape(writer, op)
-    if shape is None:
-        msg = "the statement holds a time or zone of the usual window in an unexpected form"
-        raise ValueError(msg)
+    window, shape = expression.window, _of_shape(writer, expression.shape)
     times = [ops.Literal(moved(each.value, window), each.dtype) for each in shape.times]
     return writer.fill(shape, times, [ops.Literal(str(window.zone), each.dtype) for each in shape.zones])
+
+
+def _of_shape(writer: _Writer, shape: Shape) -> _Compiled:
+    name = f"{writer.kind} {shape.name}" if shape.name else None
+    known = _shapes.get(name) if name else None
+    if known is None:
+        kept = find_kept(name) if name else None
+        known = _Compiled.from_json(kept) if kept else _shape(writer, shape.expression.op())
+        if known is None:
+            msg = "the statement holds a time or zone of the usual window in an unexpected form"
+            raise ValueError(msg)
+        if name:
+            _keep(_shapes, name, known, _MAX_KEPT)
+            if not kept:
+                keep(name, known.to_json())
+    shape.knows(known.schema)
+    return known
 
 
 def _of_times(writer: _Writer, op: ops.Node) -> str:
@@ -135,8 +179,8 @@ def _of_times(writer: _Writer, op: ops.Node) -> str:
     return writer.fill(shape, times, zones) if shape else writer.write(op, {})
 
 
-def _shape(writer: _Writer, op: ops.Node) -> _Shape | None:
-    key = (type(writer.compiler), op)
+def _shape(writer: _Writer, op: ops.Node) -> _Compiled | None:
+    key = (writer.kind, op)
     shape = _shapes.get(key)
     if shape is None:
         shape = writer.shape(op)

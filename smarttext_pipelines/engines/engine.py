@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import ibis.expr.types as ir
 
 from smarttext_pipelines.metrics.keyed import REPEATED
-from smarttext_pipelines.metrics.metric import Expression, Window
+from smarttext_pipelines.metrics.metric import Window
+from smarttext_pipelines.metrics.windowed import Expression
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,7 +13,7 @@ from smarttext_pipelines.engines.compiled import Spelling, compile_sql
 from smarttext_pipelines.engines.engine import Parameters
 from smarttext_pipelines.engines.postgres_compiler import PostgresCompiler
 from smarttext_pipelines.engines.unbound import unbound_parameter, unbound_table
-from smarttext_pipelines.metrics.metric import Expression
+from smarttext_pipelines.metrics.windowed import Expression
 from smarttext_pipelines.schema.tables import metadata
 
 if TYPE_CHECKING:

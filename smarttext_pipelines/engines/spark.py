@@ -19,7 +19,7 @@ from smarttext_pipelines.engines.spark_session import LakeFile, SparkPlace, boun
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
 from smarttext_pipelines.engines.unbound import ibis_type, unbound_parameter, unbound_table
 from smarttext_pipelines.metrics.event_tables import SOURCE_TIMES
-from smarttext_pipelines.metrics.metric import Expression
+from smarttext_pipelines.metrics.windowed import Expression
 from smarttext_pipelines.schema.sources import source_columns
 from smarttext_pipelines.schema.tables import metadata
 

@@ -14,7 +14,7 @@ from ibis.backends.sql.compilers.pyspark import PySparkCompiler
 from ibis.backends.sql.compilers.pyspark import SQLGlotCompiler as BaseCompiler
 
 from smarttext_pipelines.engines.compiled import Spelling, compile_sql
-from smarttext_pipelines.metrics.metric import Expression
+from smarttext_pipelines.metrics.windowed import Expression
 
 
 class SparkCompiler(PySparkCompiler):  # type: ignore[misc]

@@ -9,10 +9,11 @@ from sqlalchemy import Connection
 
 from smarttext_pipelines.core.statuses import STATUS_CLASS
 from smarttext_pipelines.explain.behind_texts import is_of
-from smarttext_pipelines.explain.near import Kind, NearEngine, Wanted
+from smarttext_pipelines.explain.near import NearEngine, Wanted
 from smarttext_pipelines.metrics import Window, call_volume
 from smarttext_pipelines.metrics.messages import STATUS_NAMES, attempts
 from smarttext_pipelines.metrics.replies import repeated, replied_calls
+from smarttext_pipelines.metrics.windowed import Tables, remembered
 
 Row = dict[str, Any]
 
@@ -39,15 +40,29 @@ STATES_OF_COLUMN: Mapping[str, Sequence[str]] = {
 VOLUME = ("calls_total", "calls_answered", "messages_received")
 
 
+# Nothing of one answer stands in these statements, so that they are compiled once; its rows are few.
+@remembered
+def replies_in_order(tables: Tables, window: Window) -> ir.Table:
+    """Return the missed calls of a window with their states."""
+    return replied_calls(tables, window).order_by("missed_at", "key")
+
+
+@remembered
+def _attempts_in_order(tables: Tables, window: Window) -> ir.Table:
+    return attempts(tables, window).order_by("first_at", "key")
+
+
+@remembered
+def _calls_in_order(tables: Tables, window: Window) -> ir.Table:
+    return call_volume.calls(tables, window).order_by("first_at", "key")
+
+
 def find_replies(connection: Connection, wanted: Wanted) -> list[Row]:
     """Return every missed call of the window with its state; see ``metrics.replies``."""
     engine = NearEngine(connection, replace(wanted, wants_replies=True))
     engine.add_repeated([lambda: repeated(engine.tables, wanted.window)])
-    found = replied_calls(engine.tables, wanted.window)
-    if wanted.kind in (Kind.business, Kind.none):
-        named = str(wanted.business) if wanted.business else None
-        found = found.filter(found.business.isnull() if named is None else found.business == named)
-    return engine.fetch(found.order_by("missed_at", "key"))
+    found = engine.fetch(replies_in_order(engine.tables, wanted.window))
+    return [row for row in found if is_of(row["business"], wanted)]
 
 
 def find_call(engine: NearEngine, window: Window, around: Window, key: str) -> tuple[Row | None, list[Row]]:
@@ -61,13 +76,11 @@ def find_call(engine: NearEngine, window: Window, around: Window, key: str) -> t
     """
     # The texts of a call are those of three days, and so are the keys that are none.
     engine.add_repeated([lambda: repeated(engine.tables, window)])
-    calls = replied_calls(engine.tables, window)
-    call = next(iter(engine.fetch(calls.filter(calls.key == key))), None)
+    call = next((row for row in engine.fetch(replies_in_order(engine.tables, window)) if row["key"] == key), None)
     if call is None or call["caller"] is None:
         return call, []
-    found = attempts(engine.tables, around)
-    found = found.filter(found.recipient == call["caller"])
-    rows = engine.fetch(found.order_by("first_at", "key"))
+    tried = engine.fetch(_attempts_in_order(engine.tables, around))
+    rows = [row for row in tried if row["recipient"] == call["caller"]]
     naming = engine.sids_naming(key[2:])
     by_request = f"r{len(key) - 2}:{key[2:]}"
 
@@ -115,28 +128,12 @@ def sid_of(key: str) -> str:
     return key[2:] if key[1:2] == "s" else "(no sid)"
 
 
-def found_calls(engine: NearEngine, wanted: Wanted, *, is_known: bool = False) -> ir.Table:
-    """Return the calls and inbound texts of the window, as the fact would see them.
-
-    Args:
-        engine: Over their rows.
-        wanted: With the window.
-        is_known: Whether the engine knows already which keys are none.
-    """
-    if not is_known:
-        engine.add_repeated([lambda: call_volume.repeated(engine.tables, wanted.window)])
-    return call_volume.calls(engine.tables, wanted.window)
-
-
 def read_volume(connection: Connection, column: str, wanted: Wanted) -> list[Row]:
     """Return the calls or inbound texts that a column counts."""
     engine = NearEngine(connection, wanted)
-    found = found_calls(engine, wanted)
-    found = found.filter(found.is_text if column == "messages_received" else ~found.is_text)
-    if column == "calls_answered":
-        found = found.filter(~found.is_missed)
-    if wanted.kind is not Kind.all:
-        found = found.filter(is_of(found.business_id.cast("uuid"), wanted))
+    engine.add_repeated([lambda: call_volume.repeated(engine.tables, wanted.window)])
+    found = engine.fetch(_calls_in_order(engine.tables, wanted.window))
+    of_kind = [row for row in found if row["is_text"] == (column == "messages_received")]
     return [
         {
             "at": row["first_at"],
@@ -145,5 +142,6 @@ def read_volume(connection: Connection, column: str, wanted: Wanted) -> list[Row
             "what": "text from a caller" if row["is_text"] else "missed" if row["is_missed"] else "not missed",
             "business": row["business_id"],
         }
-        for row in engine.fetch(found.order_by("first_at", "key"))
+        for row in of_kind
+        if is_of(row["business_id"], wanted) and not (column == "calls_answered" and row["is_missed"])
     ]

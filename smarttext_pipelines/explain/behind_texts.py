@@ -1,6 +1,9 @@
 """The texts, and the alerts to owners, behind a column."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
+from uuid import UUID
 
 import ibis
 import ibis.expr.types as ir
@@ -9,8 +12,9 @@ from sqlalchemy import Connection
 from smarttext_pipelines.core.failure_classes import class_of
 from smarttext_pipelines.core.statuses import STATUS_CLASS
 from smarttext_pipelines.explain.near import Kind, NearEngine, Wanted
-from smarttext_pipelines.metrics import owner_alerts, sms_outcomes
+from smarttext_pipelines.metrics import Window, owner_alerts, sms_outcomes
 from smarttext_pipelines.metrics.messages import attempts, repeated, status_name
+from smarttext_pipelines.metrics.windowed import Tables, Windowed, remembered
 
 Row = dict[str, Any]
 
@@ -18,35 +22,48 @@ COLUMNS = tuple(sms_outcomes.DAILY)
 ALERTS = tuple(owner_alerts.DAILY)
 
 
-def found_texts(engine: NearEngine, wanted: Wanted, *, is_known: bool = False) -> ir.Table:
-    """Return the attempted texts of the window with status, class and the fact's counts, each one or zero.
-
-    Args:
-        engine: Over their rows.
-        wanted: With the window.
-        is_known: Whether the engine knows already which keys are none.
-    """
-    if not is_known:
-        engine.add_repeated([lambda: repeated(engine.tables, wanted.window)])
-    found = attempts(engine.tables, wanted.window)
+def _texts(tables: Tables, window: Window) -> ir.Table:
+    found = attempts(tables, window)
     counts = {name: ibis.ifelse(counts(found), 1, 0) for name, counts in sms_outcomes.COUNTS.items()}
     found = found.mutate(status=status_name(found.status_order), **counts)
-    return found.mutate(status_class=found.status.cases(*STATUS_CLASS.items()))
+    return found.mutate(status_class=found.status.cases(*STATUS_CLASS.items())).order_by("first_at", "key")
+
+
+texts_in_order = remembered(_texts)
+"""The attempted texts of the window with status, class and the fact's counts, each one or zero."""
+
+
+@remembered
+def _alerts_in_order(tables: Tables, window: Window) -> ir.Table:
+    return owner_alerts.alerts(tables, window).order_by("created_at", "id")
+
+
+@cache
+def _counted_by(column: str) -> Callable[[Tables, Window], Windowed]:
+    def build(tables: Tables, window: Window) -> ir.Table:
+        found = _texts(tables, window)
+        return found.filter(sms_outcomes.DAILY[column](found) > 0)
+
+    return remembered(build)
+
+
+def found_texts(engine: NearEngine, wanted: Wanted) -> list[Row]:
+    """Return ``texts_in_order`` of what is wanted."""
+    engine.add_repeated([lambda: repeated(engine.tables, wanted.window)])
+    return engine.fetch(texts_in_order(engine.tables, wanted.window))
 
 
 def read(connection: Connection, column: str, wanted: Wanted) -> list[Row]:
     """Return the texts that a column counts."""
     engine = NearEngine(connection, wanted)
-    found = found_texts(engine, wanted)
-    found = found.filter(sms_outcomes.DAILY[column](found) > 0)
-    if wanted.kind is not Kind.all:
-        found = found.filter(is_of(found.business_id, wanted))
-    return [told_text(row, wanted) for row in engine.fetch(found.order_by("first_at", "key"))]
+    engine.add_repeated([lambda: repeated(engine.tables, wanted.window)])
+    found = engine.fetch(_counted_by(column)(engine.tables, wanted.window))
+    return [told_text(row, wanted) for row in found if is_of(row["business_id"], wanted)]
 
 
-def is_of(business_id: ir.Column, wanted: Wanted) -> ir.BooleanValue:
-    """Return the condition of what belongs to the wanted business, or to none."""
-    return business_id.isnull() if wanted.business is None else business_id == wanted.business
+def is_of(business: UUID | str | None, wanted: Wanted) -> bool:
+    """Return whether what has this business is wanted."""
+    return wanted.kind not in (Kind.business, Kind.none) or str(business) == str(wanted.business)
 
 
 def told_text(row: Row, wanted: Wanted) -> Row:
@@ -70,10 +87,8 @@ def told_text(row: Row, wanted: Wanted) -> Row:
 def read_alerts(connection: Connection, column: str, wanted: Wanted) -> list[Row]:
     """Return the alerts to owners that a column counts."""
     engine = NearEngine(connection, wanted)
-    found = owner_alerts.alerts(engine.tables, wanted.window)
-    found = found.filter(found.is_sent if column == "owner_alerts_sent" else ~found.is_sent)
-    if wanted.kind is not Kind.all:
-        found = found.filter(is_of(found.business_id, wanted))
+    is_sent = column == "owner_alerts_sent"
+    found = engine.fetch(_alerts_in_order(engine.tables, wanted.window))
     return [
         {
             "at": row["created_at"],
@@ -82,5 +97,6 @@ def read_alerts(connection: Connection, column: str, wanted: Wanted) -> list[Row
             "delivered": "" if row["delivered"] is None else "yes" if row["delivered"] else "no",
             "business": row["business_id"],
         }
-        for row in engine.fetch(found.order_by("created_at", "id"))
+        for row in found
+        if row["is_sent"] == is_sent and is_of(row["business_id"], wanted)
     ]

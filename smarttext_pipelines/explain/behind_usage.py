@@ -1,6 +1,7 @@
 """The rows of ``api_usage`` behind tokens and costs."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import ibis
@@ -8,8 +9,10 @@ import ibis.expr.types as ir
 from sqlalchemy import Connection
 
 from smarttext_pipelines.explain.behind_texts import is_of
-from smarttext_pipelines.explain.near import Kind, Wanted, usage_engine
+from smarttext_pipelines.explain.near import Wanted, usage_engine
+from smarttext_pipelines.metrics import Window
 from smarttext_pipelines.metrics.spend import is_unpriced, usage
+from smarttext_pipelines.metrics.windowed import Tables, Windowed, remembered
 
 Row = dict[str, Any]
 Condition = Callable[[ir.Table], ir.BooleanValue]
@@ -42,15 +45,22 @@ COLUMNS: Mapping[str, tuple[str | None, Condition]] = {
 """Column → the service whose rows it counts (None: all), and which of them."""
 
 
+@cache
+def _counted_by(column: str) -> Callable[[Tables, Window], Windowed]:
+    service, condition = COLUMNS[column]
+
+    def build(tables: Tables, window: Window) -> ir.Table:
+        found = usage(tables, window)
+        found = found.filter(condition(found))
+        found = found.filter(found.service == service) if service else found
+        return found.order_by("created_at", "id").select(*_SHOWN)
+
+    return remembered(build)
+
+
 def read(connection: Connection, column: str, wanted: Wanted) -> list[Row]:
     """Return the rows that a column counts."""
-    service, condition = COLUMNS[column]
     engine, window = usage_engine(connection, wanted)
-    found = usage(engine.tables, window)
-    found = found.filter(condition(found))
-    if service:
-        found = found.filter(found.service == service)
-    if wanted.kind is not Kind.all:
-        found = found.filter(is_of(found.business_id, wanted))
-    rows = engine.fetch(found.order_by("created_at", "id").select(*_SHOWN))
-    return [{"business" if name == "business_id" else name: row[name] for name in _SHOWN} for row in rows]
+    rows = engine.fetch(_counted_by(column)(engine.tables, window))
+    of_wanted = [row for row in rows if is_of(row["business_id"], wanted)]
+    return [{"business" if name == "business_id" else name: row[name] for name in _SHOWN} for row in of_wanted]

@@ -70,10 +70,7 @@ def read_month_messages(
     window = Window(days, reading.zone, reading.settle_days, reading.now, reply_minutes=reading.reply_minutes)
     wanted = Wanted(kind, window, business, shared_senders=reading.shared_senders)
     engine = NearEngine(connection, wanted)
-    found = found_texts(engine, wanted)
-    if not is_all:
-        found = found.filter(is_of(found.business_id, wanted))
-    rows = engine.fetch(found.order_by("first_at", "key"))
+    rows = [row for row in found_texts(engine, wanted) if is_of(row["business_id"], wanted)]
     sids = [row["key"][1:] for row in rows if row["key"].startswith("s")]
     paid = {row.sid: row for row in connection.execute(_PAID, {"sids": sids})}
     return list(_told(rows, paid))

@@ -21,7 +21,7 @@ from smarttext_pipelines.core.statuses import MAX_NUMBERS_OF_A_KEY, MAX_ROWS_OF_
 from smarttext_pipelines.engines import PostgresEngine, add_repeated_keys
 from smarttext_pipelines.engines.unbound import ibis_type
 from smarttext_pipelines.metrics import Window
-from smarttext_pipelines.metrics.metric import Expression
+from smarttext_pipelines.metrics.windowed import Expression
 from smarttext_pipelines.schema.installation import counts_usage_by_time
 from smarttext_pipelines.schema.near_functions import NEAR_COLUMNS
 from smarttext_pipelines.schema.tables.lookup import table_named

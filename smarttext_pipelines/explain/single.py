@@ -84,10 +84,8 @@ def explain_message(connection: Connection, sid: str, reading: Reading) -> Expla
     engine = NearEngine(connection, wanted)
     found = connection.execute(_MESSAGE, {"sid": sid}).mappings()
     rows = [dict(row) | {name: wanted.number(row[name]) for name in ("sender", "to")} for row in found]
-    counted = found_texts(engine, wanted)
-    of_sid = named(
-        connection, [_counted(row, wanted) for row in engine.fetch(counted.filter(counted.key == f"s{sid}"))]
-    )
+    counted = [_counted(row, wanted) for row in found_texts(engine, wanted) if row["key"] == f"s{sid}"]
+    of_sid = named(connection, counted)
     sentences = _outcome(rows)
     if of_sid:
         days = ", ".join(str(row["day"]) for row in of_sid)

@@ -10,14 +10,15 @@ from smarttext_pipelines.core.errors import InputError
 from smarttext_pipelines.core.failure_classes import class_of
 from smarttext_pipelines.core.phones import mask_phone
 from smarttext_pipelines.core.statuses import SEPARATORS, STATUS_CLASS, WHATSAPP_PREFIX
-from smarttext_pipelines.explain.behind_calls import STATES, found_calls, sid_of, told_call
-from smarttext_pipelines.explain.behind_texts import found_texts
+from smarttext_pipelines.explain.behind_calls import STATES, replies_in_order, sid_of, told_call
+from smarttext_pipelines.explain.behind_texts import texts_in_order
 from smarttext_pipelines.explain.column import named
 from smarttext_pipelines.explain.near import Kind, NearEngine, Wanted, span_of
 from smarttext_pipelines.explain.single import Reading
 from smarttext_pipelines.metrics import replies
 from smarttext_pipelines.metrics.call_volume import CALLS
-from smarttext_pipelines.metrics.messages import TEXTS, window_texts
+from smarttext_pipelines.metrics.messages import TEXTS
+from smarttext_pipelines.metrics.window_tables import WINDOW_TABLES
 
 Row = dict[str, Any]
 
@@ -72,11 +73,11 @@ def tell_story(connection: Connection, number: str, reading: Reading, day: date 
     )
     engine = NearEngine(connection, wanted)
     engine.add_repeated([lambda: replies.repeated(engine.tables, window)])
-    engine.keep(found_calls(engine, wanted, is_known=True), CALLS)
-    engine.keep(window_texts(engine.tables, window), TEXTS)
-    promised = {row["key"]: row for row in engine.fetch(replies.replied_calls(engine.tables, window))}
+    for name in (CALLS, TEXTS):
+        engine.keep(WINDOW_TABLES[name](engine.tables, window), name)
+    promised = {row["key"]: row for row in engine.fetch(replies_in_order(engine.tables, window))}
     calls = engine.fetch(engine.tables[CALLS])
-    texts = engine.fetch(found_texts(engine, wanted, is_known=True))
+    texts = engine.fetch(texts_in_order(engine.tables, window))
     answers = {(row["replied_at"], row["business"]): key for key, row in promised.items() if row["replied_at"]}
     rows = [*(_call(row, promised.get(row["key"]), wanted) for row in calls), *(_text(row, answers) for row in texts)]
     rows = [row for row in rows if day is None or day_of(row["at"], reading.zone) == day]

@@ -7,9 +7,10 @@ import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import WORDS_FOR_NONE
 from smarttext_pipelines.metrics.keyed import REPEATED, Keyed, first_days, is_none_of, per_key
-from smarttext_pipelines.metrics.metric import Daily, Metric, Tables, Window, byte_order
+from smarttext_pipelines.metrics.metric import Daily, Metric, Window, byte_order
 from smarttext_pipelines.metrics.numbers import businesses_by_number
 from smarttext_pipelines.metrics.repeated import repeated_keys
+from smarttext_pipelines.metrics.windowed import Tables
 
 CALLS = "window_calls"
 """Table of the result of ``calls``, where several statements read the same window."""

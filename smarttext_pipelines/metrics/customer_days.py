@@ -11,9 +11,10 @@ import ibis.expr.types as ir
 from smarttext_pipelines.core.statuses import STATUS_CLASS
 from smarttext_pipelines.metrics import call_volume, replies, spend
 from smarttext_pipelines.metrics.messages import TEXTS, attempts, status_name, window_texts
-from smarttext_pipelines.metrics.metric import Metric, Tables, Window, keyed_digest
+from smarttext_pipelines.metrics.metric import Metric, Window, keyed_digest
 from smarttext_pipelines.metrics.numbers import compared_number, e164
 from smarttext_pipelines.metrics.request_customers import openai_requests
+from smarttext_pipelines.metrics.windowed import Tables
 
 KEY_BLOCKS = "customer_key_blocks"
 """Parameter table with one row: the ``inner`` and the ``outer`` block of the secret."""

@@ -4,7 +4,8 @@ import ibis
 import ibis.expr.types as ir
 
 from smarttext_pipelines.metrics import call_volume, owner_alerts, replies, sms_outcomes, spend
-from smarttext_pipelines.metrics.metric import Metric, Tables, Window
+from smarttext_pipelines.metrics.metric import Metric, Window
+from smarttext_pipelines.metrics.windowed import Tables
 
 _FACTS = {each.METRIC.name: each.METRIC for each in (sms_outcomes, spend, call_volume, owner_alerts, replies)}
 _SUMMED = [name for metric in _FACTS.values() for name in metric.daily]

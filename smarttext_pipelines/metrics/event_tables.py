@@ -7,7 +7,8 @@ import ibis
 import ibis.expr.types as ir
 
 from smarttext_pipelines.core.days import FIRST_INSTANT, LAST_INSTANT
-from smarttext_pipelines.metrics.metric import Tables, Window
+from smarttext_pipelines.metrics.metric import Window
+from smarttext_pipelines.metrics.windowed import Tables
 
 SOURCE_TIMES: Mapping[str, str] = {
     "sms_events": "created_at",

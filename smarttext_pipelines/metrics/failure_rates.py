@@ -9,7 +9,8 @@ import ibis.expr.types as ir
 from smarttext_pipelines.core.failure_classes import UNMAPPED, class_by_code, failure_classes
 from smarttext_pipelines.core.rates import WILSON_Z
 from smarttext_pipelines.core.statuses import FINAL_STATUSES
-from smarttext_pipelines.metrics.metric import Metric, Tables, Window, scaled
+from smarttext_pipelines.metrics.metric import Metric, Window, scaled
+from smarttext_pipelines.metrics.windowed import Tables
 
 
 def _hundredths(value: ir.IntegerValue) -> ir.DecimalValue:

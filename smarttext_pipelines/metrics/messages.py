@@ -20,9 +20,10 @@ from smarttext_pipelines.core.statuses import (
     WORDS_FOR_NO_CODE,
 )
 from smarttext_pipelines.metrics.keyed import REPEATED, Keyed, Measures, is_none_of, is_sid, per_key
-from smarttext_pipelines.metrics.metric import Tables, Window, byte_order, days_after
+from smarttext_pipelines.metrics.metric import Window, byte_order, days_after
 from smarttext_pipelines.metrics.numbers import businesses_by_number, compared_number
 from smarttext_pipelines.metrics.repeated import repeated_keys
+from smarttext_pipelines.metrics.windowed import Tables
 
 PerKey = Callable[[Keyed, Window, Measures], ir.Table]
 

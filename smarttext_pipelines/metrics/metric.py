@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import cached_property, wraps
-from typing import TypeAlias, TypeVar
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 import ibis
@@ -13,12 +12,9 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
 from smarttext_pipelines.core.days import DayRange, day_end, day_start
-from smarttext_pipelines.metrics.usual_window import usual
+from smarttext_pipelines.metrics.windowed import Expression, Tables, remembered
 
 REPLY_MINUTES = 5
-
-Tables = Mapping[str, ir.Table]
-_MAX_REMEMBERED = 16
 
 
 @ibis.udf.scalar.builtin
@@ -157,52 +153,7 @@ Daily = Mapping[str, Callable[[ir.Table], ir.NumericValue]]
 """What a row of a fact adds to columns of ``daily_stats``, by their names."""
 
 
-@dataclass(frozen=True)
-class Windowed:
-    """An expression for a window, of which only that over the usual window of its shape is built.
-
-    Attributes:
-        usual: The expression over ``usual_window.usual(window)``.
-        window: The window, whose times stand in the statement.
-    """
-
-    usual: ir.Table
-    window: Window
-
-    def schema(self) -> ibis.Schema:
-        """Return the columns of the result and their types."""
-        return self.usual.schema()
-
-
-Expression: TypeAlias = ir.Table | Windowed
-"""What an engine runs."""
-
 Build = Callable[[Tables, Window], Expression]
-W = TypeVar("W", bound=Window)
-
-
-def remembered(build: Callable[[Tables, W], Expression]) -> Callable[[Tables, W], Windowed]:
-    """Return a builder that gives the same expression again for the same tables and another window of a shape.
-
-    Args:
-        build: A pure function.
-    """
-    kept: dict[object, ir.Table] = {}
-
-    @wraps(build)
-    def built(tables: Tables, window: W) -> Windowed:
-        shape = usual(window)
-        key = (tuple((name, table.op()) for name, table in tables.items()), type(shape), shape)
-        found = kept.get(key)
-        if found is None:
-            built_now = build(tables, shape)
-            found = kept[key] = built_now.usual if isinstance(built_now, Windowed) else built_now
-            while len(kept) > _MAX_REMEMBERED:
-                # The list of a dictionary is made at once; another thread may have taken the oldest meanwhile.
-                kept.pop(next(iter(list(kept)), key), None)
-        return Windowed(found, window)
-
-    return built
 
 
 @dataclass(frozen=True)

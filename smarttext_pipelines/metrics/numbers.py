@@ -7,7 +7,8 @@ import ibis.expr.types as ir
 
 from smarttext_pipelines.core.customer_keys import CANONICAL, CANONICAL_LENGTHS, DIGITS, INTERNATIONAL, NATIONAL
 from smarttext_pipelines.core.statuses import SEPARATORS, WHATSAPP_PREFIX, WITHHELD_CALLERS
-from smarttext_pipelines.metrics.metric import Tables, byte_order
+from smarttext_pipelines.metrics.metric import byte_order
+from smarttext_pipelines.metrics.windowed import Tables
 
 
 def compared_number(column: Any) -> ir.StringValue:

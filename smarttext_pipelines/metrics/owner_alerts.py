@@ -6,7 +6,8 @@ import ibis.expr.types as ir
 
 from smarttext_pipelines.core.statuses import PIPELINE_ALERT_PREFIX, TEXT_LIMIT
 from smarttext_pipelines.metrics.keyed import is_sid
-from smarttext_pipelines.metrics.metric import Daily, Metric, Tables, Window
+from smarttext_pipelines.metrics.metric import Daily, Metric, Window
+from smarttext_pipelines.metrics.windowed import Tables
 
 
 def alerts(tables: Tables, window: Window) -> ir.Table:

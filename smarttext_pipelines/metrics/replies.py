@@ -17,10 +17,11 @@ from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.statuses import WITHHELD_CALLERS
 from smarttext_pipelines.metrics import call_volume, messages
 from smarttext_pipelines.metrics.keyed import Keyed, grouping, rows_of
-from smarttext_pipelines.metrics.metric import Daily, Metric, RecentWindow, Tables, Window, elapsed_ms
+from smarttext_pipelines.metrics.metric import Daily, Metric, RecentWindow, Window, elapsed_ms
 from smarttext_pipelines.metrics.numbers import compared_number
 from smarttext_pipelines.metrics.reply_texts import REPLY_HOURS, TOGETHER_SECONDS, neighbours
 from smarttext_pipelines.metrics.reply_texts import find as find_texts
+from smarttext_pipelines.metrics.windowed import Tables
 
 REPLIES = "window_replies"
 """Table of the result of ``replied_calls``, where several statements read the same window."""

@@ -13,7 +13,8 @@ import ibis.expr.types as ir
 from smarttext_pipelines.core.statuses import STATUS_CLASS
 from smarttext_pipelines.metrics.keyed import Keyed, Measures, belonging, ends_of, grouping, per_key, per_key_of_ends
 from smarttext_pipelines.metrics.messages import TEXTS, PerKey, attempted, keyed_rows, status_name, texts
-from smarttext_pipelines.metrics.metric import RecentWindow, Tables, Window, byte_order, days_after
+from smarttext_pipelines.metrics.metric import RecentWindow, Window, byte_order, days_after
+from smarttext_pipelines.metrics.windowed import Tables
 
 REPLY_HOURS = 24
 """A text later than that is about something else; one day, so that the settle window covers its reports."""

@@ -11,9 +11,10 @@ from smarttext_pipelines.core.statuses import INBOUND_STATUSES, OWNER_REQUEST_SU
 from smarttext_pipelines.core.statuses import PLACEHOLDER_REQUESTS as NO_REQUESTS
 from smarttext_pipelines.metrics.keyed import is_none_of, is_sid
 from smarttext_pipelines.metrics.messages import with_alerts
-from smarttext_pipelines.metrics.metric import Tables, Window, byte_order
+from smarttext_pipelines.metrics.metric import Window, byte_order
 from smarttext_pipelines.metrics.numbers import compared_number, e164
 from smarttext_pipelines.metrics.spend import usage
+from smarttext_pipelines.metrics.windowed import Tables
 
 
 def openai_requests(tables: Tables, window: Window) -> ir.Table:

@@ -8,7 +8,8 @@ import ibis.expr.types as ir
 from smarttext_pipelines.core.statuses import DELIVERED_STATUSES, STATUS_CLASS, TEXT_LIMIT
 from smarttext_pipelines.metrics.keyed import first_days
 from smarttext_pipelines.metrics.messages import TEXTS, keyed_rows, repeated, status_name, window_texts
-from smarttext_pipelines.metrics.metric import Daily, Metric, Tables, Window
+from smarttext_pipelines.metrics.metric import Daily, Metric, Window
+from smarttext_pipelines.metrics.windowed import Tables
 
 _DIMENSIONS = ("day", "business_id", "audience", "sender", "status", "status_class", "error_code")
 

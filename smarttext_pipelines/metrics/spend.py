@@ -11,7 +11,8 @@ import ibis.expr.types as ir
 from smarttext_pipelines.core.openai_prices import FINE_TUNE, LARGEST_COST, PREFIX, VERSION
 from smarttext_pipelines.core.statuses import RESET_ENDPOINT, TEXT_LIMIT
 from smarttext_pipelines.metrics.event_tables import counts_by_date
-from smarttext_pipelines.metrics.metric import Daily, Metric, Tables, Window, scaled
+from smarttext_pipelines.metrics.metric import Daily, Metric, Window, scaled
+from smarttext_pipelines.metrics.windowed import Tables
 
 _DIMENSIONS = ("day", "business_id", "service", "model", "endpoint")
 

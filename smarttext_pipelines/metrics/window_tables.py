@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from smarttext_pipelines.metrics.call_volume import CALLS, calls
 from smarttext_pipelines.metrics.messages import TEXTS, window_texts
-from smarttext_pipelines.metrics.metric import Build, remembered
+from smarttext_pipelines.metrics.metric import Build
 from smarttext_pipelines.metrics.replies import REPLIES, repeated, replied_calls
+from smarttext_pipelines.metrics.windowed import remembered
 
 WINDOW_TABLES: Mapping[str, Build] = {
     CALLS: remembered(calls),

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -16,6 +17,8 @@ from sqlalchemy import Connection
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
+    from smarttext_pipelines.metrics.metric import Build, Window
+    from smarttext_pipelines.metrics.windowed import Tables
     from smarttext_pipelines.reports.month_facts import Month
 
 _SLOT_MINUTES = 15
@@ -68,12 +71,13 @@ class MissedHours:
 
 def missed_hours(connection: Connection, month: "Month", business: UUID) -> Hours:
     """Return the missed calls of one business, found by index; numbers stay masked."""
-    from smarttext_pipelines.explain.behind_calls import found_calls
     from smarttext_pipelines.explain.near import Kind, NearEngine, Wanted
+    from smarttext_pipelines.metrics import call_volume
 
-    wanted = Wanted(Kind.business, _window(month), business, shared_senders=month.shared_senders)
-    engine = NearEngine(connection, wanted)
-    found = by_business(engine.fetch(_counted(found_calls(engine, wanted))), month.zone)
+    window = _window(month)
+    engine = NearEngine(connection, Wanted(Kind.business, window, business, shared_senders=month.shared_senders))
+    engine.add_repeated([lambda: call_volume.repeated(engine.tables, window)])
+    found = by_business(engine.fetch(_missed_by_slot()(engine.tables, window)), month.zone)
     return found.get(business, {})
 
 
@@ -88,7 +92,7 @@ def all_missed_hours(connection: Connection, month: "Month") -> Mapping[UUID, Ho
     window = _window(month)
     engine = PostgresEngine(connection, Parameters(window, month.shared_senders))
     add_repeated_keys(engine, [call_volume.repeated(engine.tables, window)])
-    return by_business(engine.fetch(_counted(call_volume.calls(engine.tables, window))), month.zone)
+    return by_business(engine.fetch(_missed_by_slot()(engine.tables, window)), month.zone)
 
 
 def by_business(rows: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> dict[UUID, dict[date, Counter[int]]]:
@@ -107,12 +111,19 @@ def _window(month: "Month") -> Any:
     return Window(month.days, month.zone, month.settle_days, month.now, reply_minutes=month.reply_minutes)
 
 
-def _counted(calls: "ir.Table") -> "ir.Table":
+@cache
+def _missed_by_slot() -> "Build":
     import ibis
 
+    from smarttext_pipelines.metrics import call_volume
     from smarttext_pipelines.metrics.metric import elapsed_ms
+    from smarttext_pipelines.metrics.windowed import remembered
 
-    calls = calls.filter(calls.is_missed, calls.business_id.notnull())
-    slot = elapsed_ms(calls.first_at, ibis.literal(_EPOCH)) // (_SLOT_MINUTES * 60_000)
-    found = calls.select("business_id", "day", slot=slot.cast("int64"))
-    return found.group_by("business_id", "day", "slot").agg(missed=found.count())
+    def build(tables: "Tables", window: "Window") -> "ir.Table":
+        calls = call_volume.calls(tables, window)
+        calls = calls.filter(calls.is_missed, calls.business_id.notnull())
+        slot = elapsed_ms(calls.first_at, ibis.literal(_EPOCH)) // (_SLOT_MINUTES * 60_000)
+        found = calls.select("business_id", "day", slot=slot.cast("int64"))
+        return found.group_by("business_id", "day", "slot").agg(missed=found.count())
+
+    return remembered(build)

@@ -16,7 +16,7 @@ from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import DatabaseError, SettingsError
 from smarttext_pipelines.engines.spark_session import SparkPlace, spark_version
 from smarttext_pipelines.metrics import METRICS, Window
-from smarttext_pipelines.metrics.metric import Tables
+from smarttext_pipelines.metrics.windowed import Tables
 from smarttext_pipelines.rollup import roll_up
 from smarttext_pipelines.sample import SampleSpec, load_sample
 from smarttext_pipelines_tests.conftest import Database

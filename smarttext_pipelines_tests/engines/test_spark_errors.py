@@ -28,7 +28,7 @@ from smarttext_pipelines.engines.spark_session import (
 from smarttext_pipelines.health.service_lines import spark
 from smarttext_pipelines.health.verdicts import State
 from smarttext_pipelines.metrics import METRICS, Window
-from smarttext_pipelines.metrics.metric import Tables
+from smarttext_pipelines.metrics.windowed import Tables
 from smarttext_pipelines.rollup import roll_up
 from smarttext_pipelines.settings import Settings
 from smarttext_pipelines_tests import strategies

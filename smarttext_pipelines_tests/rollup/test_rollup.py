@@ -16,7 +16,8 @@ from sqlalchemy import text
 from smarttext_pipelines.core.days import DayRange
 from smarttext_pipelines.core.errors import AgreementError, SettingsError
 from smarttext_pipelines.metrics import METRICS
-from smarttext_pipelines.metrics.metric import Tables, Window
+from smarttext_pipelines.metrics.metric import Window
+from smarttext_pipelines.metrics.windowed import Tables
 from smarttext_pipelines.rollup import roll_up
 from smarttext_pipelines.rollup.day_locks import MAX_DAY_LOCKS, locked
 from smarttext_pipelines.rollup.drift import changed_days

@@ -7,14 +7,13 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from smarttext_pipelines.alerting.incidents.incident_store import span_of
-from smarttext_pipelines.alerting.measuring.measure import open_engine
+from smarttext_pipelines.alerting.measuring.measure import open_engine, repeated
 from smarttext_pipelines.alerting.measuring.now import Now, Place
 from smarttext_pipelines.alerting.metrics.alert_metric import AlertMetric
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.alerting.rules.rule_tables import prepare_tables
 from smarttext_pipelines.alerting.rules.span import GROUP, Span
 from smarttext_pipelines.engines import PostgresEngine, add_repeated_keys
-from smarttext_pipelines.metrics import replies
 
 _INCIDENT = text("SELECT * FROM monitoring.incidents WHERE id = :id")
 _SEES_EVENTS = text("SELECT has_table_privilege('monitoring.sms_events', 'SELECT')")
@@ -75,7 +74,7 @@ def counted_rows(
     prepare_tables(connection, rules, ())
     now = Now(engine, connection, place, span.end_at, facts_are_fresh=True, masked_senders=senders)
     if metric.groups_by_key:
-        add_repeated_keys(engine, [replies.repeated(engine.tables, now.window(span.end_at - span.start_at))])
+        add_repeated_keys(engine, [repeated(engine.tables, now.window(span.end_at - span.start_at))])
     return Counted(metric.rows(now, metric, span))
 
 

@@ -25,7 +25,7 @@ from smarttext_pipelines.alerting.rules.span import LAST_TEXTS
 from smarttext_pipelines.core.redact import scrub
 from smarttext_pipelines.engines import Parameters, PostgresEngine, add_repeated_keys
 from smarttext_pipelines.metrics import replies
-from smarttext_pipelines.metrics.metric import remembered
+from smarttext_pipelines.metrics.windowed import remembered
 
 _FACTS_ARE_FRESH = text(
     """
@@ -41,7 +41,7 @@ _ERROR = text(
 )
 _ALIASED_COLUMN = re.compile(r"^column \w+\.(?=\w)")
 _LONGEST = minutes_of(LONGEST_SHORT_WINDOW)
-_repeated = remembered(replies.repeated)
+repeated = remembered(replies.repeated)
 _PRESENT = text("SELECT DISTINCT signal, kind FROM alert_measures")
 
 
@@ -99,7 +99,7 @@ def measure(
     window = recent_window(place, now, LONGEST_SHORT_WINDOW)
     found.is_fresh = bool(connection.execute(_FACTS_ARE_FRESH, {"today": window.days.first}).scalar())
     keyed = [rule for rule in rules.values() if rule.alert_metric.groups_by_key]
-    _guarded(found, connection, keyed, lambda: add_repeated_keys(engine, [_repeated(engine.tables, window)]))
+    _guarded(found, connection, keyed, lambda: add_repeated_keys(engine, [repeated(engine.tables, window)]))
     here = Now(engine, connection, place, now, found.is_fresh)
     for run in dict.fromkeys(metric.measure for metric in ALERT_METRICS.values()):
         wanted = [rule for rule in rules.values() if rule.alert_metric.measure is run]

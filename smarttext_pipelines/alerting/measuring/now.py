@@ -18,7 +18,8 @@ from smarttext_pipelines.alerting.rules.rule_tables import minutes_of
 from smarttext_pipelines.alerting.rules.span import with_scopes
 from smarttext_pipelines.core.days import DayRange, day_of
 from smarttext_pipelines.engines import PostgresEngine
-from smarttext_pipelines.metrics.metric import REPLY_MINUTES, Expression, RecentWindow, Tables, remembered
+from smarttext_pipelines.metrics.metric import REPLY_MINUTES, RecentWindow
+from smarttext_pipelines.metrics.windowed import Expression, Tables, remembered
 from smarttext_pipelines.settings import Settings
 
 _HAS_OUTCOMES = text(

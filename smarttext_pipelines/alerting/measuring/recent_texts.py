@@ -22,7 +22,8 @@ from smarttext_pipelines.core.failure_classes import OUTSIDE_THE_RATE
 from smarttext_pipelines.core.phones import mask_phone
 from smarttext_pipelines.core.statuses import FINAL_STATUSES, STATUS_CLASS
 from smarttext_pipelines.metrics.messages import attempts, status_name
-from smarttext_pipelines.metrics.metric import RecentWindow, Tables, remembered
+from smarttext_pipelines.metrics.metric import RecentWindow
+from smarttext_pipelines.metrics.windowed import Tables, remembered
 
 LAST_COUNT = 20
 """Decided texts to which the window of a rate widens where it holds too few."""

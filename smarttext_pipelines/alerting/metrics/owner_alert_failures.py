@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from smarttext_pipelines.alerting.measuring.now import Now
     from smarttext_pipelines.alerting.rules.rule import Rule
     from smarttext_pipelines.alerting.rules.span import Span
-    from smarttext_pipelines.metrics.metric import RecentWindow, Tables
+    from smarttext_pipelines.metrics.metric import RecentWindow
+    from smarttext_pipelines.metrics.windowed import Tables
 
 
 def _counted(tables: "Tables", window: "RecentWindow") -> "ir.Table":

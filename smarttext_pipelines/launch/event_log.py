@@ -12,7 +12,7 @@ from typing import Any
 from dagster import DagsterEventType
 from sqlalchemy import text
 
-from smarttext_pipelines.defs.dagster_internals import (
+from smarttext_pipelines.launch.dagster_storage import (
     ConfigurableClassData,
     EventLogEntry,
     PostgresEventLogStorage,

@@ -42,7 +42,8 @@ def _incidents(facts: Facts) -> Iterator[Judgement]:
     for place, each in enumerate(facts.incidents):
         phrase = ""
         if each in told and place == 0:
-            one = f"an incident of {shown_name(each.whom)} ({each.rule})"
+            # A rule's name is what it watches; the line below has it as it is written in settings.
+            one = f"an incident of {shown_name(each.whom)} ({each.rule.replace('_', ' ')})"
             phrase = one if len(told) == 1 else counted(len(told), "incident")
         urgency = (Urgency.bad if is_bad else Urgency.look) if each in told else Urgency.note
         if place < NAMED:

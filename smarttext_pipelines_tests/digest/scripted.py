@@ -100,11 +100,11 @@ SCRIPTED: dict[str, tuple[Facts, str]] = {
     ),
     "one critical incident": (
         replace(GOOD, incidents=[_incident(214)]),
-        "Bad day, Friday 20 March 2026: an incident of Hartley Plumbing (sms_failure_rate)",
+        "Bad day, Friday 20 March 2026: an incident of Hartley Plumbing (sms failure rate)",
     ),
     "one warning": (
         replace(GOOD, incidents=[_incident(214, "warning")]),
-        "Worth a look, Friday 20 March 2026: an incident of Hartley Plumbing (sms_failure_rate)",
+        "Worth a look, Friday 20 March 2026: an incident of Hartley Plumbing (sms failure rate)",
     ),
     "one business": (
         replace(GOOD, unanswered=DOVER),

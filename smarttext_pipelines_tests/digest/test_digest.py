@@ -116,7 +116,7 @@ def test_incidents_are_those_of_the_day_with_begin_and_end_and_not_those_open_no
         )  # fmt: skip
     with rolled_up.engine.connect() as connection:
         lines = read_digest(connection, rolled_up.settings(), DAY)
-    assert lines[0] == "Bad day, Monday 16 March 2026: an incident of Business 1 (sms_failure_rate)"
+    assert lines[0] == "Bad day, Monday 16 March 2026: an incident of Business 1 (sms failure rate)"
     assert [line for line in lines if "INC-" in line] == [
         "INC-1 sms_failure_rate, critical, Business 1: 12:00 to 14:00. `smarttext alerts show 1`"
     ]

@@ -128,13 +128,10 @@ def _read(connection: Connection, days: DayRange, complete: set[date]) -> dict[i
     # Sorting all cells on disk would take as long as reading them.
     connection.exec_driver_sql("SET LOCAL work_mem = '256MB'")
     driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-    with driver.cursor(binary=True) as cursor:
-        cursor.execute(_CELLS, {"first": days.first, "days": sorted(complete)})
-        found = cast("psycopg.pq.abc.PGresult", cursor.pgresult)
-        return {
-            int.from_bytes(found.get_value(n, 0) or b"", "big"): np.frombuffer(found.get_value(n, 1) or b"", _RECORD)
-            for n in range(found.ntuples)
-        }
+    with driver.cursor() as cursor:
+        # One after the other: together they would be held twice.
+        found = cursor.stream(_CELLS, {"first": days.first, "days": sorted(complete)}, binary=True)
+        return {row: np.frombuffer(packed, _RECORD) for row, packed in found}
 
 
 def _places(found: Collection[Records]) -> tuple[tuple[UUID, ...], list[Places]]:
@@ -144,8 +141,8 @@ def _places(found: Collection[Records]) -> tuple[tuple[UUID, ...], list[Places]]
     """
     import pyarrow as pa
 
-    every = np.concatenate([np.empty(0, _RECORD["business_id"]), *(records["business_id"] for records in found)])
-    buffers = [None, pa.py_buffer(every.tobytes())]
+    every: Any = np.concatenate([np.empty(0, _RECORD["business_id"]), *(records["business_id"] for records in found)])
+    buffers = [None, pa.py_buffer(every)]
     encoded: Any = pa.Array.from_buffers(pa.binary(every.itemsize), len(every), buffers).dictionary_encode()
     # Arrow's own lists and arrays would import pandas.
     seen = np.frombuffer(encoded.dictionary.buffers()[1], every.dtype, len(encoded.dictionary)).tolist()

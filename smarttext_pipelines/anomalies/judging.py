@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smarttext_pipelines.anomalies.learning import Scored
+from smarttext_pipelines.anomalies.compared_day import Scored
 from smarttext_pipelines.anomalies.series_kinds import SeriesKind
 from smarttext_pipelines.anomalies.tails import Flags, Floats
 

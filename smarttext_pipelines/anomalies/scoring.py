@@ -7,12 +7,13 @@ from uuid import UUID
 
 import numpy as np
 
+from smarttext_pipelines.anomalies.compared_day import Scored
 from smarttext_pipelines.anomalies.day_windows import WINDOWS
 from smarttext_pipelines.anomalies.judging import unusual
-from smarttext_pipelines.anomalies.learning import MIN_AGE, Learner, Scored
+from smarttext_pipelines.anomalies.learning import MIN_AGE, Learner
 from smarttext_pipelines.anomalies.series_kinds import SERIES_KINDS, SeriesKind
 from smarttext_pipelines.anomalies.series_reader import Series
-from smarttext_pipelines.anomalies.tails import Flags, Floats
+from smarttext_pipelines.anomalies.tails import Flags, Float, Floats
 from smarttext_pipelines.core.days import DayRange
 
 LEAST_USD = 1.0
@@ -130,20 +131,25 @@ def _score_kind(
         # Nothing of that kind ever happened.
         return
     learner = Learner(kind.shape, kind.two_sided, len(series.businesses))
-    small = part.astype(np.float32), None if whole is None else whole.astype(np.float32)
-    told = np.where(marked, np.nan, part), None if whole is None else np.where(marked, np.nan, whole)
     is_platform = np.arange(part.shape[1]) == len(series.businesses)
     for row, day in enumerate(series.days):
         age = learner.age
-        scored = learner.step(small[0][row], None if small[1] is None else small[1][row], day.weekday(), marked[row])
+        of_day = (
+            part[row].astype(Float),
+            None if whole is None else whole[row].astype(Float),
+            day.weekday(),
+            marked[row],
+        )
         if day not in result:
+            learner.learn(*of_day)
             continue
+        scored = learner.step(*of_day)
         least = _least_nats(kind, series, scored, verdicts, day)
         flags = unusual(kind, scored, age, is_platform=is_platform, least_nats=least) & ~marked[row]
         if flags[-1]:
             flags[-1] = not _is_explained(scored, flags | marked[row], _marked_excess(part, marked, row, scored))
         result[day].tested += int(((age >= MIN_AGE) & ~np.isnan(part[row])).sum())
-        result[day].found.extend(_told(kind, series, told, row, scored, flags))
+        result[day].found.extend(_told(kind, series, (part, whole), marked, row, scored, flags))
 
 
 def _marked_excess(part: Floats, marked: Flags, row: int, scored: Scored) -> float:
@@ -169,6 +175,7 @@ def _told(
     kind: SeriesKind,
     series: Series,
     cells: tuple[Floats, Floats | None],
+    marked: Flags,
     row: int,
     scored: Scored,
     flags: Flags,
@@ -177,15 +184,16 @@ def _told(
     for n in np.flatnonzero(flags):
         span = slice(max(row - WINDOWS[int(scored.window[n])] + 1, 0), row + 1)
         expected, spread = float(scored.expected[n]), float(scored.spread[n])
-        of = None if whole is None else float(np.nansum(whole[span, n]))
+        counted = part[span, n][~marked[span, n]]
+        of = None if whole is None else float(np.nansum(whole[span, n][~marked[span, n]]))
         high = expected + _RANGE_SD * spread
         yield Unusual(
             day=series.days.first + timedelta(days=row),
             metric=kind.name,
             business_id=series.businesses[n] if n < len(series.businesses) else None,
             side=int(scored.side[n]),
-            window_days=int(np.isfinite(part[span, n]).sum()),
-            found=round(float(np.nansum(part[span, n])), 6),
+            window_days=int(np.isfinite(counted).sum()),
+            found=round(float(np.nansum(counted)), 6),
             whole=of,
             expected=round(expected, 6),
             low=round(max(expected - _RANGE_SD * spread, 0.0), 6),

@@ -47,23 +47,23 @@ def _deviate_up_to(count: Floats, mean: Floats, dispersion: Floats) -> Floats:
     return result
 
 
-def deviate(count: Floats, mean: Floats, dispersion: Floats) -> Floats:
+def deviate(count: Floats, mean: Floats, dispersion: Floats, spread: Floats | None = None) -> Floats:
     """Return how far a count lies from its mean, as a normal deviate of the tail on its side.
 
     Args:
         count: What was counted, zero or more; a sum of money in units of a typical one.
-        mean: What was to be expected, above zero.
+        mean: What was to be expected, above zero; of the same shape, as is the dispersion.
         dispersion: φ of a variance mean + φ·mean².
+        spread: The root of that variance, where it is known.
 
     Returns:
         Positive for P(X ≥ count) where it lies above the mean, negative for P(X ≤ count) below; zero where the tail
         is half or more.
     """
-    count, mean, dispersion = np.broadcast_arrays(count, mean, dispersion)
-    result: Floats = (count - mean) / np.sqrt(mean + dispersion * mean * mean)
+    result: Floats = (count - mean) / (np.sqrt(mean + dispersion * mean * mean) if spread is None else spread)
     # Between them the tail is more than an eighth: nobody asks how much.
-    far = (result > _NEAR_ABOVE) | (result < _NEAR_BELOW)
-    result[far] = _deviate(count[far], mean[far], dispersion[far])
+    far = np.flatnonzero((result > _NEAR_ABOVE) | (result < _NEAR_BELOW))
+    result.put(far, _deviate(count.take(far), mean.take(far), dispersion.take(far)))
     return result
 
 
@@ -79,6 +79,9 @@ def _deviate(count: Floats, mean: Floats, dispersion: Floats) -> Floats:
 
 
 def surprise(z: Floats) -> Floats:
-    """Return −ln of the tail beyond a deviate that is zero or more."""
-    result: Floats = z * z / 2.0 + _HALF_LOG_2_PI - np.log(4.0 / (3.0 * z + np.sqrt(z * z + 8.0)))
+    """Return −ln of the tail beyond a deviate; zero where that is more than an eighth."""
+    result = np.zeros_like(z)
+    far = np.flatnonzero(z > _NEAR_ABOVE)
+    z = z[far]
+    result[far] = z * z / 2.0 + _HALF_LOG_2_PI - np.log(4.0 / (3.0 * z + np.sqrt(z * z + 8.0)))
     return result

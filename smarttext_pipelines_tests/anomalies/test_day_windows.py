@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smarttext_pipelines.anomalies.day_windows import LAG, WINDOWS, farthest, summed
+from smarttext_pipelines.anomalies.day_windows import LAG, WINDOWS, counted, farthest, summed
 from smarttext_pipelines.anomalies.tails import Float
 
 
@@ -11,7 +11,7 @@ from smarttext_pipelines.anomalies.tails import Float
 def test_a_window_is_the_sum_of_its_days_also_while_fewer_are_known(days: int) -> None:
     random = np.random.default_rng(days)
     recent = [tuple(random.integers(0, 9, (3, 4)).astype(Float)) for _ in range(days)]
-    found, expected, whole, uneven = summed(recent)
+    found, expected, whole, uneven = summed([(counted(part, exposure), level) for part, exposure, level in recent])
     for n, (length, lag) in enumerate(zip(WINDOWS, LAG, strict=True)):
         part, exposure = (sum(day[place] for day in recent[-length:]) for place in (0, 1))
         squares = sum(day[1] ** 2 for day in recent[-length:])

@@ -63,9 +63,12 @@ def write_batches(
     """Write batches into a file of a shape; their columns are cast to its types."""
     rows = size = 0
     repeated: Any = [c.name for c in shape.columns if _is_repeated(c)]
+    ordered: Any = [field.name for field in shape.arrow if field.type != pa.string()]
     with target.created(path) as file:
         sink: Any = pa.PythonFile(cast("Any", file), mode="w")
-        with pq.ParquetWriter(sink, shape.arrow, compression="zstd", use_dictionary=repeated) as writer:
+        with pq.ParquetWriter(
+            sink, shape.arrow, compression="zstd", use_dictionary=repeated, write_statistics=ordered
+        ) as writer:
             for batch in batches:
                 part = pa.Table.from_batches([batch]).cast(shape.arrow)
                 writer.write_table(part)
@@ -76,7 +79,7 @@ def write_batches(
 
 def _is_repeated(column: Column) -> bool:
     """Return whether values are likely to occur again: of others a dictionary is made only to be thrown away."""
-    is_unique = column.name == "id" or column.name.endswith(("_sid", "request_id"))
+    is_unique = column.name == "id" or column.name.endswith(("_sid", "request_id")) or column.kind in ("json", "jsonb")
     return not is_unique and not column.kind.startswith("timestamp")
 
 

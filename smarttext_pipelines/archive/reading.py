@@ -19,7 +19,7 @@ from smarttext_pipelines.database.connect import describe
 BATCH_BYTES = 4 << 20
 _BATCHES_AHEAD = 2
 _END = None
-_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_BEGIN = "; ".join(("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", *SESSION))
 
 
 @contextmanager
@@ -71,10 +71,9 @@ class _ReadAhead(threading.Thread):
         database = _described(self._url.set(drivername="postgresql").render_as_string(hide_password=False))
         with adbc.AdbcConnection(database) as connection:
             connection.set_autocommit(enabled=False)
-            for setting in (_SNAPSHOT, *SESSION):
-                with adbc.AdbcStatement(connection) as statement:
-                    statement.set_sql_query(setting)
-                    statement.execute_update()
+            with adbc.AdbcStatement(connection) as statement:
+                statement.set_sql_query(_BEGIN)
+                statement.execute_update()
             with adbc.AdbcStatement(connection) as statement:
                 statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
                 statement.set_sql_query(self._statement)

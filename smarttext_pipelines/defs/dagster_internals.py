@@ -1,6 +1,6 @@
 """What the graph uses of Dagster that it does not promise to keep; a test says when a release has moved something.
 
-``launch/dagster_storage.py`` has what the storages need, which takes long to import.
+``launch/storage_internals.py`` has what the storages need, which takes long to import.
 """
 
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus

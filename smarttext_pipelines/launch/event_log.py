@@ -12,7 +12,8 @@ from typing import Any
 from dagster import DagsterEventType
 from sqlalchemy import text
 
-from smarttext_pipelines.launch.dagster_storage import (
+from smarttext_pipelines.launch.private import scrubbed, watch_dagster_process
+from smarttext_pipelines.launch.storage_internals import (
     ConfigurableClassData,
     EventLogEntry,
     PostgresEventLogStorage,
@@ -20,7 +21,6 @@ from smarttext_pipelines.launch.dagster_storage import (
     pg_url_from_config,
     replace_record,
 )
-from smarttext_pipelines.launch.private import scrubbed, watch_dagster_process
 
 _RESULT = "result"
 """Name of an asset's own output."""

@@ -13,7 +13,7 @@ from dagster import DagsterEventType
 
 from smarttext_pipelines.core.errors import SettingsError
 from smarttext_pipelines.core.redact import scrub, scrub_tree
-from smarttext_pipelines.launch.dagster_storage import (
+from smarttext_pipelines.launch.storage_internals import (
     ConfigurableClassData,
     InstigatorTick,
     PostgresScheduleStorage,

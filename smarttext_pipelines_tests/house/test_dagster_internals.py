@@ -7,7 +7,7 @@ import pytest
 from dagster import DagsterInstance
 
 from smarttext_pipelines.defs import dagster_internals as internals
-from smarttext_pipelines.launch import dagster_storage as storage
+from smarttext_pipelines.launch import storage_internals as storage
 from smarttext_pipelines_tests.house.test_layers import ROOT, _imports
 
 PRIVATE = ("dagster._", "dagster_postgres", "dagster_shared")
@@ -32,7 +32,7 @@ METHODS = {
 
 def test_only_two_modules_import_what_dagster_may_change() -> None:
     users = {path.name for path in ROOT.rglob("*.py") if any(name.startswith(PRIVATE) for name in _imports(path))}
-    assert users == {"dagster_internals.py", "dagster_storage.py"}, f"{users}: import it from one of these two"
+    assert users == {"dagster_internals.py", "storage_internals.py"}, f"{users}: import it from one of these two"
 
 
 @pytest.mark.parametrize(

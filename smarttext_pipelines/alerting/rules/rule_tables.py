@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from smarttext_pipelines.alerting.rules.rule import Rule
 from smarttext_pipelines.core.failure_classes import class_by_code
+from smarttext_pipelines.engines.small_table import small_table
 from smarttext_pipelines.engines.staging import copy_into_temporary_table
 
 Key = tuple[str, str]
@@ -29,32 +30,27 @@ def prepare_tables(connection: Connection, rules: Mapping[str, Rule], open_keys:
     copy_into_temporary_table(connection, "alert_rules", _rules_table(rules))
     copy_into_temporary_table(connection, "alert_overrides", _overrides_table(rules))
     connection.exec_driver_sql("ALTER TABLE alert_overrides ALTER business_id TYPE uuid USING business_id::uuid")
-    pairs = sorted(open_keys)
-    table = pa.table(
-        {"rule": pa.array([r for r, _ in pairs], pa.string()), "scope": pa.array([s for _, s in pairs], pa.string())}
-    )
-    copy_into_temporary_table(connection, "alert_open", table)
-    classes = class_by_code()
-    copy_into_temporary_table(
-        connection,
-        "alert_failure_classes",
-        pa.table(
-            {"code": pa.array(list(classes), pa.string()), "class": pa.array(list(classes.values()), pa.string())}
-        ),
-    )
+    keys = small_table({"rule": pa.string(), "scope": pa.string()}, sorted(open_keys))
+    copy_into_temporary_table(connection, "alert_open", keys)
+    classes = small_table({"code": pa.string(), "class": pa.string()}, class_by_code().items())
+    copy_into_temporary_table(connection, "alert_failure_classes", classes)
 
 
 def _rules_table(rules: Mapping[str, Rule]) -> pa.Table:
-    rows = [(rule, minutes_of(window)) for rule in rules.values() for window in rule.windows]
-    return pa.table(
+    return small_table(
         {
-            "rule": pa.array([rule.name for rule, _ in rows], pa.string()),
-            "signal": pa.array([rule.metric for rule, _ in rows], pa.string()),
-            "kind": pa.array([rule.scope for rule, _ in rows], pa.string()),
-            "minutes": pa.array([minutes for _, minutes in rows], pa.int32()),
-            "min_count": pa.array([rule.min_count for rule, _ in rows], pa.int64()),
-            "lowest_threshold": pa.array([_decimal(rule.lowest_threshold) for rule, _ in rows], pa.decimal128(38, 6)),
-        }
+            "rule": pa.string(),
+            "signal": pa.string(),
+            "kind": pa.string(),
+            "minutes": pa.int32(),
+            "min_count": pa.int64(),
+            "lowest_threshold": pa.decimal128(38, 6),
+        },
+        (
+            (r.name, r.metric, r.scope, minutes_of(window), r.min_count, _decimal(r.lowest_threshold))
+            for r in rules.values()
+            for window in r.windows
+        ),
     )
 
 
@@ -68,14 +64,8 @@ def _overrides_table(rules: Mapping[str, Rule]) -> pa.Table:
             *((None, str(business), limits) for business, limits in rule.businesses.items()),
         )
     ]
-    return pa.table(
-        {
-            "rule": pa.array([row[0] for row in rows], pa.string()),
-            "plan": pa.array([row[1] for row in rows], pa.string()),
-            "business_id": pa.array([row[2] for row in rows], pa.string()),
-            "min_count": pa.array([row[3] for row in rows], pa.int64()),
-        }
-    )
+    texts = dict.fromkeys(("rule", "plan", "business_id"), pa.string())
+    return small_table({**texts, "min_count": pa.int64()}, rows)
 
 
 def _decimal(value: float) -> Decimal:

@@ -9,9 +9,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from smarttext_pipelines.core.errors import DatabaseError
+from smarttext_pipelines.metrics import METRICS
+from smarttext_pipelines.rollup.write import RolledUp
 from smarttext_pipelines.schema.migrate import find_drift, migrate
 from smarttext_pipelines.schema.rights.roles import FUNCTIONS
-from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.conftest import Copied, Database
 from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.legacy import (
     DAYS,
@@ -31,20 +33,45 @@ BOUNDARY = date(2026, 3, 5)
 
 
 @pytest.fixture(params=["supabase", "plain"])
-def legacy(request: pytest.FixtureRequest, empty_database: Database) -> Database:
+def legacy(request: pytest.FixtureRequest, copied: Copied) -> Iterator[Database]:
     """The application's database with ten days of history, with and without what Supabase adds."""
-    install_legacy(empty_database, on_supabase=request.param == "supabase")
-    add_history(empty_database)
-    return empty_database
+    with copied(_with_history, request.param == "supabase") as database:
+        yield database
+
+
+@pytest.fixture(params=["supabase", "plain"])
+def adopted(request: pytest.FixtureRequest, copied: Copied) -> Iterator[Database]:
+    """The database of ``legacy`` after its adoption."""
+    with copied(_adopted, request.param == "supabase") as database:
+        yield database
 
 
 @pytest.fixture
-def cleaned(empty_database: Database) -> Database:
+def cleaned(copied: Copied) -> Iterator[Database]:
     """The application's database after its clean-up has deleted four days and half of the fifth."""
-    install_legacy(empty_database)
-    add_history(empty_database)
-    clean_up(empty_database, f"{BOUNDARY} 12:00Z")
-    return empty_database
+    with copied(_cleaned) as database:
+        yield database
+
+
+def _with_history(database: Database, on_supabase: bool) -> None:
+    install_legacy(database, on_supabase=on_supabase)
+    add_history(database)
+
+
+def _adopted(database: Database, on_supabase: bool) -> None:
+    _with_history(database, on_supabase)
+    migrate(database.engine, UTC)
+
+
+def _cleaned(database: Database) -> None:
+    _with_history(database, True)
+    clean_up(database, f"{BOUNDARY} 12:00Z")
+
+
+def roll_up_daily_stats(database: Database) -> RolledUp:
+    """Roll the daily numbers up, and the facts that they are summed from."""
+    needed = {name: metric for name, metric in METRICS.items() if metric.daily or name == "daily_stats"}
+    return roll_up_all(database.engine, DAYS, metrics=needed)["daily_stats"]
 
 
 def files(database: Database) -> dict[str, int]:
@@ -123,11 +150,10 @@ def test_an_index_that_an_interrupted_build_left_behind_is_replaced(empty_databa
     assert empty_database.rows("SELECT FROM pg_index WHERE NOT indisvalid") == []
 
 
-def test_daily_stats_holds_sums_that_the_old_types_could_not(legacy: Database) -> None:
-    migrate(legacy.engine, UTC)
+def test_daily_stats_holds_sums_that_the_old_types_could_not(adopted: Database) -> None:
     most = 10_000_000_000
-    legacy.run("UPDATE public.daily_stats SET openai_tokens_used = %s, openai_cost_estimate = %s", most, most)
-    assert legacy.rows("SELECT DISTINCT openai_cost_estimate AS cost FROM public.daily_stats") == [{"cost": most}]
+    adopted.run("UPDATE public.daily_stats SET openai_tokens_used = %s, openai_cost_estimate = %s", most, most)
+    assert adopted.rows("SELECT DISTINCT openai_cost_estimate AS cost FROM public.daily_stats") == [{"cost": most}]
 
 
 def test_rows_without_business_that_repeat_a_day_are_set_aside_and_the_newest_stays(legacy: Database) -> None:
@@ -154,15 +180,13 @@ def test_every_row_of_daily_stats_is_copied_once(legacy: Database) -> None:
     assert copies == [{name: row[name] for name in copies[0]} for row in before]
 
 
-def test_a_second_row_without_business_for_a_day_is_refused_from_now_on(legacy: Database) -> None:
-    migrate(legacy.engine, UTC)
+def test_a_second_row_without_business_for_a_day_is_refused_from_now_on(adopted: Database) -> None:
     with pytest.raises(Exception, match="daily_stats_business_id_date_key"):
-        legacy.run("INSERT INTO public.daily_stats (date) VALUES ('2026-03-02')")
+        adopted.run("INSERT INTO public.daily_stats (date) VALUES ('2026-03-02')")
 
 
-def test_old_views_and_functions_are_replaced_not_doubled(legacy: Database) -> None:
-    migrate(legacy.engine, UTC)
-    found = catalog(legacy, "public")
+def test_old_views_and_functions_are_replaced_not_doubled(adopted: Database) -> None:
+    found = catalog(adopted, "public")
     views = {row["name"]: row["state"] for row in found if row["kind"] == "view"}
     functions = {row["name"].removeprefix("public."): row["state"] for row in found if row["kind"] == "function"}
     assert set(views) == set(VIEWS)
@@ -183,7 +207,7 @@ def test_what_somebody_built_on_the_views_survives_adoption_and_every_migrate(le
         legacy.run(f"CREATE VIEW public.my_{view} AS SELECT * FROM public.{view}")
     for _ in range(2):
         migrate(legacy.engine, UTC)
-    roll_up_all(legacy.engine, DAYS)
+    roll_up_all(legacy.engine, DAYS, metrics={"spend": METRICS["spend"]})
     assert len(legacy.rows("SELECT * FROM public.my_openai_daily_usage")) == 2 * len(DAYS)
 
 
@@ -226,9 +250,9 @@ def test_days_that_lost_events_keep_their_numbers_and_the_others_are_computed_ag
     adopted = stats(cleaned)
     assert {day for day in DAYS if adopted[day] != before[day]} == {date(2026, 3, 2)}  # repeated rows set aside
     for _ in range(2):
-        results = roll_up_all(cleaned.engine, DAYS)
+        kept = roll_up_daily_stats(cleaned).kept
         lost = {day for day in DAYS if day <= BOUNDARY}
-        assert set(results["daily_stats"].kept) == lost
+        assert set(kept) == lost
         after = stats(cleaned)
         assert {day for day in DAYS if after[day] == adopted[day]} == lost
     assert cleaned.rows("SELECT sum(calls_total)::int AS calls FROM public.daily_stats WHERE date > %s", BOUNDARY) == [
@@ -237,18 +261,19 @@ def test_days_that_lost_events_keep_their_numbers_and_the_others_are_computed_ag
 
 
 @pytest.mark.parametrize("table", EVENT_TABLES)
-def test_the_half_deleted_day_keeps_its_numbers_whichever_source_lost_rows(
-    empty_database: Database, table: str
-) -> None:
-    install_legacy(empty_database)
-    add_history(empty_database)
+def test_the_half_deleted_day_keeps_its_numbers_whichever_source_lost_rows(copied: Copied, table: str) -> None:
+    with copied(_with_history, True) as database:
+        _require_kept(database, table)
+
+
+def _require_kept(database: Database, table: str) -> None:
     at = "ts" if table == "call_events" else "created_at"
-    empty_database.run(f"DELETE FROM public.{table} WHERE {at} < '{BOUNDARY} 12:00Z'")
-    before = stats(empty_database)
-    migrate(empty_database.engine, UTC)
-    kept = roll_up_all(empty_database.engine, DAYS)["daily_stats"].kept
+    database.run(f"DELETE FROM public.{table} WHERE {at} < '{BOUNDARY} 12:00Z'")
+    before = stats(database)
+    migrate(database.engine, UTC)
+    kept = roll_up_daily_stats(database).kept
     assert kept == [day for day in DAYS if day <= BOUNDARY]
-    assert stats(empty_database)[BOUNDARY] == before[BOUNDARY]
+    assert stats(database)[BOUNDARY] == before[BOUNDARY]
 
 
 def test_a_stray_event_from_long_ago_does_not_hide_the_half_deleted_day(cleaned: Database) -> None:
@@ -261,10 +286,9 @@ def test_a_stray_event_from_long_ago_does_not_hide_the_half_deleted_day(cleaned:
     assert found == [{"row_day": BOUNDARY}]
 
 
-def test_without_a_clean_up_no_day_keeps_the_numbers_of_the_application(legacy: Database) -> None:
-    migrate(legacy.engine, UTC)
-    assert legacy.rows("SELECT * FROM monitoring.rollup_days") == []
-    assert roll_up_all(legacy.engine, DAYS)["daily_stats"].kept == []
+def test_without_a_clean_up_no_day_keeps_the_numbers_of_the_application(adopted: Database) -> None:
+    assert adopted.rows("SELECT * FROM monitoring.rollup_days") == []
+    assert roll_up_daily_stats(adopted).kept == []
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What adopting changed can be taken back: the application has what it had, and may be adopted again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ from smarttext_pipelines.schema.adoption.take_off import down_sql, down_to_appli
 from smarttext_pipelines.schema.installation import require_installation
 from smarttext_pipelines.schema.migrate import find_drift, make_roles, migrate
 from smarttext_pipelines_tests import application as app
-from smarttext_pipelines_tests.conftest import Database
+from smarttext_pipelines_tests.conftest import Copied, Database
 from smarttext_pipelines_tests.events import roll_up_all
 from smarttext_pipelines_tests.legacy import DAYS, EVENT_TABLES, add_history, catalog, install_legacy
 from smarttext_pipelines_tests.schema.test_adoption_plan import SORTED, as_found, decline, own_role
@@ -60,16 +60,20 @@ def database(empty_database: Database) -> Database:
 
 
 @pytest.fixture(params=INSTALLS)
-def application(request: pytest.FixtureRequest, empty_database: Database) -> Database:
+def application(request: pytest.FixtureRequest, copied: Copied) -> Iterator[Database]:
     """The application's database with history, comments, sorted views and our optional roles."""
-    request.param(empty_database)
-    empty_database.run("DELETE FROM public.businesses")
-    add_history(empty_database)
+    with copied(_filled, request.param) as database:
+        yield database
+
+
+def _filled(database: Database, install: Callable[[Database], object]) -> None:
+    install(database)
+    database.run("DELETE FROM public.businesses")
+    add_history(database)
     for view, definition in SORTED.items():
-        empty_database.run(f"DROP VIEW public.{view}; CREATE VIEW public.{view} AS {definition}")
-    empty_database.run(COMMENTED)
-    make_roles(empty_database.engine)
-    return empty_database
+        database.run(f"DROP VIEW public.{view}; CREATE VIEW public.{view} AS {definition}")
+    database.run(COMMENTED)
+    make_roles(database.engine)
 
 
 @pytest.mark.parametrize("drops", [False, True], ids=["kept", "dropped"])

@@ -151,4 +151,6 @@ def _places(found: Collection[Records]) -> tuple[tuple[UUID, ...], list[Places]]
     codes = np.frombuffer(encoded.indices.buffers()[1], np.int32, len(every))
     places = np.array([place[each] for each in seen], np.intp)[codes]
     ends = np.cumsum([len(records) for records in found])
-    return tuple(UUID(bytes=each) for each in ids), np.split(places, ends[:-1])
+    # To split at nothing would give a part where there is no day.
+    of_days = np.split(places, ends[:-1]) if len(found) else []
+    return tuple(UUID(bytes=each) for each in ids), of_days

@@ -208,6 +208,14 @@ def test_cells_are_those_of_daily_stats_and_zero_where_nothing_happened(world: W
     assert total[9] == cells["messages_sent"][9].sum() + 1000
 
 
+def test_where_no_day_was_rolled_up_nothing_is_known_and_there_are_no_businesses(world: World) -> None:
+    world.database.run("DELETE FROM monitoring.rollup_days")
+    with world.database.engine.begin() as connection:
+        series = read_series(connection, DAYS, UTC)
+    assert series.businesses == ()
+    assert all(np.isnan(matrix).all() for matrix in series.cells.values())
+
+
 def test_every_day_of_a_month_is_learnt_from_the_same_first_day() -> None:
     firsts = {learning_days(LAST.replace(day=day)).first for day in range(1, 32)}
     assert firsts == {LAST.replace(year=2025, month=12, day=1)}

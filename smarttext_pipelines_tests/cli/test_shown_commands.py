@@ -15,11 +15,10 @@ from smarttext_pipelines.cli import printing
 from smarttext_pipelines.cli.main import run
 from smarttext_pipelines.schema.migrate import make_roles, migrate
 from smarttext_pipelines_tests.cli.shown import CALLER, DOES, SAID, SHOWS, examples, fill, leaves
-from smarttext_pipelines_tests.conftest import SOAK, Database, Server, fresh_database
+from smarttext_pipelines_tests.conftest import Database, Server, fresh_database
 from smarttext_pipelines_tests.schema.test_roles import logged_in
 
-WIDTHS = (60, 80, 100, 200) if SOAK else (60, 100)
-"""Of blocks, and of tables that are squeezed; ``make soak`` takes those between and the widest, too."""
+WIDTHS = (60, 80, 100, 200)
 FITS = 36
 """Characters of a word that have room in a line of a block at any of them; a longer one may go on in the next."""
 Asked = Callable[..., tuple[int, str, str]]

@@ -20,24 +20,37 @@ from typing import Any
 _OLD_S = 30 * 24 * 3600
 """Age in seconds at which what another version kept is deleted."""
 
+_ABSENT = (OSError, ValueError, RuntimeError)
+"""Raised by files that are missing or damaged, and where a user has no home."""
+
 
 def find_kept(name: str) -> Any:
     """Return what some process of this version has kept under a name; None if none has."""
-    with suppress(OSError, ValueError):
-        digest, _, kept = _place(name).read_bytes().partition(b"\n")
-        if digest == _digest(kept):
+    with suppress(*_ABSENT):
+        place = _place(name)
+        digest, _, kept = place.read_bytes().partition(b"\n")
+        if _is_ours(place.parent) and digest == _digest(kept):
             return json.loads(kept)
     return None
 
 
 def keep(name: str, value: Any) -> None:
     """Keep what JSON can hold under a name; where nothing can be written, nothing is kept."""
-    kept, place = json.dumps(value).encode(), _place(name)
-    with suppress(OSError):
+    kept = json.dumps(value).encode()
+    with suppress(*_ABSENT):
+        place = _place(name)
         _make(place.parent)
+        if not _is_ours(place.parent):
+            return
         with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as file:
             file.write(_digest(kept) + b"\n" + kept)
         Path(file.name).replace(place)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Return whether nobody else can have written there: what is kept is run with our rights."""
+    found = folder.stat()
+    return found.st_uid == os.getuid() and not found.st_mode & 0o022
 
 
 def _place(name: str) -> Path:

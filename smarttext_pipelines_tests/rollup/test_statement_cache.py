@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from zoneinfo import ZoneInfo
 
 import ibis
@@ -166,6 +167,31 @@ def test_a_builder_of_somebody_else_or_one_that_captured_what_cannot_be_told_is_
 def test_where_nothing_can_be_written_statements_are_compiled_all_the_same(
     cache: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    expression = METRICS["spend"].rows(_tables(), _window(1))
     (tmp_path / "smarttext").touch()
-    assert "SELECT" in PostgresEngine.sql(METRICS["spend"].rows(_tables(), _window(1)))
+    assert "SELECT" in PostgresEngine.sql(expression)
     cache()
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", Mock(side_effect=RuntimeError("no home")))
+    assert "SELECT" in PostgresEngine.sql(expression)
+
+
+def test_a_folder_that_others_can_write_to_is_neither_read_nor_written(cache: Callable[[], Path]) -> None:
+    expression = METRICS["spend"].rows(_tables(), _window(1))
+    text = PostgresEngine.sql(expression)
+    (file,) = _files(cache())
+    _forge(file)
+    assert PostgresEngine.sql(expression) == "SELECT 1", "what only we can have written is trusted"
+    cache()
+    file.parent.chmod(0o770)
+    assert PostgresEngine.sql(expression) == text
+    file.unlink()
+    cache()
+    PostgresEngine.sql(expression)
+    assert not file.exists()
+
+
+def _forge(file: Path) -> None:
+    kept = json.loads(file.read_bytes().partition(b"\n")[2]) | {"text": "SELECT 1"}
+    told = json.dumps(kept).encode()
+    file.write_bytes(statement_cache._digest(told) + b"\n" + told)

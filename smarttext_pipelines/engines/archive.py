@@ -92,8 +92,9 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
         if self._connection is None:
             message = "this engine was opened without a PostgreSQL transaction to stage into"
             raise ValueError(message)
+        found = self.arrow(expression)
         uuids = [name for name, kind in expression.schema().items() if kind.is_uuid()]
-        copy_into_temporary_table(self._connection, into, self.arrow(expression), uuids=uuids)
+        copy_into_temporary_table(self._connection, into, found, uuids=uuids)
         return self.sql(expression)
 
     def fetch(self, expression: Expression) -> list[dict[str, Any]]:
@@ -102,9 +103,11 @@ class ArchiveEngine(AbstractContextManager["ArchiveEngine"]):
 
     def arrow(self, expression: Expression) -> pa.Table:
         """Return the result as an Arrow table of the expression's own types (DuckDB sums integers to 128 bits)."""
+        # A statement that was kept comes with its columns; asked for them first, the expression would be built.
+        statement = self.sql(expression)
         kinds = expression.schema().to_pyarrow()
         kinds = pa.schema([(f.name, pa.string() if f.type == pa.uuid() else f.type) for f in kinds])
-        found: pa.Table = self._duckdb.sql(self.sql(expression)).to_arrow_table()
+        found: pa.Table = self._duckdb.sql(statement).to_arrow_table()
         return found.cast(kinds)
 
     @staticmethod

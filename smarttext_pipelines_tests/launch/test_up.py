@@ -178,7 +178,7 @@ def test_it_serves_the_graph_and_ends_on_sigterm_with_all_it_started(
     port = free_port()
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(str(tmp_path / "notify"))
-    manager.setblocking(False)
+    manager.settimeout(60)
     told = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
     with manager, up({**environment, **urls, **told}, "--port", str(port)) as process:
         assert process.stdout
@@ -195,8 +195,9 @@ def test_it_serves_the_graph_and_ends_on_sigterm_with_all_it_started(
         assert manager.recv(99) == b"READY=1"
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=180) == 0
-        # Not one word of what it started.
         assert manager.recv(99) == b"STOPPING=1"
+        # Not one word of what it started.
+        manager.setblocking(False)
         with pytest.raises(BlockingIOError):
             manager.recv(99)
     assert database.rows("SELECT count(*) FROM public.businesses") == [{"count": 0}]

@@ -339,6 +339,14 @@ def event_sets(zone: ZoneInfo, centre: date, *, only_postgres_holds: bool = Fals
     return st.one_of(*(_sets_with(count, times, dates, costs) for count in range(1, len(BUSINESS_IDS) + 1)))
 
 
+def few_sets(sets: st.SearchStrategy[Events], *, emptiest: bool) -> tuple[st.SearchStrategy[Events], int]:
+    """Return sets and how many to draw where few are: one with rows in every table, and if asked the emptiest.
+
+    The first set that is drawn is always the emptiest: of one alone, no row would be seen.
+    """
+    return (sets, 2) if emptiest else (sets.filter(lambda found: all(found.values())), 1)
+
+
 # One set by hand
 
 

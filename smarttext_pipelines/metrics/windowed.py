@@ -108,8 +108,9 @@ def remembered(build: Callable[[Tables, W], Expression]) -> Callable[[Tables, W]
 def _named(build: Any) -> str | None:
     """Return what tells a builder from every other of this version, and so what it captured; None for an unknown."""
     build = unwrap(build)
-    code = getattr(build, "__code__", None)
-    if code is None or not build.__module__.startswith(_OURS) or build.__defaults__ or "<lambda>" in build.__qualname__:
+    if not hasattr(build, "__code__") or not build.__module__.startswith(_OURS) or "<lambda>" in build.__qualname__:
+        return None
+    if build.__defaults__ or build.__kwdefaults__:
         return None
     captured = [_captured(cell.cell_contents) for cell in build.__closure__ or ()]
     return None if None in captured else f"{build.__module__}.{build.__qualname__} {captured!r}"
